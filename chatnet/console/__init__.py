@@ -1,0 +1,1 @@
+"""The urwid console: one client of ``chatnet.peer.api``."""

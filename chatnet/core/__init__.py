@@ -1,0 +1,1 @@
+"""The rules: values in, values out. No Twisted, socket, clock, file or random."""

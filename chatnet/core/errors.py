@@ -1,0 +1,48 @@
+"""Whose fault it was: the user's, the other side's, or the circumstances'.
+
+Every error has a ``code`` for programs (the same words as on the wire, ``messages.py``) and a
+``text`` for people: what happened, what still works, what to do.
+"""
+
+from __future__ import annotations
+
+
+class ChatnetError(Exception):
+    """The base of all our errors."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class LocalError(ChatnetError):
+    """The user, or the program that drives us, asked for what cannot be."""
+
+
+class RemoteError(ChatnetError):
+    """The other side broke the protocol: the connection is dropped, the program goes on."""
+
+
+class Refused(ChatnetError):
+    """One side says no, in the protocol's own words; ``retry_after_s`` of 0 means do not retry."""
+
+    def __init__(self, code: str, text: str, retry_after_s: int = 0) -> None:
+        super().__init__(code, text)
+        self.retry_after_s = retry_after_s
+
+
+class Unreachable(ChatnetError):
+    """Nobody answered at any address."""
+
+
+class WrongKey(ChatnetError):
+    """Another key answered than the one expected."""
+
+    def __init__(self, text: str, seen: bytes) -> None:
+        super().__init__("wrong-key", text)
+        self.seen = seen
+
+
+class StoreFailed(ChatnetError):
+    """The database could not do it (full disk, I/O error): nothing was acknowledged."""

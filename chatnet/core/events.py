@@ -1,0 +1,233 @@
+"""What the peer tells: frozen plain data, so that a socket can carry it.
+
+Texts that came from others are SafeText here; a client may rely on it and cleans again at its
+own edge.  Times are milliseconds since the epoch by this machine's clock, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from chatnet.core.text import SafeText
+
+
+class Plain(msgspec.Struct, frozen=True):
+    """Arguments, results and parts of events."""
+
+
+class Event(msgspec.Struct, frozen=True, tag=True):
+    """Something happened; sent to every subscriber, each a reactor turn later."""
+
+
+# --- the registry -----------------------------------------------------------------------------
+
+
+class RegistryPhase(StrEnum):
+    CONNECTING = "connecting"  # the first try, nothing known yet
+    UP = "up"
+    LOST = "lost"  # was up, or never answered: trying again
+    REFUSED = "refused"  # it said no, e.g. the name is taken; no further try
+    WRONG_KEY = "wrong-key"  # another registry answered at the address; no further try
+
+
+class RegistryState(Plain, frozen=True):
+    phase: RegistryPhase
+    address: str  # host:port
+    key: bytes | None  # the registry's PeerID, once known
+    since_ms: int  # when this phase began
+    retry_at_ms: int | None  # when the next try is, while LOST
+    reason: SafeText  # why, for people; empty when UP
+    code: str  # why, for programs: a wire code, "refused-connection", "timeout", ...
+    listed: int  # peers in the list, without ourselves
+    first_seen: bool  # this registry's key was remembered just now
+
+
+# --- people -----------------------------------------------------------------------------------
+
+
+class Person(Plain, frozen=True):
+    """Somebody we know: from the list, or from a conversation."""
+
+    peer: bytes  # PeerID
+    name: str  # the claim, or "?7K2F-QM4D" where nothing vouches for it
+    online: bool  # in the registry's list now (or in the last list while the registry is away)
+    linked: bool
+    address: str  # where the link goes, or the first listed endpoint; may be empty
+    rtt_ms: int | None  # of the link
+    last_seen_ms: int | None
+    unread: int
+    waiting: int  # messages of ours not yet delivered
+    new_key: bytes | None  # another key uses the name now: sending is held
+    known_since_ms: int | None  # when the key was first pinned
+
+
+# --- messages ---------------------------------------------------------------------------------
+
+
+class MessageState(StrEnum):
+    RECEIVED = "received"  # from them
+    WAITING = "waiting"  # stored here, not sent yet
+    SENT = "sent"  # written to the link
+    DELIVERED = "delivered"  # stored there
+    REFUSED = "refused"  # they will not take it; see reason
+    HELD = "held"  # waits for a decision about a changed key
+    EXPIRED = "expired"
+
+
+class MessageKind(StrEnum):
+    TEXT = "text"
+    FILE = "file"  # an offer; ``id`` is the transfer's fid, ``body`` its title
+
+
+class ChatMessage(Plain, frozen=True):
+    """One row of a conversation; ``n`` rises in the order of storing and never changes."""
+
+    n: int
+    peer: bytes  # the other person of this conversation
+    kind: MessageKind
+    id: bytes
+    mine: bool
+    sent_ms: int  # by the sender's clock
+    stored_ms: int  # by ours; shown
+    body: SafeText
+    state: MessageState
+    reason: SafeText
+
+
+class HistoryPage(Plain, frozen=True):
+    """Rows in rising ``n``; ``more`` says whether older ones exist."""
+
+    messages: tuple[ChatMessage, ...]
+    more: bool
+    read_n: int  # the last row that was marked read: the "new since" line stands behind it
+
+
+# --- transfers --------------------------------------------------------------------------------
+
+
+class TransferState(StrEnum):
+    OFFERED = "offered"  # the receiver has not answered
+    QUEUED = "queued"  # accepted, waits for its turn or for its connection
+    RUNNING = "running"
+    CHECKING = "checking"  # all bytes are there, digest and disk are being settled
+    DONE = "done"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        return self in ENDED
+
+
+ENDED = frozenset({TransferState.DONE, TransferState.DECLINED, TransferState.CANCELLED, TransferState.FAILED})
+
+
+class Transfer(Plain, frozen=True):
+    """One offer of one or more files, either way."""
+
+    fid: bytes
+    peer: bytes
+    outgoing: bool
+    title: SafeText  # "video.mkv", "photos/ (312)", "a.txt and 2 more"
+    names: tuple[SafeText, ...]  # the first few
+    warning: SafeText  # about a name; empty when nothing
+    total_files: int
+    total_bytes: int
+    done_files: int
+    done_bytes: int
+    bytes_per_second: float | None
+    seconds_left: float | None
+    state: TransferState
+    code: str  # the reason as a wire code; empty while it goes well
+    reason: SafeText  # the reason for people
+    saved_to: str  # directory or file, once DONE and incoming
+    offered_ms: int
+
+
+# --- everything at once -----------------------------------------------------------------------
+
+
+class Me(Plain, frozen=True):
+    peer: bytes
+    name: str
+    version: str
+    new_key: bool  # made at this start
+    data_dir: str
+    downloads: str
+    listening: tuple[str, ...]  # host:port
+    log_file: str
+
+
+class NoticeLevel(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Notice(Event, frozen=True):
+    """A line for the net tab; ``peer`` when it concerns one conversation."""
+
+    level: NoticeLevel
+    text: SafeText
+    at_ms: int
+    peer: bytes | None = None
+
+
+class Snapshot(Plain, frozen=True):
+    """The state at the moment of subscribing; every later change comes as an event."""
+
+    me: Me | None  # None until somebody logged in
+    registry: RegistryState
+    people: tuple[Person, ...]
+    transfers: tuple[Transfer, ...]
+    notices: tuple[Notice, ...]
+
+
+class LoggedIn(Event, frozen=True):
+    me: Me
+
+
+class RegistryChanged(Event, frozen=True):
+    registry: RegistryState
+
+
+class PeopleChanged(Event, frozen=True):
+    """Persons as they are now; replaces what was known of each."""
+
+    people: tuple[Person, ...]
+
+
+class PersonGone(Event, frozen=True):
+    """Left the list, and there is no conversation that keeps the person known."""
+
+    peer: bytes
+
+
+class MessageAdded(Event, frozen=True):
+    message: ChatMessage
+
+
+class MessageChanged(Event, frozen=True):
+    """Another state of a row."""
+
+    peer: bytes
+    n: int
+    state: MessageState
+    reason: SafeText
+
+
+class TransferChanged(Event, frozen=True):
+    transfer: Transfer
+
+
+class Traffic(Event, frozen=True):
+    """What other programs may see of our traffic: never a text or a file name."""
+
+    peer: bytes
+    outgoing: bool
+    kind: str  # "message" or "file"
+    bytes: int
+    at_ms: int

@@ -1,0 +1,114 @@
+"""Who somebody is: the hash of an Ed25519 public key, and its texts for people.
+
+A peer's identity is ``PeerID = SHA-256(SubjectPublicKeyInfo)``, 32 bytes.  Names are claims
+beside it and live elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from typing import NewType
+
+PeerID = NewType("PeerID", bytes)
+
+PEER_ID_BYTES = 32
+PUBLIC_KEY_BYTES = 32
+TEXT_CHARS = 52
+SHORT_CHARS = 8
+
+# RFC 8410, section 4: the DER SubjectPublicKeyInfo of an Ed25519 key is this, then the 32 key bytes.
+ED25519_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
+
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?$"
+RESERVED_NAMES = frozenset({"registry", "admin", "system", "me", "all", "here"})
+
+_NAME = re.compile(NAME_PATTERN)
+_JOIN = re.compile(r"^chatnet:(?P<host>\[[0-9a-fA-F:.%a-z]+\]|[^:/\[\]\s]+):(?P<port>\d{1,5})/(?P<key>[A-Za-z2-7-]+)$")
+_SAFETY_ROUNDS = 5200  # Signal's count: slow enough to make a search of look-alike keys dear
+
+
+def peer_id_of(public_key: bytes) -> PeerID:
+    """The PeerID of a raw 32-byte Ed25519 public key; ValueError on another length."""
+    if len(public_key) != PUBLIC_KEY_BYTES:
+        raise ValueError(f"an Ed25519 public key has {PUBLIC_KEY_BYTES} bytes, not {len(public_key)}")
+    return PeerID(hashlib.sha256(ED25519_SPKI_PREFIX + public_key).digest())
+
+
+def key_text(peer_id: bytes) -> str:
+    """All 52 base-32 characters (RFC 4648, no padding): what a join string carries."""
+    return base64.b32encode(peer_id).decode("ascii").rstrip("=")
+
+
+def grouped_text(peer_id: bytes) -> str:
+    """The 52 characters in fours, for people."""
+    text = key_text(peer_id)
+    return "-".join(text[i : i + 4] for i in range(0, len(text), 4))
+
+
+def short_text(peer_id: bytes) -> str:
+    """The first 8 characters, ``7K2F-QM4D``: to tell keys apart, never to verify one."""
+    return grouped_text(peer_id)[: SHORT_CHARS + 1]
+
+
+def parse_key_text(text: str) -> PeerID:
+    """The PeerID in 52 base-32 characters; case and hyphens do not matter.  ValueError otherwise."""
+    plain = text.replace("-", "").upper()
+    if len(plain) != TEXT_CHARS or not re.fullmatch(r"[A-Z2-7]+", plain):
+        raise ValueError(f"a key is {TEXT_CHARS} characters of A-Z and 2-7")
+    raw = base64.b32decode(plain + "=" * (-len(plain) % 8))
+    if key_text(raw) != plain:
+        raise ValueError("this key has stray bits at its end: a character is wrong")
+    return PeerID(raw)
+
+
+def same_id(left: bytes, right: bytes) -> bool:
+    """Equality in constant time."""
+    return hmac.compare_digest(left, right)
+
+
+def conversation_of(one: PeerID, other: PeerID) -> bytes:
+    """The 32-byte id of the conversation of two people: the same from both sides."""
+    low, high = sorted((one, other))
+    return hashlib.sha256(low + high).digest()
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether ``name`` may be claimed: the grammar, and not a reserved word."""
+    return _NAME.fullmatch(name) is not None and name not in RESERVED_NAMES
+
+
+def join_string(host: str, port: int, peer_id: bytes) -> str:
+    """``chatnet:HOST:PORT/KEY``; an IPv6 address stands in brackets."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"chatnet:{shown}:{port}/{key_text(peer_id)}"
+
+
+def parse_join_string(text: str) -> tuple[str, int, PeerID]:
+    """``(host, port, PeerID)`` of a join string; ValueError says what is wrong with it."""
+    match = _JOIN.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("a join string looks like chatnet:HOST:PORT/KEY")
+    port = int(match["port"])
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port {port} is not between 1 and 65535")
+    return match["host"].strip("[]"), port, parse_key_text(match["key"])
+
+
+def safety_number(one: PeerID, other: PeerID) -> str:
+    """60 decimal digits that two people compare; the same on both sides.
+
+    Signal's shape: 30 digits from each key by itself, the halves in order.  Not a hash of the
+    pair: somebody in the middle chooses two keys, and against a hash of the pair needs only a
+    collision; against halves a second preimage of each.
+    """
+
+    def half(peer_id: bytes) -> str:
+        digest = b"chatnet safety number v1" + peer_id
+        for _ in range(_SAFETY_ROUNDS):
+            digest = hashlib.sha512(digest + peer_id).digest()
+        return " ".join(f"{int.from_bytes(digest[i : i + 5], 'big') % 100_000:05d}" for i in range(0, 30, 5))
+
+    return " ".join(sorted((half(one), half(other))))

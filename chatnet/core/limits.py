@@ -1,0 +1,138 @@
+"""Every number that limits something, with its reason.
+
+Constants belong to the wire and cannot be changed alone; fields of ``RegistryLimits`` and
+``PeerLimits`` are shown by ``--limits`` and changed by ``--limit NAME=VALUE``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+# --- the wire: part of the protocol, the same for everybody (docs/protocol.md) ---------------
+
+MAX_FRAME_HELLO = 4_096  # before WELCOME: what a stranger can make us hold
+MAX_FRAME = 65_536  # afterwards: a full page of the list, or a message with its envelope
+MAX_INTEGER = 2**53  # exact in every language's number
+MAX_BODY_BYTES = 16_384  # one message, UTF-8
+MAX_TEXT_BYTES = 200  # the reason in an ERROR
+MAX_NAME_CHARS = 32
+MAX_ENDPOINTS = 6  # in a record; the list's entry has one more, the observed one
+MAX_CURSOR_BYTES = 64
+MAX_FEATURES = 32
+MAX_FEATURE_CHARS = 32
+MAX_ACKS = 64  # ids in one ACK: one group commit's worth
+MAX_PATH_PARTS = 32  # depth of a folder in an offer
+MAX_PATH_PART_BYTES = 255  # what file systems allow in one component
+MAX_PAGE_ENTRIES = 700  # entries of the usual 90 bytes in one frame
+MAX_OFFER_PAGE_FILES = 1_000
+MAX_OFFER_FILES = 100_000
+MAX_LIST_ENTRIES = 100_000  # a peer takes no longer list: about 30 MB in memory
+MAX_RECORD_BYTES = 512
+
+PAGE_BYTES = 48_000  # where a page of a list is cut: well below MAX_FRAME
+FRAMES_PER_TURN = 64  # frames of one connection before the others have their turn
+WRITE_CHUNK_BYTES = 65_536  # FileSender's piece: fastest through TLS, see docs/benchmarks.md
+OBSERVED_CHUNK_BYTES = 65_536
+DATABASE_BUSY_MS = 5_000
+GROUP_COMMIT_ROWS = 64  # rows gathered while one commit runs
+HISTORY_PAGE = 200  # rows a call of history() gives at most
+LIVE_MESSAGES = 500  # rows a pane keeps before it asks the store again
+LOG_BYTES = 5_000_000
+LOG_FILES = 5
+DOUBLE_CLICK_SECONDS = 0.4
+DRAW_SECONDS = 0.03  # draws that were not caused by a key are gathered this long
+PROGRESS_SECONDS = 0.25  # progress of a transfer is told at most four times a second
+
+
+def _limit(default: Any, reason: str) -> Any:
+    return field(default=default, metadata={"reason": reason})
+
+
+@dataclass(frozen=True)
+class LinkLimits:
+    """What holds on every connection, whoever listens."""
+
+    handshake_seconds: float = _limit(10.0, "from accept to a finished TLS handshake: stops slow handshakes")
+    hello_seconds: float = _limit(5.0, "from there to the first frame")
+    frame_seconds: float = _limit(30.0, "a frame once begun must be complete")
+    ping_seconds: float = _limit(30.0, "a quiet link says so, spread by a fifth either way")
+    silence_seconds: float = _limit(75.0, "nothing heard for so long: the other side is gone")
+    drain_seconds: float = _limit(30.0, "a reader that takes nothing for so long is dropped")
+    close_seconds: float = _limit(3.0, "an orderly close that the other side does not finish is cut")
+    connect_seconds: float = _limit(5.0, "to one address, before the next failure is final")
+    source_connects_per_minute: int = _limit(60, "new connections of one IPv4 address or IPv6 /64")
+    source_connects_burst: int = _limit(200, "of those at once: an office behind one address that starts up")
+    source_unauthenticated: int = _limit(100, "handshakes and HELLOs under way from one source")
+    loopback: str = _limit("free", "'counted' puts the per-source limits on loopback too")
+
+    def changed(self, assignment: str) -> Self:
+        """These limits with ``NAME=VALUE`` applied; ValueError says what is wrong."""
+        name, equals, text = assignment.partition("=")
+        known = {f.name: f for f in dataclasses.fields(self)}
+        if not equals or name not in known:
+            raise ValueError(f"--limit takes NAME=VALUE with a NAME that --limits shows, not '{assignment}'")
+        present = getattr(self, name)
+        if isinstance(present, str):
+            if text not in ("free", "counted"):
+                raise ValueError(f"--limit {name} is 'free' or 'counted', not '{text}'")
+            changes: dict[str, Any] = {name: text}
+            return dataclasses.replace(self, **changes)
+        try:
+            value = type(present)(text)
+        except ValueError:
+            raise ValueError(f"--limit {name} is a number, not '{text}'") from None
+        if not 0 < value < float("inf"):
+            raise ValueError(f"--limit {name} must be above 0")
+        changes = {name: value}
+        return dataclasses.replace(self, **changes)
+
+    def rows(self) -> Iterator[str]:
+        """One line a limit: name, value, reason."""
+        for item in dataclasses.fields(self):
+            yield f"{item.name:<30} {getattr(self, item.name)!s:>12}  {item.metadata['reason']}"
+
+
+@dataclass(frozen=True)
+class RegistryLimits(LinkLimits):
+    """The registry's own."""
+
+    unauthenticated: int = _limit(256, "handshakes and HELLOs under way in all: about 22 MB of buffers")
+    connections: int = _limit(10_000, "authenticated connections; also at most the file descriptors less 128")
+    queue_bytes: int = _limit(262_144, "of pushes to one peer not yet taken; beyond it the peer gets a new snapshot")
+    send_buffer_bytes: int = _limit(131_072, "kernel memory for one reader that does not read")
+    push_seconds: float = _limit(0.02, "changes gathered before they are told: coalesces a storm of logins")
+    new_names_per_hour: int = _limit(200, "first claims from one source: squatting")
+    claims: int = _limit(100_000, "names bound in all")
+    lookups_per_second: int = _limit(50, "signed records asked for by one peer")
+    lookups_burst: int = _limit(500, "of those at once")
+
+
+@dataclass(frozen=True)
+class PeerLimits(LinkLimits):
+    """The peer's own."""
+
+    unauthenticated: int = _limit(32, "handshakes and HELLOs under way in all")
+    links: int = _limit(256, "authenticated connections")
+    queue_bytes: int = _limit(1_048_576, "of frames to one peer not yet taken by the transport")
+    dials_at_once: int = _limit(8, "dials under way")
+    dials_per_minute: int = _limit(30, "to addresses that have not proven their key: against reflection")
+    dial_spacing_seconds: float = _limit(5.0, "between two dials to one unproven address")
+    dial_stagger_seconds: float = _limit(0.25, "before the next address of a peer is tried beside the first (RFC 8305)")
+    idle_seconds: float = _limit(600.0, "a link without a message for so long is put down; the next one dials again")
+    stranger_messages_per_second: int = _limit(50, "from somebody we never wrote to, by back-pressure")
+    stranger_messages_burst: int = _limit(200, "of those at once")
+    messages_per_second: int = _limit(2_000, "from the others, by back-pressure")
+    messages_burst: int = _limit(4_000, "of those at once")
+    offers_per_minute: int = _limit(5, "file offers from one peer")
+    offers_pending: int = _limit(3, "unanswered offers from one peer")
+    transfers_per_peer: int = _limit(2, "running transfers with one peer, each way")
+    transfers: int = _limit(4, "running transfers in all, each way")
+    send_window: int = _limit(64, "messages sent to one peer and not yet acknowledged")
+    dial_me_seconds: float = _limit(5.0, "a sender's dial before it asks the receiver to dial instead")
+    file_link_seconds: float = _limit(30.0, "an accepted transfer's connection must have come")
+    free_bytes_reserve: int = _limit(268_435_456, "space that a transfer leaves free on the disk")
+    write_ahead_bytes: int = _limit(1_048_576, "of a file received and not yet written, before reading stops")
+    retry_cap_seconds: float = _limit(900.0, "longest wait between two dials to a peer that does not answer")

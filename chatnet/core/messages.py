@@ -1,0 +1,352 @@
+"""Every message on the wire, and what it means.
+
+A frame holds one MessagePack array whose first element is the tag in the table.  Fields are
+positional; a missing, surplus or wrongly typed field is an error.  A new message is a feature
+word in HELLO and is sent only if both sides named it; a new field is optional, last, and under
+a feature.
+
+    tag       fields                                     sent by, when                     answered by
+    hello     versions features role instance name       dialler, first                    welcome | error
+              record since fid token
+    welcome   version features instance name observed    listener, when it agrees          -
+    error     code text retry_after_s                    either, last before it closes     -
+    ping      n                                          either, after quiet seconds       pong, not within raw bytes
+    pong      n                                          either                            -
+    bye       -                                          either, before an orderly close   -
+
+    role registry (a peer dialled a registry; record present, since optional)
+    list      reset more joined left cursor              registry: snapshot pages, pushes  -
+    lookup    peer                                       peer                              found
+    found     peer record                                registry                          -
+    announce  record                                     peer, when its addresses changed  -
+
+    role chat (two peers)
+    say       conversation id sent_ms body               either                            ack | nack
+    ack       ids                                        receiver, once they are stored    -
+    nack      id code                                    receiver, will never store it     -
+    offer     fid files more                             sender of files, in pages         accept | decline
+    accept    fid token wants more                       receiver, in pages                a file link
+    decline   fid code                                   receiver                          -
+    dialme    fid                                        sender that cannot dial           a file link
+    cancel    fid code                                   either, at any time               -
+
+    role file (dialled by the sender, or by the receiver after dialme; fid and token present)
+    file      index offset length                        sender, then `length` raw bytes   -
+    end       index digest                               sender, behind the raw bytes      -
+    verified  fid                                        receiver, all final               -
+    reject    index code                                 receiver, gives up                -
+
+    role probe (a registry dials back to prove an address): hello, welcome, bye
+
+Limits and times stand in ``limits.py``; the prose is ``docs/protocol.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from chatnet.core.errors import RemoteError
+from chatnet.core.identity import NAME_PATTERN
+from chatnet.core.limits import (
+    MAX_ACKS,
+    MAX_BODY_BYTES,
+    MAX_CURSOR_BYTES,
+    MAX_ENDPOINTS,
+    MAX_FEATURE_CHARS,
+    MAX_FEATURES,
+    MAX_INTEGER,
+    MAX_NAME_CHARS,
+    MAX_OFFER_PAGE_FILES,
+    MAX_PAGE_ENTRIES,
+    MAX_PATH_PART_BYTES,
+    MAX_PATH_PARTS,
+    MAX_TEXT_BYTES,
+)
+from chatnet.core.records import Endpoint, SignedRecord
+
+ALPN = b"chatnet/1"
+VERSION = 1
+FEATURES: tuple[str, ...] = ()
+
+ROLE_REGISTRY = "registry"
+ROLE_CHAT = "chat"
+ROLE_FILE = "file"
+ROLE_PROBE = "probe"
+
+# --- codes ------------------------------------------------------------------------------------
+
+# error
+BAD_FRAME = "bad-frame"  # a frame or message that cannot be
+BAD_RECORD = "bad-record"
+BAD_NAME = "bad-name"
+NAME_TAKEN = "name-taken"  # bound to another key
+KEY_BOUND = "key-bound"  # this key is bound to another name
+VERSION_UNKNOWN = "version"
+ROLE_UNKNOWN = "role"
+BUSY = "busy"  # a limit: come back after retry_after_s
+REPLACED = "replaced"  # a newer link of the same key, or the other of two crossing dials
+NOT_EXPECTED = "not-expected"  # a file link that nobody waits for; a peer we do not take
+STOPPING = "stopping"
+SELF = "self"  # dialled oneself
+SLOW = "slow"  # did not read, or did not finish a frame
+STORE = "store"  # the database cannot commit at present
+
+# nack
+NOT_ACCEPTED = "not-accepted"
+CONFLICT = "conflict"  # the same id with another body
+
+# decline, cancel, reject
+DECLINED = "declined"
+USER = "user"
+NO_SPACE = "no-space"
+DIGEST = "digest"
+CHANGED = "changed"  # the source is not what was offered
+UNREADABLE = "unreadable"
+UNWRITABLE = "unwritable"
+LOST = "lost"  # the connection broke
+LATE = "late"  # nobody came
+TOO_MANY = "too-many"
+
+# --- field types ------------------------------------------------------------------------------
+
+UInt = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Id32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Name = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=MAX_NAME_CHARS)]
+Code = Annotated[str, Meta(pattern=r"^[a-z][a-z-]{0,31}$", max_length=32)]
+Feature = Annotated[str, Meta(pattern=r"^[a-z0-9./-]+$", max_length=MAX_FEATURE_CHARS)]
+Features = Annotated[list[Feature], Meta(max_length=MAX_FEATURES)]
+Cursor = Annotated[bytes, Meta(max_length=MAX_CURSOR_BYTES)]
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One message; ``tag`` names it on the wire."""
+
+
+class VersionRange(NamedTuple):
+    lowest: UInt
+    highest: UInt
+
+
+class Entry(NamedTuple):
+    """One peer in the list: about 90 bytes."""
+
+    peer: Id32
+    name: Name
+    endpoints: Annotated[list[Endpoint], Meta(max_length=MAX_ENDPOINTS + 1)]
+    seq: UInt
+
+
+class OfferedFile(NamedTuple):
+    """One file of an offer; ``path`` is relative, a component an element."""
+
+    path: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=MAX_PATH_PART_BYTES)]],
+        Meta(min_length=1, max_length=MAX_PATH_PARTS),
+    ]
+    size: UInt
+    mtime_ms: UInt
+
+
+class Want(NamedTuple):
+    """A file the receiver wants, from ``offset`` on."""
+
+    file: UInt  # its index in the offer
+    offset: UInt
+
+
+# --- every connection -------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    versions: VersionRange
+    features: Features
+    role: Annotated[str, Meta(pattern=r"^[a-z]{1,16}$")]
+    instance: Id16  # new at each start of the program
+    name: Annotated[str, Meta(max_length=MAX_NAME_CHARS)]  # checked by the listener: a bad one has its own error
+    record: SignedRecord | None = None
+    since: Cursor | None = None
+    fid: Id16 | None = None
+    token: Id32 | None = None
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    version: UInt
+    features: Features
+    instance: Id16
+    name: Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
+    observed: Endpoint | None = None  # the dialler's address as the listener sees it
+
+
+class Error(Message, frozen=True, tag="error"):
+    code: Code
+    text: Annotated[str, Meta(max_length=MAX_TEXT_BYTES)]
+    retry_after_s: Annotated[int, Meta(ge=0, le=86_400)] = 0
+
+    def __post_init__(self) -> None:
+        _check_utf8(self.text, MAX_TEXT_BYTES)
+
+
+class Ping(Message, frozen=True, tag="ping"):
+    n: UInt
+
+
+class Pong(Message, frozen=True, tag="pong"):
+    n: UInt
+
+
+class Bye(Message, frozen=True, tag="bye"):
+    pass
+
+
+# --- role registry ----------------------------------------------------------------------------
+
+
+class ListPage(Message, frozen=True, tag="list"):
+    reset: bool  # forget the list you have: a snapshot begins
+    more: bool  # the snapshot goes on in the next page
+    joined: Annotated[list[Entry], Meta(max_length=MAX_PAGE_ENTRIES)]  # new, or changed
+    left: Annotated[list[Id32], Meta(max_length=MAX_PAGE_ENTRIES)]
+    cursor: Cursor
+
+
+class Lookup(Message, frozen=True, tag="lookup"):
+    peer: Id32
+
+
+class Found(Message, frozen=True, tag="found"):
+    peer: Id32
+    record: SignedRecord | None
+
+
+class Announce(Message, frozen=True, tag="announce"):
+    record: SignedRecord
+
+
+# --- role chat --------------------------------------------------------------------------------
+
+
+class Say(Message, frozen=True, tag="say"):
+    conversation: Id32
+    id: Id16
+    sent_ms: UInt
+    body: Annotated[str, Meta(min_length=1, max_length=MAX_BODY_BYTES)]
+
+    def __post_init__(self) -> None:
+        _check_utf8(self.body, MAX_BODY_BYTES)
+
+
+class Ack(Message, frozen=True, tag="ack"):
+    ids: Annotated[list[Id16], Meta(min_length=1, max_length=MAX_ACKS)]
+
+
+class Nack(Message, frozen=True, tag="nack"):
+    id: Id16
+    code: Code
+
+
+class Offer(Message, frozen=True, tag="offer"):
+    fid: Id16
+    files: Annotated[list[OfferedFile], Meta(min_length=1, max_length=MAX_OFFER_PAGE_FILES)]
+    more: bool
+
+    def __post_init__(self) -> None:
+        for file in self.files:
+            for part in file.path:
+                _check_utf8(part, MAX_PATH_PART_BYTES)
+
+
+class Accept(Message, frozen=True, tag="accept"):
+    fid: Id16
+    token: Id32
+    wants: Annotated[list[Want], Meta(max_length=MAX_OFFER_PAGE_FILES)]
+    more: bool
+
+
+class Decline(Message, frozen=True, tag="decline"):
+    fid: Id16
+    code: Code
+
+
+class DialMe(Message, frozen=True, tag="dialme"):
+    fid: Id16
+
+
+class Cancel(Message, frozen=True, tag="cancel"):
+    fid: Id16
+    code: Code
+
+
+# --- role file --------------------------------------------------------------------------------
+
+
+class File(Message, frozen=True, tag="file"):
+    index: UInt
+    offset: UInt
+    length: UInt
+
+
+class End(Message, frozen=True, tag="end"):
+    index: UInt
+    digest: Id32  # BLAKE3 of the whole file
+
+
+class Verified(Message, frozen=True, tag="verified"):
+    fid: Id16
+
+
+class Reject(Message, frozen=True, tag="reject"):
+    index: UInt
+    code: Code
+
+
+# --- which messages a state takes --------------------------------------------------------------
+
+FromDialler = Hello | Error
+FromListener = Welcome | Error
+ToRegistry = Lookup | Announce | Ping | Pong | Bye | Error
+FromRegistry = ListPage | Found | Ping | Pong | Bye | Error
+Chat = Say | Ack | Nack | Offer | Accept | Decline | DialMe | Cancel | Ping | Pong | Bye | Error
+FileLink = File | End | Verified | Reject | Ping | Pong | Bye | Error
+Probe = Ping | Pong | Bye | Error
+
+type_of_frames = {
+    "from-dialler": FromDialler,
+    "from-listener": FromListener,
+    "to-registry": ToRegistry,
+    "from-registry": FromRegistry,
+    ROLE_CHAT: Chat,
+    ROLE_FILE: FileLink,
+    ROLE_PROBE: Probe,
+}
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODERS: dict[str, msgspec.msgpack.Decoder[Message]] = {
+    state: msgspec.msgpack.Decoder(kinds)  # always a union: a single type takes frames without a tag
+    for state, kinds in type_of_frames.items()
+}
+
+
+def encode(message: Message) -> bytes:
+    """The body of a frame."""
+    return _ENCODER.encode(message)
+
+
+def decode(state: str, body: bytes) -> Message:
+    """The message in a frame's body, of the kinds that ``state`` takes.
+
+    Raises RemoteError("bad-frame"), whatever the bytes are: the only place that decodes.
+    """
+    try:
+        return _DECODERS[state].decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise RemoteError(BAD_FRAME, ascii(f"{type(error).__name__}: {error}")[:MAX_TEXT_BYTES]) from None
+
+
+def _check_utf8(text: str, limit: int) -> None:
+    """msgspec counts code points; the limits are bytes."""
+    if len(text) * 4 > limit and len(text.encode()) > limit:
+        raise ValueError(f"text above {limit} bytes")

@@ -1,0 +1,124 @@
+"""What strangers wrote, made fit for a screen, a log and a file name.
+
+Only these functions make SafeText and SafeName, so that the type checker finds every place
+where remote text would reach a screen or a path uncleaned.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from typing import NewType
+
+from chatnet.core.limits import MAX_BODY_BYTES
+
+SafeText = NewType("SafeText", str)
+SafeName = NewType("SafeName", str)
+
+# Control, format, surrogate, private, unassigned, line and paragraph separators.
+HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+MARKS = frozenset({"Mn", "Me", "Mc"})
+JOINERS = "\u200c\u200d\ufe0f"  # needed by scripts and emoji, but only after a visible character
+BLANK = "\u115f\u1160\u3164\uffa0\u2800\u17b4\u17b5"  # look like nothing, are not spaces
+BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+REPLACEMENT = "\ufffd"
+MARKS_IN_TEXT = 4
+MARKS_IN_NAME = 2
+NAME_BYTES = 180
+DEVICES = (  # Windows opens a device under these names, whatever the extension
+    {"con", "prn", "aux", "nul", "conin$", "conout$"}
+    | {f"com{c}" for c in "0123456789¹²³"}
+    | {f"lpt{c}" for c in "0123456789¹²³"}
+)
+PROGRAM_SUFFIXES = frozenset(
+    {
+        ".exe",
+        ".com",
+        ".bat",
+        ".cmd",
+        ".msi",
+        ".scr",
+        ".pif",
+        ".ps1",
+        ".vbs",
+        ".hta",
+        ".wsf",
+        ".cpl",
+        ".dll",
+        ".lnk",
+        ".reg",
+    }
+    | {".sh", ".bash", ".py", ".pl", ".rb", ".js", ".jar", ".so", ".deb", ".rpm", ".run", ".appimage", ".desktop"}
+    | {".app", ".dmg", ".pkg", ".apk"}
+)
+
+
+def safe_text(text: str, limit: int = MAX_BODY_BYTES, newlines: bool = True) -> SafeText:
+    """Text that cannot move the cursor, hide, or reorder what stands around it; idempotent."""
+    out: list[str] = []
+    run = 0  # marks and joiners on the present character
+    for c in text[:limit]:
+        if " " <= c <= "~":
+            run = 0
+            out.append(c)
+            continue
+        category = unicodedata.category(c)
+        # A mark with nothing before it would be drawn on the cell to its left, which is not ours.
+        has_base = bool(out) and not out[-1].isspace() and out[-1] != "\u200d"
+        if c in JOINERS or category in MARKS:
+            run += 1
+            if has_base and run <= MARKS_IN_TEXT:
+                out.append(c)
+            continue
+        run = 0
+        if c == "\n":
+            out.append("\n" if newlines else "\u23ce")
+        elif c == "\t":
+            out.append("    ")
+        elif category == "Cn" and 0x1F000 <= ord(c) <= 0x1FAFF:
+            out.append(c)  # an emoji newer than this Python's tables
+        elif category == "Cf" and c not in BIDI:
+            continue  # soft hyphen, tags: invisible, harmless, and gone
+        elif category in HIDDEN or c in BLANK:
+            out.append(REPLACEMENT)
+        else:
+            out.append(c)
+    return SafeText("".join(out) + ("\u2026" if len(text) > limit else ""))
+
+
+def safe_line(text: str, limit: int = 200) -> SafeText:
+    """One short line: a reason, a name, an address, for the screen or the log."""
+    return safe_text(text, limit, newlines=False)
+
+
+def safe_file_name(offered: str, fallback: str = "file") -> SafeName:
+    """One path component that is harmless on Linux, macOS and Windows; idempotent; never raises."""
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", offered[:1024]))[-1]
+    out: list[str] = []
+    run = 0
+    for c in last:
+        category = unicodedata.category(c)
+        run = run + 1 if category in MARKS else 0
+        if run > MARKS_IN_NAME or category in HIDDEN:
+            continue
+        out.append("_" if c in '<>:"|?*' else " " if category == "Zs" else c)
+    name = unicodedata.normalize("NFC", "".join(out)).strip(" ").rstrip(". ").lstrip("-~. ")
+    if name.split(".")[0].rstrip(" ").lower() in DEVICES:
+        name = "_" + name
+    stem, extension = os.path.splitext(name)
+    while len((stem + extension).encode()) > NAME_BYTES and stem:
+        stem = stem[:-1]
+    while len((stem + extension).encode()) > NAME_BYTES and extension:
+        extension = extension[:-1]
+    return SafeName((stem + extension).rstrip(". ") or fallback)
+
+
+def name_warning(offered: str) -> str:
+    """What to tell about an offered file name before it is accepted; empty when nothing."""
+    warnings = []
+    if any(c in BIDI or unicodedata.category(c) in HIDDEN for c in offered):
+        warnings.append("hidden characters were taken out of the name")
+    if os.path.splitext(safe_file_name(offered))[1].lower() in PROGRAM_SUFFIXES:
+        warnings.append("it is a program: accept only if you asked for it")
+    return "; ".join(warnings)

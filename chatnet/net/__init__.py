@@ -1,0 +1,1 @@
+"""The Twisted shell that registry and peer share."""

@@ -1,0 +1,1 @@
+"""The peer: registers, keeps the list, talks directly to the others."""

@@ -1,0 +1,73 @@
+"""The one door to a peer: how the console, a script, and later a socket drive it.
+
+Arguments, results, errors and events are plain data.  Methods return Deferreds that fail with
+errors of ``chatnet.core.errors``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from chatnet.core.events import ChatMessage, Event, HistoryPage, Me, Snapshot, Transfer
+
+
+class Subscription(Protocol):
+    """What ``subscribe`` gives: the state now, and a way to end it."""
+
+    snapshot: Snapshot
+
+    def cancel(self) -> None: ...
+
+
+class PeerApi(Protocol):
+    """What a peer can be asked for."""
+
+    def subscribe(self, listener: Callable[[Event], None]) -> Subscription:
+        """The state now; every later event goes to ``listener``, each a reactor turn later."""
+
+    def login(self, name: str, registry: str, presentation: str = "") -> Deferred[Me]:
+        """Lock the profile ``name``, make or read its key, register.
+
+        ``registry`` is a join string or a client endpoint string.  Fires when the registry
+        agreed, or is not there (then it is tried again for ever).  Fails with LocalError (bad
+        name, profile in use, bad registry address) or Refused (name taken); then all is undone.
+        """
+
+    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
+        """Store and send a message; fires once it is stored here.
+
+        Fails with LocalError("too-long" | "empty" | "unknown-peer"), or StoreFailed.
+        """
+
+    def history(self, peer: bytes, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
+        """The last ``limit`` rows before row ``before`` (None: from the end)."""
+
+    def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
+        """Rows up to ``n`` were seen by a person."""
+
+    def connect(self, peer: bytes) -> Deferred[None]:
+        """Open a link now.  Fails with Unreachable or WrongKey."""
+
+    def offer(self, peer: bytes, paths: tuple[str, ...]) -> Deferred[Transfer]:
+        """Offer files and folders.  Fails with LocalError("no-such-file" | "unreadable" | "too-many" ...)."""
+
+    def accept(self, fid: bytes, directory: str = "") -> Deferred[Transfer]:
+        """Take an offer, into ``directory`` or the usual place.  Fails with LocalError("no-space" ...)."""
+
+    def refuse(self, fid: bytes) -> Deferred[Transfer]:
+        """Do not take an offer."""
+
+    def cancel(self, fid: bytes) -> Deferred[Transfer]:
+        """End a transfer, ours or theirs."""
+
+    def forget_ended(self) -> Deferred[None]:
+        """Drop the ended transfers from the list (the conversation keeps its rows)."""
+
+    def reconnect(self) -> Deferred[None]:
+        """Try the registry now."""
+
+    def quit(self) -> Deferred[None]:
+        """Say goodbye and end the program."""

@@ -1,0 +1,1 @@
+"""The registry: keeps the live list of peers and pushes it to all."""
