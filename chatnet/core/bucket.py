@@ -1,0 +1,45 @@
+"""A token bucket: so many a second, and so many at once after a quiet time."""
+
+from __future__ import annotations
+
+
+class TokenBucket:
+    """Fills with ``rate_per_s`` tokens a second up to ``burst``; full at the start.
+
+    Times are seconds of any clock that does not go backwards; a step back counts as no time.
+    """
+
+    __slots__ = ("_burst", "_rate", "_tokens", "_upto")
+
+    def __init__(self, rate_per_s: float, burst: float, now: float) -> None:
+        self._rate = rate_per_s
+        self._burst = burst
+        self._tokens = float(burst)
+        self._upto = now
+
+    def take(self, now: float, n: float = 1) -> bool:
+        """Take ``n`` tokens if they are there; all of them or none."""
+        self._fill(now)
+        if self._tokens < n:
+            return False
+        self._tokens -= n
+        return True
+
+    def delay(self, now: float, n: float = 1) -> float:
+        """Seconds until ``n`` tokens are there if nobody takes any; infinity for more than fit in."""
+        self._fill(now)
+        if self._tokens >= n:
+            return 0.0
+        if n > self._burst or self._rate <= 0:
+            return float("inf")
+        return (n - self._tokens) / self._rate
+
+    def full(self, now: float) -> bool:
+        """Whether it is as good as a new one, so that its keeper may forget it."""
+        self._fill(now)
+        return self._tokens >= self._burst
+
+    def _fill(self, now: float) -> None:
+        if now > self._upto:
+            self._tokens = min(self._burst, self._tokens + (now - self._upto) * self._rate)
+            self._upto = now
