@@ -29,13 +29,15 @@ MAX_PATH_PART_BYTES = 255  # what file systems allow in one component
 MAX_PAGE_ENTRIES = 700  # entries of the usual 90 bytes in one frame
 MAX_OFFER_PAGE_FILES = 1_000
 MAX_OFFER_FILES = 100_000
+MAX_OFFER_BYTES = 16_777_216  # of their names: what one offer can make us hold
 MAX_LIST_ENTRIES = 100_000  # a peer takes no longer list: about 30 MB in memory
 MAX_RECORD_BYTES = 512
 
 PAGE_BYTES = 48_000  # where a page of a list is cut: well below MAX_FRAME
 FRAMES_PER_TURN = 64  # frames of one connection before the others have their turn
 WRITE_CHUNK_BYTES = 65_536  # FileSender's piece: fastest through TLS, see docs/benchmarks.md
-OBSERVED_CHUNK_BYTES = 65_536
+PULSE_SECONDS = 1.0  # how often every link looks at the clock
+MAX_SOURCES = 10_000  # sources whose rate is remembered: about 3 MB
 DATABASE_BUSY_MS = 5_000
 GROUP_COMMIT_ROWS = 64  # rows gathered while one commit runs
 HISTORY_PAGE = 200  # rows a call of history() gives at most
