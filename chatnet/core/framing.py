@@ -6,8 +6,6 @@ the connection (small before HELLO), so it is an attribute and not a constant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from chatnet.core.errors import RemoteError
 
 PREFIX_BYTES = 4
@@ -37,31 +35,30 @@ class Framer:
         return self._wanted is not None or bool(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take ``data`` in; ask for the frames with ``frames()``."""
+        """Take ``data`` in; ask for the frames with ``next_frame()``."""
         if not self._stopped:
             self._buffer += data
 
-    def frames(self) -> Iterator[bytes]:
-        """The complete frames, one by one, so that the consumer may ``take`` or ``stop`` in between.
+    def next_frame(self) -> bytes | None:
+        """The next complete frame; between two calls the consumer may ``take`` or ``stop``.
 
         Raises RemoteError for a length of zero or above the limit.
         """
-        while not self._stopped:
-            if self._wanted is None:
-                if len(self._buffer) < PREFIX_BYTES:
-                    return
-                wanted = int.from_bytes(self._buffer[:PREFIX_BYTES], "big")
-                if not 1 <= wanted <= self.limit:
-                    self.stop()
-                    raise RemoteError("bad-frame", f"frame of {wanted} bytes, limit {self.limit}")
-                self._wanted = wanted
-                del self._buffer[:PREFIX_BYTES]
-            if len(self._buffer) < self._wanted:
-                return
-            body = bytes(memoryview(self._buffer)[: self._wanted])
-            del self._buffer[: self._wanted]
-            self._wanted = None
-            yield body
+        if self._wanted is None:
+            if len(self._buffer) < PREFIX_BYTES:
+                return None
+            wanted = int.from_bytes(self._buffer[:PREFIX_BYTES], "big")
+            if not 1 <= wanted <= self.limit:
+                self.stop()
+                raise RemoteError("bad-frame", f"frame of {wanted} bytes, limit {self.limit}")
+            self._wanted = wanted
+            del self._buffer[:PREFIX_BYTES]
+        if len(self._buffer) < self._wanted:
+            return None
+        body = bytes(memoryview(self._buffer)[: self._wanted])
+        del self._buffer[: self._wanted]
+        self._wanted = None
+        return body
 
     def take(self, count: int) -> bytes:
         """Up to ``count`` raw bytes that already lie behind the last frame: the head of a file."""

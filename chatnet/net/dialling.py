@@ -1,0 +1,157 @@
+"""Opening a link: several addresses of one key, tried with a stagger; the first that opens stays.
+
+Source of the stagger: RFC 8305 (happy eyeballs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError, ConnectionRefusedError, TimeoutError, UserError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+
+from chatnet.core.errors import ChatnetError, Refused, RemoteError, Unreachable, WrongKey
+from chatnet.core.identity import PeerID
+from chatnet.core.messages import Hello
+from chatnet.net.link import Link, LinkSettings, LinkUser
+from chatnet.net.tls import TLS
+
+
+class _OneLink(Factory):
+    """Hands out the link that was made for this dial."""
+
+    noisy = False
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def buildProtocol(self, addr: object) -> Link:
+        return self._link
+
+
+class Dialler:
+    """Dials for one program, with its key."""
+
+    def __init__(self, reactor: Any, tls: TLS, settings: LinkSettings) -> None:
+        self._reactor = reactor
+        self._tls = tls
+        self._settings = settings
+
+    async def dial(
+        self,
+        endpoint: IStreamClientEndpoint,
+        remote: tuple[str, int],
+        user: LinkUser,
+        hello: Hello,
+        expected: PeerID | None,
+    ) -> Link:
+        """An open link to the key ``expected`` (None: whoever answers).
+
+        Raises WrongKey, Refused (with the other's code), RemoteError or Unreachable.  A
+        cancelled dial leaves nothing behind.
+        """
+        link = Link(self._settings, user, remote, hello, expected)
+        connecting = endpoint.connect(self._tls.wrap(_OneLink(link), dialling=True))
+        try:
+            await connecting
+        except (ConnectError, UserError, OSError) as error:
+            raise Unreachable(*explain(error)) from None
+        try:
+            return await link.opening
+        finally:
+            if not link.is_open:
+                link.abort()
+
+    async def dial_host(self, host: str, port: int, user: LinkUser, hello: Hello, expected: PeerID | None) -> Link:
+        """As ``dial``, to a host name or an address."""
+        return await self.dial(self.endpoint(host, port), (host, port), user, hello, expected)
+
+    def endpoint(self, host: str, port: int) -> IStreamClientEndpoint:
+        seconds = self._settings.limits.connect_seconds
+        if ":" in host:
+            return TCP6ClientEndpoint(self._reactor, host, port, timeout=seconds)
+        if host.replace(".", "").isdigit():
+            return TCP4ClientEndpoint(self._reactor, host, port, timeout=seconds)
+        return HostnameEndpoint(self._reactor, host, port, timeout=seconds)
+
+    async def dial_any(
+        self,
+        addresses: Sequence[tuple[str, int]],
+        user: LinkUser,
+        hello: Hello,
+        expected: PeerID,
+        stagger_seconds: float,
+        tried: Callable[[tuple[str, int], ChatnetError], None] = lambda address, error: None,
+    ) -> Link:
+        """The first link that opens; the others are cut.  ``tried`` hears of each failure.
+
+        Raises the most telling failure: WrongKey, then Refused, then Unreachable with one clause
+        for each address.
+        """
+        if not addresses:
+            raise Unreachable("no-address", "no address is known")
+        won: Deferred[Link] = Deferred()
+        failures: dict[tuple[str, int], ChatnetError] = {}
+        attempts: list[Deferred[None]] = []
+        wake: Deferred[None] = Deferred()
+
+        def nudge() -> None:
+            if not wake.called:
+                wake.callback(None)
+
+        async def attempt(address: tuple[str, int]) -> None:
+            try:
+                link = await self.dial_host(*address, user, hello, expected)
+            except ChatnetError as error:
+                failures[address] = error
+                tried(address, error)
+                if len(failures) == len(addresses) and not won.called:
+                    won.errback(_most_telling(failures))
+            else:
+                link.leave() if won.called else won.callback(link)
+            nudge()
+
+        try:
+            for address in addresses:
+                wake = Deferred()
+                attempts.append(Deferred.fromCoroutine(attempt(address)))
+                timer = self._reactor.callLater(stagger_seconds, nudge)
+                try:
+                    await wake
+                finally:
+                    if timer.active():
+                        timer.cancel()
+                if won.called:
+                    break
+            return await won
+        finally:
+            for pending in attempts:
+                pending.addErrback(lambda failure: None)
+                pending.cancel()
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """``(code, words)`` of a failed connect."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection-refused", "connection refused"
+    if isinstance(error, (TimeoutError, UserError)):
+        return "timed-out", "timed out"
+    text = str(error) or type(error).__name__
+    return "unreachable", text.rstrip(".").lower()[:120]
+
+
+def _most_telling(failures: dict[tuple[str, int], ChatnetError]) -> ChatnetError:
+    for kind in (WrongKey, Refused, RemoteError):
+        for error in failures.values():
+            if isinstance(error, kind):
+                return error
+    clauses = []
+    for (host, port), error in failures.items():
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        clauses.append(f"{shown} {error.text}")
+    first = next(iter(failures.values()))
+    return Unreachable(first.code, ", ".join(clauses))

@@ -1,0 +1,107 @@
+"""The long-lived key of a registry or a peer, and the certificate that carries it.
+
+The file is PKCS#8 PEM, mode 0600.  The certificate is a constant envelope made at each start:
+nothing in it is believed, so nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
+
+from chatnet.core.errors import LocalError
+from chatnet.core.identity import PeerID, peer_id_of
+
+KEY_FILE = "identity.key"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A private key and what follows from it; ``made`` tells that the key is new."""
+
+    private_key: Ed25519PrivateKey
+    made: bool = False
+
+    @property
+    def public_key(self) -> bytes:
+        return self.private_key.public_key().public_bytes_raw()
+
+    @property
+    def peer_id(self) -> PeerID:
+        return peer_id_of(self.public_key)
+
+    def sign(self, data: bytes) -> bytes:
+        return self.private_key.sign(data)
+
+    def certificate(self) -> x509.Certificate:
+        """The key in a self-signed envelope that never expires.
+
+        9999-12-31 is what RFC 5280 sets aside for "no well-defined expiry": a wrong clock cannot
+        lock anybody out.  The name is constant: strangers who connect see this certificate.
+        """
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "chatnet")])
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(self.private_key.public_key())
+            .serial_number(1)
+            .not_valid_before(dt.datetime(1970, 1, 2))
+            .not_valid_after(dt.datetime(9999, 12, 31, 23, 59, 59))
+            .sign(self.private_key, None)
+        )
+
+
+def load_or_make_identity(directory: Path) -> Identity:
+    """The key in ``directory``, made there if there is none.
+
+    Raises LocalError("key") if the file is open to others, not ours, or not an Ed25519 key.
+    """
+    path = directory / KEY_FILE
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _make(path)
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(file.fileno())
+        if facts.st_uid != os.geteuid() or not stat.S_ISREG(facts.st_mode):
+            raise LocalError("key", f"{path} belongs to somebody else. Nothing was started. Give it back to its owner.")
+        if facts.st_mode & 0o077:
+            raise LocalError("key", f"others can read the key {path}. Nothing was started. Mend it: chmod 600 {path}")
+        pem = file.read(65_536)
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError):
+        pass
+    else:
+        if isinstance(key, Ed25519PrivateKey):
+            return Identity(key)
+    raise LocalError("key", f"{path} is not an Ed25519 key. Put the right one back, or move it away for a new one.")
+
+
+def _make(path: Path) -> Identity:
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    unfinished = path.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(unfinished, path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return Identity(key, made=True)

@@ -1,0 +1,504 @@
+"""One connection between two programs: TLS, the first exchange, frames, raw bytes, life and death.
+
+The rules of its life are ``core.session``; what the messages mean is the business of its
+``LinkUser``.  A link is *open* when HELLO and WELCOME went over it; nothing is delivered before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chatnet.core import messages
+from chatnet.core.errors import ChatnetError, Refused, RemoteError, WrongKey
+from chatnet.core.framing import Framer, frame
+from chatnet.core.identity import PeerID, short_text
+from chatnet.core.limits import FRAMES_PER_TURN, MAX_FRAME, MAX_FRAME_HELLO, MAX_TEXT_BYTES, LinkLimits
+from chatnet.core.messages import Bye, Error, Hello, Message, Ping, Pong, Welcome
+from chatnet.core.session import Effect, Input, Session, State
+from chatnet.core.text import safe_line
+from chatnet.net.pulse import Pulse
+from chatnet.net.tls import proven_peer
+
+
+@dataclass(frozen=True)
+class LinkEnd:
+    """How a link ended: a wire code or ``bye``, ``lost``, ``silence``, ``timeout``, ``closed``."""
+
+    code: str
+    text: str
+    by_remote: bool = False
+    retry_after_s: int = 0
+
+
+class LinkUser(Protocol):
+    """What a link serves."""
+
+    async def answer(self, link: Link, hello: Hello) -> Welcome:
+        """Listener only: agree, or raise Refused.  The other's key is proven by now."""
+
+    def opened(self, link: Link) -> None: ...
+
+    def received(self, link: Link, message: Message) -> None:
+        """A message of the kinds of this link; may raise RemoteError, which drops the link."""
+
+    def lost(self, link: Link, end: LinkEnd) -> None:
+        """Called once for each link that was opened, after its end."""
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """What all links of one program have in common."""
+
+    limits: LinkLimits
+    queue_bytes: int  # frames not yet taken by the transport, before the reader is called slow
+    pulse: Pulse
+    jitter: Callable[[], float]  # 0 to 1, spreads the pings
+
+    @property
+    def clock(self) -> IReactorTime:
+        return self.pulse.clock
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class Link(TwistedProtocol):
+    """See the module.  ``hello`` is what we say when we dial; None on the listening side."""
+
+    log = Logger("chatnet.link")
+
+    def __init__(
+        self,
+        settings: LinkSettings,
+        user: LinkUser,
+        remote: tuple[str, int],
+        hello: Hello | None = None,
+        expected: PeerID | None = None,
+    ) -> None:
+        self.remote = remote
+        self.dialled = hello is not None
+        self.peer = PeerID(b"")
+        self.public_key = b""
+        self.role = hello.role if hello else ""
+        self.name = ""  # what the other side calls itself
+        self.instance = b""
+        self.rtt_ms: int | None = None
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.congested = False  # the transport asked us to wait: ``on_drained`` tells when it goes on
+        self.opening: Deferred[Link] = Deferred()  # dialler: fires when open, fails with why not
+        self.greeting: Hello | Welcome | None = None  # the other side's first message
+        self.on_proven: Callable[[Link], None] | None = None  # listener: key proven and hello read
+        self.gone: Deferred[LinkEnd] = Deferred()  # fires at the end, also of links that never opened
+        self._settings = settings
+        self._user = user
+        self._hello = hello
+        self._expected = expected
+        self._session = Session(dialled=self.dialled)
+        self._welcome: Welcome | None = None
+        self._kinds = "from-listener" if self.dialled else "from-dialler"
+        self._framer = Framer(MAX_FRAME_HELLO)
+        self._raw_left = 0
+        self._raw_sink: Callable[[bytes], None] | None = None
+        self._sending_raw = False
+        self._told_opened = False
+        self._paused_by: set[str] = set()
+        self._on_drained: Callable[[], None] | None = None
+        self._queued = 0
+        self._end: LinkEnd | None = None
+        self._failure: ChatnetError | None = None
+        now = settings.clock.seconds()
+        self._state_since = now
+        self._heard = now
+        self._said = now
+        self._frame_since: float | None = None
+        self._congested_since = 0.0
+        self._ping_after = settings.limits.ping_seconds * (0.8 + 0.4 * settings.jitter())
+        self._ping_number = 0
+        self._ping_sent: float | None = None
+
+    # --- what users call ----------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        return self._session.state is State.OPEN
+
+    @property
+    def address(self) -> str:
+        host, port = self.remote
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def __str__(self) -> str:
+        who = short_text(self.peer) if self.peer else "nobody yet"
+        return f"{self.role or 'link'} {who} {self.address}"
+
+    def send(self, message: Message) -> None:
+        """Queue one message; nothing happens on a link that is not open."""
+        if self._session.state is State.OPEN:
+            self._write(frame(messages.encode(message)))
+
+    def send_frames(self, frames: bytes) -> None:
+        """Queue bytes that are frames already: what many links share is encoded once."""
+        if self._session.state is State.OPEN:
+            self._write(frames)
+
+    def on_drained(self, callback: Callable[[], None] | None) -> None:
+        """Call ``callback`` each time the transport takes bytes again after ``congested``."""
+        self._on_drained = callback
+
+    def close(self, code: str, text: str, retry_after_s: int = 0) -> None:
+        """Say why, then close; cut if the other side does not finish in time."""
+        self._finish(LinkEnd(code, text), Error(code, text[:MAX_TEXT_BYTES], retry_after_s))
+
+    def leave(self) -> None:
+        """Say goodbye, then close."""
+        self._finish(LinkEnd("closed", "closed by us"), Bye())
+
+    def abort(self, code: str = "closed", text: str = "cut by us") -> None:
+        """Cut at once."""
+        self._give_up(LinkEnd(code, text))
+
+    def pause_reading(self, why: str = "user") -> None:
+        """Take nothing from the other side until ``resume_reading`` with the same reason."""
+        if not self._paused_by:
+            self._pause_transport()
+        self._paused_by.add(why)
+
+    def resume_reading(self, why: str = "user") -> None:
+        """Deliver what is there already in a later turn, then read on."""
+        if why in self._paused_by:
+            self._paused_by.discard(why)
+            if not self._paused_by:
+                self._settings.clock.callLater(0, self._continue)
+
+    def expect_raw(self, count: int, sink: Callable[[bytes], None]) -> None:
+        """The next ``count`` bytes behind the present frame go to ``sink``; then frames go on."""
+        self._raw_left = count
+        self._raw_sink = sink if count else None
+
+    @property
+    def consumer(self) -> IConsumer:
+        """For a pull producer like ``FileSender``; while it is registered we send no frame here."""
+        return cast(IConsumer, _RawConsumer(self))
+
+    # --- the line, called by Twisted ------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._settings.pulse.add(self)
+
+    def handshakeCompleted(self) -> None:
+        transport = cast(Any, self.transport)
+        connection: SSL.Connection = transport.getHandle()
+        try:
+            self.peer, self.public_key = proven_peer(connection, self._expected)
+        except (WrongKey, RemoteError) as error:
+            self._failure = error
+            # Never loseConnection: it would still deliver what came with the handshake.
+            self._give_up(LinkEnd(error.code, error.text))
+            return
+        transport.registerProducer(self, True)
+        self._handle(Input.AUTHENTICATED)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard = self._settings.clock.seconds()
+        self.bytes_in += len(data)
+        if self._raw_left and not self._paused_by and not self._framer.in_frame:
+            data = self._deliver_raw(data)
+        if data:
+            self._framer.feed(data)
+            self._pump()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._end is None:
+            self._end = LinkEnd("lost", safe_line(reason.getErrorMessage()), by_remote=True)
+        self._handle(Input.LINE_LOST)
+
+    def pauseProducing(self) -> None:
+        if not self.congested:
+            self.congested = True
+            self._congested_since = self._settings.clock.seconds()
+
+    def resumeProducing(self) -> None:
+        self.congested = False
+        self._queued = 0
+        if self._on_drained is not None and self.is_open:
+            self._on_drained()
+
+    def stopProducing(self) -> None:
+        """The transport is closing; ``connectionLost`` follows."""
+
+    # --- frames and raw bytes -------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        delivered = 0
+        try:
+            while not self._paused_by and self._session.state not in (State.CLOSED, State.CLOSING):
+                if self._raw_left:
+                    head = self._framer.take(self._raw_left)
+                    if not head:
+                        break
+                    self._deliver_raw(head)
+                    continue
+                if delivered >= FRAMES_PER_TURN:  # the other connections have their turn
+                    self.pause_reading("turn")
+                    self.resume_reading("turn")
+                    break
+                body = self._framer.next_frame()
+                if body is None:
+                    break
+                delivered += 1
+                self._on_frame(body)
+        except RemoteError as error:
+            self._drop(error)
+        except Exception:
+            self.log.failure("a message from {link} met a defect of ours", link=self)
+            self._drop(RemoteError(messages.BAD_FRAME, "internal error"))
+        if not self._framer.in_frame or self._raw_left:
+            self._frame_since = None
+        elif delivered or self._frame_since is None:
+            self._frame_since = self._settings.clock.seconds()
+
+    def _deliver_raw(self, data: bytes) -> bytes:
+        """Hand raw bytes to the sink; what lies behind them is returned."""
+        sink, head = self._raw_sink, data[: self._raw_left] if len(data) > self._raw_left else data
+        self._raw_left -= len(head)
+        if not self._raw_left:
+            self._raw_sink = None
+        if sink is not None:
+            try:
+                sink(head)
+            except RemoteError as error:
+                self._drop(error)
+        return data[len(head) :]
+
+    def _on_frame(self, body: bytes) -> None:
+        message = messages.decode(self._kinds, body)
+        if isinstance(message, Ping):
+            if not self._sending_raw:
+                self.send(Pong(message.n))
+        elif isinstance(message, Pong):
+            if self._ping_sent is not None and message.n == self._ping_number:
+                self.rtt_ms = round((self._settings.clock.seconds() - self._ping_sent) * 1000)
+                self._ping_sent = None
+        elif isinstance(message, Error):
+            self._failure = Refused(message.code, safe_line(message.text), message.retry_after_s)
+            self._end = LinkEnd(message.code, safe_line(message.text), True, message.retry_after_s)
+            self._handle(Input.CLOSE)
+        elif isinstance(message, Bye):
+            self._end = LinkEnd("bye", "the other side said goodbye", by_remote=True)
+            self._handle(Input.CLOSE)
+        elif isinstance(message, Hello):
+            self._greet(
+                message, message.role, message.role if message.role != messages.ROLE_REGISTRY else "to-registry"
+            )
+            self._handle(Input.HELLO)
+        elif isinstance(message, Welcome):
+            if message.version != messages.VERSION:
+                raise RemoteError(messages.VERSION_UNKNOWN, "the other side chose a version that we did not offer")
+            self._greet(message, self.role, "from-registry")
+            self._handle(Input.WELCOME)
+        else:
+            self._user.received(self, message)
+
+    def _greet(self, greeting: Hello | Welcome, role: str, at_registry: str) -> None:
+        kinds = at_registry if role == messages.ROLE_REGISTRY else role
+        if isinstance(greeting, Hello):
+            lowest, highest = greeting.versions
+            if not lowest <= messages.VERSION <= highest:
+                raise RemoteError(messages.VERSION_UNKNOWN, f"this side speaks version {messages.VERSION} only")
+            if kinds not in messages.type_of_frames:
+                raise RemoteError(messages.ROLE_UNKNOWN, "no such role")
+        self.greeting = greeting
+        self.role = role
+        self.name = safe_line(greeting.name)
+        self.instance = greeting.instance
+        self._kinds = kinds
+        self._framer.limit = MAX_FRAME
+
+    def _write(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        self._said = self._settings.clock.seconds()
+        if self.congested:
+            self._queued += len(data)
+            if self._queued > self._settings.queue_bytes:
+                self._give_up(LinkEnd(messages.SLOW, "the other side does not read"))
+                return
+        cast(Any, self.transport).write(data)
+
+    # --- life and death -------------------------------------------------------------------------
+
+    def beat(self, now: float) -> None:
+        """Called by the pulse: deadlines, pings, silence."""
+        limits, state = self._settings.limits, self._session.state
+        deadline = self._session.deadline_seconds(limits)
+        if deadline is not None:
+            if now - self._state_since >= deadline:
+                self._end = self._end or LinkEnd("timeout", f"nothing came within {deadline:g} s ({state.value})")
+                self._handle(Input.DEADLINE)
+            return
+        if state is not State.OPEN:
+            return
+        if now - self._heard >= limits.silence_seconds and not self._paused_by:
+            self._give_up(LinkEnd("silence", f"nothing heard for {limits.silence_seconds:g} s"))
+        elif self.congested and now - self._congested_since >= limits.drain_seconds:
+            self._give_up(LinkEnd(messages.SLOW, f"nothing read for {limits.drain_seconds:g} s"))
+        elif self._frame_since is not None and not self._paused_by and now - self._frame_since >= limits.frame_seconds:
+            self._drop(RemoteError(messages.SLOW, f"a frame took more than {limits.frame_seconds:g} s"))
+        elif self._sending_raw and now - self._said >= limits.drain_seconds:
+            self._give_up(LinkEnd(messages.SLOW, f"nothing taken for {limits.drain_seconds:g} s"))
+        elif now - self._said >= self._ping_after:
+            self.ping()
+
+    def ping(self) -> None:
+        """Ask for life; the answer also tells the round-trip time."""
+        if not self._sending_raw:
+            self._ping_number += 1
+            self._ping_sent = self._settings.clock.seconds()
+            self.send(Ping(self._ping_number))
+
+    def _handle(self, event: Input) -> None:
+        for effect in self._session.handle(event):
+            self._state_since = self._settings.clock.seconds()
+            _EFFECTS[effect](self)
+
+    def _drop(self, error: RemoteError) -> None:
+        """The other side broke the protocol."""
+        self.log.info("dropped {link}: {text}", link=self, text=safe_line(error.text))
+        self._failure = self._failure or error
+        self._framer.stop()
+        self._finish(LinkEnd(error.code, error.text), Error(error.code, ascii(error.text)[:MAX_TEXT_BYTES]))
+
+    def _finish(self, end: LinkEnd, last_word: Message) -> None:
+        if self._session.state in (State.CLOSING, State.CLOSED):
+            return
+        if self._sending_raw:  # no frame can be said within raw bytes
+            self._give_up(end)
+            return
+        self._end = self._end or end
+        if self._session.state is not State.HANDSHAKE:
+            self._write(frame(messages.encode(last_word)))
+        self._handle(Input.CLOSE)
+
+    def _give_up(self, end: LinkEnd) -> None:
+        self._end = self._end or end
+        self._handle(Input.DEADLINE)
+
+    def _send_hello(self) -> None:
+        assert self._hello is not None
+        self._write(frame(messages.encode(self._hello)))
+
+    def _ask(self) -> None:
+        if self.on_proven is not None:
+            self.on_proven(self)
+        self.pause_reading("answer")
+        deciding = Deferred.fromCoroutine(self._user.answer(self, cast(Hello, self.greeting)))
+        deciding.addCallbacks(self._agree, self._disagree)
+        deciding.addErrback(lambda failure: self.log.failure("{link} could not be opened", failure, link=self))
+
+    def _agree(self, welcome: Welcome) -> None:
+        self._welcome = welcome
+        self._handle(Input.AGREED)
+        self.resume_reading("answer")
+
+    def _disagree(self, failure: Failure) -> None:
+        if isinstance(failure.value, Refused):
+            refusal = failure.value
+            self.log.info("refused {link}: {code}", link=self, code=refusal.code)
+            self.close(refusal.code, refusal.text, refusal.retry_after_s)
+        elif isinstance(failure.value, RemoteError):
+            self._drop(failure.value)
+        else:
+            self.log.failure("{link} met a defect of ours", failure, link=self)
+            self.close(messages.STORE, "this side cannot answer at present", 30)
+
+    def _send_welcome(self) -> None:
+        assert self._welcome is not None
+        self._write(frame(messages.encode(self._welcome)))
+
+    def _tell_opened(self) -> None:
+        self.log.debug("open {link}", link=self)
+        self._told_opened = True
+        self._user.opened(self)
+        if self.dialled and not self.opening.called:
+            self.opening.callback(self)
+
+    def _lose(self) -> None:
+        self._framer.stop()
+        transport = cast(Any, self.transport)
+        # A registered producer would hold the connection open.
+        transport.unregisterProducer()
+        transport.loseConnection()
+
+    def _abort(self) -> None:
+        self._framer.stop()
+        transport = cast(Any, self.transport)
+        if transport is not None:
+            transport.abortConnection()
+
+    def _tell_ended(self) -> None:
+        self._settings.pulse.discard(self)
+        self._on_drained = None
+        end = self._end or LinkEnd("lost", "the connection is gone", by_remote=True)
+        if self._told_opened:
+            self._user.lost(self, end)
+        if self.dialled and not self.opening.called:
+            self.opening.errback(self._failure or Refused(end.code, end.text, end.retry_after_s))
+        self.gone.callback(end)
+
+    def _pause_transport(self) -> None:
+        if self.transport is not None and self._session.state is not State.CLOSED:
+            cast(Any, self.transport).pauseProducing()
+
+    def _continue(self) -> None:
+        if not self._paused_by and self._session.state not in (State.CLOSED, State.CLOSING):
+            self._pump()
+            if not self._paused_by:
+                cast(Any, self.transport).resumeProducing()
+
+
+@implementer(IConsumer)
+class _RawConsumer:
+    """A link's transport as the consumer of one pull producer."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        self._link._sending_raw = True
+        transport = cast(Any, self._link.transport)
+        transport.unregisterProducer()
+        self._link.congested = False
+        transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        link = self._link
+        link._sending_raw = False
+        transport = cast(Any, link.transport)
+        transport.unregisterProducer()
+        if link.is_open:
+            transport.registerProducer(link, True)
+
+    def write(self, data: bytes) -> None:
+        self._link._said = self._link._settings.clock.seconds()
+        self._link.bytes_out += len(data)
+        cast(Any, self._link.transport).write(data)
+
+
+_EFFECTS: dict[Effect, Callable[[Link], None]] = {
+    Effect.SEND_HELLO: Link._send_hello,
+    Effect.ASK: Link._ask,
+    Effect.SEND_WELCOME: Link._send_welcome,
+    Effect.OPENED: Link._tell_opened,
+    Effect.LOSE: Link._lose,
+    Effect.ABORT: Link._abort,
+    Effect.ENDED: Link._tell_ended,
+}

@@ -1,0 +1,187 @@
+"""Where connections come in: ports, who may try, and a link for each.
+
+Binding is synchronous, so that a busy port can stop the program with one plain line before
+anything else has begun.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorSocket
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatnet.core.admission import Admission
+from chatnet.core.errors import LocalError
+from chatnet.net.link import Link, LinkSettings, LinkUser
+from chatnet.net.tls import TLS
+
+BACKLOG = 1024  # a herd after a restart waits in the kernel, not in retries
+
+
+class LinkFactory(Factory):
+    """A link for each connection that is admitted."""
+
+    noisy = False
+    log = Logger("chatnet.listening")
+
+    def __init__(
+        self, settings: LinkSettings, user: LinkUser, unauthenticated: int, send_buffer_bytes: int = 0
+    ) -> None:
+        self._settings = settings
+        self._user = user
+        self._admission = Admission(settings.limits, unauthenticated)
+        self._send_buffer_bytes = send_buffer_bytes
+        self.links: set[Link] = set()  # every connection that has not ended, open or not
+
+    def buildProtocol(self, addr: IAddress | None) -> Link | None:
+        host, port = getattr(addr, "host", "unix"), getattr(addr, "port", 0)
+        host = host.removeprefix("::ffff:") if "." in host else host
+        link = Link(self._settings, self._user, (host, port))
+        admitted, evicted = self._admission.admit(link, host, self._settings.clock.seconds())
+        if isinstance(evicted, Link):
+            evicted.abort("busy", "too many connections are waiting")
+        if not admitted:
+            self.log.info("refused {host}: too many connections from there", host=host)
+            return None
+        self.links.add(link)
+        link.on_proven = self._proven
+        link.gone.addCallback(self._ended, link)
+        return link
+
+    def _proven(self, link: Link) -> None:
+        self._admission.done(link)
+        if self._send_buffer_bytes:
+            handle = getattr(getattr(link.transport, "transport", None), "socket", None)
+            if handle is not None:
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_buffer_bytes)
+
+    def _ended(self, _: object, link: Link) -> None:
+        self._admission.done(link)
+        self.links.discard(link)
+
+
+class Listener:
+    """The open ports of one program; its owner calls ``close``."""
+
+    def __init__(self, reactor: Any, tls: TLS, factory: LinkFactory) -> None:
+        self._reactor = reactor
+        self._factory = factory
+        self._wrapped: Any = tls.wrap(factory, dialling=False)
+        self.ports: list[IListeningPort] = []
+
+    def listen(self, endpoints: tuple[str, ...]) -> None:
+        """Bind every endpoint string; raises CannotListenError, with nothing left open."""
+        try:
+            for description in endpoints:
+                self.ports.append(_bound(serverFromString(self._reactor, description), self._wrapped))
+        except BaseException:
+            self._drop_ports()
+            raise
+
+    def listen_everywhere(self, port: int) -> None:
+        """IPv4 and IPv6, each on a port of its own with the same number; 0 chooses one.
+
+        One dual-stack port would make every IPv4 client look like a neighbour in one /64.
+        Raises CannotListenError, with nothing left open.
+        """
+        attempts = 8 if port == 0 else 1
+        for attempt in range(attempts):
+            try:
+                four: Any = self._reactor.listenTCP(port, self._wrapped, backlog=BACKLOG)
+                self.ports.append(four)
+                six = self._listen_ipv6(self.port)
+                if six is not None:
+                    self.ports.append(six)
+                return
+            except CannotListenError:
+                self._drop_ports()
+                if attempt == attempts - 1:
+                    raise
+
+    @property
+    def port(self) -> int:
+        """The number of the first port."""
+        return cast(int, getattr(self.ports[0].getHost(), "port", 0))
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """``(interface, port)`` of every port; the interface may be the unspecified address."""
+        hosts: list[Any] = [port.getHost() for port in self.ports]
+        return tuple((host.host, host.port) for host in hosts if hasattr(host, "host"))
+
+    def stop_accepting(self) -> Deferred[Any]:
+        """Close the ports; links live on."""
+        ports, self.ports = self.ports, []
+        return gatherResults([_as_deferred(port.stopListening()) for port in ports], consumeErrors=True)
+
+    async def close(self, farewell: Callable[[Link], None]) -> None:
+        """Close the ports, say ``farewell`` to every link, and wait until all are gone."""
+        links = tuple(self._factory.links)
+        for link in links:
+            farewell(link)
+        await self.stop_accepting()
+        for link in links:
+            if not link.gone.called:
+                await _fired(link.gone)
+
+    def _listen_ipv6(self, port: int) -> IListeningPort | None:
+        if not socket.has_ipv6:
+            return None
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as bound:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.setblocking(False)
+            try:
+                bound.bind(("::", port))
+                bound.listen(BACKLOG)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise CannotListenError("::", port, error) from None
+                return None  # a machine without IPv6
+            adopting = IReactorSocket(self._reactor)
+            return adopting.adoptStreamPort(bound.fileno(), socket.AF_INET6, self._wrapped)
+
+    def _drop_ports(self) -> None:
+        for port in self.ports:
+            port.stopListening()
+        self.ports = []
+
+
+def _bound(endpoint: Any, factory: Any) -> IListeningPort:
+    """The port of an endpoint whose listening needs no waiting, as all of Twisted's own do."""
+    outcome: list[Any] = []
+    endpoint.listen(factory).addBoth(outcome.append)
+    if not outcome:
+        raise LocalError("listen", "this kind of endpoint cannot be opened at once; use tcp:, unix: or systemd:")
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    return cast(IListeningPort, outcome[0])
+
+
+def _as_deferred(result: Any) -> Deferred[Any]:
+    if isinstance(result, Deferred):
+        return result
+    done: Deferred[Any] = Deferred()
+    done.callback(result)
+    return done
+
+
+def _fired(source: Deferred[Any]) -> Deferred[Any]:
+    """A Deferred of one's own that follows ``source`` without touching its result."""
+    mine: Deferred[Any] = Deferred()
+
+    def follow(result: Any) -> Any:
+        mine.callback(None)
+        return result
+
+    source.addBoth(follow)
+    return mine

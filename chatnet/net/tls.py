@@ -1,0 +1,91 @@
+"""The one TLS stack: who may speak to us at all, and which key the other side has.
+
+Mutual TLS 1.3 with raw identities: no authority, no host name, no resumption.  The certificate
+is an envelope; the key in it is proven by the handshake itself (RFC 8446, CertificateVerify),
+and who that key belongs to is decided in ``proven_peer`` after the handshake, not in the verify
+callback, which resumption would skip and which must not raise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from chatnet.core.errors import RemoteError, WrongKey
+from chatnet.core.identity import PeerID, peer_id_of, same_id, short_text
+from chatnet.core.messages import ALPN
+from chatnet.net.keys import Identity
+
+# AES first: every processor since 2012 has instructions for it.
+CIPHERS = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
+
+@implementer(IOpenSSLServerConnectionCreator, IOpenSSLClientConnectionCreator)
+class TLS:
+    """Makes the connections of one identity, for either side.
+
+    ``twisted.internet.ssl.CertificateOptions`` cannot say this: verifying there wants an
+    authority, and without verifying it asks a client for no certificate.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 30 kB less for each idle connection
+        context.set_tls13_ciphersuites(CIPHERS)
+        context.use_certificate(identity.certificate())
+        context.use_privatekey(identity.private_key)
+        # VERIFY_PEER alone lets in a client that has no certificate.
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _single_certificate)
+        context.set_verify_depth(0)
+        context.set_alpn_protos([ALPN])
+        context.set_alpn_select_callback(_select_alpn)
+        self._context = context
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return SSL.Connection(self._context, None)
+
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return SSL.Connection(self._context, None)
+
+    def wrap(self, factory: Factory, dialling: bool) -> TLSMemoryBIOFactory:
+        """``factory`` behind this TLS."""
+        return TLSMemoryBIOFactory(self, dialling, factory)
+
+
+def proven_peer(connection: SSL.Connection, expected: PeerID | None) -> tuple[PeerID, bytes]:
+    """The PeerID and raw public key that the handshake proved; the one pin check.
+
+    Raises WrongKey if ``expected`` is another, RemoteError("bad-handshake") if the handshake is
+    not one of ours.  The context enforces the latter too: an edit there must not switch it off.
+    """
+    certificate = connection.get_peer_certificate()
+    if certificate is None or connection.get_protocol_version() < SSL.TLS1_3_VERSION:
+        raise RemoteError("bad-handshake", "no certificate, or not TLS 1.3")
+    if connection.get_alpn_proto_negotiated() != ALPN:
+        raise RemoteError("bad-handshake", "another protocol than chatnet/1")
+    public = certificate.to_cryptography().public_key()
+    if not isinstance(public, Ed25519PublicKey):
+        raise RemoteError("bad-handshake", "the key is not Ed25519")
+    raw = public.public_bytes_raw()
+    peer = peer_id_of(raw)
+    if expected is not None and not same_id(peer, expected):
+        raise WrongKey(f"the key {short_text(peer)} answered, expected was {short_text(expected)}", peer)
+    return peer, raw
+
+
+def _single_certificate(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+    """A chain has no meaning here; one longer than a single certificate is not ours."""
+    return depth == 0
+
+
+def _select_alpn(connection: SSL.Connection, offered: list[bytes]) -> Any:
+    return ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS  # whose type pyOpenSSL keeps private

@@ -1,0 +1,242 @@
+"""Links over real TLS on loopback: opening, refusing, closing, raw bytes, back-pressure."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
+from twisted.protocols.basic import FileSender
+
+from chatnet.core.errors import Refused, Unreachable, WrongKey
+from chatnet.core.framing import frame
+from chatnet.core.limits import PeerLimits
+from chatnet.core.messages import ROLE_FILE, Ack, End, File, Say, encode
+from tests.support.links import Recorder, Station, hello
+
+
+def say(body: str, number: int = 0) -> Say:
+    return Say(b"c" * 32, number.to_bytes(16, "big"), 1, body)
+
+
+@pytest_twisted.async_yield_fixture
+async def stations():
+    from twisted.internet import reactor
+
+    made: list[Station] = []
+
+    def make(*args, **kwargs) -> Station:
+        made.append(Station(reactor, *args, **kwargs))
+        return made[-1]
+
+    yield make
+    for station in made:
+        await station.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_programs_exchange_a_message(stations):
+    alice, bob = stations(), stations()
+    link = await alice.dial(bob.listen(), bob.peer)
+    link.send(say("hello"))
+    await bob.user.until(lambda: len(bob.user.messages) == 1)
+    bob.user.links[0].send(Ack([b"i" * 16]))
+    await alice.user.until(lambda: len(alice.user.messages) == 1)
+    assert bob.user.messages == [say("hello")]
+    assert bob.user.links[0].peer == alice.peer
+    assert link.peer == bob.peer
+    assert (link.name, bob.user.links[0].name) == ("bob", "carol")
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_key_than_expected_gets_no_byte(stations):
+    alice, bob, mallory = stations(), stations(), stations()
+    with pytest.raises(WrongKey) as caught:
+        await alice.dial(mallory.listen(), bob.peer)
+    assert caught.value.seen == mallory.peer
+    for link in tuple(mallory.factory.links):
+        await link.gone
+    assert mallory.user.messages == []
+    assert mallory.user.links == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_reaches_the_dialler_in_words(stations):
+    alice = stations()
+    bob = stations(Recorder(refuse=Refused("name-taken", "The name carol belongs to another key.", 7)))
+    with pytest.raises(Refused) as caught:
+        await alice.dial(bob.listen(), bob.peer)
+    assert (caught.value.code, caught.value.retry_after_s) == ("name-taken", 7)
+    assert bob.user.ends == []  # what was never open does not end
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_listening(stations):
+    alice = stations()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(Unreachable) as caught:
+            await alice.dial(unused.getsockname()[1], None)
+    assert caught.value.code == "connection-refused"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_first_of_several_addresses_that_opens_stays(stations):
+    alice, bob, mallory = stations(), stations(), stations()
+    addresses = [("127.0.0.1", mallory.listen()), ("127.0.0.1", bob.listen())]
+    failed = []
+    link = await alice.dialler.dial_any(
+        addresses, alice.user, hello(), bob.peer, 5.0, lambda address, error: failed.append(address)
+    )
+    alice.dialled.append(link)
+    assert link.peer == bob.peer
+    assert failed == addresses[:1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_goodbye_and_close_say_why(stations):
+    alice, bob = stations(), stations()
+    port = bob.listen()
+    first = await alice.dial(port, bob.peer)
+    first.leave()
+    await bob.user.until(lambda: len(bob.user.ends) == 1)
+    second = await alice.dial(port, bob.peer)
+    second.close("busy", "come back later", 3)
+    await bob.user.until(lambda: len(bob.user.ends) == 2)
+    assert [(end.code, end.by_remote) for end in bob.user.ends] == [("bye", True), ("busy", True)]
+    await alice.user.until(lambda: len(alice.user.ends) == 2)
+    assert [end.code for end in alice.user.ends] == ["closed", "busy"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_frames_in_one_write_arrive_in_order(stations):
+    alice, bob = stations(), stations()
+    link = await alice.dial(bob.listen(), bob.peer)
+    link.send_frames(b"".join(frame(encode(say("x", n))) for n in range(1000)))
+    await bob.user.until(lambda: len(bob.user.messages) == 1000)
+    assert [int.from_bytes(m.id, "big") for m in bob.user.messages] == list(range(1000))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_paused_link_delivers_nothing_until_it_resumes(stations):
+    alice, bob = stations(), stations()
+    link = await alice.dial(bob.listen(), bob.peer)
+    link.send(say("first"))
+    await bob.user.until(lambda: len(bob.user.messages) == 1)
+    bob.user.links[0].pause_reading()
+    link.send(say("second"))
+    await deferLater(alice.reactor, 0.05, lambda: None)
+    assert len(bob.user.messages) == 1
+    bob.user.links[0].resume_reading()
+    await bob.user.until(lambda: len(bob.user.messages) == 2)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 1_000_003])
+@pytest_twisted.ensureDeferred
+async def test_raw_bytes_between_two_frames(stations, size):
+    content, got = os.urandom(size), bytearray()
+
+    def take(link, message):
+        if isinstance(message, File):
+            link.expect_raw(message.length, got.extend)
+
+    alice, bob = stations(), stations(Recorder(on_message=take))
+    link = await alice.dial(bob.listen(), bob.peer, hello(ROLE_FILE, fid=b"f" * 16, token=b"t" * 32))
+    link.send(File(0, 0, size))
+    if size:
+        await FileSender().beginFileTransfer(io.BytesIO(content), link.consumer)
+    link.send(End(0, b"d" * 32))
+    await bob.user.until(lambda: len(bob.user.messages) == 2)
+    assert bytes(got) == content
+    assert bob.user.messages == [File(0, 0, size), End(0, b"d" * 32)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_that_does_not_read_is_dropped_with_bounded_memory(stations):
+    alice, bob = stations(queue_bytes=100_000), stations()
+    link = await alice.dial(bob.listen(), bob.peer)
+    bob.user.links[0].pause_reading()
+    for number in range(4000):
+        link.send(say("y" * 16_000, number))
+    await alice.user.until(lambda: bool(alice.user.ends))
+    assert alice.user.ends[0].code == "slow"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_silent_stranger_is_cut_by_the_handshake_timer(stations):
+    from twisted.internet import reactor
+
+    bob = stations(limits=PeerLimits(handshake_seconds=0.2))
+    gone: Deferred[None] = Deferred()
+
+    class Silent(Protocol):
+        def connectionLost(self, reason):
+            gone.callback(None)
+
+    from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+
+    await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", bob.listen()), Silent())
+    await gone
+    assert bob.factory.links == set()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 64, os.urandom(512), b"\x16\x03\x01\xff\xff" + b"a" * 300],
+    ids=["http", "zeros", "random", "tls-lie"],
+)
+@pytest_twisted.ensureDeferred
+async def test_hostile_bytes_cost_a_connection_and_nothing_else(stations, garbage):
+    from twisted.internet import reactor
+    from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+
+    alice, bob = stations(), stations(limits=PeerLimits(handshake_seconds=0.5))
+    port = bob.listen()
+    gone: Deferred[None] = Deferred()
+
+    class Hostile(Protocol):
+        def connectionMade(self):
+            self.transport.write(garbage)
+
+        def connectionLost(self, reason):
+            gone.callback(None)
+
+    await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), Hostile())
+    await gone
+    link = await alice.dial(port, bob.peer)
+    link.send(say("still here"))
+    await bob.user.until(lambda: len(bob.user.messages) == 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_frame_that_cannot_be_drops_the_link(stations):
+    alice, bob = stations(), stations()
+    link = await alice.dial(bob.listen(), bob.peer)
+    link.send_frames(frame(b"\xc1"))
+    await alice.user.until(lambda: bool(alice.user.ends))
+    await bob.user.until(lambda: bool(bob.user.ends))
+    assert alice.user.ends[0].code == "bad-frame"
+    assert bob.user.ends[0].code == "bad-frame"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_quiet_link_pings_and_a_dead_one_ends(stations):
+    quick = PeerLimits(ping_seconds=0.5, silence_seconds=2.5)
+    alice, bob = stations(limits=quick), stations(limits=quick)
+    link = await alice.dial(bob.listen(), bob.peer)
+    link.ping()
+    heard = link._heard
+    await deferLater(alice.reactor, 3.2, lambda: None)
+    assert link.is_open
+    assert link._heard > heard
+    assert link.rtt_ms is not None
+    link.transport.transport.pauseProducing = lambda: None
+    link.transport.transport.stopReading()
+    bob.user.links[0].transport.transport.stopReading()
+    await alice.user.until(lambda: bool(alice.user.ends))
+    assert alice.user.ends[0].code == "silence"
