@@ -1,0 +1,125 @@
+"""Where things lie: configuration, data, state and downloads, each movable by the user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from chatnet.core.errors import LocalError
+
+PROGRAM = "chatnet"
+SYSTEM_CONFIG = Path("/etc/chatnet/config.toml")
+PRIVATE = 0o700
+
+
+@dataclass(frozen=True)
+class Roots:
+    """The parents of every profile's directories, and the user's configuration file."""
+
+    config: Path
+    data: Path
+    state: Path
+    downloads: Path
+
+    @classmethod
+    def usual(cls) -> Roots:
+        """What this system's conventions say (XDG on Linux)."""
+        return cls(
+            config=platformdirs.user_config_path(PROGRAM) / "config.toml",
+            data=platformdirs.user_data_path(PROGRAM),
+            state=platformdirs.user_state_path(PROGRAM),
+            downloads=platformdirs.user_downloads_path() / PROGRAM,
+        )
+
+    def of(self, name: str) -> Places:
+        """The directories of the profile ``name``, which must be a valid name (or ``registry``)."""
+        return Places(name, self.data / name, self.state / name, self.downloads)
+
+
+@dataclass(frozen=True)
+class Places:
+    """The directories and files of one profile; nothing exists before ``prepare``."""
+
+    name: str
+    data: Path
+    state: Path
+    downloads: Path
+
+    @property
+    def key(self) -> Path:
+        return self.data / "identity.key"
+
+    @property
+    def database(self) -> Path:
+        return self.data / "chatnet.db"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "lock"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "log"
+
+    @property
+    def join(self) -> Path:
+        """Where a registry leaves its join string."""
+        return self.state / "join"
+
+    def prepare(self) -> bool:
+        """Make the directories, 0700 under any umask; downloads as the user's other files are.
+
+        True when the profile is new.  Fails with LocalError when a directory cannot be made, or
+        others could read it.
+        """
+        is_new = not self.data.exists()
+        for directory in (self.data, self.state):
+            _make_private(directory)
+            _check_private(directory)
+        try:
+            self.downloads.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _cannot_make(self.downloads, error) from error
+        return is_new
+
+    def remove(self) -> None:
+        """Undo a ``prepare`` that returned True: data and state of this profile are gone."""
+        for directory in {self.data, self.state}:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _make_private(directory: Path) -> None:
+    missing = [directory]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for path in reversed(missing):
+        try:
+            path.mkdir(mode=PRIVATE)
+            path.chmod(PRIVATE)  # a strict umask may have taken our own rights away
+        except FileExistsError:
+            continue  # another program of ours was quicker, or it is a file: checked next
+        except OSError as error:
+            raise _cannot_make(path, error) from error
+
+
+def _check_private(directory: Path) -> None:
+    try:
+        found = directory.stat()
+    except OSError as error:
+        raise _cannot_make(directory, error) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise LocalError("bad-directory", f"{directory} is not a directory. Move it away, or choose another place.")
+    if found.st_uid != os.geteuid():
+        raise LocalError("bad-directory", f"{directory} belongs to somebody else. Choose another place.")
+    if found.st_mode & 0o077:
+        raise LocalError("bad-directory", f"{directory} can be read by others. Run: chmod 700 {directory}")
+
+
+def _cannot_make(path: Path, error: OSError) -> LocalError:
+    reason = (error.strerror or str(error)).lower()
+    return LocalError("bad-directory", f"cannot use the directory {path} ({reason}). Choose another place.")

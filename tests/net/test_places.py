@@ -1,0 +1,101 @@
+"""Directories: where they lie, and who may read them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatnet.core.errors import LocalError
+from chatnet.net.places import Places, Roots
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077, 0o277], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def places_in(root: Path, name: str = "carol") -> Places:
+    return Roots(root / "config.toml", root / "share" / "data", root / "var" / "state", root / "downloads").of(name)
+
+
+def test_the_directories_are_private_under_any_umask(tmp_path: Path, umask: int) -> None:
+    if umask == 0o277:
+        (tmp_path / "downloads").mkdir(mode=0o755)  # only ours must survive such a mask
+    places = places_in(tmp_path)
+    assert places.prepare()
+    for directory in (places.data, places.state, places.data.parent, places.state.parent, tmp_path / "share"):
+        assert mode_of(directory) == 0o700
+
+
+def test_downloads_are_made_as_the_user_makes_files(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        places = places_in(tmp_path)
+        places.prepare()
+        assert mode_of(places.downloads) == 0o755
+    finally:
+        os.umask(before)
+
+
+def test_a_profile_is_new_only_once_and_can_be_removed(tmp_path: Path) -> None:
+    places = places_in(tmp_path)
+    assert places.prepare()
+    assert not places.prepare()
+    places.key.write_text("secret")
+    places.remove()
+    assert not places.data.exists()
+    assert not places.state.exists()
+    assert places.data.parent.exists()  # other profiles live there
+    assert places.prepare()
+
+
+def test_data_and_state_may_be_the_same(tmp_path: Path) -> None:
+    places = Roots(tmp_path / "c", tmp_path / "all", tmp_path / "all", tmp_path / "all" / "downloads").of("bob")
+    assert places.prepare()
+    assert places.data == places.state == tmp_path / "all" / "bob"
+    files = [places.key, places.database, places.lock, places.log, places.join]
+    assert len(set(files)) == len(files)
+
+
+def test_a_directory_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    places = places_in(tmp_path)
+    places.prepare()
+    places.data.chmod(0o750)
+    with pytest.raises(LocalError, match=r"can be read by others\. Run: chmod 700 "):
+        places.prepare()
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    places = places_in(tmp_path)
+    places.data.parent.mkdir(parents=True)
+    places.data.write_text("")
+    with pytest.raises(LocalError, match="carol is not a directory"):
+        places.prepare()
+
+
+def test_a_place_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "share").write_text("")
+    with pytest.raises(LocalError, match=r"cannot use the directory .*not a directory"):
+        places_in(tmp_path).prepare()
+
+
+def test_the_usual_places_follow_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "d"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "c"))
+    monkeypatch.setenv("XDG_DOWNLOAD_DIR", str(tmp_path / "Downloads"))
+    roots = Roots.usual()
+    assert roots.config == tmp_path / "c" / "chatnet" / "config.toml"
+    assert roots.of("bob").data == tmp_path / "d" / "chatnet" / "bob"
+    assert roots.of("bob").state == tmp_path / "s" / "chatnet" / "bob"
+    assert roots.downloads == tmp_path / "Downloads" / "chatnet"
