@@ -1,0 +1,195 @@
+"""Our log: one private file a profile, rotated, and nothing in it that could move a cursor.
+
+It waits in memory until the profile is known, since a peer may learn its name from a login form.
+"""
+
+from __future__ import annotations
+
+import stat
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from twisted.application.service import MultiService
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import ILogObserver, LogEvent, LogLevel, LogPublisher, formatEvent, formatTime, globalLogPublisher
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+from zope.interface import implementer
+
+from chatnet.core.limits import LOG_BYTES, LOG_FILES
+from chatnet.core.text import SafeText, safe_line
+
+WAITING_LINES = 1_000  # kept in memory while there is no file
+LINES_PER_SECOND = 10  # of one kind; the rest is counted
+LINE_CHARS = 600
+TRACEBACK_LINES = 60
+TO_STDOUT = "-"
+
+
+@implementer(ILogObserver)
+class ProgramLog:
+    """Twisted's log events as clean lines, in memory until ``open`` names a file.
+
+    ``chosen`` is the user's own ``--logfile``, which wins over every ``open``; ``-`` is standard
+    output.  May be called from any thread.
+    """
+
+    def __init__(self, chosen: str = "") -> None:
+        self._chosen = chosen
+        self._path: Path | None = Path(chosen) if chosen and chosen != TO_STDOUT else None
+        self._file: LogFile | None = None
+        self._waiting: deque[str] = deque(maxlen=WAITING_LINES)
+        self._second = 0
+        self._kinds: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.RLock()
+
+    @property
+    def place(self) -> str:
+        """Where the lines go, for people; empty while they wait in memory."""
+        return self._chosen or str(self._path or "")
+
+    def open(self, path: Path) -> None:
+        """From now on into ``path``, after everything that waited; its directory must exist."""
+        with self._lock:
+            if not self._chosen:
+                self._path = path
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            for line in waiting:
+                self._write(line)
+
+    def close(self) -> None:
+        """Back to memory: the profile was given up."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            if not self._chosen:
+                self._path = None
+
+    def __call__(self, event: LogEvent) -> None:
+        with self._lock:
+            for line in self._limited(event):
+                self._write(line)
+
+    def _limited(self, event: LogEvent) -> Iterator[str]:
+        """The lines of an event, and before them what was left out in an earlier second."""
+        second = int(event.get("log_time", 0))
+        if second != self._second:
+            stamp = _stamp(float(self._second))
+            for (namespace, form), count in self._kinds.items():
+                if count > LINES_PER_SECOND:
+                    more = count - LINES_PER_SECOND
+                    yield f"{stamp} info {namespace}: {more} more like: {safe_line(form, LINE_CHARS)}"
+            self._kinds.clear()
+            self._second = second
+        kind = (_namespace(event), str(event.get("log_format") or event.get("log_text") or ""))
+        self._kinds[kind] += 1
+        if self._kinds[kind] <= LINES_PER_SECOND:
+            yield from lines_of(event)
+
+    def _write(self, line: str) -> None:
+        if self._chosen == TO_STDOUT:
+            if sys.__stdout__ is not None:
+                print(line, file=sys.__stdout__, flush=True)
+        elif self._path is None:
+            self._waiting.append(line)
+        else:
+            # A full disk, or no descriptor left: the program is worth more than its log, and the
+            # next line tries again.
+            try:
+                if self._file is None:
+                    self._file = _log_file(self._path, private=not self._chosen)
+                self._file.write(f"{line}\n".encode())
+            except (OSError, ValueError):
+                self._file = None
+
+
+class LoggedService(MultiService):
+    """A program's services, and its log: twistd asks the Application it makes for an observer.
+
+    So nothing global names our log, and the user's ``--logger`` and ``--syslog`` still win
+    (``log`` is None then).
+    """
+
+    def __init__(self, log: ProgramLog | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.log = log
+
+    def setServiceParent(self, parent: object) -> None:
+        if self.log is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.log)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+
+
+def watch_critical(
+    reactor: IReactorFromThreads, tell: Callable[[SafeText], None], publisher: LogPublisher = globalLogPublisher
+) -> Callable[[], None]:
+    """``tell`` one line of every critical event, a reactor turn later; returns how to stop it.
+
+    A turn later, so that an exception while drawing cannot draw again from inside itself.
+    """
+
+    @implementer(ILogObserver)
+    class Watcher:
+        def __call__(self, event: LogEvent) -> None:
+            if event.get("log_level") == LogLevel.critical:
+                reactor.callFromThread(tell, _summary(event))
+
+    watcher = Watcher()
+    publisher.addObserver(watcher)
+    return lambda: publisher.removeObserver(watcher)
+
+
+def lines_of(event: LogEvent) -> Iterator[str]:
+    """One event as clean lines: time, level, where, what; a traceback's lines are indented.
+
+    The indentation is what keeps an exception's text from passing as a line of its own.
+    """
+    level = event.get("log_level") or LogLevel.info
+    head = f"{_stamp(event.get('log_time'))} {level.name} {_namespace(event)}:"
+    yield f"{head} {safe_line(formatEvent(event), LINE_CHARS)}"
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        for line in _traceback(failure)[-TRACEBACK_LINES:]:
+            yield f"    {safe_line(line, LINE_CHARS)}"
+
+
+def _summary(event: LogEvent) -> SafeText:
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        return safe_line(f"{type(failure.value).__name__}: {failure.getErrorMessage()}")
+    return safe_line(formatEvent(event))
+
+
+def _traceback(failure: Failure) -> list[str]:
+    try:
+        return failure.getTraceback().splitlines()
+    except Exception as error:  # an exception whose own text cannot be made
+        return [f"no traceback: {type(error).__name__}"]
+
+
+def _namespace(event: LogEvent) -> str:
+    return safe_line(str(event.get("log_namespace") or event.get("log_system") or "-")).removeprefix("chatnet.")
+
+
+def _stamp(seconds: float | None) -> str:
+    return formatTime(seconds)
+
+
+def _log_file(path: Path, private: bool) -> LogFile:
+    try:
+        is_plain = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        is_plain = True
+    return LogFile(
+        path.name,
+        str(path.parent),
+        rotateLength=LOG_BYTES if is_plain else None,  # a device or a pipe must not be renamed
+        defaultMode=0o600 if private else None,
+        maxRotatedFiles=LOG_FILES - 1,
+    )
