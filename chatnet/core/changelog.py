@@ -23,11 +23,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from chatnet.core.addresses import is_loopback_ip
 from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_PAGE_ENTRIES, PAGE_BYTES
 from chatnet.core.messages import Entry, ListPage, encode
-from chatnet.core.records import Endpoint
 
 EPOCH_BYTES = 16
 REVISION_BYTES = 8
@@ -243,7 +243,7 @@ class ChangeLog:
     def _encoded(self, changes: list[Change], upto: int, flavour: _Flavour, more: bool) -> bytes:
         states = [(c.peer, c.inside if flavour.local else c.outside) for c in changes]
         joined = [entry for _, entry in states if entry is not None]
-        left = [peer for peer, entry in states if entry is None] if flavour.departures else []
+        left: list[bytes] = [peer for peer, entry in states if entry is None] if flavour.departures else []
         return frame(encode(ListPage(flavour.reset, more, joined, left, self.cursor(upto))))
 
     def _position(self, cursor: bytes | None) -> int | None:
@@ -263,9 +263,5 @@ def _size(entry: Entry | None) -> int:
 
 def _without_loopback(entry: Entry) -> Entry:
     """``entry`` as other machines see it."""
-    outside = [endpoint for endpoint in entry.endpoints if not _is_loopback(endpoint)]
+    outside = [endpoint for endpoint in entry.endpoints if not is_loopback_ip(endpoint.ip)]
     return entry if len(outside) == len(entry.endpoints) else entry._replace(endpoints=outside)
-
-
-def _is_loopback(endpoint: Endpoint) -> bool:
-    return endpoint.ip[:1] == b"\x7f" if len(endpoint.ip) == 4 else endpoint.ip == b"\x00" * 15 + b"\x01"

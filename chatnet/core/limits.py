@@ -36,6 +36,8 @@ MAX_RECORD_BYTES = 512
 PAGE_BYTES = 48_000  # where a page of a list is cut: well below MAX_FRAME
 FRAMES_PER_TURN = 64  # frames of one connection before the others have their turn
 WRITE_CHUNK_BYTES = 65_536  # FileSender's piece: fastest through TLS, see docs/benchmarks.md
+EVENTS_PER_TURN = 200  # told to subscribers before the reactor turns: well under 20 ms
+PEOPLE_PER_EVENT = 500  # persons in one event, so that a long list comes in slices
 PULSE_SECONDS = 1.0  # how often every link looks at the clock
 MAX_SOURCES = 10_000  # sources whose rate is remembered: about 3 MB
 DATABASE_BUSY_MS = 5_000
@@ -110,6 +112,10 @@ class RegistryLimits(LinkLimits):
     claims: int = _limit(100_000, "names bound in all")
     lookups_per_second: int = _limit(50, "signed records asked for by one peer")
     lookups_burst: int = _limit(500, "of those at once")
+    announces_per_minute: int = _limit(30, "changes of address by one peer; as many at once")
+    departures: int = _limit(10_000, "peers that left and are remembered for who returns with an old cursor")
+    replace_seconds: float = _limit(5.0, "between two replacements of one key's connection: two copies of a key")
+    traffic_log_seconds: float = _limit(60.0, "between two lines with the bytes in and out, if they changed")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,147 @@
+"""The registry's rules: which key a name belongs to, who is present, what everybody is told.
+
+Names are bound for ever to the key that claims them first; the bindings outlive the process in
+the registry's store.  Presence lives here only.  The list that readers get is the whole list,
+their own entry too, so that all get the same bytes; a peer leaves itself out by its PeerID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from chatnet.core import messages
+from chatnet.core.addresses import listed_endpoints
+from chatnet.core.changelog import ChangeLog, Reader
+from chatnet.core.errors import Refused, RemoteError
+from chatnet.core.identity import RESERVED_NAMES, PeerID, is_valid_name
+from chatnet.core.limits import MAX_NAME_CHARS, RegistryLimits
+from chatnet.core.messages import Entry
+from chatnet.core.records import RecordFields, SignedRecord, verify_record
+
+FULL_RETRY_SECONDS = 3600
+
+
+class Claimed(Enum):
+    NEW = "new"  # to be committed before the peer is welcome
+    KNOWN = "known"
+
+
+class Directory:
+    """``epoch``: 16 bytes that no other directory has; ``bindings``: what the store knows."""
+
+    def __init__(self, epoch: bytes, limits: RegistryLimits, bindings: Iterable[tuple[str, PeerID]] = ()) -> None:
+        self._limits = limits
+        self._keys: dict[str, PeerID] = {}
+        self._names: dict[PeerID, str] = {}
+        self._uncommitted: set[PeerID] = set()
+        self._records: dict[PeerID, tuple[SignedRecord, RecordFields]] = {}  # also of those who left lately
+        self._present: set[PeerID] = set()
+        self._log = ChangeLog(epoch, limits.departures)
+        for name, peer in bindings:
+            self._bind(name, peer)
+
+    # --- names --------------------------------------------------------------------------------
+
+    def claim(self, name: str, peer: PeerID) -> Claimed:
+        """Whether ``peer`` may have ``name``; NEW is to be followed by ``reserve``.
+
+        Raises Refused with BAD_NAME, NAME_TAKEN, KEY_BOUND, or BUSY when no more names fit.
+        A claim is NEW until ``confirm``, so that nobody is welcome before the commit.
+        """
+        if not is_valid_name(name):
+            raise Refused(messages.BAD_NAME, bad_name_text(name))
+        owner, present_name = self._keys.get(name), self._names.get(peer)
+        if owner is not None and owner != peer:
+            raise Refused(messages.NAME_TAKEN, f"The name {name} belongs to another key. Choose another name.")
+        if present_name is not None and present_name != name:
+            text = f"This key belongs to the name {present_name}. Log in as {present_name}, or with another key."
+            raise Refused(messages.KEY_BOUND, text)
+        if owner is None and len(self._keys) >= self._limits.claims:
+            raise Refused(messages.BUSY, "This registry has no room for another name.", FULL_RETRY_SECONDS)
+        return Claimed.KNOWN if owner is not None and peer not in self._uncommitted else Claimed.NEW
+
+    def reserve(self, name: str, peer: PeerID) -> None:
+        """Keep ``name`` for ``peer`` while the commit runs."""
+        self._bind(name, peer)
+        self._uncommitted.add(peer)
+
+    def confirm(self, peer: PeerID) -> None:
+        """The claim is committed."""
+        self._uncommitted.discard(peer)
+
+    def release(self, peer: PeerID) -> None:
+        """The commit failed: the name is free again, unless another attempt succeeded meanwhile."""
+        if peer in self._uncommitted:
+            self._uncommitted.discard(peer)
+            del self._keys[self._names.pop(peer)]
+
+    def _bind(self, name: str, peer: PeerID) -> None:
+        self._keys[name] = peer
+        self._names[peer] = name
+
+    # --- presence -----------------------------------------------------------------------------
+
+    def checked(self, record: SignedRecord, peer: PeerID, name: str) -> RecordFields:
+        """What the record says, once it is the peer's own, names it ``name`` and is no older than the last.
+
+        Raises RemoteError("bad-record"): the program that made it has a defect, or is hostile.
+        """
+        fields = verify_record(record, peer)
+        if fields.name != name:
+            raise RemoteError(messages.BAD_RECORD, "the record has another name than the peer")
+        if peer in self._records:
+            last_record, last = self._records[peer]
+            if fields.seq < last.seq:
+                raise RemoteError(messages.BAD_RECORD, f"the record's seq {fields.seq} is below {last.seq}")
+            if fields.seq == last.seq and record.payload != last_record.payload:
+                raise RemoteError(messages.BAD_RECORD, f"another record with the same seq {fields.seq}")
+        return fields
+
+    def join(self, record: SignedRecord, fields: RecordFields, peer: PeerID, observed_ip: bytes) -> Entry:
+        """List ``peer``, or change its entry, by a record that was ``checked``."""
+        entry = Entry(peer, fields.name, listed_endpoints(fields.endpoints, observed_ip), fields.seq)
+        self._records[peer] = record, fields
+        self._present.add(peer)
+        self._log.put(peer, entry)
+        return entry
+
+    def leave(self, peer: PeerID) -> None:
+        """Take ``peer`` from the list; its record can be looked up for some time yet."""
+        self._present.discard(peer)
+        forgotten = self._log.remove(peer)
+        if forgotten is not None:
+            self._records.pop(forgotten, None)
+
+    def record_of(self, peer: PeerID) -> SignedRecord | None:
+        held = self._records.get(peer)
+        return held[0] if held else None
+
+    def __len__(self) -> int:
+        """How many are present."""
+        return len(self._present)
+
+    # --- telling ------------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        """Rises with every change of the list."""
+        return self._log.head
+
+    def reader(self, since: bytes | None, local: bool) -> Reader:
+        """A subscriber: ``since`` is the cursor it has, ``local`` whether it came over loopback."""
+        return self._log.reader(since, local)
+
+    def next_page(self, reader: Reader) -> bytes | None:
+        """The next frame for ``reader``, shared by all; None when it has read everything."""
+        return self._log.next_page(reader)
+
+
+def bad_name_text(name: str) -> str:
+    """Why ``name`` cannot be claimed, in ASCII and short enough for an ERROR."""
+    if name in RESERVED_NAMES:
+        return f"'{name}' cannot be a name: it is reserved."
+    shown = ascii(name)
+    if len(shown) > MAX_NAME_CHARS + 2:
+        shown = shown[:MAX_NAME_CHARS] + "...'"
+    return f"{shown} cannot be a name: 1 to 32 of a-z, 0-9, - and _, beginning and ending with a letter or digit."

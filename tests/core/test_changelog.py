@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatnet.core.changelog import ChangeLog, Reader
+from chatnet.core.framing import Framer
+from chatnet.core.identity import PeerID
+from chatnet.core.limits import MAX_FRAME, MAX_PAGE_ENTRIES
+from chatnet.core.messages import Entry, ListPage, decode
+from chatnet.core.records import Endpoint, endpoint
+
+EPOCH = b"e" * 16
+LOOPBACK = endpoint("127.0.0.1", 4000)
+OUTSIDE = endpoint("10.0.0.2", 4000)
+
+
+def peer(n: int) -> PeerID:
+    return PeerID(n.to_bytes(32, "big"))
+
+
+def entry(n: int, seq: int = 0, endpoints: list[Endpoint] | None = None) -> Entry:
+    return Entry(peer(n), f"peer{n}", [OUTSIDE] if endpoints is None else endpoints, seq)
+
+
+def page_in(data: bytes) -> ListPage:
+    framer = Framer(MAX_FRAME)
+    framer.feed(data)
+    body = framer.next_frame()
+    assert body is not None
+    assert framer.next_frame() is None
+    return cast(ListPage, decode("from-registry", body))
+
+
+class Subscriber:
+    """A peer's list, kept as the wire says."""
+
+    def __init__(self, log: ChangeLog, local: bool = True, since: bytes | None = None) -> None:
+        self.log = log
+        self.reader: Reader = log.reader(since, local)
+        self.list: dict[bytes, Entry] = {}
+        self.cursor = since
+        self.complete = False
+        self.pages: list[ListPage] = []
+
+    def read(self) -> bool:
+        data = self.log.next_page(self.reader)
+        if data is None:
+            return False
+        page = page_in(data)
+        self.pages.append(page)
+        if page.reset:
+            self.list.clear()
+        self.list.update((e.peer, e) for e in page.joined)
+        for gone in page.left:
+            self.list.pop(gone, None)
+        self.cursor = page.cursor
+        self.complete = not page.more
+        return True
+
+    def read_all(self) -> Subscriber:
+        while self.read():
+            pass
+        return self
+
+    def come_again(self, log: ChangeLog) -> None:
+        self.log = log
+        self.reader = log.reader(self.cursor, self.reader.local)
+
+
+def many(count: int, log: ChangeLog) -> ChangeLog:
+    for n in range(count):
+        log.put(peer(n), entry(n))
+    return log
+
+
+def names(subscriber: Subscriber) -> set[str]:
+    return {e.name for e in subscriber.list.values()}
+
+
+def test_an_empty_list_is_told_too() -> None:
+    newcomer = Subscriber(ChangeLog(EPOCH, 10)).read_all()
+    assert [(p.reset, p.more, p.joined, p.left) for p in newcomer.pages] == [(True, False, [], [])]
+
+
+def test_a_newcomer_gets_the_list_and_then_the_changes() -> None:
+    log = many(3, ChangeLog(EPOCH, 10))
+    subscriber = Subscriber(log).read_all()
+    assert names(subscriber) == {"peer0", "peer1", "peer2"}
+    log.remove(peer(1))
+    log.put(peer(3), entry(3))
+    log.put(peer(0), entry(0, seq=7))
+    subscriber.read_all()
+    assert [len(subscriber.pages[0].joined), len(subscriber.pages[1].joined), subscriber.pages[1].left] == [
+        3,
+        2,
+        [peer(1)],
+    ]
+    assert subscriber.list[peer(0)].seq == 7
+    assert names(subscriber) == {"peer0", "peer2", "peer3"}
+
+
+def test_changes_between_two_reads_are_told_as_one_state() -> None:
+    log = ChangeLog(EPOCH, 10)
+    subscriber = Subscriber(log).read_all()
+    for seq in range(100):
+        log.put(peer(1), entry(1, seq))
+    log.put(peer(2), entry(2))
+    log.remove(peer(2))
+    subscriber.read_all()
+    assert len(subscriber.pages) == 2
+    assert subscriber.pages[1].joined == [entry(1, 99)]
+    assert subscriber.pages[1].left == [peer(2)]
+
+
+def test_what_changes_nothing_is_no_change() -> None:
+    log = many(2, ChangeLog(EPOCH, 10))
+    subscriber = Subscriber(log).read_all()
+    assert not log.put(peer(1), entry(1))
+    log.remove(peer(77))
+    assert not log.waiting(subscriber.reader)
+    assert log.next_page(subscriber.reader) is None
+
+
+def test_who_returns_with_a_cursor_gets_only_what_changed() -> None:
+    log = many(50, ChangeLog(EPOCH, 10))
+    subscriber = Subscriber(log).read_all()
+    log.remove(peer(4))
+    log.put(peer(60), entry(60))
+    subscriber.come_again(log)
+    subscriber.read_all()
+    last = subscriber.pages[-1]
+    assert (last.reset, last.joined, last.left) == (False, [entry(60)], [peer(4)])
+
+
+def test_who_returns_and_missed_nothing_is_told_so() -> None:
+    log = many(5, ChangeLog(EPOCH, 10))
+    subscriber = Subscriber(log).read_all()
+    subscriber.come_again(log)
+    subscriber.read_all()
+    last = subscriber.pages[-1]
+    assert (last.reset, last.more, last.joined, last.left) == (False, False, [], [])
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [b"", b"x" * 24, EPOCH, EPOCH + (999).to_bytes(8, "big"), EPOCH + b"\xff" * 8, b"f" * 16 + (3).to_bytes(8, "big")],
+)
+def test_an_unknown_cursor_means_a_snapshot(cursor: bytes) -> None:
+    subscriber = Subscriber(many(5, ChangeLog(EPOCH, 10)), since=cursor).read_all()
+    assert subscriber.pages[0].reset
+    assert len(subscriber.list) == 5
+
+
+def test_who_stayed_away_for_too_many_departures_begins_again() -> None:
+    log = many(10, ChangeLog(EPOCH, departures=3))
+    early, late = Subscriber(log).read_all(), Subscriber(log).read_all()
+    forgotten = [log.remove(peer(n)) for n in range(3)]
+    late.read_all()
+    assert forgotten == [None, None, None]
+    assert log.remove(peer(3)) == peer(0)
+    early.read_all()
+    late.read_all()
+    assert early.pages[1].reset
+    assert not any(p.reset for p in late.pages[1:])
+    assert names(early) == names(late) == {f"peer{n}" for n in range(4, 10)}
+
+
+def test_a_snapshot_does_not_speak_of_those_who_left_before() -> None:
+    log = many(10, ChangeLog(EPOCH, 100))
+    for n in range(8):
+        log.remove(peer(n))
+    newcomer = Subscriber(log).read_all()
+    assert [page.left for page in newcomer.pages] == [[]]
+    assert names(newcomer) == {"peer8", "peer9"}
+
+
+def test_pages_fit_into_a_frame_and_say_whether_more_come() -> None:
+    log = ChangeLog(EPOCH, 10)
+    fat = [endpoint(f"2001:db8::{n}", 65535) for n in range(1, 8)]
+    for n in range(3000):
+        log.put(peer(n), entry(n, 2**53, fat)._replace(name=f"{n:032}"))
+    newcomer = Subscriber(log).read_all()
+    assert len(newcomer.list) == 3000
+    assert [p.reset for p in newcomer.pages] == [True] + [False] * (len(newcomer.pages) - 1)
+    assert [p.more for p in newcomer.pages] == [True] * (len(newcomer.pages) - 1) + [False]
+    assert all(len(p.joined) <= MAX_PAGE_ENTRIES for p in newcomer.pages)
+
+
+def test_readers_share_the_very_same_bytes() -> None:
+    log = many(2000, ChangeLog(EPOCH, 10))
+    one, two = log.reader(None, True), log.reader(None, True)
+    pages_of_one = list(iter(lambda: log.next_page(one), None))
+    log.put(peer(5000), entry(5000))
+    pages_of_two = list(iter(lambda: log.next_page(two), None))
+    assert len(pages_of_one) > 2
+    assert [a is b for a, b in zip(pages_of_one[:-1], pages_of_two[:-1], strict=True)] == [True] * (
+        len(pages_of_one) - 1
+    )
+    log.put(peer(5001), entry(5001))
+    three = log.reader(log.cursor(log.head - 1), True)
+    assert log.next_page(two) is log.next_page(three)
+
+
+def test_loopback_addresses_are_for_those_on_the_same_machine() -> None:
+    log = ChangeLog(EPOCH, 10)
+    log.put(peer(1), entry(1, endpoints=[LOOPBACK, OUTSIDE]))
+    log.put(peer(2), entry(2, endpoints=[LOOPBACK]))
+    inside, outside = Subscriber(log, local=True).read_all(), Subscriber(log, local=False).read_all()
+    assert inside.list[peer(1)].endpoints == [LOOPBACK, OUTSIDE]
+    assert outside.list[peer(1)].endpoints == [OUTSIDE]
+    assert outside.list[peer(2)].endpoints == []
+
+
+def test_a_list_that_churns_for_long_stays_small() -> None:
+    log = ChangeLog(EPOCH, departures=20, page_bytes=2_000)
+    for step in range(20_000):
+        log.put(peer(step % 300), entry(step % 300, step))
+        if step % 3 == 0:
+            log.remove(peer(step * 7 % 300))
+    newcomer = Subscriber(log).read_all()
+    assert len(log._revisions) <= 300
+    assert len(newcomer.pages) <= 40
+    assert len(newcomer.list) >= 200
+
+
+# --- every interleaving ------------------------------------------------------------------------
+
+PEERS = st.integers(0, 11)
+READERS = st.integers(0, 3)
+STEPS = st.one_of(
+    st.tuples(st.just("put"), PEERS, st.integers(0, 2)),
+    st.tuples(st.just("remove"), PEERS, st.just(0)),
+    st.tuples(st.just("read"), READERS, st.just(0)),
+    st.tuples(st.just("again"), READERS, st.just(0)),  # the connection broke: back with the last cursor
+    st.tuples(st.just("alien"), READERS, st.just(0)),  # back with a cursor of another registry
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    departures=st.integers(1, 6),
+    page_entries=st.integers(1, 5),
+    steps=st.lists(STEPS, max_size=120),
+)
+def test_whatever_happens_everybody_ends_with_the_same_list(
+    departures: int, page_entries: int, steps: list[tuple[str, int, int]]
+) -> None:
+    log = ChangeLog(EPOCH, departures, page_entries=page_entries)
+    truth: dict[bytes, Entry] = {}
+    subscribers = [Subscriber(log, local=bool(n % 2)) for n in range(4)]
+
+    def put(n: int, seq: int) -> None:
+        there = entry(n, seq, [LOOPBACK, OUTSIDE] if n % 2 else [OUTSIDE])
+        truth[peer(n)] = there
+        log.put(peer(n), there)
+
+    def remove(n: int, _: int) -> None:
+        truth.pop(peer(n), None)
+        log.remove(peer(n))
+
+    def alien(n: int, _: int) -> None:
+        subscribers[n].cursor = b"another registry's"
+        subscribers[n].come_again(log)
+
+    actions: dict[str, Callable[[int, int], object]] = {
+        "put": put,
+        "remove": remove,
+        "read": lambda n, _: subscribers[n].read(),
+        "again": lambda n, _: subscribers[n].come_again(log),
+        "alien": alien,
+    }
+    for action, n, seq in steps:
+        actions[action](n, seq)
+        assert len(log._revisions) <= len(truth) + departures
+
+    outside = {p: e._replace(endpoints=[OUTSIDE]) for p, e in truth.items()}
+    for subscriber in [*subscribers, Subscriber(log), Subscriber(log, local=False)]:
+        subscriber.read_all()
+        assert subscriber.complete
+        assert subscriber.list == (truth if subscriber.reader.local else outside)
+        assert not log.waiting(subscriber.reader)
