@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from chatnet.core import messages
@@ -129,9 +129,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ -]*(\.[A-Za-z0-9_-]+)*")
 _HARMLESS_ENDS = frozenset({"txt", "md", "jpg", "jpeg", "png", "gif", "pdf", "mp3", "mp4", "mkv", "csv", "json"})
 
 
-def clean_path(path: Iterable[str]) -> tuple[SafeName, ...]:
+def clean_path(path: Sequence[str]) -> tuple[SafeName, ...]:
     """An offered path as it will stand on this disk: each component harmless by itself."""
-    return tuple(safe_file_name(part) for part in path)
+    return (*(safe_file_name(part, "folder") for part in path[:-1]), safe_file_name(path[-1]))
 
 
 class Summary:
@@ -157,7 +157,7 @@ class Summary:
     def title(self) -> SafeText:
         """``video.mkv``, ``photos/ (312)``, ``a.txt and 2 more``."""
         first, folder = next(iter(self._tops.items()))
-        shown = safe_line(safe_file_name(first), 80) + ("/" if folder else "")
+        shown = safe_line(safe_file_name(first, "folder" if folder else "file"), 80) + ("/" if folder else "")
         if len(self._tops) > 1:
             return safe_line(f"{shown} and {len(self._tops) - 1} more")
         return safe_line(f"{shown} ({self.files})" if folder else shown)
