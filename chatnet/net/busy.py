@@ -1,0 +1,85 @@
+"""Why a port cannot be listened on, in words, and who has it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.internet.error import CannotListenError
+
+from chatnet.core.text import safe_line
+
+LISTENING = "0A"  # /proc/net/tcp's word for it
+FIRST_FREE_FOR_ALL = 1024
+
+
+def explain_bind_error(error: Exception, endpoint: str) -> str:
+    """One plain line for a CannotListenError or OSError at ``endpoint``, and what to do."""
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    number = getattr(cause, "errno", None)
+    port = _port_of(error, endpoint)
+    what = f"port {port}" if port is not None else endpoint
+    if number == errno.EADDRINUSE:
+        advice = f"Stop it, or choose: --listen tcp:{_free_beside(port)}" if port is not None else "Choose another."
+        return f"cannot listen on {what}: already in use{_by_whom(port)}. {advice}"
+    if number in (errno.EACCES, errno.EPERM):
+        if port is not None and port < FIRST_FREE_FOR_ALL:
+            return f"cannot listen on {what}: ports below 1024 need root. Choose: --listen tcp:9900"
+        return f"cannot listen on {what}: not permitted. Choose another: --listen tcp:9900"
+    if number == errno.EADDRNOTAVAIL:
+        return f"cannot listen on {endpoint}: this machine has no such address. Try: --listen tcp:{port or 9900}"
+    reason = (getattr(cause, "strerror", None) or str(cause)).lower()
+    return f"cannot listen on {what}: {safe_line(reason)}."
+
+
+def _port_of(error: Exception, endpoint: str) -> int | None:
+    if isinstance(error, CannotListenError) and isinstance(error.port, int):
+        return error.port
+    found = re.match(r"(?:tcp6?|ssl):(?:port=)?(\d+)", endpoint)
+    return int(found[1]) if found else None
+
+
+def _free_beside(port: int) -> int:
+    """The next port above that nobody listens on now."""
+    taken = {number for number, _ in _listening()}
+    for candidate in range(port + 1, 65_536):
+        if candidate not in taken:
+            return candidate
+    return 0
+
+
+def _by_whom(port: int | None) -> str:
+    """`` (by pid 4711, chatregistry)``, when the kernel lets us see it."""
+    inodes = {inode for number, inode in _listening() if number == port}
+    targets = {f"socket:[{inode}]" for inode in inodes}
+    for process in Path("/proc").glob("[0-9]*") if targets else ():
+        try:
+            if any(os.readlink(file) in targets for file in (process / "fd").iterdir()):
+                return f" (by pid {process.name}, {_program(process)})"
+        except OSError:
+            continue  # somebody else's process, or one that ended
+    return ""
+
+
+def _program(process: Path) -> str:
+    arguments = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    for ours in ("chatregistry", "chatpeer"):
+        if ours in arguments:
+            return ours
+    return safe_line((process / "comm").read_text(errors="replace").strip(), 40)
+
+
+def _listening() -> Iterator[tuple[int, str]]:
+    """``(port, inode)`` of every listening TCP socket of this machine; nothing where there is no /proc."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            fields = row.split()
+            if len(fields) > 9 and fields[3] == LISTENING:
+                yield int(fields[1].rsplit(":", 1)[1], 16), fields[9]

@@ -1,0 +1,55 @@
+"""Leaving with words and an exit code, which twistd by itself has only before the reactor runs."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import NoReturn
+
+from twisted.internet.interfaces import IReactorCore
+
+from chatnet.core.errors import ChatnetError
+from chatnet.core.text import safe_text
+
+START_FAILED = 1
+
+
+def say(text: str) -> None:
+    """A greeting for the person at the terminal; twistd's logging has ``sys.stdout`` by then."""
+    if sys.__stdout__ is not None:
+        print(text, file=sys.__stdout__, flush=True)
+
+
+def complain(command: str, text: str) -> None:
+    """One plain line on the terminal's error output."""
+    if sys.__stderr__ is not None:
+        print(f"{command}: {safe_text(text)}", file=sys.__stderr__, flush=True)
+
+
+def refuse_start(command: str, error: ChatnetError, daemon: bool) -> NoReturn:
+    """End a start that cannot be, from ``startService``: one plain line, exit code 1.
+
+    A daemon has no terminal any more: twistd hands the error to the process that waits in front.
+    """
+    if daemon:
+        raise error
+    complain(command, error.text)
+    raise SystemExit(START_FAILED)
+
+
+def stop_with(reactor: IReactorCore, code: int) -> None:
+    """Stop in order, and let the process end with ``code``.
+
+    twistd ends with 0 after every orderly stop; what is registered with atexit now runs before
+    anything registered earlier, after the services have stopped and all threads have ended.
+    """
+    atexit.register(_end, code)
+    reactor.stop()
+
+
+def _end(code: int) -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)

@@ -1,0 +1,113 @@
+"""The options of ``twistd chatpeer``, and whether a console will run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TextIO
+
+from chatnet.core.identity import RESERVED_NAMES, is_valid_name
+from chatnet.core.limits import LinkLimits, PeerLimits
+from chatnet.core.text import safe_line
+from chatnet.net.config import Wrong
+from chatnet.net.options import LogChoice, ProgramOptions, ProgramSettings, forks
+from chatnet.peer.address import DEFAULT_HOST, DEFAULT_PORT, RegistryAddress, parse_registry_address
+
+
+@dataclass(frozen=True)
+class PeerSettings(ProgramSettings):
+    """What a peer is told; an empty ``listen`` is the port it had before, at first any free one."""
+
+    name: str  # empty: the login form asks
+    registry: RegistryAddress
+    headless: bool
+    ascii: bool  # signs for terminals that lack the others
+    limits: PeerLimits
+
+
+class PeerOptions(ProgramOptions):
+    """Command line, environment and files, made into PeerSettings."""
+
+    command: ClassVar[str] = "chatpeer"
+    section: ClassVar[str] = "peer"
+    file_keys: ClassVar[tuple[str, ...]] = (
+        "name",
+        "registry",
+        "listen",
+        "data",
+        "state",
+        "downloads",
+        "headless",
+        "ascii",
+    )
+    limits_class: ClassVar[type[LinkLimits]] = PeerLimits
+    settings: PeerSettings
+
+    synopsis = "[options]"
+    longdesc = "Chat with the others and send them files, directly, from this terminal."
+
+    optFlags: ClassVar[list[list[str | None]]] = [
+        ["headless", None, "No console, even in a terminal (CHATNET_HEADLESS)."],
+        ["ascii", None, "Only ASCII signs in the console (CHATNET_ASCII)."],
+    ]
+    optParameters: ClassVar[list[list[str | None]]] = [
+        ["name", None, None, "Who you are; without it the console asks (CHATNET_NAME)."],
+        [
+            "registry",
+            None,
+            None,
+            f"The registry: its join string, or tcp:HOST:PORT; else {DEFAULT_HOST}:{DEFAULT_PORT} (CHATNET_REGISTRY).",
+        ],
+        ["downloads", None, None, "Where received files go, each sender's in a folder (CHATNET_DOWNLOADS)."],
+    ]
+
+    def make_settings(self, twistd: Mapping[str, Any]) -> PeerSettings:
+        name = self.find("name", variable="CHATNET_NAME")
+        registry = self.find("registry", variable="CHATNET_REGISTRY")
+        headless = self.find("headless", "flag", "CHATNET_HEADLESS")
+        ascii_signs = self.find("ascii", "flag", "CHATNET_ASCII")
+        return PeerSettings(
+            listen=self.listen_endpoints("CHATNET_LISTEN"),
+            roots=self.roots(downloads=self.find("downloads", variable="CHATNET_DOWNLOADS")),
+            log=LogChoice.of(twistd),
+            daemon=forks(twistd),
+            warnings=self.warnings(),
+            name=_checked_name(name.text()) if name else "",
+            registry=(
+                registry.checked(parse_registry_address) if registry else RegistryAddress(DEFAULT_HOST, DEFAULT_PORT)
+            ),
+            headless=headless.flag() if headless else False,
+            ascii=ascii_signs.flag() if ascii_signs else False,
+            limits=self.limits_of(PeerLimits()),
+        )
+
+    def check(self, twistd: Mapping[str, Any]) -> None:
+        if not self.settings.name and not wants_console(self.settings):
+            raise Wrong("without a console it must be told who it is, e.g. --name carol")
+
+
+def wants_console(settings: PeerSettings, stdin: TextIO | None = None, stdout: TextIO | None = None) -> bool:
+    """Whether a console will run: with ``-n``, in a terminal, and nothing else told to use the terminal."""
+    stdin = stdin or sys.__stdin__
+    stdout = stdout or sys.__stdout__
+    if settings.headless or settings.daemon or settings.log.file == "-":
+        return False
+    return stdin is not None and stdout is not None and stdin.isatty() and stdout.isatty()
+
+
+def why_not_a_name(text: str) -> str:
+    """The reason why nobody can be called so, for people; empty when one can."""
+    if is_valid_name(text):
+        return ""
+    shown = safe_line(text, 60)
+    if text in RESERVED_NAMES:
+        return f"'{shown}' is reserved. Choose another name."
+    return f"'{shown}' cannot be a name: 1 to 32 of a-z, 0-9, - and _, beginning and ending with a letter or digit."
+
+
+def _checked_name(text: str) -> str:
+    reason = why_not_a_name(text)
+    if reason:
+        raise Wrong(reason)
+    return text

@@ -1,0 +1,45 @@
+"""Ways out, seen from outside: the words and the exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from chatnet.core.errors import LocalError
+from chatnet.net.exits import refuse_start
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_refused_start_is_one_plain_line_and_1() -> None:
+    done = run(
+        "import sys, io; sys.stderr = io.StringIO()\n"  # as under twistd's logging
+        "from chatnet.net.exits import refuse_start\n"
+        "from chatnet.core.errors import LocalError\n"
+        "refuse_start('chatpeer', LocalError('twin', 'carol is already running here.\\x1b[2J'), daemon=False)"
+    )
+    assert done.returncode == 1
+    assert done.stderr == "chatpeer: carol is already running here.\ufffd[2J\n"
+
+
+def test_a_daemon_leaves_the_words_to_twistd() -> None:
+    error = LocalError("twin", "carol is already running here")
+    with pytest.raises(LocalError) as caught:
+        refuse_start("chatpeer", error, daemon=True)
+    assert caught.value is error
+
+
+def test_the_exit_code_after_an_orderly_stop() -> None:
+    done = run(
+        "import sys, io; sys.stdout = io.StringIO()\n"
+        "from twisted.internet import reactor\n"
+        "from chatnet.net.exits import say, stop_with\n"
+        "reactor.addSystemEventTrigger('after', 'shutdown', say, 'stopped')\n"
+        "reactor.callWhenRunning(stop_with, reactor, 3)\n"
+        "reactor.run()\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "stopped\n", "")
