@@ -1,0 +1,329 @@
+"""One SQLite file in one thread of its own: what is acknowledged is on the disk.
+
+Jobs run in the order they were asked for.  A write is committed at once when nothing else runs;
+what comes meanwhile gathers and shares the next commit.  A result is told only after the commit
+that holds it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+
+from chatnet.core.errors import StoreFailed
+from chatnet.core.limits import DATABASE_BUSY_MS, GROUP_COMMIT_ROWS
+
+T = TypeVar("T")
+Connection = sqlite3.Connection
+
+_PRAGMAS = f"""
+PRAGMA busy_timeout = {DATABASE_BUSY_MS};
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA foreign_keys = ON;
+PRAGMA trusted_schema = OFF;
+PRAGMA temp_store = MEMORY;
+PRAGMA wal_autocheckpoint = 1000;
+PRAGMA journal_size_limit = 16777216;
+"""
+
+# Primary result codes of SQLite that are circumstances, not mistakes of ours: code and words.
+_FAILURES = {
+    sqlite3.SQLITE_FULL: ("no-space", "the disk is full: nothing can be stored until there is space again"),
+    sqlite3.SQLITE_IOERR: ("io", "the disk reports an error: nothing was stored"),
+    sqlite3.SQLITE_READONLY: ("unwritable", "the database cannot be written: are the disk or the file read-only?"),
+    sqlite3.SQLITE_PERM: ("unwritable", "the database may not be opened: whose file is it?"),
+    sqlite3.SQLITE_CANTOPEN: ("unwritable", "the database cannot be opened: is its directory there and writable?"),
+    sqlite3.SQLITE_BUSY: ("busy", "another program keeps the database locked: nothing was stored"),
+    sqlite3.SQLITE_CORRUPT: ("damaged", "the database is damaged: move the file away, or restore a copy of it"),
+    sqlite3.SQLITE_NOTADB: ("damaged", "this file is not a database: move it away, or restore a copy of it"),
+}
+
+
+class Database:
+    """The owner of one file, of its thread, and of everything that waits for it.
+
+    ``migrations[i]`` is the SQL that brings the schema from version i to i + 1.  ``damaged`` is
+    told what the check after opening found, if anything.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        migrations: Sequence[str],
+        reactor: IReactorFromThreads,
+        damaged: Callable[[str], object] | None = None,
+    ) -> None:
+        self.path = path
+        self._migrations = migrations
+        self._reactor = reactor
+        self._damaged = damaged
+        self._log = Logger()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._closed: list[Deferred[None]] = []
+        self._queue: deque[_Job[Any]] = deque()
+        self._wake = threading.Condition()
+
+    # --- in the reactor's thread ---------------------------------------------------------------
+
+    def open(self) -> Deferred[None]:
+        """Start the thread, make or open the file, bring its schema up to date.
+
+        Fails with StoreFailed; "newer" when a newer program wrote the file.
+        """
+        if self._thread is not None:
+            return fail(StoreFailed("open", f"{self.path} is open already"))
+        opened: Deferred[None] = Deferred()
+        self._closing = False
+        # A daemon, so that a program that dies without close() does not hang: the file bears it.
+        self._thread = threading.Thread(target=self._live, args=(opened,), name=f"store {self.path.name}", daemon=True)
+        self._thread.start()
+        return opened
+
+    def close(self) -> Deferred[None]:
+        """Finish what is queued, close the file, end the thread."""
+        if self._thread is None:
+            return succeed(None)
+        closed: Deferred[None] = Deferred()
+        self._closed.append(closed)
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        return closed
+
+    def run(self, job: Callable[[Connection], T]) -> Deferred[T]:
+        """What ``job`` returns, once that is committed.
+
+        A job that raises is undone alone, and fails with its own exception; StoreFailed when the
+        database could not do it.
+        """
+        return self._enqueue(_Job(job, reads=False))
+
+    def read(self, job: Callable[[Connection], T]) -> Deferred[T]:
+        """What ``job`` returns, which may not write; it sees every write asked for before it.
+
+        It waits for a commit only when such a write is not yet committed, and does not fail with it.
+        """
+        return self._enqueue(_Job(job, reads=True))
+
+    def _enqueue(self, job: _Job[T]) -> Deferred[T]:
+        if self._thread is None or self._closing:
+            return fail(StoreFailed("closed", "the database is closed"))
+        with self._wake:
+            self._queue.append(job)
+            self._wake.notify()
+        return job.done
+
+    def _end(self, opened: Deferred[None] | None = None, error: StoreFailed | None = None) -> None:
+        """The thread is through: after close(), or because it could not open."""
+        assert self._thread is not None
+        self._thread.join()
+        self._thread = None
+        if error is not None and opened is not None:
+            waiting, self._queue = self._queue, deque()
+            for job in waiting:
+                job.error = StoreFailed(error.code, error.text)
+            _tell(waiting)
+            opened.errback(error)
+        closed, self._closed = self._closed, []
+        for deferred in closed:
+            deferred.callback(None)
+
+    def _report(self, found: str) -> None:
+        self._log.error("{path}: the check found damage: {found}", path=self.path, found=found)
+        if self._damaged is not None:
+            self._damaged(found)
+
+    # --- in the store's thread -----------------------------------------------------------------
+
+    def _live(self, opened: Deferred[None]) -> None:
+        try:
+            connection = self._connect()
+        except Exception as error:
+            self._reactor.callFromThread(self._end, opened, _store_failed(error))
+            return
+        self._reactor.callFromThread(opened.callback, None)
+        checker = threading.Thread(target=self._check, name=f"check {self.path.name}", daemon=True)
+        checker.start()
+        while batch := self._next_batch():
+            if batch[0].reads:
+                for job in batch:
+                    job.attempt(connection)
+            else:
+                _commit(connection, batch)
+            self._reactor.callFromThread(_tell, batch)
+            del batch  # else an idle thread would keep the last results alive
+        checker.join()
+        connection.close()
+        self._reactor.callFromThread(self._end)
+
+    def _connect(self) -> Connection:
+        _make_private_file(self.path)
+        connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > len(self._migrations):
+                raise StoreFailed(
+                    "newer",
+                    f"a newer chatnet wrote {self.path} (version {version}, this one knows {len(self._migrations)}): "
+                    "install that one again; nothing was changed",
+                )
+            connection.executescript(_PRAGMAS)
+            for number, script in enumerate(self._migrations[version:], version + 1):
+                connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version = {number};\nCOMMIT;")
+        except BaseException:
+            connection.close()  # which undoes what was not committed
+            raise
+        return connection
+
+    def _next_batch(self) -> list[_Job[Any]]:
+        """Reads up to the next write, or a group for one commit; empty once closed and done."""
+        with self._wake:
+            while not self._queue:
+                if self._closing:
+                    return []
+                self._wake.wait()
+            reads = self._queue[0].reads
+            batch: list[_Job[Any]] = []
+            while self._queue and len(batch) < GROUP_COMMIT_ROWS and (self._queue[0].reads or not reads):
+                batch.append(self._queue.popleft())
+            return batch
+
+    def _check(self) -> None:
+        """Look through the whole file beside the work: a large one takes seconds."""
+        try:
+            connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+            try:
+                found = "; ".join(row[0] for row in connection.execute("PRAGMA quick_check(5)"))
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            found = str(error)
+        if found != "ok":
+            self._reactor.callFromThread(self._report, found)
+
+
+class _Job(Generic[T]):
+    """Something to do with the connection, and who waits for it."""
+
+    __slots__ = ("done", "error", "reads", "result", "work")
+
+    def __init__(self, work: Callable[[Connection], T], reads: bool) -> None:
+        self.work = work
+        self.reads = reads
+        self.done: Deferred[T] = Deferred()
+        self.result: T | None = None
+        self.error: Exception | None = None
+
+    def attempt(self, connection: Connection) -> None:
+        """Keep the result or the error."""
+        self.error = None
+        try:
+            if not self.reads:
+                self.result = self.work(connection)
+                return
+            connection.execute("PRAGMA query_only = ON")
+            try:
+                self.result = self.work(connection)
+            finally:
+                connection.execute("PRAGMA query_only = OFF")
+        except Exception as error:
+            # Its other subclasses are the job's own matter: IntegrityError, ProgrammingError, ...
+            circumstances = isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+            self.error = _store_failed(error) if circumstances else error
+
+
+def _commit(connection: Connection, batch: list[_Job[Any]]) -> None:
+    """All of ``batch`` in one transaction; a job that fails is undone alone."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for job in batch:
+            connection.execute("SAVEPOINT job")
+            job.attempt(connection)
+            if job.error is not None:
+                if not connection.in_transaction:  # SQLite gave all of it up: full disk, I/O error
+                    raise job.error
+                connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+        connection.execute("COMMIT")
+    except Exception as error:
+        if connection.in_transaction:
+            connection.rollback()
+        for job in batch:
+            if job.reads:
+                job.attempt(connection)  # what it saw was undone; a full disk does not stop reading
+            elif job.error is None:
+                job.error = _store_failed(error)
+
+
+def _tell(batch: Iterable[_Job[Any]]) -> None:
+    for job in batch:
+        if job.error is None:
+            job.done.callback(job.result)
+        else:
+            job.done.errback(job.error)
+
+
+def _store_failed(error: Exception) -> StoreFailed:
+    """The words for what went wrong; a new object each time, since each caller gets its own."""
+    if isinstance(error, StoreFailed):
+        return StoreFailed(error.code, error.text)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without its details
+    if code in _FAILURES:
+        return StoreFailed(*_FAILURES[code])
+    if isinstance(error, OSError):
+        return StoreFailed("unwritable", f"the database cannot be opened: {error.strerror}: {error.filename}")
+    return StoreFailed("store", f"the database failed: {error}")
+
+
+def _make_private_file(path: Path) -> None:
+    """An empty file that only its owner may open, whatever the umask; SQLite gives its own the same mode."""
+    for directory in reversed(path.parents):
+        if not directory.exists():
+            directory.mkdir(0o700)
+            directory.chmod(0o700)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if name.exists() and name.stat().st_mode & 0o077:
+                name.chmod(0o600)
+        return
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
+class Settings:
+    """Keys and values as text: the part of a schema that every store has."""
+
+    TABLE = "CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, key: str) -> Deferred[str | None]:
+        def job(connection: Connection) -> str | None:
+            row = connection.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
+            return None if row is None else row[0]
+
+        return self._database.read(job)
+
+    def put(self, key: str, value: str) -> Deferred[None]:
+        def job(connection: Connection) -> None:
+            connection.execute(
+                "INSERT INTO setting VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+            )
+
+        return self._database.run(job)

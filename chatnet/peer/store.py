@@ -1,0 +1,761 @@
+"""What a peer keeps: pins, the last list, the history with its outbox, conversations, transfers.
+
+Every method returns a Deferred that fires after the commit, and fails with StoreFailed when
+there was none.  Texts come out as they came in: who shows them cleans them.  Times are
+milliseconds since the epoch, sizes bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from chatnet.core.events import ENDED, MessageKind, MessageState, TransferState
+from chatnet.core.identity import PeerID
+from chatnet.core.limits import HISTORY_PAGE
+from chatnet.core.messages import Entry
+from chatnet.core.records import Endpoint, SignedRecord
+from chatnet.net.database import Connection, Settings
+
+MIGRATIONS = (
+    Settings.TABLE
+    + """
+-- Which key a name belongs to.  A key that was replaced stays for the record.
+CREATE TABLE pin (
+    name TEXT NOT NULL,
+    peer BLOB NOT NULL,
+    first_ms INTEGER NOT NULL,
+    verified INTEGER NOT NULL DEFAULT 0,  -- 0 seen, 1 and 2: how people compared it
+    current INTEGER NOT NULL,
+    PRIMARY KEY (name, peer)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX pin_current ON pin (name) WHERE current = 1;
+CREATE INDEX pin_peer ON pin (peer);
+
+CREATE TABLE registry_pin (
+    address TEXT PRIMARY KEY,
+    peer BLOB NOT NULL,
+    first_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The last list, and where in the registry's changes it stands.
+CREATE TABLE list_state (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    registry BLOB NOT NULL,
+    cursor BLOB NOT NULL,
+    saved_ms INTEGER NOT NULL
+) STRICT;
+CREATE TABLE list_entry (
+    peer BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    endpoints BLOB NOT NULL,  -- MessagePack
+    seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Signed records that were verified; seq never falls.
+CREATE TABLE record (
+    peer BLOB PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    signature BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE conversation (
+    conversation BLOB PRIMARY KEY,
+    peer BLOB NOT NULL UNIQUE,
+    name TEXT NOT NULL DEFAULT '',
+    read_n INTEGER NOT NULL DEFAULT 0,  -- the last row a person saw
+    unread INTEGER NOT NULL DEFAULT 0,  -- rows of theirs behind it
+    last_ms INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE history (
+    n INTEGER PRIMARY KEY,
+    conversation BLOB NOT NULL,
+    peer BLOB NOT NULL,    -- the other person
+    sender BLOB NOT NULL,
+    id BLOB NOT NULL,
+    kind TEXT NOT NULL,
+    sent_ms INTEGER NOT NULL,    -- by the sender's clock
+    stored_ms INTEGER NOT NULL,  -- by ours
+    body TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    UNIQUE (conversation, sender, id)
+) STRICT;
+CREATE INDEX history_page ON history (conversation, n);
+CREATE INDEX history_file ON history (id) WHERE kind = 'file';
+
+-- Rows of the history that the other side has neither stored nor refused.
+CREATE TABLE outbox (
+    n INTEGER PRIMARY KEY REFERENCES history (n),
+    peer BLOB NOT NULL,  -- the key it is for, whoever has the name now
+    id BLOB NOT NULL
+) STRICT;
+CREATE INDEX outbox_order ON outbox (peer, n);
+CREATE UNIQUE INDEX outbox_id ON outbox (peer, id);
+
+CREATE TABLE transfer (
+    t INTEGER PRIMARY KEY,
+    peer BLOB NOT NULL,
+    fid BLOB NOT NULL,
+    outgoing INTEGER NOT NULL,
+    title TEXT NOT NULL,
+    total_files INTEGER NOT NULL,
+    total_bytes INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    saved_to BLOB NOT NULL,  -- a path: bytes, since paths need not be text
+    offered_ms INTEGER NOT NULL,
+    ended_ms INTEGER,
+    forgotten INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (peer, fid)
+) STRICT;
+CREATE TABLE transfer_file (
+    t INTEGER NOT NULL REFERENCES transfer (t) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    path BLOB NOT NULL,  -- the offered parts, MessagePack
+    size INTEGER NOT NULL,
+    mtime_ms INTEGER NOT NULL,
+    source BLOB NOT NULL,  -- outgoing: the path read from
+    part BLOB NOT NULL,    -- incoming: the file written to
+    synced INTEGER NOT NULL,  -- bytes of part that are on the disk for certain
+    final BLOB NOT NULL,   -- incoming: the name it has got
+    done INTEGER NOT NULL,
+    PRIMARY KEY (t, number)
+) STRICT, WITHOUT ROWID;
+""",
+)
+
+WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
+
+_encode = msgspec.msgpack.encode
+_endpoints = msgspec.msgpack.Decoder(list[Endpoint])
+_path = msgspec.msgpack.Decoder(tuple[str, ...])
+
+
+class Pin(NamedTuple):
+    """A key that a name belongs to, or belonged to."""
+
+    peer: PeerID
+    name: str
+    first_ms: int
+    verified: int
+    seq: int  # of the highest signed record seen; 0 when none was
+    current: bool
+
+
+class SavedList(NamedTuple):
+    registry: PeerID | None
+    cursor: bytes
+    saved_ms: int
+    entries: list[Entry]
+
+
+class StoredMessage(NamedTuple):
+    """One row of the history; ``n`` rises in the order of storing."""
+
+    n: int
+    conversation: bytes
+    peer: PeerID
+    sender: PeerID
+    id: bytes
+    kind: MessageKind
+    sent_ms: int
+    stored_ms: int
+    body: str
+    state: MessageState
+    reason: str
+
+
+class Incoming(NamedTuple):
+    """What became of a message: ``message`` is the row that stands, also after a conflict."""
+
+    outcome: Literal["stored", "duplicate", "conflict"]
+    message: StoredMessage | None
+
+
+class Conversation(NamedTuple):
+    peer: PeerID
+    name: str  # the last one known, may be empty
+    read_n: int
+    unread: int
+    last_ms: int
+
+
+class TransferRow(NamedTuple):
+    peer: PeerID
+    fid: bytes
+    outgoing: bool
+    title: str
+    total_files: int
+    total_bytes: int
+    state: TransferState
+    code: str
+    reason: str
+    saved_to: str
+    offered_ms: int
+    ended_ms: int | None
+
+
+class TransferChanges(TypedDict, total=False):
+    """What may change in a transfer."""
+
+    state: TransferState
+    code: str
+    reason: str
+    saved_to: str
+    ended_ms: int | None
+
+
+class FileRow(NamedTuple):
+    number: int
+    path: tuple[str, ...]
+    size: int
+    mtime_ms: int
+    source: str = ""
+    part: str = ""
+    synced: int = 0
+    final: str = ""
+    done: bool = False
+
+
+_MESSAGE = "n, conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state, reason"
+_TRANSFER = "peer, fid, outgoing, title, total_files, total_bytes, state, code, reason, saved_to, offered_ms, ended_ms"
+_FILE = "number, path, size, mtime_ms, source, part, synced, final, done"
+
+
+class PeerStore(Settings):
+    """A peer's rows, over a Database with this module's MIGRATIONS."""
+
+    def next_seq(self) -> Deferred[int]:
+        """The number for our next record: 1, 2, 3 ..., never twice."""
+
+        def job(connection: Connection) -> int:
+            (value,) = connection.execute(
+                "INSERT INTO setting VALUES ('seq', '1')"
+                " ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) RETURNING value"
+            ).fetchone()
+            return int(value)
+
+        return self._database.run(job)
+
+    # --- pins ----------------------------------------------------------------------------------
+
+    def pins(self) -> Deferred[list[Pin]]:
+        """All, the oldest first."""
+        return self._database.read(lambda connection: _pins(connection, "1 = 1"))
+
+    def add_pin(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Pin]:
+        """Remember the first key of a name; the pin that stands, which may be another key's."""
+
+        def job(connection: Connection) -> Pin:
+            connection.execute(
+                "INSERT INTO pin (name, peer, first_ms, current) SELECT ?, ?, ?, 1"
+                " WHERE NOT EXISTS (SELECT 1 FROM pin WHERE name = ? AND current = 1)",
+                (name, peer, now_ms, name),
+            )
+            return _pins(connection, "name = ? AND current = 1", name)[0]
+
+        return self._database.run(job)
+
+    def trust(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Pin]:
+        """The name belongs to this key from now on; the former key's row stays, not current."""
+
+        def job(connection: Connection) -> Pin:
+            connection.execute("UPDATE pin SET current = 0 WHERE name = ? AND peer != ?", (name, peer))
+            connection.execute(
+                "INSERT INTO pin (name, peer, first_ms, current) VALUES (?, ?, ?, 1)"
+                " ON CONFLICT (name, peer) DO UPDATE SET current = 1",
+                (name, peer, now_ms),
+            )
+            return _pins(connection, "name = ? AND current = 1", name)[0]
+
+        return self._database.run(job)
+
+    def registry_pin(self, address: str) -> Deferred[PeerID | None]:
+        """The key that answered first at the address, or was last pinned there."""
+
+        def job(connection: Connection) -> PeerID | None:
+            row = connection.execute("SELECT peer FROM registry_pin WHERE address = ?", (address,)).fetchone()
+            return None if row is None else PeerID(row[0])
+
+        return self._database.read(job)
+
+    def pin_registry(self, address: str, peer: PeerID, now_ms: int) -> Deferred[None]:
+        """Remember a registry's key; another one takes the former's place."""
+
+        def job(connection: Connection) -> None:
+            connection.execute(
+                "INSERT INTO registry_pin VALUES (?, ?, ?) ON CONFLICT (address) DO UPDATE"
+                " SET peer = excluded.peer, first_ms = excluded.first_ms WHERE peer != excluded.peer",
+                (address, peer, now_ms),
+            )
+
+        return self._database.run(job)
+
+    # --- the last list, and records ------------------------------------------------------------
+
+    def load_list(self) -> Deferred[SavedList]:
+        """The list as it was last saved; empty, without a registry, before that."""
+
+        def job(connection: Connection) -> SavedList:
+            state = connection.execute("SELECT registry, cursor, saved_ms FROM list_state").fetchone()
+            rows = connection.execute("SELECT peer, name, endpoints, seq FROM list_entry")
+            entries = [Entry(peer, name, _endpoints.decode(endpoints), seq) for peer, name, endpoints, seq in rows]
+            registry, cursor, saved_ms = state or (None, b"", 0)
+            return SavedList(registry, cursor, saved_ms, entries)
+
+        return self._database.read(job)
+
+    def save_list(
+        self,
+        registry: PeerID,
+        reset: bool,
+        joined: Sequence[Entry],
+        left: Iterable[bytes],
+        cursor: bytes,
+        now_ms: int,
+    ) -> Deferred[list[PeerID]]:
+        """Apply a change, or with ``reset`` (also when the registry is another) a whole new list.
+
+        Returns whose entries were older, by ``seq``, than what is kept: the kept ones stay.
+        """
+
+        def job(connection: Connection) -> list[PeerID]:
+            former = connection.execute("SELECT registry FROM list_state").fetchone()
+            if former is None or former[0] != registry:
+                connection.execute("DELETE FROM list_entry")  # its numbers say nothing about this registry's
+            kept: dict[bytes, int] = dict(connection.execute("SELECT peer, seq FROM list_entry"))
+            verified: dict[bytes, int] = dict(connection.execute("SELECT peer, seq FROM record"))
+            old = [e.peer for e in joined if e.seq < max(kept.get(e.peer, 0), verified.get(e.peer, 0))]
+            refused = set(old)
+            gone = kept.keys() - {e.peer for e in joined} if reset else left
+            connection.executemany("DELETE FROM list_entry WHERE peer = ?", ((peer,) for peer in gone))
+            connection.executemany(
+                "INSERT OR REPLACE INTO list_entry VALUES (?, ?, ?, ?)",
+                ((e.peer, e.name, _encode(e.endpoints), e.seq) for e in joined if e.peer not in refused),
+            )
+            connection.execute("INSERT OR REPLACE INTO list_state VALUES (1, ?, ?, ?)", (registry, cursor, now_ms))
+            return [PeerID(peer) for peer in old]
+
+        return self._database.run(job)
+
+    def save_record(self, peer: PeerID, record: SignedRecord, seq: int) -> Deferred[bool]:
+        """Keep a verified record; False when one with a higher ``seq`` is kept."""
+
+        def job(connection: Connection) -> bool:
+            cursor = connection.execute(
+                "INSERT INTO record VALUES (?, ?, ?, ?, ?) ON CONFLICT (peer) DO UPDATE SET seq = excluded.seq,"
+                " key = excluded.key, payload = excluded.payload, signature = excluded.signature"
+                " WHERE excluded.seq >= seq",
+                (peer, seq, *record),
+            )
+            return cursor.rowcount == 1
+
+        return self._database.run(job)
+
+    def record(self, peer: PeerID) -> Deferred[SignedRecord | None]:
+        def job(connection: Connection) -> SignedRecord | None:
+            row = connection.execute("SELECT key, payload, signature FROM record WHERE peer = ?", (peer,)).fetchone()
+            return None if row is None else SignedRecord(*row)
+
+        return self._database.read(job)
+
+    # --- messages ------------------------------------------------------------------------------
+
+    def add_outgoing(
+        self,
+        conversation: bytes,
+        peer: PeerID,
+        sender: PeerID,
+        id: bytes,
+        body: str,
+        now_ms: int,
+        state: MessageState,
+    ) -> Deferred[StoredMessage]:
+        """A message of ours, in the history and in the outbox."""
+
+        def job(connection: Connection) -> StoredMessage:
+            message = _add(connection, conversation, peer, sender, id, MessageKind.TEXT, now_ms, now_ms, body, state)
+            assert message is not None  # ids of ours are random
+            connection.execute("INSERT INTO outbox VALUES (?, ?, ?)", (message.n, peer, id))
+            return message
+
+        return self._database.run(job)
+
+    def add_incoming(
+        self,
+        conversation: bytes,
+        peer: PeerID,
+        sender: PeerID,
+        id: bytes,
+        body: str,
+        sent_ms: int,
+        now_ms: int,
+    ) -> Deferred[Incoming]:
+        """A message of theirs; the first body of an id stays."""
+
+        def job(connection: Connection) -> Incoming:
+            state = MessageState.RECEIVED
+            message = _add(connection, conversation, peer, sender, id, MessageKind.TEXT, sent_ms, now_ms, body, state)
+            if message is not None:
+                return Incoming("stored", message)
+            (present,) = _messages(
+                connection,
+                f"SELECT {_MESSAGE} FROM history WHERE conversation = ? AND sender = ? AND id = ?",
+                (conversation, sender, id),
+            )
+            same = present.body == body and present.kind is MessageKind.TEXT
+            return Incoming("duplicate" if same else "conflict", present)
+
+        return self._database.run(job)
+
+    def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:
+        """What ``peer`` has not stored yet, behind row ``after_n``, in rising ``n``."""
+        columns = ", ".join(f"history.{column}" for column in _MESSAGE.split(", "))
+
+        def job(connection: Connection) -> list[StoredMessage]:
+            return _messages(
+                connection,
+                f"SELECT {columns} FROM outbox JOIN history USING (n)"
+                " WHERE outbox.peer = ? AND outbox.n > ? ORDER BY outbox.n LIMIT ?",
+                (peer, after_n, limit),
+            )
+
+        return self._database.read(job)
+
+    def waiting(self) -> Deferred[dict[PeerID, int]]:
+        """How many messages wait for whom."""
+
+        def job(connection: Connection) -> dict[PeerID, int]:
+            return {
+                PeerID(peer): n for peer, n in connection.execute("SELECT peer, COUNT(*) FROM outbox GROUP BY peer")
+            }
+
+        return self._database.read(job)
+
+    def delivered(self, peer: PeerID, ids: Sequence[bytes]) -> Deferred[list[StoredMessage]]:
+        """``peer`` has stored these: they leave the outbox.  Returns the rows that changed."""
+        return self._database.run(lambda c: _settle(c, peer, ids, MessageState.DELIVERED, ""))
+
+    def refused(self, peer: PeerID, id: bytes, reason: str) -> Deferred[StoredMessage | None]:
+        """``peer`` will never store it: it leaves the outbox.  None when it was not there."""
+        return self._database.run(lambda c: _only(_settle(c, peer, [id], MessageState.REFUSED, reason)))
+
+    def set_state(self, n: int, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
+        """Another state of one row; a state that does not wait takes it out of the outbox.
+
+        None, and nothing changed, when the row is not there, or is settled and would wait again.
+        """
+
+        def job(connection: Connection) -> StoredMessage | None:
+            if state not in WAITING_STATES:
+                connection.execute("DELETE FROM outbox WHERE n = ?", (n,))
+            elif connection.execute("SELECT 1 FROM outbox WHERE n = ?", (n,)).fetchone() is None:
+                return None
+            return _only(
+                _messages(
+                    connection,
+                    f"UPDATE history SET state = ?, reason = ? WHERE n = ? RETURNING {_MESSAGE}",
+                    (state.value, reason, n),
+                )
+            )
+
+        return self._database.run(job)
+
+    def add_file_row(
+        self,
+        conversation: bytes,
+        peer: PeerID,
+        sender: PeerID,
+        fid: bytes,
+        title: str,
+        now_ms: int,
+        state: MessageState,
+    ) -> Deferred[StoredMessage]:
+        """An offer's row in the conversation; the row that stands when the offer has one already."""
+
+        def job(connection: Connection) -> StoredMessage:
+            message = _add(connection, conversation, peer, sender, fid, MessageKind.FILE, now_ms, now_ms, title, state)
+            if message is not None:
+                return message
+            return _messages(
+                connection,
+                f"SELECT {_MESSAGE} FROM history WHERE conversation = ? AND sender = ? AND id = ?",
+                (conversation, sender, fid),
+            )[0]
+
+        return self._database.run(job)
+
+    def set_file_state(self, fid: bytes, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
+        """Another state of an offer's row, the latest with this ``fid``."""
+
+        def job(connection: Connection) -> StoredMessage | None:
+            return _only(
+                _messages(
+                    connection,
+                    "UPDATE history SET state = ?, reason = ?"
+                    " WHERE n = (SELECT MAX(n) FROM history WHERE id = ? AND kind = 'file')"
+                    f" RETURNING {_MESSAGE}",
+                    (state.value, reason, fid),
+                )
+            )
+
+        return self._database.run(job)
+
+    def history(
+        self, conversation: bytes, before: int | None, limit: int
+    ) -> Deferred[tuple[list[StoredMessage], bool]]:
+        """The last rows before row ``before`` in rising ``n``, and whether older ones exist."""
+        limit = max(1, min(limit, HISTORY_PAGE))
+
+        def job(connection: Connection) -> tuple[list[StoredMessage], bool]:
+            rows = _messages(
+                connection,
+                f"SELECT {_MESSAGE} FROM history WHERE conversation = ? AND n < ? ORDER BY n DESC LIMIT ?",
+                (conversation, 2**63 - 1 if before is None else before, limit + 1),
+            )
+            return rows[:limit][::-1], len(rows) > limit
+
+        return self._database.read(job)
+
+    # --- conversations -------------------------------------------------------------------------
+
+    def conversations(self) -> Deferred[list[Conversation]]:
+        """All, the latest first; one without a name of its own has that of the key's pin."""
+
+        def job(connection: Connection) -> list[Conversation]:
+            rows = connection.execute(
+                "SELECT peer, iif(name != '', name, coalesce("
+                " (SELECT pin.name FROM pin WHERE pin.peer = conversation.peer ORDER BY current DESC, first_ms DESC),"
+                " '')), read_n, unread, last_ms FROM conversation ORDER BY last_ms DESC"
+            )
+            return [Conversation(*row) for row in rows]
+
+        return self._database.read(job)
+
+    def touch_conversation(self, conversation: bytes, peer: PeerID, name: str, now_ms: int) -> Deferred[None]:
+        """The conversation exists, with this name, and something happened in it now."""
+
+        def job(connection: Connection) -> None:
+            connection.execute(
+                "INSERT INTO conversation (conversation, peer, name, last_ms) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (conversation) DO UPDATE"
+                " SET name = excluded.name, last_ms = max(last_ms, excluded.last_ms)",
+                (conversation, peer, name, now_ms),
+            )
+
+        return self._database.run(job)
+
+    def mark_read(self, peer: PeerID, n: int) -> Deferred[int]:
+        """Rows up to ``n`` were seen; the mark never goes back.  Returns what is unread still."""
+
+        def job(connection: Connection) -> int:
+            row = connection.execute(
+                "UPDATE conversation SET read_n = max(read_n, ?) WHERE peer = ? RETURNING conversation, read_n",
+                (n, peer),
+            ).fetchone()
+            if row is None:
+                return 0
+            (unread,) = connection.execute(
+                "SELECT COUNT(*) FROM history WHERE conversation = ? AND n > ? AND sender = ?", (*row, peer)
+            ).fetchone()
+            connection.execute("UPDATE conversation SET unread = ? WHERE peer = ?", (unread, peer))
+            return int(unread)
+
+        return self._database.run(job)
+
+    # --- transfers -----------------------------------------------------------------------------
+
+    def add_transfer(self, row: TransferRow, files: Sequence[FileRow]) -> Deferred[None]:
+        """An offer, either way.  Fails with sqlite3.IntegrityError when ``(peer, fid)`` is known."""
+
+        def job(connection: Connection) -> None:
+            values = row._replace(state=row.state.value, saved_to=os.fsencode(row.saved_to))  # type: ignore[arg-type]
+            marks = ", ".join("?" * len(values))
+            cursor = connection.execute(f"INSERT INTO transfer ({_TRANSFER}) VALUES ({marks})", values)
+            connection.executemany(
+                f"INSERT INTO transfer_file (t, {_FILE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                ((cursor.lastrowid, *_file_values(file)) for file in files),
+            )
+
+        return self._database.run(job)
+
+    def update_transfer(
+        self, peer: PeerID, fid: bytes, **changes: Unpack[TransferChanges]
+    ) -> Deferred[TransferRow | None]:
+        """Change the named columns; None when there is no such transfer."""
+        values: dict[str, Any] = dict(changes)
+        if unknown := values.keys() - TransferChanges.__annotations__.keys():
+            raise TypeError(f"a transfer has no {unknown} to change")
+        if "state" in values:
+            values["state"] = changes["state"].value
+        if "saved_to" in values:
+            values["saved_to"] = os.fsencode(changes["saved_to"])
+        assignments = ", ".join(f"{column} = ?" for column in values) or "fid = fid"
+
+        def job(connection: Connection) -> TransferRow | None:
+            row = connection.execute(
+                f"UPDATE transfer SET {assignments} WHERE peer = ? AND fid = ? RETURNING {_TRANSFER}",
+                (*values.values(), peer, fid),
+            ).fetchone()
+            return None if row is None else _transfer(row)
+
+        return self._database.run(job)
+
+    def transfers(self) -> Deferred[list[TransferRow]]:
+        """All that were not forgotten, in the order of offering."""
+
+        def job(connection: Connection) -> list[TransferRow]:
+            rows = connection.execute(f"SELECT {_TRANSFER} FROM transfer WHERE forgotten = 0 ORDER BY offered_ms, t")
+            return [_transfer(row) for row in rows]
+
+        return self._database.read(job)
+
+    def transfer_files(self, peer: PeerID, fid: bytes) -> Deferred[list[FileRow]]:
+        """The files of one transfer by their numbers; none once it is forgotten."""
+
+        def job(connection: Connection) -> list[FileRow]:
+            rows = connection.execute(
+                f"SELECT {_FILE} FROM transfer_file JOIN transfer USING (t) WHERE peer = ? AND fid = ? ORDER BY number",
+                (peer, fid),
+            )
+            return [_file(row) for row in rows]
+
+        return self._database.read(job)
+
+    def forget_ended(self) -> Deferred[None]:
+        """Ended transfers leave ``transfers()``; their ids stay known."""
+        ended = tuple(state.value for state in ENDED)
+        these = f"transfer WHERE forgotten = 0 AND state IN ({', '.join('?' * len(ended))})"
+
+        def job(connection: Connection) -> None:
+            connection.execute(f"DELETE FROM transfer_file WHERE t IN (SELECT t FROM {these})", ended)
+            connection.execute(f"UPDATE transfer SET forgotten = 1 WHERE t IN (SELECT t FROM {these})", ended)
+
+        return self._database.run(job)
+
+    def file_synced(self, peer: PeerID, fid: bytes, number: int, part: str, synced: int) -> Deferred[None]:
+        """The first ``synced`` bytes of ``part`` are on the disk."""
+
+        def job(connection: Connection) -> None:
+            connection.execute(
+                "UPDATE transfer_file SET part = ?, synced = ?"
+                " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ?",
+                (os.fsencode(part), synced, peer, fid, number),
+            )
+
+        return self._database.run(job)
+
+    def files_done(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, str]]) -> Deferred[None]:
+        """These files, ``(number, final name)``, are verified and have their names; one commit."""
+
+        def job(connection: Connection) -> None:
+            connection.executemany(
+                "UPDATE transfer_file SET done = 1, synced = size, part = x'', final = ?"
+                " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ?",
+                [(os.fsencode(final), peer, fid, number) for number, final in files],
+            )
+
+        return self._database.run(job)
+
+
+# --- inside a job ------------------------------------------------------------------------------
+
+
+def _pins(connection: Connection, condition: str, *values: Any) -> list[Pin]:
+    rows = connection.execute(
+        "SELECT peer, name, first_ms, verified, coalesce(seq, 0), current FROM pin LEFT JOIN record USING (peer)"
+        f" WHERE {condition} ORDER BY first_ms",
+        values,
+    )
+    return [
+        Pin(peer, name, first_ms, verified, seq, bool(current)) for peer, name, first_ms, verified, seq, current in rows
+    ]
+
+
+def _messages(connection: Connection, sql: str, values: Sequence[Any]) -> list[StoredMessage]:
+    """The rows of a statement that gives the columns of _MESSAGE."""
+    found = (StoredMessage(*row) for row in connection.execute(sql, values))
+    return [row._replace(kind=MessageKind(row.kind), state=MessageState(row.state)) for row in found]
+
+
+def _only(messages: list[StoredMessage]) -> StoredMessage | None:
+    return messages[0] if messages else None
+
+
+def _add(
+    connection: Connection,
+    conversation: bytes,
+    peer: PeerID,
+    sender: PeerID,
+    id: bytes,
+    kind: MessageKind,
+    sent_ms: int,
+    stored_ms: int,
+    body: str,
+    state: MessageState,
+) -> StoredMessage | None:
+    """A new row, counted in its conversation; None when (conversation, sender, id) is there."""
+    cursor = connection.execute(
+        "INSERT INTO history (conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (conversation, sender, id) DO NOTHING",
+        (conversation, peer, sender, id, kind.value, sent_ms, stored_ms, body, state.value),
+    )
+    if cursor.rowcount == 0:
+        return None
+    assert cursor.lastrowid is not None
+    connection.execute(
+        "INSERT INTO conversation (conversation, peer, unread, last_ms) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (conversation) DO UPDATE"
+        " SET unread = unread + excluded.unread, last_ms = max(last_ms, excluded.last_ms)",
+        (conversation, peer, int(sender == peer), stored_ms),
+    )
+    return StoredMessage(
+        cursor.lastrowid, conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state, reason=""
+    )
+
+
+def _settle(
+    connection: Connection, peer: PeerID, ids: Sequence[bytes], state: MessageState, reason: str
+) -> list[StoredMessage]:
+    """Take these out of the outbox; the rows that were there, in rising ``n``."""
+    marks = ", ".join("?" * len(ids))
+    gone = connection.execute(f"DELETE FROM outbox WHERE peer = ? AND id IN ({marks}) RETURNING n", (peer, *ids))
+    numbers = sorted(n for (n,) in gone)
+    marks = ", ".join("?" * len(numbers))
+    changed = _messages(
+        connection,
+        f"UPDATE history SET state = ?, reason = ? WHERE n IN ({marks}) RETURNING {_MESSAGE}",
+        (state.value, reason, *numbers),
+    )
+    return sorted(changed)
+
+
+def _transfer(row: Sequence[Any]) -> TransferRow:
+    found = TransferRow(*row)
+    return found._replace(
+        outgoing=bool(found.outgoing),
+        state=TransferState(found.state),
+        saved_to=os.fsdecode(found.saved_to),
+    )
+
+
+def _file_values(file: FileRow) -> tuple[Any, ...]:
+    return (
+        *(file.number, _encode(file.path), file.size, file.mtime_ms, os.fsencode(file.source), os.fsencode(file.part)),
+        *(file.synced, os.fsencode(file.final), file.done),
+    )
+
+
+def _file(row: Sequence[Any]) -> FileRow:
+    number, path, size, mtime_ms, source, part, synced, final, done = row
+    source, part, final = map(os.fsdecode, (source, part, final))
+    return FileRow(number, _path.decode(path), size, mtime_ms, source, part, synced, final, bool(done))
