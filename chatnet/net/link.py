@@ -167,6 +167,17 @@ class Link(TwistedProtocol):
         """Cut at once."""
         self._give_up(LinkEnd(code, text))
 
+    def when_gone(self) -> Deferred[LinkEnd]:
+        """Fires at the end of the connection, open or not; every caller gets his own Deferred."""
+        mine: Deferred[LinkEnd] = Deferred()
+
+        def follow(end: LinkEnd) -> LinkEnd:
+            mine.callback(end)
+            return end
+
+        self.gone.addCallback(follow)
+        return mine
+
     def pause_reading(self, why: str = "user") -> None:
         """Take nothing from the other side until ``resume_reading`` with the same reason."""
         if not self._paused_by:

@@ -54,7 +54,7 @@ class LinkFactory(Factory):
             return None
         self.links.add(link)
         link.on_proven = self._proven
-        link.gone.addCallback(self._ended, link)
+        link.when_gone().addCallback(self._ended, link)
         return link
 
     def _proven(self, link: Link) -> None:
@@ -130,8 +130,7 @@ class Listener:
             farewell(link)
         await self.stop_accepting()
         for link in links:
-            if not link.gone.called:
-                await _fired(link.gone)
+            await link.when_gone()
 
     def _listen_ipv6(self, port: int) -> IListeningPort | None:
         if not socket.has_ipv6:
@@ -174,14 +173,3 @@ def _as_deferred(result: Any) -> Deferred[Any]:
     done.callback(result)
     return done
 
-
-def _fired(source: Deferred[Any]) -> Deferred[Any]:
-    """A Deferred of one's own that follows ``source`` without touching its result."""
-    mine: Deferred[Any] = Deferred()
-
-    def follow(result: Any) -> Any:
-        mine.callback(None)
-        return result
-
-    source.addBoth(follow)
-    return mine

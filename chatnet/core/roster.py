@@ -1,0 +1,198 @@
+"""The peer's picture of the others: the list, the pins, who is known and how they are called.
+
+A name is believed for a key only if the pin says so, or, where the name has no pin, the present
+list.  Everybody else is called by the short form of the key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chatnet.core.errors import RemoteError
+from chatnet.core.events import Person
+from chatnet.core.identity import PeerID, short_text
+from chatnet.core.limits import MAX_LIST_ENTRIES
+from chatnet.core.messages import TOO_MANY, Entry, ListPage
+from chatnet.core.records import Endpoint
+
+
+@dataclass
+class Acquaintance:
+    """What is known of one key beyond the list."""
+
+    unread: int = 0
+    waiting: int = 0
+    last_seen_ms: int | None = None
+    linked: bool = False
+    address: str = ""
+    rtt_ms: int | None = None
+    talked: bool = False  # a conversation exists: stays known without the list
+
+
+@dataclass
+class Changes:
+    """Whose ``Person`` is to be told again, and who came online or left the list."""
+
+    changed: set[PeerID] = field(default_factory=set)
+    came: set[PeerID] = field(default_factory=set)
+    left: set[PeerID] = field(default_factory=set)
+
+
+class Roster:
+    """See the module.  ``me`` never appears in it."""
+
+    def __init__(self, me: PeerID) -> None:
+        self.me = me
+        self.entries: dict[PeerID, Entry] = {}  # the last known entry of each key
+        self.listed: set[PeerID] = set()
+        self._keys: dict[str, PeerID] = {}  # name -> key by the list
+        self._pinned: dict[str, tuple[PeerID, int]] = {}  # name -> current key, since when
+        self._pinned_name: dict[PeerID, str] = {}
+        self._acquaintances: dict[PeerID, Acquaintance] = {}
+        self._snapshot: set[PeerID] | None = None  # keys seen in the pages of a snapshot so far
+
+    # --- the list -----------------------------------------------------------------------------
+
+    def apply(self, page: ListPage, now_ms: int) -> Changes:
+        """Take one page in.  A snapshot replaces the list when its last page has come, so that
+        the list is never shown half.  RemoteError if the list grows beyond MAX_LIST_ENTRIES."""
+        changes = Changes()
+        if page.reset:
+            self._snapshot = set()
+        for entry in page.joined:
+            self._join(entry, changes)
+        for gone in page.left:
+            self._leave(PeerID(gone), now_ms, changes)
+        if len(self.listed) > MAX_LIST_ENTRIES:
+            raise RemoteError(TOO_MANY, f"the list has more than {MAX_LIST_ENTRIES} entries")
+        if self._snapshot is not None:
+            self._snapshot.update(PeerID(entry.peer) for entry in page.joined)
+            if not page.more:
+                for peer in self.listed - self._snapshot:
+                    self._leave(peer, now_ms, changes)
+                self._snapshot = None
+        return changes
+
+    def restore(self, entries: list[Entry]) -> None:
+        """The last list, from disk."""
+        changes = Changes()
+        for entry in entries:
+            self._join(entry, changes)
+
+    def _join(self, entry: Entry, changes: Changes) -> None:
+        peer = PeerID(entry.peer)
+        if peer == self.me:
+            return
+        known = self.entries.get(peer)
+        if known is not None and entry.seq < known.seq:
+            return  # an old record replayed
+        if peer not in self.listed:
+            changes.came.add(peer)
+            self.listed.add(peer)
+        if known is not None and known.name != entry.name and self._keys.get(known.name) == peer:
+            del self._keys[known.name]
+        self.entries[peer] = entry
+        self._keys[entry.name] = peer
+        changes.changed.add(peer)
+        pinned = self._pinned.get(entry.name)
+        if pinned is not None:
+            changes.changed.add(pinned[0])
+
+    def _leave(self, peer: PeerID, now_ms: int, changes: Changes) -> None:
+        if peer not in self.listed:
+            return
+        self.listed.discard(peer)
+        changes.left.add(peer)
+        changes.changed.add(peer)
+        self.acquaintance(peer).last_seen_ms = now_ms
+        entry = self.entries[peer]
+        if self._keys.get(entry.name) == peer:
+            del self._keys[entry.name]
+        pinned = self._pinned.get(entry.name)
+        if pinned is not None:
+            changes.changed.add(pinned[0])
+        if not self.is_known(peer):
+            del self.entries[peer]
+            self._acquaintances.pop(peer, None)
+
+    # --- pins ---------------------------------------------------------------------------------
+
+    def pin(self, name: str, peer: PeerID, since_ms: int) -> None:
+        """``name`` is this key's from now on."""
+        before = self._pinned.get(name)
+        if before is not None:
+            self._pinned_name.pop(before[0], None)
+        self._pinned[name] = (peer, since_ms)
+        self._pinned_name[peer] = name
+
+    def pinned(self, name: str) -> PeerID | None:
+        found = self._pinned.get(name)
+        return found[0] if found else None
+
+    def is_pinned(self, peer: PeerID) -> bool:
+        return peer in self._pinned_name
+
+    def vouched_name(self, peer: PeerID) -> str | None:
+        """The name that pin or list give to this key; None where nothing vouches for one."""
+        name = self._pinned_name.get(peer)
+        if name is not None:
+            return name
+        entry = self.entries.get(peer)
+        if entry is not None and entry.name not in self._pinned and self._keys.get(entry.name, peer) == peer:
+            return entry.name
+        return None
+
+    def name_of(self, peer: PeerID) -> str:
+        """What a person is called on the screen."""
+        return self.vouched_name(peer) or "?" + short_text(peer)
+
+    def new_key(self, peer: PeerID) -> PeerID | None:
+        """The other key that the list gives this pinned person's name to."""
+        name = self._pinned_name.get(peer)
+        other = self._keys.get(name) if name else None
+        return other if other is not None and other != peer else None
+
+    # --- persons ------------------------------------------------------------------------------
+
+    def acquaintance(self, peer: PeerID) -> Acquaintance:
+        found = self._acquaintances.get(peer)
+        if found is None:
+            found = self._acquaintances[peer] = Acquaintance()
+        return found
+
+    def is_known(self, peer: PeerID) -> bool:
+        """Whether the person stays in the list of people without being listed."""
+        found = self._acquaintances.get(peer)
+        return peer in self._pinned_name or (found is not None and (found.talked or found.linked or found.waiting > 0))
+
+    def is_shown(self, peer: PeerID) -> bool:
+        """A stranger under a pinned name is not a person of his own: the known one has a new key."""
+        if self.is_known(peer):
+            return True
+        return peer in self.listed and self.vouched_name(peer) is not None
+
+    def people(self) -> list[PeerID]:
+        keys = self.listed | self._acquaintances.keys() | self._pinned_name.keys()
+        return [peer for peer in keys if self.is_shown(peer)]
+
+    def endpoints(self, peer: PeerID) -> list[Endpoint]:
+        entry = self.entries.get(peer)
+        return list(entry.endpoints) if entry else []
+
+    def person(self, peer: PeerID) -> Person:
+        about = self._acquaintances.get(peer) or Acquaintance()
+        entry = self.entries.get(peer)
+        pinned = self._pinned.get(self._pinned_name.get(peer, ""))
+        return Person(
+            peer=peer,
+            name=self.name_of(peer),
+            online=peer in self.listed or about.linked,
+            linked=about.linked,
+            address=about.address or (str(entry.endpoints[0]) if entry and entry.endpoints else ""),
+            rtt_ms=about.rtt_ms,
+            last_seen_ms=about.last_seen_ms,
+            unread=about.unread,
+            waiting=about.waiting,
+            new_key=self.new_key(peer),
+            known_since_ms=pinned[1] if pinned else None,
+        )

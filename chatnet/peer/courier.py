@@ -1,0 +1,364 @@
+"""Messages on their way: stored, then shown, then sent; stored there, then acknowledged.
+
+Each person has a queue in the store, addressed to the key.  At most ``send_window`` messages are
+under way to one person; a link that is lost puts them back.  The wire is at-least-once, the
+history exactly once, since a message is unique by (conversation, sender, id).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatnet.core import messages
+from chatnet.core.backoff import Uniform, online_wait, peer_wait
+from chatnet.core.bucket import TokenBucket
+from chatnet.core.errors import ChatnetError, StoreFailed
+from chatnet.core.events import MessageState
+from chatnet.core.identity import PeerID, conversation_of
+from chatnet.core.limits import MAX_ACKS, STORING_ROWS, PeerLimits
+from chatnet.core.messages import Ack, Nack, Say
+from chatnet.core.roster import Roster
+from chatnet.net.link import Link, LinkEnd
+from chatnet.peer.chatlinks import ChatLinks
+from chatnet.peer.store import Incoming, PeerStore, StoredMessage
+
+
+class _Outbound:
+    """What goes to one person."""
+
+    def __init__(self) -> None:
+        self.sent: dict[bytes, StoredMessage] = {}  # on the link, not acknowledged
+        self.upto_n = 0  # rows up to here were sent on this link
+        self.more = True  # the store may have rows behind ``upto_n``
+        self.reading = False
+        self.failures = 0
+        self.retry: IDelayedCall | None = None
+        self.dialling = False
+
+
+class _Inbound:
+    """What comes over one link."""
+
+    def __init__(self, rate: TokenBucket) -> None:
+        self.rate = rate
+        self.storing = 0
+        self.acks: list[bytes] = []
+        self.timers: set[IDelayedCall] = set()
+
+
+class Courier:
+    """See the module.  The owner hears of every row that came or changed."""
+
+    log = Logger("chatnet.courier")
+
+    def __init__(
+        self,
+        clock: Any,
+        limits: PeerLimits,
+        store: PeerStore,
+        roster: Roster,
+        links: ChatLinks,
+        *,
+        added: Callable[[StoredMessage], None],
+        changed: Callable[[PeerID, int, MessageState, str], None],
+        waiting: Callable[[PeerID, int], None],
+        undialled: Callable[[PeerID, ChatnetError], None],
+        store_failed: Callable[[StoreFailed], None],
+        random_bytes: Callable[[int], bytes],
+        uniform: Uniform,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._store = store
+        self._roster = roster
+        self._links = links
+        self._added = added
+        self._changed = changed
+        self._waiting = waiting
+        self._undialled = undialled
+        self._store_failed = store_failed
+        self._random_bytes = random_bytes
+        self._uniform = uniform
+        self._wall_ms = wall_ms
+        self._outbound: dict[PeerID, _Outbound] = {}
+        self._inbound: dict[Link, _Inbound] = {}
+        self._stopped = False
+
+    def stop(self) -> None:
+        """No timer of ours is left; what waits is in the store."""
+        self._stopped = True
+        for out in self._outbound.values():
+            _cancel(out.retry)
+        for inbound in self._inbound.values():
+            for timer in inbound.timers:
+                _cancel(timer)
+
+    # --- out ----------------------------------------------------------------------------------
+
+    async def say(self, peer: PeerID, body: str) -> StoredMessage:
+        """Store a message and let it go; the row as it was stored.  Raises StoreFailed."""
+        held = self._roster.new_key(peer) is not None
+        row = await self._store.add_outgoing(
+            conversation_of(self._roster.me, peer),
+            peer,
+            self._roster.me,
+            self._random_bytes(16),
+            body,
+            self._wall_ms(),
+            MessageState.HELD if held else MessageState.WAITING,
+        )
+        self._added(row)
+        self._waiting(peer, 1)
+        if not held:
+            self._let_go(peer, row)
+        return row
+
+    def state_of(self, row: StoredMessage) -> MessageState:
+        """The state to show: what is under way is known only here."""
+        out = self._outbound.get(row.peer)
+        return MessageState.SENT if out is not None and row.id in out.sent else row.state
+
+    def wake(self, peer: PeerID) -> None:
+        """Something waits for ``peer``, or may go again: send it, dialling if there is no link."""
+        if self._stopped or self._roster.new_key(peer) is not None:
+            return
+        if peer in self._links.links:
+            self._pump(peer)
+        else:
+            self._dial(peer)
+
+    def came_online(self, peer: PeerID) -> None:
+        """The registry says that ``peer`` is back: one early try."""
+        out = self._out(peer)
+        out.failures = 0
+        self._retry_in(peer, online_wait(len(self._roster.listed), self._uniform))
+
+    def _let_go(self, peer: PeerID, row: StoredMessage) -> None:
+        """A new row goes at once where nothing stands before it."""
+        out, link = self._out(peer), self._links.links.get(peer)
+        if link is None:
+            self.wake(peer)
+        elif out.more or out.reading or link.congested or len(out.sent) >= self._limits.send_window:
+            out.more = True
+            self._pump(peer)
+        else:
+            self._send(link, out, row)
+
+    def _send(self, link: Link, out: _Outbound, row: StoredMessage) -> None:
+        out.upto_n = row.n
+        out.sent[row.id] = row
+        link.send(Say(row.conversation, row.id, row.sent_ms, row.body))
+        if row.id in out.sent:  # the link may have died of it
+            self._changed(row.peer, row.n, MessageState.SENT, "")
+
+    def _pump(self, peer: PeerID) -> None:
+        out = self._out(peer)
+        if out.reading or not out.more or self._stopped:
+            return
+        out.reading = True
+        pumping = Deferred.fromCoroutine(self._read_and_send(peer, out))
+        pumping.addErrback(lambda failure: self.log.failure("the outbox met a defect of ours", failure))
+
+    async def _read_and_send(self, peer: PeerID, out: _Outbound) -> None:
+        try:
+            while out.more and not self._stopped:
+                link = self._links.links.get(peer)
+                room = self._limits.send_window - len(out.sent)
+                if link is None or link.congested or room <= 0 or self._roster.new_key(peer) is not None:
+                    return
+                out.more = False
+                rows = await self._store.outbox(peer, out.upto_n, room)
+                if self._links.links.get(peer) is not link:
+                    out.more = True
+                    continue
+                out.more = out.more or len(rows) == room
+                for row in rows:
+                    self._send(link, out, row)
+        except StoreFailed as error:
+            out.more = True
+            self._store_failed(error)
+            self._retry_in(peer, peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform))
+        finally:
+            out.reading = False
+
+    # --- dialling for what waits ----------------------------------------------------------------
+
+    def _dial(self, peer: PeerID) -> None:
+        out = self._out(peer)
+        if out.dialling or self._roster.acquaintance(peer).waiting <= 0:
+            return
+        _cancel(out.retry)
+        out.retry = None
+        out.dialling = True
+        self._links.link_to(peer).addCallbacks(self._dialled, self._not_dialled, (peer, out), {}, (peer, out), {})
+
+    def _dialled(self, link: Link, peer: PeerID, out: _Outbound) -> None:
+        out.dialling = False
+        out.failures = 0
+
+    def _not_dialled(self, failure: Failure, peer: PeerID, out: _Outbound) -> None:
+        out.dialling = False
+        if self._stopped or peer in self._links.links:
+            return
+        error = failure.value
+        if not isinstance(error, ChatnetError):
+            self.log.failure("a dial met a defect of ours", failure)
+            return
+        out.failures += 1
+        self._retry_in(peer, peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform))
+        self._undialled(peer, error)
+
+    def _retry_in(self, peer: PeerID, seconds: float) -> None:
+        out = self._out(peer)
+        _cancel(out.retry)
+        if not self._stopped and self._roster.acquaintance(peer).waiting > 0:
+            out.retry = self._clock.callLater(seconds, self.wake, peer)
+
+    # --- links --------------------------------------------------------------------------------
+
+    def link_up(self, link: Link) -> None:
+        out = self._out(link.peer)
+        out.failures = 0
+        _cancel(out.retry)
+        out.retry = None
+        self._put_back(link.peer, out)
+        limits = self._limits
+        known = self._roster.acquaintance(link.peer).talked
+        rate, burst = (
+            (limits.messages_per_second, limits.messages_burst)
+            if known
+            else (limits.stranger_messages_per_second, limits.stranger_messages_burst)
+        )
+        self._inbound[link] = _Inbound(TokenBucket(rate, burst, self._clock.seconds()))
+        link.on_drained(lambda: self._pump(link.peer))
+        self._pump(link.peer)
+
+    def link_down(self, link: Link, end: LinkEnd) -> None:
+        inbound = self._inbound.pop(link, None)
+        if inbound is not None:
+            for timer in inbound.timers:
+                _cancel(timer)
+        out = self._out(link.peer)
+        self._put_back(link.peer, out)
+        if end.code not in (messages.REPLACED, messages.NOT_EXPECTED):
+            self._retry_in(link.peer, peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform))
+
+    def _put_back(self, peer: PeerID, out: _Outbound) -> None:
+        """What was under way waits again."""
+        back, out.sent = out.sent, {}
+        out.upto_n, out.more = 0, True
+        for row in back.values():
+            self._changed(peer, row.n, MessageState.WAITING, "")
+
+    # --- in -----------------------------------------------------------------------------------
+
+    def received(self, link: Link, message: Say | Ack | Nack) -> None:
+        if isinstance(message, Say):
+            self._take(link, message)
+        elif isinstance(message, Ack):
+            self._acknowledged(link.peer, message.ids)
+        else:
+            self._not_taken(link.peer, message)
+
+    def _acknowledged(self, peer: PeerID, ids: list[bytes]) -> None:
+        out = self._out(peer)
+        for id in ids:
+            out.sent.pop(id, None)
+        self._store.delivered(peer, ids).addCallbacks(self._delivered, self._store_went, (peer,))
+        self._pump(peer)
+
+    def _delivered(self, rows: list[StoredMessage], peer: PeerID) -> None:
+        self._waiting(peer, -len(rows))
+        for row in rows:
+            self._changed(peer, row.n, MessageState.DELIVERED, "")
+
+    def _not_taken(self, peer: PeerID, nack: Nack) -> None:
+        self._out(peer).sent.pop(nack.id, None)
+        reason = f"{self._roster.name_of(peer)} did not take it."
+        refusing = self._store.refused(peer, nack.id, reason)
+
+        def refused(row: StoredMessage | None) -> None:
+            if row is not None:
+                self._waiting(peer, -1)
+                self._changed(peer, row.n, MessageState.REFUSED, reason)
+
+        refusing.addCallbacks(refused, self._store_went)
+        self._pump(peer)
+
+    def _take(self, link: Link, say: Say) -> None:
+        peer, inbound = link.peer, self._inbound.get(link)
+        if inbound is None:  # the link is on its way out: it will be sent again
+            return
+        conversation = conversation_of(self._roster.me, peer)
+        if say.conversation != conversation:
+            link.send(Nack(say.id, messages.NOT_ACCEPTED))
+            return
+        now = self._clock.seconds()
+        if not inbound.rate.take(now):
+            self._hold(link, inbound, inbound.rate.delay(now))
+        inbound.storing += 1
+        if inbound.storing >= STORING_ROWS:
+            link.pause_reading("store")
+        adding = self._store.add_incoming(conversation, peer, peer, say.id, say.body, say.sent_ms, self._wall_ms())
+        adding.addCallbacks(self._stored, self._not_stored, (link, inbound, say.id), {}, (link,), {})
+        adding.addErrback(lambda failure: self.log.failure("an arriving message met a defect of ours", failure))
+
+    def _hold(self, link: Link, inbound: _Inbound, seconds: float) -> None:
+        """Too quick: read on when the bucket has a token again."""
+        link.pause_reading("rate")
+
+        def go_on() -> None:
+            inbound.timers.discard(timer)
+            link.resume_reading("rate")
+
+        timer = self._clock.callLater(max(seconds, 0.05), go_on)
+        inbound.timers.add(timer)
+
+    def _stored(self, incoming: Incoming, link: Link, inbound: _Inbound, id: bytes) -> None:
+        inbound.storing -= 1
+        if inbound.storing < STORING_ROWS // 2:
+            link.resume_reading("store")
+        if incoming.outcome == "conflict":
+            self.log.info("{link} sent one id with two texts", link=link)
+            link.send(Nack(id, messages.CONFLICT))
+            return
+        if not inbound.acks:
+            timer: IDelayedCall = self._clock.callLater(0, self._send_acks, link, inbound)
+            inbound.timers = {t for t in inbound.timers if t.active()} | {timer}
+        inbound.acks.append(id)
+        if incoming.outcome == "stored" and incoming.message is not None:
+            self._added(incoming.message)
+
+    def _send_acks(self, link: Link, inbound: _Inbound) -> None:
+        ids, inbound.acks = inbound.acks, []
+        for start in range(0, len(ids), MAX_ACKS):
+            link.send(Ack(ids[start : start + MAX_ACKS]))
+
+    def _not_stored(self, failure: Failure, link: Link) -> None:
+        """Nothing is acknowledged: the sender keeps it, and comes again."""
+        self._store_went(failure)
+        link.close(messages.STORE, "cannot store messages at present", 5)
+
+    def _store_went(self, failure: Failure) -> None:
+        if isinstance(failure.value, StoreFailed):
+            self._store_failed(failure.value)
+        else:
+            self.log.failure("the store met a defect of ours", failure)
+
+    def _out(self, peer: PeerID) -> _Outbound:
+        found = self._outbound.get(peer)
+        if found is None:
+            found = self._outbound[peer] = _Outbound()
+        return found
+
+
+def _cancel(timer: IDelayedCall | None) -> None:
+    if timer is not None and timer.active():
+        timer.cancel()
