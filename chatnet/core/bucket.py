@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Hashable
+
 
 class TokenBucket:
     """Fills with ``rate_per_s`` tokens a second up to ``burst``; full at the start.
@@ -34,12 +37,32 @@ class TokenBucket:
             return float("inf")
         return (n - self._tokens) / self._rate
 
-    def full(self, now: float) -> bool:
-        """Whether it is as good as a new one, so that its keeper may forget it."""
-        self._fill(now)
-        return self._tokens >= self._burst
-
     def _fill(self, now: float) -> None:
         if now > self._upto:
             self._tokens = min(self._burst, self._tokens + (now - self._upto) * self._rate)
             self._upto = now
+
+
+class Buckets:
+    """A bucket for each key, e.g. each source; of those the ``most`` used latest are remembered."""
+
+    def __init__(self, rate_per_s: float, burst: float, most: int) -> None:
+        self._rate = rate_per_s
+        self._burst = burst
+        self._most = most
+        self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+
+    def take(self, key: Hashable, now: float, n: float = 1) -> bool:
+        return self._of(key, now).take(now, n)
+
+    def delay(self, key: Hashable, now: float, n: float = 1) -> float:
+        return self._of(key, now).delay(now, n)
+
+    def _of(self, key: Hashable, now: float) -> TokenBucket:
+        bucket = self._buckets.pop(key, None)
+        if bucket is None:
+            bucket = TokenBucket(self._rate, self._burst, now)
+            if len(self._buckets) >= self._most:
+                self._buckets.popitem(last=False)
+        self._buckets[key] = bucket
+        return bucket

@@ -28,9 +28,9 @@ class Claimed(Enum):
 
 
 class Directory:
-    """``epoch``: 16 bytes that no other directory has; ``bindings``: what the store knows."""
+    """``epoch``: 16 bytes that no other directory has."""
 
-    def __init__(self, epoch: bytes, limits: RegistryLimits, bindings: Iterable[tuple[str, PeerID]] = ()) -> None:
+    def __init__(self, epoch: bytes, limits: RegistryLimits) -> None:
         self._limits = limits
         self._keys: dict[str, PeerID] = {}
         self._names: dict[PeerID, str] = {}
@@ -38,10 +38,13 @@ class Directory:
         self._records: dict[PeerID, tuple[SignedRecord, RecordFields]] = {}  # also of those who left lately
         self._present: set[PeerID] = set()
         self._log = ChangeLog(epoch, limits.departures)
-        for name, peer in bindings:
-            self._bind(name, peer)
 
     # --- names --------------------------------------------------------------------------------
+
+    def load(self, bindings: Iterable[tuple[str, PeerID]]) -> None:
+        """What the store knows, before anybody claims."""
+        for name, peer in bindings:
+            self._bind(name, peer)
 
     def claim(self, name: str, peer: PeerID) -> Claimed:
         """Whether ``peer`` may have ``name``; NEW is to be followed by ``reserve``.

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.core.bucket import TokenBucket
+from chatnet.core.bucket import Buckets, TokenBucket
 
 
 def test_it_gives_the_burst_at_once_and_then_the_rate() -> None:
@@ -20,8 +20,6 @@ def test_it_gives_the_burst_at_once_and_then_the_rate() -> None:
 def test_a_quiet_time_fills_it_up_to_the_burst_and_no_further() -> None:
     bucket = TokenBucket(rate_per_s=10, burst=5, now=0.0)
     assert bucket.take(0.0, 5)
-    assert not bucket.full(0.4)
-    assert bucket.full(0.5)
     assert [bucket.take(1000.0) for _ in range(6)] == [True] * 5 + [False]
 
 
@@ -69,3 +67,14 @@ def test_after_the_delay_the_tokens_are_there(rate: float, burst: int, taken: in
         assert n > burst
     else:
         assert bucket.take(wait + 1e-9 * (1 + wait), n)
+
+
+def test_each_key_has_its_own_and_the_least_used_is_forgotten() -> None:
+    buckets = Buckets(rate_per_s=0.1, burst=1, most=2)
+    assert buckets.take("a", 0.0)
+    assert not buckets.take("a", 0.0)
+    assert buckets.take("b", 0.0)
+    assert buckets.delay("a", 0.0) == 10.0
+    assert buckets.take("c", 0.0)
+    assert not buckets.take("a", 0.0)
+    assert buckets.take("b", 0.0)

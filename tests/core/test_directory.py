@@ -82,7 +82,8 @@ def test_a_key_has_one_name() -> None:
 
 
 def test_bindings_come_from_the_store() -> None:
-    rules = Directory(b"e" * 16, LIMITS, [("carol", CAROL.peer)])
+    rules = directory()
+    rules.load([("carol", CAROL.peer)])
     assert rules.claim("carol", CAROL.peer) is Claimed.KNOWN
     assert refusal(rules, "carol", BOB.peer)[0] == messages.NAME_TAKEN
 

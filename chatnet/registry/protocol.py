@@ -1,0 +1,250 @@
+"""What a registry does with its links: lets peers in, lists them, answers them, sees them go.
+
+The rules are the directory's; bytes, pings and deadlines are the link's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from chatnet.core import messages
+from chatnet.core.admission import is_loopback, source_of
+from chatnet.core.bucket import Buckets, TokenBucket
+from chatnet.core.directory import Claimed, Directory
+from chatnet.core.errors import Refused, RemoteError, StoreFailed
+from chatnet.core.identity import PeerID, short_text
+from chatnet.core.limits import MAX_SOURCES, RegistryLimits
+from chatnet.core.messages import Announce, Found, Hello, Lookup, Message, Welcome
+from chatnet.core.records import Endpoint, RecordFields, SignedRecord, endpoint
+from chatnet.net.link import Link, LinkEnd
+from chatnet.registry.pushing import Pusher
+from chatnet.registry.store import RegistryStore
+
+FULL_RETRY_SECONDS = 60
+STORE_RETRY_SECONDS = 30
+_LOOPBACK_IP = bytes([127, 0, 0, 1])
+
+
+@dataclass
+class Registration:
+    """One peer that is let in, on one link; ``since`` is when, by the registry's clock."""
+
+    link: Link
+    record: SignedRecord
+    fields: RecordFields
+    since: float
+    lookups: TokenBucket
+    announces: TokenBucket
+    resting: IDelayedCall | None = None  # until when nothing more is read from it
+
+    def __str__(self) -> str:
+        return f"{self.fields.name} {short_text(self.link.peer)} {self.link.address}"
+
+
+class RegistryProtocol:
+    """A LinkUser.  ``wall_ms`` is the time of day; ``instance`` 16 bytes that are new at each start."""
+
+    log = Logger("chatnet.registry")
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        wall_ms: Callable[[], int],
+        directory: Directory,
+        store: RegistryStore,
+        limits: RegistryLimits,
+        instance: bytes,
+        name: str = "registry",
+    ) -> None:
+        self._clock = clock
+        self._wall_ms = wall_ms
+        self._directory = directory
+        self._store = store
+        self._limits = limits
+        self._instance = instance
+        self._name = name
+        self._pusher = Pusher(clock, directory, limits.push_seconds)
+        self._new_names = Buckets(limits.new_names_per_hour / 3600, limits.new_names_per_hour, MAX_SOURCES)
+        self._early: list[Deferred[None]] | None = []  # who came before the names were read; None afterwards
+        self._admitted: set[Link] = set()  # from HELLO to the end of the connection
+        self._let_in: dict[Link, Registration] = {}
+        self._present: dict[PeerID, Registration] = {}  # the newest of each key
+        self._ended_bytes = (0, 0)
+
+    def begin(self, bindings: Iterable[tuple[str, PeerID]]) -> None:
+        """The names are read: answer those who wait, and all who come."""
+        self._directory.load(bindings)
+        early, self._early = self._early or [], None
+        for waiting in early:
+            waiting.callback(None)
+
+    # --- the link's questions -----------------------------------------------------------------
+
+    async def answer(self, link: Link, hello: Hello) -> Welcome:
+        """Let the peer in, or raise Refused or RemoteError with the reason."""
+        if hello.role != messages.ROLE_REGISTRY:
+            raise Refused(messages.ROLE_UNKNOWN, "This is a registry: it keeps the list and carries nothing else.")
+        if self._early is not None:
+            waiting: Deferred[None] = Deferred()
+            self._early.append(waiting)
+            await waiting
+        self._admit(link)
+        claimed = self._directory.claim(hello.name, link.peer)
+        if hello.record is None:
+            raise RemoteError(messages.BAD_RECORD, "a hello to a registry has a record")
+        fields = self._directory.checked(hello.record, link.peer, hello.name)
+        if claimed is Claimed.NEW:
+            await self._commit(hello.name, link)
+            fields = self._directory.checked(hello.record, link.peer, hello.name)  # a newer one may have come
+        else:
+            self._store.seen(link.peer, self._wall_ms())
+        if not link.gone.called:
+            self._let_in[link] = self._registration(link, hello.record, fields)
+        return Welcome(messages.VERSION, [], self._instance, self._name, _observed(link))
+
+    def opened(self, link: Link) -> None:
+        """The peer has its WELCOME: list it, and tell it the list."""
+        new, old = self._let_in[link], self._present.get(link.peer)
+        self._present[link.peer] = new
+        self._list(new)
+        self.log.info("registered {peer}", peer=new)
+        if old is not None:
+            self.log.info("replaced {peer}", peer=old)
+            self._pusher.discard(old.link)
+            old.link.close(messages.REPLACED, "This key has connected again, and has one place only.")
+        assert isinstance(link.greeting, Hello)
+        self._pusher.add(link, self._directory.reader(link.greeting.since, is_local(link)))
+
+    def received(self, link: Link, message: Message) -> None:
+        registration = self._let_in[link]
+        if registration is not self._present.get(link.peer):
+            return  # replaced: its last words do not count
+        if isinstance(message, Lookup):
+            self._spend(registration, registration.lookups)
+            link.send(Found(message.peer, self._directory.record_of(PeerID(message.peer))))
+        elif isinstance(message, Announce):
+            self._spend(registration, registration.announces)
+            registration.fields = self._directory.checked(message.record, link.peer, registration.fields.name)
+            registration.record = message.record
+            self._list(registration)
+            self.log.info("announced {peer}", peer=registration)
+
+    def lost(self, link: Link, end: LinkEnd) -> None:
+        """The link ended, however: the peer is gone unless it has a newer one."""
+        registration = self._let_in[link]
+        if registration.resting is not None and registration.resting.active():
+            registration.resting.cancel()
+        if registration is self._present.get(link.peer):
+            del self._present[link.peer]
+            self._pusher.discard(link)
+            self._directory.leave(link.peer)
+            self._pusher.changed()
+            self.log.info("left {peer}: {code}", peer=registration, code=end.code)
+
+    def stop(self) -> None:
+        """Tell nobody of those who leave from now on: all do."""
+        self._pusher.stop()
+
+    def traffic(self) -> tuple[int, int, int]:
+        """Open connections, and the bytes in and out of all since the start, without TLS's own."""
+        live = self._admitted
+        bytes_in, bytes_out = self._ended_bytes
+        return (
+            len(self._present),
+            bytes_in + sum(link.bytes_in for link in live),
+            bytes_out + sum(link.bytes_out for link in live),
+        )
+
+    # --- letting in ---------------------------------------------------------------------------
+
+    def _admit(self, link: Link) -> None:
+        """Make sure that there is room, and follow the link to its end."""
+        old = self._present.get(link.peer)
+        if old is not None and old.link.is_open:
+            rest = old.since + self._limits.replace_seconds - self._clock.seconds()
+            if rest > 0:
+                text = "This key is connected already, since a moment ago. Is it used twice?"
+                raise Refused(messages.BUSY, text, math.ceil(rest))
+        elif len(self._admitted) >= self._limits.connections:
+            text = f"This registry is full: {self._limits.connections} peers are connected."
+            raise Refused(messages.BUSY, text, FULL_RETRY_SECONDS)
+        self._admitted.add(link)
+        link.gone.addCallback(self._ended, link)
+
+    async def _commit(self, name: str, link: Link) -> None:
+        """Bind ``name`` to the key, on disk; raises Refused."""
+        source, now = source_of(link.remote[0]), self._clock.seconds()
+        if self._is_counted(link) and not self._new_names.take(source, now):
+            text = "Too many new names were claimed from your address lately."
+            raise Refused(messages.BUSY, text, math.ceil(self._new_names.delay(source, now)))
+        self._directory.reserve(name, link.peer)
+        try:
+            await self._store.claim(name, link.peer, self._wall_ms())
+        except StoreFailed as error:
+            self._directory.release(link.peer)
+            self.log.error("the name {name} could not be stored: {text}", name=name, text=error.text)
+            text = "The registry cannot store names at present."
+            raise Refused(messages.STORE, text, STORE_RETRY_SECONDS) from None
+        except BaseException:
+            self._directory.release(link.peer)
+            raise
+        self._directory.confirm(link.peer)
+        self.log.info("bound {name} to {key}", name=name, key=short_text(link.peer))
+
+    def _registration(self, link: Link, record: SignedRecord, fields: RecordFields) -> Registration:
+        now, limits = self._clock.seconds(), self._limits
+        return Registration(
+            link,
+            record,
+            fields,
+            since=now,
+            lookups=TokenBucket(limits.lookups_per_second, limits.lookups_burst, now),
+            announces=TokenBucket(limits.announces_per_minute / 60, limits.announces_per_minute, now),
+        )
+
+    def _is_counted(self, link: Link) -> bool:
+        return self._limits.loopback == "counted" or not is_local(link)
+
+    def _ended(self, end: LinkEnd, link: Link) -> LinkEnd:
+        self._admitted.discard(link)
+        self._let_in.pop(link, None)
+        bytes_in, bytes_out = self._ended_bytes
+        self._ended_bytes = bytes_in + link.bytes_in, bytes_out + link.bytes_out
+        return end
+
+    # --- while it is here ---------------------------------------------------------------------
+
+    def _list(self, registration: Registration) -> None:
+        observed = _observed(registration.link)
+        ip = observed.ip if observed is not None else _LOOPBACK_IP
+        self._directory.join(registration.record, registration.fields, registration.link.peer, ip)
+        self._pusher.changed()
+
+    def _spend(self, registration: Registration, bucket: TokenBucket) -> None:
+        """One token; who has none left is not read from until there is one."""
+        now = self._clock.seconds()
+        bucket.take(now)
+        rest = bucket.delay(now)
+        if rest > 0:
+            link = registration.link
+            link.pause_reading("rate")
+            registration.resting = self._clock.callLater(rest, link.resume_reading, "rate")
+
+
+def is_local(link: Link) -> bool:
+    """Whether the other side is on this machine; a unix socket is too."""
+    return _observed(link) is None or is_loopback(link.remote[0])
+
+
+def _observed(link: Link) -> Endpoint | None:
+    """The other side's address as it is seen here; None where there is none."""
+    try:
+        return endpoint(*link.remote)
+    except ValueError:
+        return None

@@ -1,0 +1,154 @@
+"""The registry as a service: its store, its ports, its log of traffic."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import resource
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.application.internet import TimerService
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from chatnet.core import messages
+from chatnet.core.changelog import EPOCH_BYTES
+from chatnet.core.directory import Directory
+from chatnet.core.errors import StoreFailed
+from chatnet.core.identity import PeerID, short_text
+from chatnet.core.limits import RegistryLimits
+from chatnet.net.database import Database
+from chatnet.net.keys import Identity
+from chatnet.net.link import LinkSettings
+from chatnet.net.listening import LinkFactory, Listener
+from chatnet.net.pulse import Pulse
+from chatnet.net.tls import TLS
+from chatnet.registry.protocol import RegistryProtocol
+from chatnet.registry.store import MIGRATIONS, RegistryStore
+
+FILES_KEPT_FREE = 128  # descriptors for everything that is not a peer's connection
+INSTANCE_BYTES = 16
+
+
+class RegistryService(MultiService):
+    """One registry.  An empty ``listen`` means ``port`` on all addresses, IPv4 and IPv6.
+
+    ``startService`` binds the ports and raises CannotListenError with nothing left open;
+    ``serving`` then fires when the store is read and peers are answered, or fails with
+    StoreFailed.  Peers that come before that wait.  ``clock`` is the reactor, or a Clock for all
+    that is not a socket; ``wall`` gives seconds since the epoch, ``token`` random bytes.
+    """
+
+    log = Logger("chatnet.registry")
+
+    def __init__(
+        self,
+        reactor: Any,
+        identity: Identity,
+        database: Path,
+        limits: RegistryLimits,
+        listen: tuple[str, ...] = (),
+        port: int = 0,
+        *,
+        wall: Callable[[], float] = time.time,
+        token: Callable[[int], bytes] = secrets.token_bytes,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.serving: Deferred[None] = Deferred()
+        self._reactor = reactor
+        self._identity = identity
+        self._listen = listen
+        self._port = port
+        self._limits = limits = dataclasses.replace(limits, connections=_room_for(limits.connections))
+        self._database = Database(database, MIGRATIONS, reactor)
+        self._store = RegistryStore(self._database)
+        self._directory = Directory(token(EPOCH_BYTES), limits)
+        self._protocol = RegistryProtocol(
+            reactor, lambda: int(wall() * 1000), self._directory, self._store, limits, token(INSTANCE_BYTES)
+        )
+        settings = LinkSettings(limits, limits.queue_bytes, Pulse(reactor), jitter)
+        factory = LinkFactory(settings, self._protocol, limits.unauthenticated, limits.send_buffer_bytes)
+        self._listener = Listener(reactor, TLS(identity), factory)
+        self._logged = self._protocol.traffic()
+        timer = TimerService(limits.traffic_log_seconds, self._log_traffic)
+        timer.clock = reactor
+        timer.setServiceParent(self)
+
+    @property
+    def peer_id(self) -> PeerID:
+        return self._identity.peer_id
+
+    @property
+    def port(self) -> int:
+        """The number of the first port, once it is bound."""
+        return self._listener.port
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """``(interface, port)`` of every port; the interface may be the unspecified address."""
+        return self._listener.addresses
+
+    @property
+    def present(self) -> int:
+        """How many peers are listed."""
+        return len(self._directory)
+
+    def startService(self) -> None:
+        if self._listen:
+            self._listener.listen(self._listen)
+        else:
+            self._listener.listen_everywhere(self._port)
+        super().startService()  # type: ignore[no-untyped-call]
+        shown = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.addresses)
+        self.log.info("listening on {shown} with key {key}", shown=shown, key=short_text(self.peer_id))
+        Deferred.fromCoroutine(self._read_store()).chainDeferred(self.serving)
+
+    def stopService(self) -> Deferred[None]:
+        """Say goodbye to everybody, close the ports, write what is left to write."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _read_store(self) -> None:
+        await self._database.open()
+        claims = await self._store.load()
+        self._protocol.begin((claim.name, claim.peer) for claim in claims)
+        self.log.info("serving: {names} names are bound", names=len(claims))
+
+    async def _stop(self) -> None:
+        self._protocol.stop()
+        await self._listener.close(lambda link: link.close(messages.STOPPING, "The registry is stopping."))
+        self._log_traffic(always=True)
+        try:
+            await self._store.flush()
+        except StoreFailed as error:
+            self.log.warn("when each peer was last here could not be stored: {text}", text=error.text)
+        await self._database.close()
+
+    def _log_traffic(self, always: bool = False) -> None:
+        """One line that shows what went through here: that messages and files did not."""
+        traffic = self._protocol.traffic()
+        if always or traffic != self._logged:
+            self._logged = traffic
+            peers, bytes_in, bytes_out = traffic
+            self.log.info(
+                "traffic: {peers} peers, {bytes_in} bytes in, {bytes_out} bytes out",
+                peers=peers,
+                bytes_in=bytes_in,
+                bytes_out=bytes_out,
+            )
+
+
+def _room_for(connections: int) -> int:
+    """At most ``connections``; fewer where the system allows fewer open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + FILES_KEPT_FREE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else max(1, min(connections, soft - FILES_KEPT_FREE))
