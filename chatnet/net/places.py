@@ -71,8 +71,8 @@ class Places:
         """Where a registry leaves its join string."""
         return self.state / "join"
 
-    def prepare(self) -> bool:
-        """Make the directories, 0700 under any umask; downloads as the user's other files are.
+    def prepare(self, downloads: bool = True) -> bool:
+        """Make the directories, 0700 under any umask; ``downloads``, if wanted, as the user's other files are.
 
         True when the profile is new.  Fails with LocalError when a directory cannot be made, or
         others could read it.
@@ -81,10 +81,11 @@ class Places:
         for directory in (self.data, self.state):
             _make_private(directory)
             _check_private(directory)
-        try:
-            self.downloads.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _cannot_make(self.downloads, error) from error
+        if downloads:
+            try:
+                self.downloads.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _cannot_make(self.downloads, error) from error
         return is_new
 
     def remove(self) -> None:

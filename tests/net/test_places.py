@@ -47,6 +47,13 @@ def test_downloads_are_made_as_the_user_makes_files(tmp_path: Path) -> None:
         os.umask(before)
 
 
+def test_a_registry_has_no_downloads(tmp_path: Path) -> None:
+    places = places_in(tmp_path, "registry")
+    places.prepare(downloads=False)
+    assert places.data.is_dir()
+    assert not places.downloads.exists()
+
+
 def test_a_profile_is_new_only_once_and_can_be_removed(tmp_path: Path) -> None:
     places = places_in(tmp_path)
     assert places.prepare()

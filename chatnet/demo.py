@@ -1,0 +1,240 @@
+"""Everything on one machine, for one person alone: ``make demo``.
+
+A registry on a free port, the peer ``echo``, and the console as ``carol`` in this terminal, all
+in a temporary directory; leaving the console ends everything that was started.
+
+``echo`` is an ordinary client of ``peer/api.py``: it answers every message with its text, accepts
+every file, and sends one small file when it is asked ``file please``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, cast
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger, globalLogBeginner
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from chatnet.core.events import (
+    ChatMessage,
+    Event,
+    MessageAdded,
+    MessageKind,
+    Transfer,
+    TransferChanged,
+    TransferState,
+)
+from chatnet.peer.api import PeerApi
+
+FILE_REQUEST = "file please"
+FILE_NAME = "hello-from-echo.txt"
+FILE_TEXT = "This file came directly from the peer 'echo'.\n"
+LISTEN = "tcp:0:interface=127.0.0.1"
+START_SECONDS = 30.0  # a slow machine that compiles everything for the first time
+STOP_SECONDS = 8.0  # more than an orderly stop takes
+LOOK_SECONDS = 0.05
+
+
+class Echo:
+    """Answers what comes to a peer, each stored message once."""
+
+    log = Logger("chatnet.demo")
+
+    def __init__(self, peer: PeerApi, directory: Path) -> None:
+        self._peer = peer
+        self._directory = directory  # where the file that it sends is made
+        self._answered_n = 0  # rows rise in the order of storing, so one number remembers all
+        self._accepted: set[bytes] = set()
+        self._subscription = peer.subscribe(self._heard)
+        for transfer in self._subscription.snapshot.transfers:
+            self._take(transfer)
+
+    def stop(self) -> None:
+        self._subscription.cancel()
+
+    def _heard(self, event: Event) -> None:
+        if isinstance(event, MessageAdded):
+            self._answer(event.message)
+        elif isinstance(event, TransferChanged):
+            self._take(event.transfer)
+
+    def _answer(self, message: ChatMessage) -> None:
+        if message.mine or message.kind is not MessageKind.TEXT or message.n <= self._answered_n:
+            return
+        self._answered_n = message.n
+        self._logged(self._peer.say(message.peer, message.body), "answering")
+        if message.body.strip().lower() == FILE_REQUEST:
+            file = self._directory / FILE_NAME
+            file.write_text(FILE_TEXT)
+            self._logged(self._peer.offer(message.peer, (str(file),)), "offering a file")
+
+    def _take(self, transfer: Transfer) -> None:
+        if transfer.state.ended:
+            self._accepted.discard(transfer.fid)
+        elif transfer.state is TransferState.OFFERED and not transfer.outgoing and transfer.fid not in self._accepted:
+            self._accepted.add(transfer.fid)
+            self._logged(self._peer.accept(transfer.fid), "accepting a file")
+
+    def _logged(self, work: Deferred[Any], what: str) -> None:
+        def failed(failure: Failure) -> None:
+            self.log.failure("{what} failed", failure, what=what)
+
+        work.addErrback(failed)
+
+
+# --- the echo peer as a process of its own ----------------------------------------------------
+
+
+def start_echo_peer(arguments: Sequence[str]) -> IService:
+    """The service of a headless peer with ``arguments`` of chatpeer, and an Echo that drives it."""
+    tap = import_module("chatnet.peer.tap")
+    twistd = usage.Options()  # type: ignore[no-untyped-call]
+    twistd["nodaemon"] = 1
+    options = tap.Options()
+    options.parent = twistd
+    options.parseOptions(list(arguments))
+    service = tap.makeService(options)
+    globalLogBeginner.beginLoggingTo([service.log], redirectStandardIO=False)
+    service.startService()
+    Echo(service.peer, options.settings.roots.of(options.settings.name).data)
+    return cast(IService, service)
+
+
+def run_echo(arguments: Sequence[str]) -> None:
+    """Be the echo peer until a signal ends this process."""
+    from twisted.internet import reactor as any_reactor
+
+    reactor: Any = any_reactor
+    service = start_echo_peer(arguments)
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+
+
+# --- the whole --------------------------------------------------------------------------------
+
+
+class Demo:
+    """The processes of one demonstration, all of which end with ``close``."""
+
+    def __init__(self, directory: Path, twistd: Path) -> None:
+        self._directory = directory
+        self._twistd = str(twistd)
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def run(self) -> int:
+        """Start everything; the exit code of the console, after the person left it."""
+        registry = self._behind("registry", [self._twistd, "-n", "chatregistry", "--listen", LISTEN])
+        join = self._awaited(registry, self._directory / "state" / "registry" / "join")
+        echo = [sys.executable, "-m", "chatnet.demo", "echo", "--name", "echo", "--headless", "--registry", join]
+        self._behind("echo", echo)
+        console = self._start([self._twistd, "-n", "chatpeer", "--name", "carol", "--registry", join])
+        return console.wait()
+
+    def close(self) -> None:
+        """End what was started, the console first, so that the terminal is whole again."""
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _behind(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        """A process without this terminal: neither its Ctrl-C nor its words come here."""
+        with open(self._directory / f"{name}.out", "wb") as output:
+            return self._start(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def _start(self, command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+        places = {f"CHATNET_{place}": str(self._directory / place.lower()) for place in ("DATA", "STATE", "DOWNLOADS")}
+        # Nothing that the user has configured for real belongs here.
+        theirs = {name: value for name, value in os.environ.items() if not name.startswith("CHATNET_")}
+        keep = {name: os.environ[name] for name in ("CHATNET_ASCII",) if name in os.environ}
+        config = self._directory / "config.toml"
+        config.touch()
+        environ = {**theirs, **keep, **places, "CHATNET_CONFIG": str(config)}
+        process = subprocess.Popen(command, env=environ, **how)
+        self._processes.append(process)
+        return process
+
+    def _awaited(self, process: subprocess.Popen[bytes], file: Path) -> str:
+        """What ``file`` says once the process has written it; RuntimeError when it ends before, or is too slow."""
+        watched = os.pidfd_open(process.pid)
+        try:
+            for _ in range(int(START_SECONDS / LOOK_SECONDS)):
+                with contextlib.suppress(FileNotFoundError):
+                    if text := file.read_text().strip():
+                        return text
+                if select.select([watched], [], [], LOOK_SECONDS)[0]:
+                    break
+        finally:
+            os.close(watched)
+        output = (self._directory / "registry.out").read_text(errors="replace")
+        raise RuntimeError(f"the registry did not start:\n{output}")
+
+
+@contextlib.contextmanager
+def orderly() -> Iterator[None]:
+    """Signals that would end this process become SystemExit once; Ctrl-C is the console's."""
+    endings = (signal.SIGTERM, signal.SIGHUP)
+
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
+        for ending in endings:
+            signal.signal(ending, signal.SIG_IGN)  # what follows is not to be interrupted
+        raise SystemExit(128 + number)
+
+    def pass_over(number: int, frame: FrameType | None) -> None:
+        """Not SIG_IGN: the console would inherit that."""
+
+    before = {number: signal.signal(number, leave) for number in endings}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, pass_over)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["echo"]:
+        run_echo(arguments[1:])
+        return 0
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("chatnet.demo opens a console: start it in a terminal.", file=sys.stderr)
+        return 1
+    beside = Path(sys.executable).with_name("twistd")
+    return show(beside if beside.exists() else Path(shutil.which("twistd") or "twistd"))
+
+
+def show(twistd: Path) -> int:
+    """The whole demonstration with this ``twistd``; the exit code of the console."""
+    with orderly(), tempfile.TemporaryDirectory(prefix="chatnet-demo-", ignore_cleanup_errors=True) as directory:
+        demo = Demo(Path(directory), twistd)
+        try:
+            return demo.run()
+        except (RuntimeError, OSError) as error:
+            print(f"chatnet.demo: {error}", file=sys.stderr)
+            return 1
+        finally:
+            demo.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
