@@ -102,7 +102,7 @@ class Echo:
 def start_echo_peer(arguments: Sequence[str]) -> IService:
     """The service of a headless peer with ``arguments`` of chatpeer, and an Echo that drives it."""
     tap = import_module("chatnet.peer.tap")
-    twistd = usage.Options()  # type: ignore[no-untyped-call]
+    twistd = usage.Options()
     twistd["nodaemon"] = 1
     options = tap.Options()
     options.parent = twistd
