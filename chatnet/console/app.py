@@ -1,0 +1,230 @@
+"""The console as a service: it opens when the reactor runs, and gives the terminal back whole."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import Any, TextIO
+
+import urwid
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
+from zope.interface import implementer
+
+from chatnet.console.actions import Actions
+from chatnet.console.login import LoginDefaults
+from chatnet.console.model import ConsoleModel
+from chatnet.console.panes import Scene
+from chatnet.console.screen import GuardedLoop, free_the_signal_keys, terminal_screen
+from chatnet.console.theme import ASCII, UNICODE, palette, theme_of
+from chatnet.core import limits
+from chatnet.core.events import Event, MessageAdded, RegistryChanged, RegistryPhase
+from chatnet.peer.api import PeerApi, Subscription
+
+__all__ = ["Console", "LoginDefaults"]
+
+TICK_SECONDS = 1.0
+
+
+@implementer(ILogObserver)
+class _TroubleObserver:
+    """Failures that only the log would see are told in the status line too."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, event: LogEvent) -> None:
+        if event.get("log_level") is LogLevel.critical and event.get("log_namespace") != Console.log.namespace:
+            self._console.trouble("Something went wrong inside; the rest goes on. /log says where to read more.")
+
+
+class Console(Service):
+    """Drives one peer, through its api only, in one terminal.
+
+    With ``login`` nobody is named yet: the form is shown first.  ``screen`` is for tests.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        api: PeerApi,
+        reactor: Any,
+        *,
+        login: LoginDefaults | None = None,
+        input: TextIO | None = sys.__stdin__,
+        output: TextIO | None = sys.__stdout__,
+        ascii_only: bool = False,
+        screen: Any = None,
+    ) -> None:
+        self._api, self._reactor = api, reactor
+        self._login = login
+        self._input, self._output = input, output
+        self._ascii_only = ascii_only
+        self._screen = screen
+        self._real = screen is None
+        self._subscription: Subscription | None = None
+        self._loop: GuardedLoop | None = None
+        self._draw_timer: Any = None
+        self._tick_timer: Any = None
+        self._title = ""
+        self._observer = _TroubleObserver(self)
+        self.actions: Actions | None = None
+
+    # --- the service ---------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._reactor.callWhenRunning(self._open)
+
+    def stopService(self) -> Deferred[None] | None:
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._close()
+        return None
+
+    def _open(self) -> None:
+        if not self.running or self._loop is not None:
+            return
+        try:
+            self._build()
+            assert self._loop is not None
+            self._loop.start()
+            if self._real:
+                free_the_signal_keys(self._screen, self._input)
+        except Exception as error:
+            self.log.failure("console: could not be opened")
+            self._close()
+            self._last_words(error)
+            return
+        globalLogPublisher.addObserver(self._observer)
+        self._tick()
+
+    def _build(self) -> None:
+        self._subscription = self._api.subscribe(self._heard)
+        snapshot = self._subscription.snapshot
+        signs = ASCII if self._ascii_only or not _is_utf8() else UNICODE
+        self.model = ConsoleModel(snapshot)
+        scene = Scene(self.model, signs, lambda: int(self._reactor.seconds() * 1000))
+        self.actions = Actions(self._api, scene, self._reactor, self)
+        if self._screen is None:
+            self._screen = terminal_screen(self._input, self._output)
+            atexit.register(self._give_back)
+        self._loop = GuardedLoop(
+            self.actions.view,
+            palette(theme_of(os.environ)),
+            self._screen,
+            self._reactor,
+            on_paste=self.actions.paste,
+            on_trouble=self.trouble,
+            on_input_closed=self._input_closed,
+        )
+        if snapshot.me is None and self._login is not None:
+            self.actions.show_login(self._login)
+        elif signs is ASCII and not self._ascii_only:
+            self.actions.view.say("The locale is not UTF-8: set LANG=C.UTF-8 to see all characters.")
+
+    def _close(self) -> None:
+        for timer in (self._draw_timer, self._tick_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._draw_timer = self._tick_timer = None
+        if self._subscription is not None:
+            self._subscription.cancel()
+            self._subscription = None
+        if self._observer in globalLogPublisher._observers:
+            globalLogPublisher.removeObserver(self._observer)
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.stop()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Leave the terminal as it was, whatever happened before."""
+        atexit.unregister(self._give_back)
+        if self._screen is not None and self._screen.started:
+            self._screen.stop()
+
+    def _last_words(self, error: Exception) -> None:
+        if self._output is None:
+            return
+        me = self._subscription.snapshot.me if self._subscription is not None else None
+        log = f" The log is {me.log_file}." if me is not None else ""
+        self._output.write(
+            f"chatpeer: the console could not be opened ({type(error).__name__}: {error}).{log}\n"
+            "The peer goes on without it. Ctrl-C ends it; --headless starts it without a console.\n"
+        )
+        self._output.flush()
+
+    def _input_closed(self) -> None:
+        """The terminal is gone: nobody can quit any more but we."""
+        self.log.info("console: the terminal was closed")
+        self._close()
+        self._api.quit()
+
+    # --- events --------------------------------------------------------------------------------
+
+    def _heard(self, event: Event) -> None:
+        if self.actions is None or self._loop is None:
+            return
+        self.model.fold(event)
+        match event:
+            case MessageAdded(message) if not message.mine:
+                self.actions.view.open(message.peer)
+            case RegistryChanged(registry) if registry.phase is RegistryPhase.REFUSED and registry.code == "name-taken":
+                me = self.model.me
+                known = LoginDefaults(me.name if me is not None else "", registry.address)
+                self.actions.show_login(self._login or known, str(registry.reason))
+            case _:
+                pass
+        self.request_draw()
+
+    def trouble(self, text: str) -> None:
+        """Something failed that nobody waits for."""
+        if self.actions is not None:
+            self.actions.view.say(text, warning=True)
+            self.request_draw()
+
+    # --- drawing -------------------------------------------------------------------------------
+
+    def request_draw(self) -> None:
+        """Draw within DRAW_SECONDS, once for all that changed until then."""
+        if self._draw_timer is None and self._loop is not None:
+            self._draw_timer = self._reactor.callLater(limits.DRAW_SECONDS, self._draw)
+
+    def _draw(self) -> None:
+        self._draw_timer = None
+        if self.actions is None or self._loop is None:
+            return
+        self.actions.look()
+        self.actions.view.refresh()
+        self._loop.draw_screen()
+
+    def redraw(self) -> None:
+        """Everything anew, also what the terminal has forgotten."""
+        self._screen.clear()
+        self.request_draw()
+
+    def set_mouse(self, on: bool) -> None:
+        """Take the mouse, or leave it to the terminal."""
+        self._screen.set_mouse_tracking(on)
+
+    def _tick(self) -> None:
+        self._tick_timer = self._reactor.callLater(TICK_SECONDS, self._tick)
+        if self.actions is None or self._loop is None:
+            return
+        self.actions.view.tick()
+        self._show_title()
+        self._loop.draw_screen()
+
+    def _show_title(self) -> None:
+        me, unread = self.model.me, self.model.unread()
+        title = f"{me.name if me is not None else 'chatnet'}{f' ({unread})' if unread else ''} — chatnet"
+        if title != self._title and hasattr(self._screen, "set_title"):
+            self._title = title
+            self._screen.set_title(title)
+
+
+def _is_utf8() -> bool:
+    return bool(urwid.util.detected_encoding.lower().replace("-", "") == "utf8")

@@ -1,0 +1,168 @@
+"""The rows above and below: who we are and how the network is, the tabs, and the coach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import urwid
+
+from chatnet.console.panes import Pane, Scene
+from chatnet.console.widgets import Box, Markup, cut, line, two_sided, width
+from chatnet.console.words import age_text, clock_text, count_text, short_rate
+from chatnet.core.events import RegistryPhase
+from chatnet.core.identity import short_text
+from chatnet.core.text import safe_line
+
+STATUS_SECONDS = 10.0
+
+
+class Header(Box):
+    """Our name and key, the registry and since when, who is here, the rates, the time."""
+
+    _selectable = False
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__()
+        self.scene = scene
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        signs, me = self.scene.signs, self.scene.model.me
+        small = cols < 72
+        name = me.name if me is not None else "not logged in"
+        key = f" {short_text(me.peer)}" if me is not None else ""
+        left = name if small else f" chatnet  {name}{key}"
+        registry, alarm = self.registry(small)
+        down, up = self.scene.model.rates()
+        rates = f"  {signs.incoming} {short_rate(down)}  {signs.outgoing} {short_rate(up)}"
+        clock = f"  {clock_text(self.scene.now_ms())} "
+        right: list[Markup] = [("header.alarm" if alarm else "header", registry), ("header", rates), ("header", clock)]
+        if width(left) + width(right) + 1 > cols:
+            right = [right[0], right[2]]
+        if width(left) + width(right) + 1 > cols:
+            left = name
+        return two_sided(("header", left), right, cols, "header")
+
+    def registry(self, small: bool) -> tuple[str, bool]:
+        """What holds now, and whether it is cause for alarm."""
+        model, dot = self.scene.model, self.scene.signs.dot
+        state = model.registry
+        word = "reg" if small else "registry"
+        age = age_text((self.scene.now_ms() - state.since_ms) / 1000)
+        match state.phase:
+            case RegistryPhase.CONNECTING:
+                return f"{word} connecting {age}", False
+            case RegistryPhase.UP:
+                return f"{word} up {dot} {count_text(state.listed, 'peer')}", False
+            case RegistryPhase.LOST:
+                return f"{word} LOST {age} {dot} {len(model.roster.online)} reachable", True
+            case RegistryPhase.REFUSED:
+                return f"{word} REFUSED us", True
+            case RegistryPhase.WRONG_KEY:
+                return f"{word} has ANOTHER KEY", True
+
+
+class TabRow(Box):
+    """The tabs; as many of them as fit around the one that is shown."""
+
+    _selectable = False
+
+    def __init__(self, scene: Scene, panes: Callable[[], list[Pane]], here: Callable[[], int]) -> None:
+        super().__init__()
+        self.scene, self._panes, self._here = scene, panes, here
+        self.on_click: Callable[[int], None] = lambda index: None
+        self._spots: list[tuple[int, int, int]] = []  # from, to, tab
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        signs, here = self.scene.signs, self._here()
+        labels = [self._label(index, pane, index == here) for index, pane in enumerate(self._panes())]
+        first = last = here
+        room = cols - 4 - width(labels[here])
+        while True:  # take in neighbours, right first, as long as one fits
+            if last + 1 < len(labels) and width(labels[last + 1]) <= room:
+                last += 1
+                room -= width(labels[last])
+            elif first > 0 and width(labels[first - 1]) <= room:
+                first -= 1
+                room -= width(labels[first])
+            else:
+                break
+        markup: list[Markup] = [("tab", signs.more_left if first else " ")]
+        at = 1
+        self._spots = []
+        for index in range(first, last + 1):
+            markup.append(labels[index])
+            self._spots.append((at, at + width(labels[index]), index))
+            at += width(labels[index])
+        if last + 1 < len(labels):
+            markup.append(("tab", signs.more_right))
+        return line(markup, cols)
+
+    def _label(self, index: int, pane: Pane, here: bool) -> Markup:
+        signs = self.scene.signs
+        news = pane.news() if not here or pane.title() == "transfers" else 0
+        text = f"{index + 1} {cut(pane.title(), 16, signs)}"
+        text += f"({news})" if news else ""
+        text += signs.alarm if pane.alarm() else ""
+        if here:
+            return ("tab.here", f"{signs.here_left}{text}{signs.here_right}")
+        return ("tab.news" if news or pane.alarm() else "tab", f" {text} ")
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        if event == "mouse press" and button == 1:
+            for start, end, index in self._spots:
+                if start <= col < end:
+                    self.on_click(index)
+                    return True
+        return False
+
+
+class Footer(Box):
+    """What just happened, for a while; else the keys that make sense now."""
+
+    _selectable = False
+
+    def __init__(self, scene: Scene, hints: Callable[[], list[tuple[str, str]]]) -> None:
+        super().__init__()
+        self.scene, self._hints = scene, hints
+        self.status = ""
+        self.warning = False
+        self._until_ms = 0
+
+    def say(self, text: str, warning: bool = False) -> None:
+        """Show a line for some seconds."""
+        self.status, self.warning = safe_line(text, 400), warning
+        self._until_ms = self.scene.now_ms() + int(STATUS_SECONDS * 1000)
+        self.changed()
+
+    def quiet(self) -> None:
+        """Back to the coach."""
+        if self.status:
+            self.status = ""
+            self.changed()
+
+    def tick(self) -> None:
+        """Once a second: a status does not stand for ever."""
+        if self.status and self.scene.now_ms() >= self._until_ms:
+            self.quiet()
+
+    def needed_rows(self, cols: int) -> int:
+        """A long status takes a second row."""
+        return 2 if width(self.status) > cols - 2 else 1
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        if self.status:
+            attribute = "footer.warning" if self.warning else "footer"
+            text = urwid.CompositeCanvas(urwid.Text(f" {self.status}").render((cols,)))
+            if text.rows() > rows:
+                text.trim(0, rows)
+            elif text.rows() < rows:
+                text.pad_trim_top_bottom(0, rows - text.rows())
+            text.fill_attr(attribute)
+            return text
+        shown = " "
+        for key, word in self._hints():
+            piece = f"{key} {word}"
+            if width(shown) + width(piece) + 2 > cols:
+                break
+            shown += ("" if shown == " " else "  ") + piece
+        return line(shown, cols, "footer")

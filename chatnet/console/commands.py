@@ -1,0 +1,108 @@
+"""The one table of slash commands, and how a typed line is understood."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """``/name arguments``; ``takes`` says what Tab completes for each word, the last one for all that follow."""
+
+    name: str
+    arguments: str
+    help: str
+    group: str
+    takes: tuple[str, ...] = ()  # of "person", "path", "directory", "command", "number"
+
+    @property
+    def shown(self) -> str:
+        return f"/{self.name} {self.arguments}".rstrip()
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("msg", "WHO [TEXT]", "open the conversation with somebody, and send a text", "Talk", ("person",)),
+    Command("say", "TEXT", "send a text that begins with a slash; //text does the same", "Talk"),
+    Command("close", "", "close this tab; the conversation stays in the history", "Talk"),
+    Command("clear", "", "empty this screen; PgUp brings the history back", "Talk"),
+    Command("send", "[WHO] PATH…", "offer files and folders", "Files", ("person-or-path", "path")),
+    Command(
+        "accept", "[N] [DIRECTORY]", "take an offer, into a directory of your choice", "Files", ("number", "directory")
+    ),
+    Command("refuse", "[N]", "do not take an offer", "Files", ("number",)),
+    Command("cancel", "[N]", "end a transfer", "Files", ("number",)),
+    Command("transfers", "", "the tab of transfers", "Files"),
+    Command("peers", "[LETTERS]", "the list of people, or those whose names have these letters", "People"),
+    Command("whois", "[WHO]", "key, address and presence of somebody", "People", ("person",)),
+    Command("myid", "", "your key, to read out or to send", "Me"),
+    Command("net", "", "the first tab", "Network"),
+    Command("reconnect", "", "try the registry now", "Network"),
+    Command("log", "", "where the log file is", "Network"),
+    Command("help", "[COMMAND]", "keys and commands", "Program", ("command",)),
+    Command("keys", "", "the keys", "Program"),
+    Command("mouse", "", "mouse on or off", "Program"),
+    Command("version", "", "which chatnet this is", "Program"),
+    Command("quit", "", "leave; asks only when something would be lost", "Program"),
+)
+BY_NAME = {command.name: command for command in COMMANDS}
+
+
+@dataclass(frozen=True)
+class Say:
+    """The line is a message."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """The line is a command."""
+
+    command: Command
+    rest: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """The line looks like a command and is none: it is never sent as a text."""
+
+    text: str
+
+
+def understand(typed: str) -> Say | Run | Unknown:
+    """What a typed line asks for."""
+    if not typed.startswith("/"):
+        return Say(typed)
+    if typed.startswith("//"):
+        return Say(typed[1:])
+    words = typed[1:].split(maxsplit=1)
+    name = words[0] if words else ""
+    command = BY_NAME.get(name.lower())
+    if command is None:
+        near = did_you_mean(name.lower(), list(BY_NAME))
+        guess = f" Did you mean /{near}?" if near else " /help shows all of them."
+        return Unknown(
+            f"No command /{name[:40]}.{guess} (//{name[:40]} {'… ' if len(words) > 1 else ''}sends it as text)"
+        )
+    return Run(command, words[1] if len(words) > 1 else "")
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """The nearest known word, or an empty string."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return near[0] if near else ""
+
+
+def split_words(rest: str) -> list[str]:
+    """Words with quotes and backslashes as in a shell; an open quote is taken as it stands."""
+    try:
+        return shlex.split(rest)
+    except ValueError:
+        return rest.split()
+
+
+def escaped(word: str) -> str:
+    """A word such that split_words gives it back as one."""
+    return "".join("\\" + c if c in " \t'\"\\" else c for c in word)

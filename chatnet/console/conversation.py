@@ -1,0 +1,240 @@
+"""A conversation: what was said, with whom, when, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import urwid
+
+from chatnet.console.panes import Scene, ScrollPane
+from chatnet.console.widgets import Markup, Row, Rule, cut, line, two_sided, width
+from chatnet.console.words import (
+    bar_text,
+    clock_text,
+    count_text,
+    date_text,
+    day_of,
+    day_text,
+    message_state,
+    pace_text,
+    seen_text,
+    size_text,
+    transfer_state,
+    when_text,
+)
+from chatnet.core import limits
+from chatnet.core.events import ChatMessage, MessageKind, MessageState, Person, Transfer, TransferState
+from chatnet.core.identity import short_text
+from chatnet.core.text import safe_line, safe_text
+
+_NAME_COLS = 12  # a longer name is cut in the column; the title has it whole
+_BAR_COLS = 30
+
+
+class ConversationPane(ScrollPane):
+    """Rows of one person, made when they come into view."""
+
+    def __init__(self, scene: Scene, peer: bytes) -> None:
+        super().__init__(scene)
+        self.peer = peer
+        self.conversation = scene.model.conversation(peer)
+        self._seen_n = 0  # the newest row that was in view
+        self._made: dict[int, tuple[tuple[Any, ...], list[urwid.Widget]]] = {}
+
+    # --- the tab -------------------------------------------------------------------------------
+
+    @property
+    def person(self) -> Person | None:
+        return self.scene.model.roster.people.get(self.peer)
+
+    @property
+    def name(self) -> str:
+        return self.scene.model.roster.name(self.peer)
+
+    def title(self) -> str:
+        return self.name
+
+    def news(self) -> int:
+        return self.person.unread if self.person is not None else 0
+
+    def alarm(self) -> bool:
+        return self.held()
+
+    def held(self) -> bool:
+        """Whether nothing is sent, because another key uses the name."""
+        return self.person is not None and self.person.new_key is not None
+
+    def left(self) -> None:
+        self.conversation.mark_n = self.conversation.last_n or None
+
+    # --- drawing -------------------------------------------------------------------------------
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        head = rows >= 8
+        body_rows = rows - 1 if head else rows
+        self.size = cols, body_rows
+        body = super().draw(cols, body_rows, focus)
+        if self.at_end():
+            self._seen_n = self.conversation.last_n
+        else:
+            body = self._with_news_below(urwid.CompositeCanvas(body), cols, body_rows)
+        if not head:
+            return body
+        return urwid.CanvasCombine([(self._head(cols), None, False), (body, None, False)])
+
+    def _with_news_below(self, body: urwid.CompositeCanvas, cols: int, rows: int) -> urwid.CompositeCanvas:
+        new = 0
+        for message in reversed(self.conversation.rows):
+            if message.n <= self._seen_n:
+                break
+            new += 1
+        signs = self.scene.signs
+        text = f" {signs.below} {new} new " if new else f" {signs.below} older rows {signs.dot} Alt-End newest "
+        if width(text) < cols and rows > 1:
+            body.overlay(line(("new" if new else "time", text), width(text)), cols - width(text), rows - 1)
+        return body
+
+    def _head(self, cols: int) -> urwid.CompositeCanvas:
+        signs, person = self.scene.signs, self.person
+        left: list[Markup] = [("tab.here", f" {self.name}"), ("text.soft", f"  key {short_text(self.peer)}")]
+        if person is None:
+            return line(left, cols)
+        if person.new_key is not None:
+            return two_sided(left, ("state.error", f"{signs.alarm} KEY CHANGED {signs.dot} sending is held "), cols)
+        if person.linked:
+            facts = [f"direct {safe_line(person.address)}"]
+            if person.rtt_ms is not None:
+                facts.append(f"{person.rtt_ms} ms")
+            right = f" {signs.dot} ".join(facts)
+        else:
+            right = seen_text(person, self.scene.now_ms())
+        return two_sided(left, ("text.soft", f"{right} "), cols)
+
+    # --- the blocks ----------------------------------------------------------------------------
+
+    def count(self) -> int:
+        return len(self.conversation.rows) + 1
+
+    def block(self, index: int) -> list[urwid.Widget]:
+        rows = self.conversation.rows
+        if index >= len(rows):
+            return self._tail()
+        message = rows[index]
+        before = rows[index - 1] if index else None
+        new_day = before is None or day_of(before.stored_ms) != day_of(message.stored_ms)
+        mark = self.conversation.mark_n
+        new_line = mark is not None and message.n > mark and (before is not None and before.n <= mark)
+        transfer = self.scene.model.transfers.get(message.id) if message.kind is MessageKind.FILE else None
+        newest_offer = transfer is not None and self.scene.model.offer_of(self.peer) is transfer
+        cols = self.size[0]
+        key = (message, transfer, new_day, new_line, newest_offer, cols, self.name)
+        made = self._made.get(message.n)
+        if made is not None and made[0] == key:
+            return made[1]
+        block: list[urwid.Widget] = []
+        if new_day:
+            block.append(Rule(day_text(message.stored_ms), self.scene.signs))
+        if new_line:
+            since = clock_text(before.stored_ms) if before is not None else ""
+            new = sum(row.n > (mark or 0) and not row.mine for row in rows[index:])
+            if new:
+                block.append(Rule(f"new since {since}", self.scene.signs, str(new), "new"))
+        block.append(self._row(message, transfer, newest_offer, cols))
+        if len(self._made) >= limits.LIVE_MESSAGES:
+            self._made.clear()
+        self._made[message.n] = (key, block)
+        return block
+
+    def _row(self, message: ChatMessage, transfer: Transfer | None, newest_offer: bool, cols: int) -> Row:
+        signs = self.scene.signs
+        sign, word, attribute = message_state(message, signs)
+        if message.kind is MessageKind.FILE:
+            sign, attribute = (signs.outgoing, "name.own") if message.mine else (signs.incoming, "name.theirs")
+            body = self._file(message, transfer, newest_offer)
+        else:
+            body = [("text", safe_text(message.body))]
+            if word:
+                body += [(attribute, f"  {sign} {word}")]
+        return self._line(sign, attribute, message.stored_ms, message.mine, body, cols)
+
+    def _line(self, sign: str, attribute: str, at_ms: int, mine: bool, body: Markup, cols: int) -> Row:
+        name = cut("you" if mine else self.name, _NAME_COLS, self.scene.signs)
+        name_cols = max(3, min(_NAME_COLS, width(self.name)))
+        clock = clock_text(at_ms, seconds=cols >= 110)
+        gap = " " if cols < 60 else "  "
+        prefix: Markup = [
+            (attribute, sign),
+            ("time", f" {clock} "),
+            ("name.own" if mine else "name.theirs", name + " " * (name_cols - width(name)) + gap),
+        ]
+        return Row(prefix, width(prefix), body)
+
+    def _file(self, message: ChatMessage, transfer: Transfer | None, newest_offer: bool) -> list[Markup]:
+        signs = self.scene.signs
+        if transfer is None:
+            _, word, attribute = message_state(message, signs)
+            return [("text", safe_line(message.body)), (attribute, f"  {word}" if word else "")]
+        number = self.scene.model.numbers.get(transfer.fid, 0)
+        words, attribute = transfer_state(transfer, self.name, signs)
+        body: list[Markup] = [("text", f"{safe_line(transfer.title)}   {size_text(transfer.total_bytes)}")]
+        if transfer.total_files > 1:
+            body.append(("text", f", {count_text(transfer.total_files, 'file')}"))
+        if transfer.state is TransferState.RUNNING:
+            bar = bar_text(transfer.done_bytes, transfer.total_bytes, _BAR_COLS, signs)
+            body.append(("state", f"\n{bar}  {pace_text(transfer)}"))
+        else:
+            body.append((attribute, f"   {words}"))
+        if transfer.warning:
+            body.append(("state.error", f"\n{signs.alarm} {safe_line(transfer.warning)}"))
+        if transfer.state is TransferState.OFFERED and not transfer.outgoing:
+            if newest_offer:
+                for key, does in (("Alt-y", "accept"), ("Alt-s", f"save as{signs.ellipsis}"), ("Alt-n", "refuse")):
+                    body += ["\n" if key == "Alt-y" else "   ", ("key", key), ("text", f" {does}")]
+            else:
+                body.append(("text.soft", f"\n/accept {number}   /refuse {number}"))
+        if transfer.state is TransferState.DONE and transfer.saved_to:
+            body.append(("text.soft", f"\nsaved as {safe_line(transfer.saved_to, 1000)}"))
+        return body
+
+    # --- what stands below the newest row ------------------------------------------------------
+
+    def _tail(self) -> list[urwid.Widget]:
+        if self.held():
+            return self._held_note()
+        note = self._waiting_note()
+        if note:
+            return [Row("", 2, ("state.wait", note))]
+        if self.conversation.loaded and not self.conversation.rows and not self.conversation.more:
+            return [Row("", 2, ("text.soft", f"Nothing was said yet. What you type goes to {self.name} on Enter."))]
+        return []
+
+    def _waiting_note(self) -> str:
+        """Why our newest messages wait; empty when they do not."""
+        person, rows, signs = self.person, self.conversation.rows, self.scene.signs
+        if person is None or person.online or not any(r.mine and r.state is MessageState.WAITING for r in rows[-20:]):
+            return ""
+        seen = ""
+        if person.last_seen_ms is not None:
+            seen = f" (last seen {when_text(person.last_seen_ms, self.scene.now_ms())})"
+        name = person.name
+        return (
+            f"{signs.waiting} waiting, {name} is offline{seen}. "
+            f"It will be sent when {name} is back, also after a restart."
+        )
+
+    def _held_note(self) -> list[urwid.Widget]:
+        person, signs, cols = self.person, self.scene.signs, self.size[0]
+        assert person is not None
+        assert person.new_key is not None
+        name = person.name
+        since = f"   since {date_text(person.known_since_ms)}" if person.known_since_ms is not None else ""
+        body: list[Markup] = [
+            ("state.error", f"The peer that now uses the name '{name}' has another key than the {name} you know.\n"),
+            ("text", "Usual cause: a new computer, a reinstall. Or: somebody else took the name.\n"),
+            ("text", f"   known   {short_text(person.peer)}{since}\n"),
+            ("text", f"   new     {short_text(person.new_key)}\n"),
+            ("text", f"Ask {name} on another way, by phone, whether the key was changed.\n"),
+            ("state.error", "Sending is held: nothing you type here is sent to the new key."),
+        ]
+        prefix: Markup = [("state.error", signs.alarm), ("name.chatnet", " chatnet  ")]
+        return [Row(prefix, width(prefix) if cols >= 40 else 2, body)]

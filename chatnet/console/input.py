@@ -1,0 +1,174 @@
+"""The input: an editor that grows, remembers what was sent, and ends with two buttons."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import urwid
+
+from chatnet.console.widgets import GuardedText, Markup, beside, line, width
+
+MAX_ROWS = 6
+HISTORY_LINES = 200
+UNDO_STEPS = 200
+_BUTTONS = (("send", "[Send]"), ("pick_file", "[Send file]"))
+_BUTTONS_FROM_COLS = 60
+
+Completer = Callable[[str, int], Sequence[tuple[str, int]]]
+
+
+def _command_map() -> urwid.CommandMap:
+    commands = urwid.CommandMap()
+    for stroke in ("tab", "shift tab", "ctrl n", "ctrl p", "ctrl l"):
+        commands[stroke] = None
+    commands.bind_readline()
+    return commands
+
+
+class Editor(urwid.Edit):
+    """urwid's editor with readline's keys; what it cannot draw it shows escaped."""
+
+    _command_map = _command_map()
+
+    def __init__(self, completer: Completer, kills: list[str | bytes]) -> None:
+        super().__init__(
+            multiline=True, expand_tabs=False, text_completer=completer, undo_limit=UNDO_STEPS, kill_buffer=kills
+        )
+
+    def render(self, size: Any, focus: bool = False) -> Any:
+        try:
+            return super().render(size, focus)
+        except Exception:  # a text from the clipboard that urwid measures in two ways
+            escaped = self.edit_text.encode("ascii", "backslashreplace").decode()
+            return GuardedText(escaped, wrap="any").render(size)
+
+
+class InputRow(urwid.Widget):
+    """Prompt, editor and buttons; one for each tab, so that each keeps its draft."""
+
+    _sizing = frozenset([urwid.Sizing.FLOW])
+    _selectable = True
+
+    def __init__(self, completer: Completer, kills: list[str | bytes], press: Callable[[str], None]) -> None:
+        super().__init__()
+        self.editor = Editor(completer, kills)
+        self.prompt: Markup = "> "
+        self.max_rows = MAX_ROWS
+        self.history: deque[str] = deque(maxlen=HISTORY_LINES)
+        self._press = press
+        self._back = 0  # how far back in the history the text in the editor is from
+        self._draft = ""
+        self._top = 0  # first row of the editor in view
+        self._drawn = (0, 0)  # columns of prompt and editor
+        self._spots: list[tuple[int, int, str]] = []  # where the buttons are: from, to, command
+
+    # --- the text ------------------------------------------------------------------------------
+
+    @property
+    def text(self) -> str:
+        return str(self.editor.edit_text)
+
+    def put(self, text: str) -> None:
+        """Replace the text; the cursor stands behind it."""
+        self.editor.set_edit_text(text, edit_pos=len(text))
+        self._invalidate()
+
+    def insert(self, text: str) -> None:
+        """Put text in at the cursor; nothing in it acts."""
+        self.editor.insert_text(text)
+        self._invalidate()
+
+    def take(self) -> str:
+        """The text, which then is in the history and no longer in the input."""
+        text = self.text
+        self.remember(text)
+        self.put("")
+        return text
+
+    def remember(self, text: str) -> None:
+        """Up brings it back."""
+        self._back = 0
+        if text.strip() and (not self.history or self.history[-1] != text):
+            self.history.append(text)
+
+    def _recall(self, step: int) -> None:
+        back = self._back + step
+        if not 0 <= back <= len(self.history):
+            return
+        if self._back == 0:
+            self._draft = self.text
+        self._back = back
+        self.put(self._draft if back == 0 else self.history[-back])
+
+    # --- keys and mouse ------------------------------------------------------------------------
+
+    def keypress(self, size: Any, key: str) -> str | None:
+        cols = self._columns(size[0])[1]
+        self._invalidate()
+        rest = self.editor.keypress((cols,), key)
+        if rest in ("up", "down"):
+            self._recall(1 if rest == "up" else -1)
+            return None
+        if rest is None and key not in ("up", "down"):
+            self._back = 0
+        return rest
+
+    def mouse_event(self, size: Any, event: str, button: int, col: int, row: int, focus: bool) -> bool:
+        if event != "mouse press" or button != 1:
+            return False
+        prompt_cols, edit_cols = self._columns(size[0])
+        if col < prompt_cols + edit_cols:
+            self.editor.mouse_event((edit_cols,), event, button, max(0, col - prompt_cols), row + self._top, True)
+            self._invalidate()
+            return True
+        for start, end, command in self._spots:
+            if start <= col < end and row == self.rows(size) - 1:
+                self._press(command)
+                return True
+        return False
+
+    # --- drawing -------------------------------------------------------------------------------
+
+    def _columns(self, cols: int) -> tuple[int, int]:
+        """Columns of prompt and editor."""
+        prompt_cols = min(width(self.prompt), cols // 2)
+        buttons = sum(len(text) + 1 for _, text in _BUTTONS) if cols >= _BUTTONS_FROM_COLS else 0
+        return prompt_cols, max(1, cols - prompt_cols - buttons)
+
+    def rows(self, size: Any, focus: bool = False) -> int:
+        edit_cols = self._columns(size[0])[1]
+        return int(min(self.max_rows, self.editor.render((edit_cols,)).rows()))
+
+    def render(self, size: Any, focus: bool = False) -> Any:
+        (cols,) = size
+        prompt_cols, edit_cols = self._columns(cols)
+        canvas = urwid.CompositeCanvas(self.editor.render((edit_cols,), focus))
+        rows = min(self.max_rows, canvas.rows())
+        if canvas.rows() > rows:
+            at = canvas.cursor[1] if canvas.cursor is not None else canvas.rows() - 1
+            self._top = max(0, min(max(self._top, at - rows + 1), at, canvas.rows() - rows))
+            canvas.trim(self._top, rows)
+        else:
+            self._top = 0
+        parts: list[tuple[urwid.Canvas, int]] = [(canvas, edit_cols)]
+        if prompt_cols:
+            parts.insert(0, (line(self.prompt, prompt_cols), prompt_cols))
+        buttons_cols = cols - prompt_cols - edit_cols
+        if buttons_cols:
+            parts.append((self._buttons(cols - buttons_cols, buttons_cols, rows), buttons_cols))
+        return beside(parts)
+
+    def _buttons(self, start: int, cols: int, rows: int) -> urwid.Canvas:
+        self._spots = []
+        markup: list[Markup] = []
+        for command, text in _BUTTONS:
+            start += 1
+            self._spots.append((start, start + len(text), command))
+            start += len(text)
+            markup += [" ", ("button", text)]
+        canvas = line(markup, cols)
+        if rows > 1:
+            canvas.pad_trim_top_bottom(rows - 1, 0)
+        return canvas

@@ -1,0 +1,157 @@
+"""The one table of keys: dispatch, help, footer and documentation come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Context(StrEnum):
+    """Where a key means something; ANYWHERE holds in all of them."""
+
+    ANYWHERE = "Anywhere"
+    INPUT = "In the input"
+    PEOPLE = "In the list of people"
+    TRANSFERS = "In the list of transfers"
+    FORM = "In a form"
+    PICKER = "In the file picker"
+
+
+@dataclass(frozen=True)
+class Key:
+    """Keystrokes (urwid's names) that do one thing."""
+
+    context: Context
+    strokes: tuple[str, ...]
+    command: str  # a method of Actions; empty: the focused widget does it itself
+    help: str
+    hint: str = ""  # a word or two for the footer
+
+    @property
+    def shown(self) -> str:
+        """The strokes as people write them."""
+        names = [stroke_text(stroke) for stroke in self.strokes]
+        if len(names) > 4:
+            return f"{names[0]} … {names[-1]}"
+        return ", ".join(names)
+
+
+_MODIFIERS = {"meta": "Alt", "ctrl": "Ctrl", "shift": "Shift"}
+_NAMES = {"page up": "PgUp", "page down": "PgDn", " ": "Space"}
+
+
+def stroke_text(stroke: str) -> str:
+    """``meta enter`` as ``Alt-Enter``."""
+    rest, parts = stroke, []
+    while rest.partition(" ")[0] in _MODIFIERS and rest.partition(" ")[2]:
+        modifier, _, rest = rest.partition(" ")
+        parts.append(_MODIFIERS[modifier])
+    if rest in _NAMES:
+        rest = _NAMES[rest]
+    elif len(rest) > 1:
+        rest = rest.capitalize()
+    elif "Ctrl" in parts:
+        rest = rest.upper()
+    return "-".join([*parts, rest])
+
+
+_ANY, _INPUT, _PEOPLE, _TRANSFERS = Context.ANYWHERE, Context.INPUT, Context.PEOPLE, Context.TRANSFERS
+_FORM, _PICKER = Context.FORM, Context.PICKER
+
+KEYS: tuple[Key, ...] = (
+    Key(_INPUT, ("enter",), "send", "send the message, or run the command", "send"),
+    Key(_INPUT, ("meta enter", "shift enter", "ctrl enter"), "new_line", "a new line in the message", "new line"),
+    Key(_INPUT, ("tab", "shift tab"), "", "complete a command, a name, a path; again for the next one", "complete"),
+    Key(_INPUT, ("up", "down"), "", "a line up or down in a long input, else what you sent before"),
+    Key(_INPUT, ("ctrl a", "ctrl e"), "", "to the start, to the end of the line"),
+    Key(_INPUT, ("meta b", "meta f"), "", "a word back, a word on"),
+    Key(_INPUT, ("ctrl w", "meta backspace", "meta d"), "", "delete a word"),
+    Key(_INPUT, ("ctrl u", "ctrl k"), "", "delete to the start, to the end of the line"),
+    Key(_INPUT, ("ctrl y",), "", "put back what was deleted"),
+    Key(_INPUT, ("ctrl _",), "", "undo"),
+    Key(_INPUT, ("ctrl d",), "delete_or_quit", "delete a character; quit when the input is empty"),
+    Key(_ANY, tuple(f"meta {digit}" for digit in "1234567890"), "go_to_tab", "tab 1 … 10", "tab"),
+    Key(_ANY, ("meta left", "ctrl p"), "previous_tab", "the tab to the left"),
+    Key(_ANY, ("meta right", "ctrl n"), "next_tab", "the tab to the right"),
+    Key(_ANY, ("meta a",), "next_unread", "the next person with unread messages", "next unread"),
+    Key(_ANY, ("meta w",), "close_tab", "close this tab; the conversation stays in the history", "close"),
+    Key(_ANY, ("page up",), "page_up", "scroll up a page; older rows come from the history", "scroll"),
+    Key(_ANY, ("page down",), "page_down", "scroll down a page"),
+    Key(_ANY, ("meta home",), "to_top", "to the oldest row that is here"),
+    Key(_ANY, ("meta end",), "to_end", "to the newest row", "newest"),
+    Key(_ANY, ("meta y",), "accept", "accept the newest offer in this tab, when the input is empty", "accept"),
+    Key(_ANY, ("meta n",), "refuse", "refuse it, when the input is empty", "refuse"),
+    Key(_ANY, ("meta s",), "save_as", "accept it into a directory of your choice, when the input is empty", "save as…"),
+    Key(_ANY, ("f1",), "help", "this help; /help does the same", "help"),
+    Key(_ANY, ("f2", "meta p"), "people", "the list of people: show, focus, hide", "people"),
+    Key(_ANY, ("f4", "meta t"), "transfers", "the tab of transfers", "transfers"),
+    Key(_ANY, ("f5", "ctrl o"), "pick_file", "send a file: opens the picker", "send file"),
+    Key(_ANY, ("meta m",), "mouse", "mouse on or off (off: the terminal's own selection works)"),
+    Key(_ANY, ("ctrl l",), "redraw", "draw the screen anew"),
+    Key(_ANY, ("esc",), "back", "back to the input; never deletes anything", "back"),
+    Key(_ANY, ("f10",), "quit", "quit; asks only when something would be lost", "quit"),
+    Key(_ANY, ("ctrl c",), "quit_twice", "twice within two seconds: quit"),
+    Key(_ANY, ("ctrl z",), "no_stop", "does not stop the program, only says how to leave it running"),
+    Key(_PEOPLE, ("enter",), "open_selected", "open the conversation", "open"),
+    Key(_PEOPLE, ("up", "down"), "", "choose a person"),
+    Key(_PEOPLE, ("/",), "filter_people", "show only the names with these letters", "filter"),
+    Key(_PEOPLE, ("i",), "whois_selected", "who is it", "who is it"),
+    Key(_PEOPLE, ("s",), "send_to_selected", "send a file", "send file"),
+    Key(_TRANSFERS, ("up", "down"), "", "choose a transfer"),
+    Key(_TRANSFERS, ("enter",), "open_transfer", "open the conversation it belongs to", "open"),
+    Key(_TRANSFERS, ("y",), "accept_selected", "accept the offer", "accept"),
+    Key(_TRANSFERS, ("n",), "refuse_selected", "refuse the offer", "refuse"),
+    Key(_TRANSFERS, ("c",), "cancel_selected", "cancel the transfer", "cancel"),
+    Key(_TRANSFERS, ("x",), "forget_ended", "clear what has ended", "clear finished"),
+    Key(_TRANSFERS, ("/",), "command_line", "open the command line", "command"),
+    Key(_FORM, ("tab", "down"), "", "the next field"),
+    Key(_FORM, ("shift tab", "up"), "", "the field before"),
+    Key(_FORM, ("enter",), "", "log in"),
+    Key(_PICKER, ("up", "down"), "", "choose a file or folder"),
+    Key(_PICKER, ("right", "enter"), "", "open the folder; Enter on a file sends it, or all that are marked"),
+    Key(_PICKER, ("left", "backspace"), "", "the folder above"),
+    Key(_PICKER, (" ", "insert"), "", "mark or unmark"),
+    Key(_PICKER, ("s",), "", "send what is marked, a folder too"),
+    Key(_PICKER, (".",), "", "show or hide names that begin with a dot"),
+)
+
+
+class KeyConflict(Exception):
+    """Two commands on one key."""
+
+
+class Keymap:
+    """Strokes to commands; built once, so that a conflict shows at start."""
+
+    def __init__(self, keys: Iterable[Key] = KEYS) -> None:
+        self._keys: dict[tuple[Context, str], Key] = {}
+        for key in keys:
+            for stroke in key.strokes:
+                taken = self._keys.get((key.context, stroke)) or self._anywhere(key, stroke)
+                if taken is not None:
+                    raise KeyConflict(f"{stroke_text(stroke)} does both: '{taken.help}' and '{key.help}'")
+                self._keys[key.context, stroke] = key
+
+    def _anywhere(self, key: Key, stroke: str) -> Key | None:
+        if key.context is not Context.ANYWHERE:
+            return self._keys.get((Context.ANYWHERE, stroke))
+        return next((other for (_, taken), other in self._keys.items() if taken == stroke), None)
+
+    def command(self, context: Context, stroke: str) -> str:
+        """The command of a stroke here, or an empty string."""
+        key = self._keys.get((context, stroke)) or self._keys.get((Context.ANYWHERE, stroke))
+        return key.command if key is not None else ""
+
+
+def hint(command: str, context: Context | None = None) -> tuple[str, str]:
+    """The first stroke and the word for the footer of a command; KeyError when there is none."""
+    for key in KEYS:
+        if key.command == command and key.hint and (key.context is Context.ANYWHERE or context in (None, key.context)):
+            return stroke_text(key.strokes[0]), key.hint
+    raise KeyError(command)
+
+
+def help_rows() -> list[tuple[Context, str, str]]:
+    """Context, keys and meaning of every row, in the order of the table."""
+    return [(key.context, key.shown, key.help) for key in KEYS]

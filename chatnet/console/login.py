@@ -1,0 +1,128 @@
+"""The login form: name, registry, presentation server, a button, and why it did not work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import urwid
+
+from chatnet.console.widgets import Box, Markup, Row, beside, line, stack
+from chatnet.core.text import safe_text
+
+
+@dataclass(frozen=True)
+class LoginDefaults:
+    """What stands in the fields at first."""
+
+    name: str = ""
+    registry: str = ""
+    presentation: str = ""
+
+
+_FIELDS = (("name", "Your name"), ("registry", "Registry"), ("presentation", "Presentation server (optional)"))
+_LABEL_COLS = 31
+_BUTTON = "[ Login ]"
+_SIDE_BY_SIDE_FROM = 60
+
+
+class LoginForm(Box):
+    """Three fields and a button; Tab, arrows and mouse move, Enter logs in."""
+
+    def __init__(self, defaults: LoginDefaults, submit: Callable[[LoginDefaults], None], reason: str = "") -> None:
+        super().__init__()
+        values = (defaults.name, defaults.registry, defaults.presentation)
+        self.edits = [urwid.Edit(edit_text=value, wrap="clip") for value in values]
+        self.at = 0  # the field, or the button behind the last one
+        self.busy = False
+        self.reason = reason
+        self._submit = submit
+        self._rows: list[tuple[int, int]] = []  # row of the form, and the field there
+
+    def defaults(self) -> LoginDefaults:
+        """What stands in the fields now."""
+        return LoginDefaults(*(str(edit.edit_text).strip() for edit in self.edits))
+
+    def failed(self, reason: str) -> None:
+        """The form is there again, with the reason above the fields."""
+        self.busy = False
+        self.reason = reason
+        self.at = 0
+        self.changed()
+
+    def paste(self, text: str) -> None:
+        """Pasted text goes into the field, without its line ends."""
+        if self.at < len(self.edits) and not self.busy:
+            self.edits[self.at].insert_text("".join(c for c in text if c.isprintable()).strip())
+            self.changed()
+
+    def key(self, key: str) -> str | None:
+        if self.busy:
+            return key
+        steps = {"tab": 1, "down": 1, "shift tab": -1, "up": -1}
+        if key in steps:
+            self.at = (self.at + steps[key]) % (len(self.edits) + 1)
+        elif key == "enter" or (key == " " and self.at == len(self.edits)):
+            self._log_in()
+        elif self.at < len(self.edits):
+            if self.edits[self.at].keypress((max(1, self.size[0]),), key) is not None:
+                return key
+        else:
+            return key
+        self.changed()
+        return None
+
+    def _log_in(self) -> None:
+        self.busy = True
+        self.reason = ""
+        self._submit(self.defaults())
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        if event != "mouse press" or button != 1 or self.busy:
+            return False
+        for at, field in self._rows:
+            if at == row:
+                self.at = field
+                if field == len(self.edits):
+                    self._log_in()
+                self.changed()
+                return True
+        return False
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        canvases: list[urwid.Canvas] = []
+
+        def add(canvas: urwid.Canvas, field: int | None = None) -> None:
+            if field is not None:
+                at = sum(one.rows() for one in canvases)
+                self._rows += [(at + offset, field) for offset in range(canvas.rows())]
+            canvases.append(canvas)
+
+        self._rows = []
+        add(line(("group", " chatnet   log in"), cols))
+        if rows >= 10:
+            add(line("", cols))
+        if self.reason:
+            add(Row("", 1, ("state.error", safe_text(self.reason))).render((cols,)))
+            if rows >= 12:
+                add(line("", cols))
+        for index, (_, label) in enumerate(_FIELDS):
+            for canvas in self._field(index, label, cols):
+                add(canvas, index)
+        if rows >= 10:
+            add(line("", cols))
+        button: Markup = ("field.here" if self.at == len(self.edits) else "button", _BUTTON)
+        text: Markup = [" ", ("text.soft", "Logging in…")] if self.busy else [" ", button]
+        add(line(text, cols), len(self.edits))
+        return stack(canvases, cols, rows)
+
+    def _field(self, index: int, label: str, cols: int) -> list[urwid.Canvas]:
+        here = index == self.at and not self.busy
+        beside_label = cols >= _SIDE_BY_SIDE_FROM
+        label_cols = _LABEL_COLS + 1 if beside_label else 1
+        edit_cols = max(1, min(60, cols - label_cols - 1))
+        canvas = urwid.CompositeCanvas(self.edits[index].render((edit_cols,), here))
+        canvas.fill_attr("field.here" if here else "field")
+        left = line(f" {label}" if beside_label else "", label_cols)
+        row = beside([(left, label_cols), (canvas, cols - label_cols)])
+        return [row] if beside_label else [line(f" {label}", cols), row]

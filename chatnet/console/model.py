@@ -1,0 +1,273 @@
+"""What the screen shows, as plain data: the snapshot, and every event folded into it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass, field
+
+import msgspec
+
+from chatnet.core import limits
+from chatnet.core.events import (
+    ChatMessage,
+    Event,
+    HistoryPage,
+    LoggedIn,
+    Me,
+    MessageAdded,
+    MessageChanged,
+    Notice,
+    PeopleChanged,
+    Person,
+    PersonGone,
+    RegistryChanged,
+    RegistryState,
+    Snapshot,
+    Transfer,
+    TransferChanged,
+    TransferState,
+)
+from chatnet.core.identity import short_text
+
+_FEW = 64  # changes up to which inserting one by one beats sorting all
+
+
+class Order:
+    """PeerIDs by name: kept sorted, so that a list of thousands is never sorted for one change."""
+
+    def __init__(self) -> None:
+        self._keys: list[tuple[str, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._keys[index][1]
+
+    def add(self, key: tuple[str, bytes]) -> None:
+        insort(self._keys, key)
+
+    def drop(self, key: tuple[str, bytes]) -> None:
+        index = bisect_left(self._keys, key)
+        if index < len(self._keys) and self._keys[index] == key:
+            del self._keys[index]
+
+    def fill(self, keys: list[tuple[str, bytes]]) -> None:
+        self._keys = sorted(keys)
+
+
+class Roster:
+    """The people, and their order on the screen: online by name, then the others by name."""
+
+    def __init__(self) -> None:
+        self.people: dict[bytes, Person] = {}
+        self.online = Order()
+        self.offline = Order()
+        self.version = 0
+
+    def put(self, people: tuple[Person, ...]) -> None:
+        """Replace what is known of each."""
+        self.version += 1
+        if len(people) > _FEW:
+            self.people.update((person.peer, person) for person in people)
+            for order, online in ((self.online, True), (self.offline, False)):
+                order.fill([(p.name, p.peer) for p in self.people.values() if p.online is online])
+            return
+        for person in people:
+            old = self.people.get(person.peer)
+            self.people[person.peer] = person
+            if old is not None:
+                if (old.name, old.online) == (person.name, person.online):
+                    continue
+                self._order(old).drop((old.name, old.peer))
+            self._order(person).add((person.name, person.peer))
+
+    def drop(self, peer: bytes) -> None:
+        person = self.people.pop(peer, None)
+        if person is not None:
+            self.version += 1
+            self._order(person).drop((person.name, peer))
+
+    def _order(self, person: Person) -> Order:
+        return self.online if person.online else self.offline
+
+    def name(self, peer: bytes) -> str:
+        """The person's name, or the short key of somebody unknown."""
+        person = self.people.get(peer)
+        return person.name if person is not None else f"?{short_text(peer)}"
+
+    def find(self, who: str) -> Person | None:
+        """By name, by the short or the whole key, or by the beginning of exactly one name."""
+        plain = who.lower()
+        begins: list[Person] = []
+        for person in self.people.values():
+            if person.name == plain:
+                return person
+            if person.name.startswith(plain):
+                begins.append(person)
+        if len(begins) == 1:
+            return begins[0]
+        for person in self.people.values():
+            if short_text(person.peer).lower() == plain.lstrip("?"):
+                return person
+        return None
+
+    def names(self) -> list[str]:
+        """Every name, sorted, those who are online first."""
+        return [self.people[order[i]].name for order in (self.online, self.offline) for i in range(len(order))]
+
+
+@dataclass
+class Conversation:
+    """The rows of one person that are loaded: without a gap, up to the newest."""
+
+    peer: bytes
+    rows: list[ChatMessage] = field(default_factory=list)
+    more: bool = True  # older rows may exist
+    loaded: bool = False  # the first page has come
+    loading: bool = False  # a page was asked for
+    mark_n: int | None = None  # the "new since" line stands behind this row
+    told_n: int = 0  # the last row that mark_read was called with
+    version: int = 0
+
+    @property
+    def last_n(self) -> int:
+        return self.rows[-1].n if self.rows else 0
+
+    def add(self, message: ChatMessage) -> None:
+        """A new row; one that is there already is replaced."""
+        self.version += 1
+        if not self.rows or message.n > self.rows[-1].n:
+            self.rows.append(message)
+            return
+        index = bisect_left(self.rows, message.n, key=lambda row: row.n)
+        if index < len(self.rows) and self.rows[index].n == message.n:
+            self.rows[index] = message
+        elif index > 0 or not self.more:
+            self.rows.insert(index, message)
+
+    def change(self, event: MessageChanged) -> None:
+        """Another state of a row, if it is loaded."""
+        index = bisect_left(self.rows, event.n, key=lambda row: row.n)
+        if index < len(self.rows) and self.rows[index].n == event.n:
+            self.version += 1
+            self.rows[index] = msgspec.structs.replace(self.rows[index], state=event.state, reason=event.reason)
+
+    def put_page(self, page: HistoryPage) -> int:
+        """Rows from the store, older than those here (or the newest, at first); how many were put before them."""
+        self.version += 1
+        self.loading = False
+        if not self.loaded:
+            self.loaded = True
+            self.told_n = page.read_n
+            newest = page.messages[-1].n if page.messages else 0
+            self.mark_n = page.read_n if page.read_n and newest > page.read_n else None
+        self.more = page.more
+        first = self.rows[0].n if self.rows else None
+        older = [row for row in page.messages if first is None or row.n < first]
+        known = {row.n for row in self.rows}
+        inside = [row for row in page.messages if first is not None and row.n > first and row.n not in known]
+        self.rows[:0] = older
+        for row in inside:
+            self.add(row)
+        return len(older)
+
+    def trim(self) -> int:
+        """Let the oldest rows go when many were read; how many went."""
+        surplus = len(self.rows) - limits.LIVE_MESSAGES
+        if surplus <= limits.HISTORY_PAGE:
+            return 0
+        del self.rows[:surplus]
+        self.more = True
+        self.version += 1
+        return surplus
+
+
+class ConsoleModel:
+    """Everything the console knows; panes read it and keep none of it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.me: Me | None = snapshot.me
+        self.registry: RegistryState = snapshot.registry
+        self.roster = Roster()
+        self.roster.put(snapshot.people)
+        self.transfers: dict[bytes, Transfer] = {transfer.fid: transfer for transfer in snapshot.transfers}
+        self.numbers: dict[bytes, int] = {fid: i for i, fid in enumerate(self.transfers, 1)}
+        self.notices: deque[Notice] = deque(snapshot.notices, maxlen=limits.LIVE_MESSAGES)
+        self.conversations: dict[bytes, Conversation] = {}
+
+    def fold(self, event: Event) -> None:
+        """What an event changes here."""
+        match event:
+            case MessageAdded(message):
+                conversation = self.conversations.get(message.peer)
+                if conversation is not None:
+                    conversation.add(message)
+            case MessageChanged(peer=peer):
+                if peer in self.conversations:
+                    self.conversations[peer].change(event)
+            case TransferChanged(transfer):
+                self.transfers[transfer.fid] = transfer
+                self.numbers.setdefault(transfer.fid, len(self.numbers) + 1)
+            case PeopleChanged(people):
+                self.roster.put(people)
+            case PersonGone(peer):
+                self.roster.drop(peer)
+            case RegistryChanged(registry):
+                self.registry = registry
+            case LoggedIn(me):
+                self.me = me
+            case Notice():
+                self.notices.append(event)
+            case _:
+                pass
+
+    def conversation(self, peer: bytes) -> Conversation:
+        """The rows of one person; made empty when there were none."""
+        return self.conversations.setdefault(peer, Conversation(peer))
+
+    def forget_ended(self) -> None:
+        """Drop the ended transfers."""
+        for fid in [fid for fid, transfer in self.transfers.items() if transfer.state.ended]:
+            del self.transfers[fid]
+
+    def offer_of(self, peer: bytes) -> Transfer | None:
+        """The newest offer of this person that waits for our answer."""
+        for transfer in reversed(self.transfers.values()):
+            if transfer.peer == peer and not transfer.outgoing and transfer.state is TransferState.OFFERED:
+                return transfer
+        return None
+
+    def numbered(self, number: int) -> Transfer | None:
+        """The transfer that the screen shows under this number."""
+        for fid, transfer in self.transfers.items():
+            if self.numbers.get(fid) == number:
+                return transfer
+        return None
+
+    def active(self) -> list[Transfer]:
+        """Transfers under way, either way."""
+        moving = (TransferState.QUEUED, TransferState.RUNNING, TransferState.CHECKING)
+        return [transfer for transfer in self.transfers.values() if transfer.state in moving]
+
+    def unfinished(self) -> int:
+        """Transfers that are neither ended nor merely offered by us."""
+        return sum(
+            not t.state.ended and not (t.outgoing and t.state is TransferState.OFFERED) for t in self.transfers.values()
+        )
+
+    def rates(self) -> tuple[float, float]:
+        """Bytes a second in and out, all running transfers together."""
+        down = up = 0.0
+        for transfer in self.transfers.values():
+            if transfer.state is TransferState.RUNNING and transfer.bytes_per_second:
+                if transfer.outgoing:
+                    up += transfer.bytes_per_second
+                else:
+                    down += transfer.bytes_per_second
+        return down, up
+
+    def unread(self) -> int:
+        """Messages nobody has seen yet, from everybody."""
+        return sum(person.unread for person in self.roster.people.values())

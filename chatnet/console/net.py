@@ -1,0 +1,115 @@
+"""The first tab: who we are, the registry, who is here, what to do, and notices."""
+
+from __future__ import annotations
+
+import urwid
+
+from chatnet.console.panes import ScrollPane
+from chatnet.console.widgets import Markup, Row
+from chatnet.console.words import age_text, clock_text, count_text
+from chatnet.core.events import NoticeLevel, RegistryPhase
+from chatnet.core.identity import join_string, short_text
+from chatnet.core.text import safe_line, safe_text
+
+_NAMES_SHOWN = 8
+_LEVELS = {NoticeLevel.INFO: "text", NoticeLevel.WARNING: "state.wait", NoticeLevel.ERROR: "state.error"}
+
+
+class NetPane(ScrollPane):
+    """A greeting that stays true, then the notices."""
+
+    def title(self) -> str:
+        return "net"
+
+    def alarm(self) -> bool:
+        return self.scene.model.registry.phase in (RegistryPhase.WRONG_KEY, RegistryPhase.REFUSED)
+
+    def count(self) -> int:
+        return 1 + len(self.scene.model.notices)
+
+    def block(self, index: int) -> list[urwid.Widget]:
+        if index == 0:
+            lines = [*self._me(), *self._registry(), *self._people()]
+            ways = [Row(("group", f"   {word}"), 16, ("text", text)) for word, text in self._ways()]
+            return [*(Row("", 1, text) for text in lines), Row("", 1, ""), *ways, Row("", 1, "")]
+        notice = self.scene.model.notices[index - 1]
+        sign = self.scene.signs.alarm if notice.level is not NoticeLevel.INFO else " "
+        return [
+            Row([("time", f" {sign} {clock_text(notice.at_ms)} ")], 9, (_LEVELS[notice.level], safe_text(notice.text)))
+        ]
+
+    def _me(self) -> list[Markup]:
+        me = self.scene.model.me
+        if me is None:
+            return [("text", "Not logged in yet.")]
+        key = short_text(me.peer)
+        if me.new_key:
+            return [
+                [("text", f"Welcome, {me.name}. New key made: "), ("key", key), ("text", f"  ({me.data_dir}, keep it)")]
+            ]
+        return [[("text", f"Welcome back, {me.name}. Your key: "), ("key", key)]]
+
+    def _registry(self) -> list[Markup]:
+        registry = self.scene.model.registry
+        address, reason = safe_line(registry.address), safe_text(registry.reason)
+        key = short_text(registry.key) if registry.key is not None else ""
+        match registry.phase:
+            case RegistryPhase.CONNECTING:
+                return [("text", f"Looking for the registry {address}{self.scene.signs.ellipsis}")]
+            case RegistryPhase.UP:
+                known = "key remembered" if registry.first_seen else "key"
+                return [[("text", f"Registry {address} found, {known}: "), ("key", key)]]
+            case RegistryPhase.LOST:
+                found: list[Markup] = [("state.error", f"No answer from registry {address}{self._because(reason)}.")]
+                found.append(("text", f"{self._retry()} Chats and transfers continue meanwhile."))
+                return found
+            case RegistryPhase.REFUSED:
+                return [("state.error", f"The registry {address} refused{self._because(reason)}.")]
+            case RegistryPhase.WRONG_KEY:
+                return [
+                    ("state.error", f"This is not the registry you used before, at {address}. Not joining."),
+                    ("text", reason),
+                ]
+
+    def _because(self, reason: str) -> str:
+        return f" ({reason.rstrip('.')})" if reason else ""
+
+    def _retry(self) -> str:
+        retry_at = self.scene.model.registry.retry_at_ms
+        if retry_at is None:
+            return "Trying again."
+        return f"Trying again in {age_text((retry_at - self.scene.now_ms()) / 1000)}; /reconnect tries now."
+
+    def _people(self) -> list[Markup]:
+        roster, registry = self.scene.model.roster, self.scene.model.registry
+        online = roster.online
+        if not len(online):
+            if registry.phase is not RegistryPhase.UP or self.scene.model.me is None:
+                return []
+            return [
+                ("text", "Nobody else is here yet. On another machine:"),
+                ("key", f"   {self._other_machine()}"),
+            ]
+        names = ", ".join(roster.name(online[i]) for i in range(min(len(online), _NAMES_SHOWN)))
+        more = f" and {len(online) - _NAMES_SHOWN} more" if len(online) > _NAMES_SHOWN else ""
+        verb = "is" if len(online) == 1 else "are"
+        return [("text", f"{count_text(len(online), 'person', 'people')} {verb} here: {names}{more}.")]
+
+    def _other_machine(self) -> str:
+        registry = self.scene.model.registry
+        where = registry.address
+        if registry.key is not None:
+            host, _, port = registry.address.rpartition(":")
+            if port.isdigit():
+                where = join_string(host.strip("[]"), int(port), registry.key)
+        return f"twistd -n chatpeer --name YOU --registry {where}"
+
+    def _ways(self) -> list[tuple[str, str]]:
+        me = self.scene.model.me
+        name = me.name if me is not None else "NAME"
+        return [
+            ("Talk", "pick a name (F2, arrows, Enter; or a double click), or type  /msg bob hello"),
+            ("Send a file", "F5, or  /send bob photo.jpg"),
+            ("Leave", f"Ctrl-C twice. To stay online without this window:  twistd chatpeer --name {name}"),
+            ("Help", "F1"),
+        ]

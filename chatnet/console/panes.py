@@ -1,0 +1,63 @@
+"""What every tab's pane is, and what it may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chatnet.console.keys import Context
+from chatnet.console.model import ConsoleModel
+from chatnet.console.theme import Signs
+from chatnet.console.widgets import Box, Scroller
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all panes share."""
+
+    model: ConsoleModel
+    signs: Signs
+    now_ms: Callable[[], int]
+
+
+class Pane(Box):
+    """The body of a tab."""
+
+    context = Context.INPUT  # where keys go when the tab is chosen
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__()
+        self.scene = scene
+
+    def title(self) -> str:
+        """The word in the row of tabs."""
+        raise NotImplementedError
+
+    def news(self) -> int:
+        """The number in brackets behind it; 0 for nothing."""
+        return 0
+
+    def alarm(self) -> bool:
+        """Whether something is wrong here."""
+        return False
+
+    def left(self) -> None:
+        """Another tab is shown now."""
+
+    def scroll(self, rows: int) -> None:
+        """Move the view, negative is up."""
+        raise NotImplementedError
+
+    def page(self, pages: int) -> None:
+        """Move by whole pages."""
+        raise NotImplementedError
+
+    def to_top(self) -> None:
+        raise NotImplementedError
+
+    def to_end(self) -> None:
+        raise NotImplementedError
+
+
+class ScrollPane(Scroller, Pane):
+    """A pane of blocks."""

@@ -1,0 +1,120 @@
+"""The list of people beside the conversation: any number of them, drawn only where seen."""
+
+from __future__ import annotations
+
+from chatnet.console.panes import Scene
+from chatnet.console.widgets import LazyList, Markup, cut, width
+from chatnet.core.events import Person
+
+
+class PeopleList(LazyList):
+    """Online, then the others; ``/`` narrows it down to names with some letters."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__()
+        self.scene = scene
+        self.filter: str | None = None
+        self.here: bytes | None = None  # whose tab is shown
+        self._found: list[bytes] = []
+        self._found_for: tuple[str, int] = ("", -1)
+
+    # --- what stands where ---------------------------------------------------------------------
+
+    def count(self) -> int:
+        if self.filter is not None:
+            return 1 + len(self._matches())
+        roster = self.scene.model.roster
+        offline = len(roster.offline)
+        return 1 + len(roster.online) + (1 + offline if offline else 0)
+
+    def peer_at(self, index: int) -> bytes | None:
+        """Whose row it is; None for a heading."""
+        if index <= 0:
+            return None
+        if self.filter is not None:
+            found = self._matches()
+            return found[index - 1] if index <= len(found) else None
+        roster = self.scene.model.roster
+        online = len(roster.online)
+        if index <= online:
+            return roster.online[index - 1]
+        if index == online + 1 or index - online - 2 >= len(roster.offline):
+            return None
+        return roster.offline[index - online - 2]
+
+    def can_select(self, index: int) -> bool:
+        return self.peer_at(index) is not None
+
+    def chosen(self) -> Person | None:
+        """The person of the selected row."""
+        peer = self.peer_at(self.selected)
+        return self.scene.model.roster.people.get(peer) if peer is not None else None
+
+    def _matches(self) -> list[bytes]:
+        roster = self.scene.model.roster
+        wanted = (self.filter or "", roster.version)
+        if wanted != self._found_for:
+            letters = wanted[0].lower()
+            both = (roster.online, roster.offline)
+            peers = (order[i] for order in both for i in range(len(order)))
+            self._found = [peer for peer in peers if letters in roster.people[peer].name]
+            self._found_for = wanted
+        return self._found
+
+    # --- one row -------------------------------------------------------------------------------
+
+    def markup(self, index: int, cols: int) -> Markup:
+        roster, signs = self.scene.model.roster, self.scene.signs
+        peer = self.peer_at(index)
+        if peer is None:
+            if self.filter is not None:
+                return [("key", "/ "), ("text", self.filter or f"letters{signs.ellipsis}")]
+            word, number = ("ONLINE", len(roster.online)) if index == 0 else ("OFFLINE", len(roster.offline))
+            return ("group", _justify(word, str(number), cols))
+        person = roster.people[peer]
+        news = person.unread if peer != self.here else 0
+        attribute = "person" if person.online else "person.offline"
+        if peer == self.here:
+            attribute = "tab.here"
+        elif news or person.new_key is not None:
+            attribute = "person.news"
+        sign = signs.online if person.online else signs.offline
+        right = self._right(person, news, cols)
+        name = cut(person.name, max(1, cols - 3 - width(right) - (1 if right else 0)), signs)
+        return (attribute, _justify(f"{sign} {name}", right, cols))
+
+    def _right(self, person: Person, news: int, cols: int) -> str:
+        signs = self.scene.signs
+        parts = []
+        if person.waiting:
+            parts.append(f"{signs.queued}{person.waiting}")
+        if news:
+            parts.append(str(news))
+        if person.new_key is not None:
+            parts.append(signs.alarm if cols < 24 else f"key{signs.alarm}")
+        if not parts and cols >= 24 and person.linked and person.rtt_ms is not None:
+            parts.append(f"{person.rtt_ms} ms")
+        return " ".join(parts)
+
+    # --- the filter ----------------------------------------------------------------------------
+
+    def type(self, key: str) -> bool:
+        """A key while the filter is open; whether it was for the filter."""
+        if self.filter is None:
+            return False
+        if key == "esc":
+            self.filter = None
+        elif key == "backspace":
+            self.filter = self.filter[:-1]
+        elif len(key) == 1 and key.isprintable() and key != "/":
+            self.filter += key
+        else:
+            return False
+        self.select(1)
+        return True
+
+
+def _justify(left: str, right: str, cols: int) -> str:
+    """``left`` after a space, ``right`` before a space, as far apart as they can be."""
+    gap = cols - 2 - width(left) - width(right)
+    return f" {left}{' ' * max(0, gap)}{right}"

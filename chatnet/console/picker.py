@@ -1,0 +1,185 @@
+"""The file picker: look through folders, mark files, send them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import urwid
+
+from chatnet.console.theme import Signs
+from chatnet.console.widgets import Box, LazyList, Markup, cut, line, stack, width
+from chatnet.console.words import count_text, size_text
+from chatnet.core.text import safe_line
+
+MAX_ENTRIES = 20_000  # of one folder; more nobody looks through
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in a folder."""
+
+    name: str
+    folder: bool
+    size_bytes: int
+
+
+def entries_of(directory: str, hidden: bool) -> list[Entry]:
+    """Folders first, then files, by name; OSError when the folder cannot be read."""
+    found: list[Entry] = []
+    with os.scandir(directory) as listing:
+        for item in listing:
+            if len(found) >= MAX_ENTRIES:
+                break
+            if item.name.startswith(".") and not hidden:
+                continue
+            try:
+                folder = item.is_dir()
+                if not folder and not item.is_file():
+                    continue  # sockets, devices, dangling links
+                found.append(Entry(item.name, folder, 0 if folder else item.stat().st_size))
+            except OSError:
+                continue
+    return sorted(found, key=lambda entry: (not entry.folder, entry.name.lower()))
+
+
+class _Listing(LazyList):
+    def __init__(self, picker: FilePicker) -> None:
+        super().__init__()
+        self._picker = picker
+
+    def count(self) -> int:
+        return 1 + len(self._picker.entries)
+
+    def markup(self, index: int, cols: int) -> Markup:
+        if index == 0:
+            return ("group", "     ..  (the folder above)")
+        return self._picker.row(self._picker.entries[index - 1], cols)
+
+
+class FilePicker(Box):
+    """Arrows, Enter, Left, Space, or the mouse: a double click opens a folder or sends a file."""
+
+    def __init__(
+        self,
+        directory: str,
+        who: str,
+        signs: Signs,
+        chosen: Callable[[tuple[str, ...]], None],
+        cancelled: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self.directory = directory
+        self.entries: list[Entry] = []
+        self.marked: dict[str, None] = {}  # whole paths, in the order of marking
+        self.problem = ""
+        self._who, self._signs, self._chosen, self._cancelled = who, signs, chosen, cancelled
+        self._hidden = False
+        self._listing = _Listing(self)
+        self.double_click: Callable[[object], bool] = lambda what: False
+        self._listing.on_click = self._clicked
+        self._read(directory)
+
+    def _read(self, directory: str, stand_on: str = "") -> None:
+        try:
+            self.entries = entries_of(directory, self._hidden)
+        except OSError as error:
+            self.problem = f"{safe_line(directory)}: {error.strerror or 'cannot be read'}"
+            return
+        self.directory, self.problem = directory, ""
+        names = [entry.name for entry in self.entries]
+        self._listing.top = 0
+        self._listing.selected = names.index(stand_on) + 1 if stand_on in names else min(1, len(names))
+
+    def _path(self, entry: Entry) -> str:
+        return os.path.join(self.directory, entry.name)
+
+    def _here(self) -> Entry | None:
+        index = self._listing.selected - 1
+        return self.entries[index] if 0 <= index < len(self.entries) else None
+
+    # --- keys and mouse ------------------------------------------------------------------------
+
+    def key(self, key: str) -> str | None:
+        entry = self._here()
+        self.changed()
+        match key:
+            case "esc":
+                self._cancelled()
+            case "left" | "backspace":
+                self._up()
+            case "right" | "enter":
+                self._open(send=key == "enter")
+            case " " | "insert":
+                if entry is not None:
+                    self._mark(entry)
+                self._listing.select(self._listing.selected + 1)
+            case "s":
+                marked = tuple(self.marked) or ((self._path(entry),) if entry is not None else ())
+                if marked:
+                    self._chosen(marked)
+            case ".":
+                self._hidden = not self._hidden
+                self._read(self.directory, entry.name if entry is not None else "")
+            case _:
+                return self._listing.keypress(self._list_size(), key)
+        return None
+
+    def _up(self) -> None:
+        above = os.path.dirname(self.directory.rstrip("/")) or "/"
+        self._read(above, os.path.basename(self.directory.rstrip("/")))
+
+    def _open(self, send: bool) -> None:
+        entry = self._here()
+        if entry is None:
+            self._up()
+        elif entry.folder:
+            self._read(self._path(entry))
+        elif send:
+            self._chosen(tuple(self.marked) or (self._path(entry),))
+
+    def _mark(self, entry: Entry) -> None:
+        path = self._path(entry)
+        if path in self.marked:
+            del self.marked[path]
+        else:
+            self.marked[path] = None
+
+    def _clicked(self, index: int) -> None:
+        self.changed()
+        if self.double_click(("picker", self.directory, index)):
+            self._open(send=True)
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        cols, rows = self._list_size()
+        if not 1 <= row <= rows:
+            return False
+        self.changed()
+        if event == "mouse press" and button == 1 and col < 5:  # the mark itself
+            index = self._listing.top + row - 1
+            if 1 <= index <= len(self.entries):
+                self._listing.selected = index
+                self._mark(self.entries[index - 1])
+                return True
+        return self._listing.mouse_event((cols, rows), event, button, col, row - 1, True)
+
+    # --- drawing -------------------------------------------------------------------------------
+
+    def _list_size(self) -> tuple[int, int]:
+        return self.size[0], max(1, self.size[1] - 2)
+
+    def row(self, entry: Entry, cols: int) -> Markup:
+        """Mark, name, size."""
+        mark = "[x]" if self._path(entry) in self.marked else "[ ]"
+        size = "folder" if entry.folder else size_text(entry.size_bytes)
+        name = cut(safe_line(entry.name) + ("/" if entry.folder else ""), max(4, cols - 17), self._signs)
+        gap = max(1, cols - 6 - width(name) - width(size))
+        return ("key" if entry.folder else "text", f" {mark} {name}{' ' * gap}{size}")
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        head = line([("group", f" Send to {self._who}: "), ("text", safe_line(self.directory, 1000))], cols)
+        count = count_text(len(self.marked), "file") + " marked" if self.marked else ""
+        foot = ("state.error", f" {self.problem}") if self.problem else ("text.soft", f" {count}")
+        body = self._listing.render((cols, max(1, rows - 2)), True)
+        return stack([head, body, line(foot, cols)], cols, rows)

@@ -1,0 +1,151 @@
+"""The tab of transfers: one row each, with a bar where bytes move."""
+
+from __future__ import annotations
+
+import urwid
+
+from chatnet.console.keys import Context
+from chatnet.console.panes import Pane, Scene
+from chatnet.console.widgets import Row, cut, line, plain, stack, width
+from chatnet.console.words import percent, size_text, transfer_state
+from chatnet.core.events import Transfer, TransferState
+from chatnet.core.text import safe_line
+
+_MOVING = (TransferState.RUNNING, TransferState.CHECKING)
+
+
+class TransfersPane(Pane):
+    """A list that takes keys; the newest transfer is the first."""
+
+    context = Context.TRANSFERS
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self.chosen_fid: bytes | None = None
+        self._top = 0
+        self._where: list[tuple[int, bytes]] = []  # row of the pane, and whose it is
+
+    def title(self) -> str:
+        return "transfers"
+
+    def news(self) -> int:
+        return self.scene.model.unfinished()
+
+    # --- choosing ------------------------------------------------------------------------------
+
+    def fids(self) -> list[bytes]:
+        return list(reversed(self.scene.model.transfers))
+
+    def chosen(self) -> Transfer | None:
+        """The selected transfer."""
+        fids = self.fids()
+        if not fids:
+            return None
+        if self.chosen_fid not in fids:
+            self.chosen_fid = fids[0]
+        return self.scene.model.transfers[self.chosen_fid] if self.chosen_fid is not None else None
+
+    def key(self, key: str) -> str | None:
+        steps = {"up": -1, "down": 1, "home": -1_000_000, "end": 1_000_000}
+        if key not in steps:
+            return key
+        self._step(steps[key])
+        return None
+
+    def scroll(self, rows: int) -> None:
+        self._step(rows)
+
+    def page(self, pages: int) -> None:
+        self._step(pages * max(1, self.size[1] // 2))
+
+    def to_end(self) -> None:
+        self._step(1_000_000)
+
+    def to_top(self) -> None:
+        self._step(-1_000_000)
+
+    def _step(self, by: int) -> None:
+        chosen, fids = self.chosen(), self.fids()
+        if chosen is not None:
+            index = fids.index(chosen.fid)
+            self.chosen_fid = fids[max(0, min(index + by, len(fids) - 1))]
+            self.changed()
+
+    # --- drawing -------------------------------------------------------------------------------
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        model, signs = self.scene.model, self.scene.signs
+        fids, chosen = self.fids(), self.chosen()
+        transfers = model.transfers.values()
+        ended = sum(transfer.state.ended for transfer in transfers)
+        moving = len(model.active())
+        facts = f"{moving} active {signs.dot} {len(fids) - ended - moving} waiting {signs.dot} {ended} finished "
+        head = line(("group", f" Transfers   {facts}"), cols)
+        if not fids:
+            text = Row("", 2, ("text.soft", "No transfers yet. F5 sends a file; offers from others appear here."))
+            return stack([head, text.render((cols,))], cols, rows)
+        room = max(1, rows - 1)
+        index = fids.index(chosen.fid) if chosen is not None else 0
+        self._top = min(self._top, index)
+        while self._top < index and self._rows(fids[self._top : index + 1]) > room:
+            self._top += 1
+        canvases: list[urwid.Canvas] = [head]
+        height = 0
+        self._where = []
+        for fid in fids[self._top :]:
+            if height >= room:
+                break
+            transfer = model.transfers[fid]
+            block = self._block(transfer, cols, focus and fid == self.chosen_fid)
+            self._where += [(1 + height + offset, fid) for offset in range(len(block))]
+            canvases += block
+            height += len(block)
+        return stack(canvases, cols, rows)
+
+    def _rows(self, fids: list[bytes]) -> int:
+        return sum(self._height(self.scene.model.transfers[fid]) for fid in fids)
+
+    def _height(self, transfer: Transfer) -> int:
+        return 1 + (transfer.state in _MOVING) + bool(transfer.saved_to) + bool(transfer.warning)
+
+    def _block(self, transfer: Transfer, cols: int, chosen: bool) -> list[urwid.Canvas]:
+        model, signs = self.scene.model, self.scene.signs
+        name = model.roster.name(transfer.peer)
+        words, attribute = transfer_state(transfer, name, signs)
+        number = f"{model.numbers[transfer.fid]:>3} "
+        sign = signs.outgoing if transfer.outgoing else signs.incoming
+        who = cut(name, 10, signs)
+        who += " " * (10 - width(who))
+        size = f"{size_text(transfer.total_bytes):>9}"
+        room = max(6, cols - 4 - 2 - 11 - 10 - min(width(words), 34) - 3)
+        title = cut(safe_line(transfer.title), room, signs)
+        title += " " * (room - width(title))
+        markup = [("time", number), sign, " ", ("name.theirs", who), f" {title} {size}  ", (attribute, words)]
+        rows = [line(plain(markup) if chosen else markup, cols, "selected" if chosen else "")]
+        if transfer.state in _MOVING:
+            bar = urwid.ProgressBar("bar", "bar.done", percent(transfer))
+            indent = min(17, cols // 4)
+            bar_cols = max(1, min(60, cols - indent - 1))
+            canvas = urwid.CompositeCanvas(bar.render((bar_cols,)))
+            canvas.pad_trim_left_right(indent, cols - indent - bar_cols)
+            rows.append(canvas)
+        for text, look in (
+            (transfer.saved_to and f"saved as {transfer.saved_to}", "text.soft"),
+            (transfer.warning and f"{signs.alarm} {transfer.warning}", "state.error"),
+        ):
+            if text:
+                rows.append(line((look, " " * min(17, cols // 4) + safe_line(text, 1000)), cols))
+        return list(rows)
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        if event != "mouse press":
+            return False
+        if button in (4, 5):
+            self._step(-1 if button == 4 else 1)
+            return True
+        for at, fid in self._where:
+            if at == row:
+                self.chosen_fid = fid
+                self.changed()
+                return True
+        return False

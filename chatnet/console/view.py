@@ -1,0 +1,345 @@
+"""The whole screen: where things stand at each size, which tab is shown, who gets the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import urwid
+
+from chatnet.console.bars import Footer, Header, TabRow
+from chatnet.console.conversation import ConversationPane
+from chatnet.console.input import MAX_ROWS, InputRow
+from chatnet.console.keys import Context, Keymap, hint
+from chatnet.console.login import LoginForm
+from chatnet.console.net import NetPane
+from chatnet.console.panes import Pane, Scene
+from chatnet.console.people import PeopleList
+from chatnet.console.picker import FilePicker
+from chatnet.console.transfers import TransfersPane
+from chatnet.console.widgets import Box, Markup, cut
+
+MIN_COLS, MIN_ROWS = 40, 10
+PEOPLE_BESIDE_FROM = 72  # columns from which the list of people stands beside the pane
+PEOPLE_COLS, PEOPLE_COLS_WIDE, WIDE_FROM = 20, 26, 120
+
+_MOUSE_PRESS = "mouse press"
+_WHILE_OVERLAY = ("ctrl c", "f10", "ctrl l", "ctrl z", "meta m")  # keys that hold whatever is open
+_PEOPLE_KEYS = ("open_selected", "filter_people", "whois_selected", "send_to_selected", "back")
+_TRANSFER_KEYS = (
+    "open_transfer",
+    "accept_selected",
+    "refuse_selected",
+    "cancel_selected",
+    "forget_ended",
+    "command_line",
+    "back",
+)
+_FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
+    Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("quit")],
+    Context.PICKER: [
+        ("Enter", "send"),
+        ("Space", "mark"),
+        ("s", "send marked"),
+        ("Left", "folder above"),
+        ("Esc", "back"),
+    ],
+    Context.PEOPLE: [hint(name, Context.PEOPLE) for name in _PEOPLE_KEYS],
+    Context.TRANSFERS: [hint(name, Context.TRANSFERS) for name in _TRANSFER_KEYS],
+}
+
+
+@dataclass
+class Tab:
+    """A pane and its own input."""
+
+    pane: Pane
+    input: InputRow
+
+
+@dataclass(frozen=True)
+class Place:
+    """A widget and its rectangle; ``rows`` of None: a flow widget."""
+
+    widget: Any
+    left: int
+    top: int
+    cols: int
+    rows: int | None
+    focus: Context | None = None  # what a click into it chooses
+
+    @property
+    def size(self) -> Any:
+        return (self.cols,) if self.rows is None else (self.cols, self.rows)
+
+
+class _Wall(Box):
+    _selectable = False
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__()
+        self._sign = scene.signs.wall
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        canvas = urwid.CompositeCanvas(urwid.SolidCanvas(self._sign, cols, rows))
+        canvas.fill_attr("line")
+        return canvas
+
+
+class View(Box):
+    """The topmost widget."""
+
+    no_cache = ("render",)
+
+    def __init__(
+        self,
+        scene: Scene,
+        run: Callable[[str, str], None],
+        make_input: Callable[[], InputRow],
+    ) -> None:
+        super().__init__()
+        self.scene = scene
+        self._run, self._make_input = run, make_input
+        self._keymap = Keymap()
+        self.people = PeopleList(scene)
+        self.header = Header(scene)
+        self.net = NetPane(scene)
+        self.transfers = TransfersPane(scene)
+        self.tabs: list[Tab] = [Tab(self.net, make_input()), Tab(self.transfers, make_input())]
+        self.here = 0
+        self.focus_on = Context.INPUT
+        self.list_beside = True
+        self.overlay: Box | None = None
+        self.tab_row = TabRow(scene, lambda: [tab.pane for tab in self.tabs], lambda: self.here)
+        self.footer = Footer(scene, self._hints)
+        self._wall = _Wall(scene)
+
+    # --- tabs ----------------------------------------------------------------------------------
+
+    @property
+    def tab(self) -> Tab:
+        return self.tabs[self.here]
+
+    @property
+    def input(self) -> InputRow:
+        return self.tab.input
+
+    @property
+    def peer(self) -> bytes | None:
+        """Whose conversation is shown."""
+        pane = self.tab.pane
+        return pane.peer if isinstance(pane, ConversationPane) else None
+
+    def tab_of(self, peer: bytes) -> int | None:
+        """The number of a person's tab."""
+        for index, tab in enumerate(self.tabs):
+            if isinstance(tab.pane, ConversationPane) and tab.pane.peer == peer:
+                return index
+        return None
+
+    def open(self, peer: bytes) -> int:
+        """A person's tab, made if it is not there; it is not shown by this."""
+        index = self.tab_of(peer)
+        if index is None:
+            index = len(self.tabs) - 1  # the transfers stay last
+            self.tabs.insert(index, Tab(ConversationPane(self.scene, peer), self._make_input()))
+            if self.here >= index:
+                self.here += 1
+            self.changed()
+        return index
+
+    def show(self, index: int) -> None:
+        """Bring a tab to the front; its input, or its list, has the keys."""
+        index = max(0, min(index, len(self.tabs) - 1))
+        if index != self.here:
+            self.tab.pane.left()
+            self.here = index
+        self.people.here = self.peer
+        self.people.filter = None
+        self.focus_on = self.tab.pane.context
+        self.footer.quiet()
+        self.changed()
+
+    def close(self, index: int) -> bool:
+        """Close a person's tab; False for one that stays."""
+        if not isinstance(self.tabs[index].pane, ConversationPane):
+            return False
+        here = self.here
+        del self.tabs[index]
+        self.here = min(here, len(self.tabs) - 1) if here < index else max(0, here - 1)
+        self.show(self.here)
+        return True
+
+    # --- what happens outside ------------------------------------------------------------------
+
+    def say(self, text: str, warning: bool = False) -> None:
+        """A line at the bottom, for some seconds."""
+        self.footer.say(text, warning)
+        self.changed()
+
+    def refresh(self) -> None:
+        """The model changed: what is in view is drawn anew, rows that did not change are kept."""
+        for widget in (self.header, self.tab_row, self.people, self.tab.pane, self.footer):
+            widget.changed()
+        if self.overlay is not None:
+            self.overlay.changed()
+        self.changed()
+
+    def tick(self) -> None:
+        """Once a second."""
+        self.footer.tick()
+        self.header.changed()
+        if self.tab.pane is self.net or self.peer is not None:
+            self.tab.pane.changed()
+
+    def context(self) -> Context:
+        """Where a key goes."""
+        if isinstance(self.overlay, LoginForm):
+            return Context.FORM
+        if isinstance(self.overlay, FilePicker):
+            return Context.PICKER
+        return self.focus_on
+
+    def back(self) -> None:
+        """Esc: to the input, or to the list of a tab that is one; nothing is deleted."""
+        self.overlay = None
+        self.people.filter = None
+        if self.focus_on is Context.INPUT and not self.input.text:
+            self.focus_on = self.tab.pane.context
+        elif self.focus_on is not Context.INPUT:
+            self.focus_on = Context.INPUT if self.focus_on is Context.PEOPLE else self.tab.pane.context
+        if self.tab.pane.context is Context.TRANSFERS and not self.input.text:
+            self.focus_on = Context.TRANSFERS
+        self.footer.quiet()
+        self.changed()
+
+    def toggle_people(self) -> None:
+        """F2: show and focus; again: hide; on a small screen it takes the place of the pane."""
+        if self.focus_on is Context.PEOPLE:
+            self.list_beside = self.size[0] < PEOPLE_BESIDE_FROM
+            self.back()
+        else:
+            self.list_beside = True
+            self.focus_on = Context.PEOPLE
+            self.people.select(max(1, self.people.selected))
+        self.changed()
+
+    # --- drawing -------------------------------------------------------------------------------
+
+    def render(self, size: Any, focus: bool = False) -> Any:
+        """Never from urwid's cache: it only puts together what its parts keep."""
+        self.size = cols, rows = size
+        return self.draw(cols, rows, focus)
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        if cols < MIN_COLS or rows < MIN_ROWS:
+            text = f"{MIN_COLS}×{MIN_ROWS} needed (now {cols}×{rows}). Everything keeps running."
+            return urwid.Filler(urwid.Text(text), "top").render((cols, rows))
+        canvas = urwid.CompositeCanvas(urwid.SolidCanvas(" ", cols, rows))
+        for place in self._places(cols, rows):
+            focused = (place.focus is not None and place.focus is self.context()) or place.widget is self.overlay
+            part = urwid.CompositeCanvas(place.widget.render(place.size, focused))
+            canvas.overlay(part, place.left, place.top)
+        return canvas
+
+    def _places(self, cols: int, rows: int) -> list[Place]:
+        foot = self.footer.needed_rows(cols)
+        top = Place(self.header, 0, 0, cols, 1)
+        bottom = Place(self.footer, 0, rows - foot, cols, foot)
+        if self.overlay is not None:
+            return [top, Place(self.overlay, 0, 1, cols, rows - 1 - foot), bottom]
+        self.input.prompt = self._prompt()
+        self.input.max_rows = max(1, min(MAX_ROWS, rows // 4))
+        input_rows = self.input.rows((cols,))
+        body_top = 2
+        body = rows - body_top - input_rows - foot
+        places = [top, Place(self.tab_row, 0, 1, cols, 1)]
+        pane = self.tab.pane
+        if cols >= PEOPLE_BESIDE_FROM and self.list_beside:
+            people = PEOPLE_COLS_WIDE if cols >= WIDE_FROM else PEOPLE_COLS
+            places += [
+                Place(self.people, 0, body_top, people, body, Context.PEOPLE),
+                Place(self._wall, people, body_top, 1, body),
+                Place(pane, people + 1, body_top, cols - people - 1, body, pane.context),
+            ]
+        elif self.focus_on is Context.PEOPLE:
+            places.append(Place(self.people, 0, body_top, cols, body, Context.PEOPLE))
+        else:
+            places.append(Place(pane, 0, body_top, cols, body, pane.context))
+        places.append(Place(self.input, 0, body_top + body, cols, None, Context.INPUT))
+        return [*places, bottom]
+
+    def _prompt(self) -> Markup:
+        if self.focus_on is not Context.INPUT:
+            return ("text.soft", "(list) ")
+        pane = self.tab.pane
+        if isinstance(pane, ConversationPane):
+            name = cut(pane.name, 16, self.scene.signs)
+            return ("prompt.alarm", f"{name} (held)> ") if pane.held() else ("prompt", f"{name}> ")
+        return ("prompt", "> ")
+
+    def _hints(self) -> list[tuple[str, str]]:
+        """The keys that make sense now, the most useful first."""
+        model, peer = self.scene.model, self.peer
+        context = self.context()
+        if self.overlay is not None and context not in _FIXED_HINTS:
+            return [("Esc", "back"), ("PgDn", "more")]
+        if context in _FIXED_HINTS:
+            return _FIXED_HINTS[context]
+        hints: list[tuple[str, str]] = []
+        pane = self.tab.pane
+        if isinstance(pane, ConversationPane):
+            if pane.held():
+                hints.append(("", "Sending is held, nothing is sent to the new key"))
+            if peer is not None and model.offer_of(peer) is not None:
+                hints += [hint("accept"), hint("save_as"), hint("refuse")]
+            if not pane.at_end():
+                hints.append(hint("to_end"))
+        if any(tab.pane.news() for i, tab in enumerate(self.tabs) if i != self.here and tab.pane is not self.transfers):
+            hints.append(hint("next_unread"))
+        if peer is not None:
+            hints += [hint("send"), hint("new_line")]
+        return [*hints, hint("help"), hint("people"), hint("pick_file"), hint("transfers"), hint("quit")]
+
+    # --- keys and mouse ------------------------------------------------------------------------
+
+    def key(self, key: str) -> str | None:
+        context = self.context()
+        if self.overlay is not None:
+            if key in _WHILE_OVERLAY:
+                self._run(self._keymap.command(context, key), key)
+            else:
+                self.overlay.keypress(self.size, key)
+                self.changed()
+            return None
+        self.footer.quiet()
+        if context is Context.PEOPLE and self.people.type(key):
+            return None
+        command = self._keymap.command(context, key)
+        if command:
+            self._run(command, key)
+        elif context is Context.PEOPLE:
+            self.people.key(key)
+        elif context is Context.TRANSFERS:
+            self.transfers.key(key)
+        else:
+            self.input.keypress((self.size[0],), key)
+        return None
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        cols, rows = self.size
+        if cols < MIN_COLS or rows < MIN_ROWS:
+            return False
+        for place in self._places(cols, rows):
+            height = place.widget.rows((place.cols,)) if place.rows is None else place.rows
+            if place.left <= col < place.left + place.cols and place.top <= row < place.top + height:
+                if event == _MOUSE_PRESS and button == 1 and place.focus is not None:
+                    self.focus_on = place.focus
+                at = (col - place.left, row - place.top)
+                handled = place.widget.mouse_event(place.size, event, button, *at, True)
+                if handled and event == _MOUSE_PRESS and button in (4, 5) and place.widget is self.tab.pane:
+                    self._run("wheel", "")
+                self.changed()
+                return bool(handled)
+        return False

@@ -1,0 +1,373 @@
+"""The few widgets that everything on the screen is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import urwid
+
+from chatnet.console.theme import Signs
+
+Markup = Any  # urwid's text markup: a str, (attribute, markup), or a list of them
+
+
+class GuardedText(urwid.Text):
+    """A text that can never take the screen down.
+
+    urwid measures a text in two ways; on some remote texts the two disagree and drawing raises.
+    Such a row is drawn in ``\\uXXXX`` form instead.
+    """
+
+    def render(self, size: Any, focus: bool = False) -> Any:
+        try:
+            return super().render(size, focus)
+        except Exception:  # whatever it is, one row must not cost the screen
+            return self._plain().render(size, focus)
+
+    def rows(self, size: Any, focus: bool = False) -> int:
+        return int(self.render(size, focus).rows())
+
+    def _plain(self) -> urwid.Text:
+        escaped = str(self.text).encode("ascii", "backslashreplace").decode()
+        return urwid.Text("".join(c if " " <= c <= "~" or c == "\n" else "?" for c in escaped), wrap="any")
+
+
+def line(markup: Markup, cols: int, attribute: str = "") -> urwid.CompositeCanvas:
+    """One row of ``cols`` columns, cut where it is too long."""
+    canvas = urwid.CompositeCanvas(GuardedText(markup, wrap="clip").render((cols,)))
+    if canvas.rows() > 1:
+        canvas.trim(0, 1)
+    if attribute:
+        canvas.fill_attr(attribute)
+    return canvas
+
+
+def two_sided(left: Markup, right: Markup, cols: int, attribute: str = "") -> urwid.CompositeCanvas:
+    """One row with something at both ends; the left one gives way."""
+    right_cols = min(cols, width(right))
+    if right_cols == 0 or right_cols >= cols:
+        return line(left if right_cols == 0 else right, cols, attribute)
+    joined = urwid.CanvasJoin(
+        [
+            (line(left, cols - right_cols), None, False, cols - right_cols),
+            (line(right, right_cols), None, False, right_cols),
+        ]
+    )
+    if attribute:
+        joined.fill_attr(attribute)
+    return joined
+
+
+def beside(parts: list[tuple[urwid.Canvas, int]]) -> urwid.CompositeCanvas:
+    """Canvases next to each other, each with its columns."""
+    return urwid.CanvasJoin([(canvas, None, False, cols) for canvas, cols in parts])
+
+
+def plain(markup: Markup) -> str:
+    """The text of a markup."""
+    return str(urwid.util.decompose_tagmarkup(markup)[0]) if markup else ""
+
+
+def width(markup: Markup) -> int:
+    """Columns that a markup takes."""
+    text = plain(markup)
+    return int(urwid.calc_width(text, 0, len(text)))
+
+
+def cut(text: str, cols: int, signs: Signs) -> str:
+    """``text`` in at most ``cols`` columns; what is missing is shown by an ellipsis."""
+    if width(text) <= cols:
+        return text
+    room = max(0, cols - width(signs.ellipsis))
+    end, _ = urwid.calc_text_pos(text, 0, len(text), room)
+    return text[:end] + signs.ellipsis[:cols]
+
+
+def stack(canvases: list[urwid.Canvas], cols: int, rows: int, from_top: bool = True) -> urwid.CompositeCanvas:
+    """Canvases below each other, filled up or cut to ``rows``; ``from_top=False`` cuts at the top."""
+    if not canvases:
+        return urwid.CompositeCanvas(urwid.SolidCanvas(" ", cols, rows))
+    canvas = urwid.CanvasCombine([(one, None, False) for one in canvases])
+    surplus = canvas.rows() - rows
+    if surplus > 0:
+        canvas.trim(0 if from_top else surplus, rows)
+    elif surplus < 0:
+        canvas.pad_trim_top_bottom(0, -surplus)
+    return canvas
+
+
+class Box(urwid.Widget):
+    """A widget that fills a rectangle; ``draw``, ``key`` and ``mouse`` are what differs."""
+
+    _sizing = frozenset([urwid.Sizing.BOX])
+    _selectable = True
+    size: tuple[int, int] = (80, 24)  # as drawn last
+
+    def render(self, size: Any, focus: bool = False) -> Any:
+        self.size = cols, rows = size
+        return self.draw(cols, rows, focus)
+
+    def keypress(self, size: Any, key: str) -> str | None:
+        self.size = size
+        return self.key(key)
+
+    def mouse_event(self, size: Any, event: str, button: int, col: int, row: int, focus: bool) -> bool:
+        self.size = size
+        return self.mouse(event, button, col, row)
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        """What to show in ``cols`` × ``rows``."""
+        raise NotImplementedError
+
+    def key(self, key: str) -> str | None:
+        """Act on a key and return None, or give it back."""
+        return key
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        """Whether a mouse event meant something here."""
+        return False
+
+    def changed(self) -> None:
+        """Draw anew next time."""
+        self._invalidate()
+
+
+class LazyList(Box):
+    """Rows of one line each, made only when they are seen; one of them is selected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.selected = 0
+        self.top = 0
+        self.on_click: Callable[[int], None] = lambda index: None
+
+    def count(self) -> int:
+        raise NotImplementedError
+
+    def markup(self, index: int, cols: int) -> Markup:
+        """The text of a row."""
+        raise NotImplementedError
+
+    def can_select(self, index: int) -> bool:
+        return True
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        count = self.count()
+        self.selected = self._near(min(self.selected, count - 1))
+        if focus:
+            self.top = min(max(self.top, self.selected - rows + 1), self.selected)
+        self.top = max(0, min(self.top, count - rows))
+        if self.top == 1 and self.selected < rows:
+            self.top = 0  # the heading above the first row stays in view
+        lines: list[urwid.Canvas] = []
+        for index in range(self.top, min(count, self.top + rows)):
+            marked = focus and index == self.selected
+            text = self.markup(index, cols)
+            lines.append(line(plain(text) if marked else text, cols, "selected" if marked else ""))
+        return stack(lines, cols, rows)
+
+    def key(self, key: str) -> str | None:
+        rows = max(1, self.size[1] - 1)
+        steps = {"up": -1, "down": 1, "page up": -rows, "page down": rows, "home": -self.count(), "end": self.count()}
+        if key not in steps:
+            return key
+        self.select(self.selected + steps[key], 1 if steps[key] > 0 else -1)
+        return None
+
+    def select(self, index: int, direction: int = 1) -> None:
+        """Choose a row, or the nearest one that can be chosen."""
+        self.selected = self._near(max(0, min(index, self.count() - 1)), direction)
+        self.changed()
+
+    def _near(self, index: int, direction: int = 1) -> int:
+        count = self.count()
+        for step in (direction, -direction):
+            at = index
+            while 0 <= at < count:
+                if self.can_select(at):
+                    return at
+                at += step
+        return max(0, index)
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        if event != "mouse press":
+            return False
+        if button in (4, 5):
+            step = -3 if button == 4 else 3
+            self.top = max(0, min(self.top + step, self.count() - self.size[1]))
+            self.changed()
+            return True
+        index = self.top + row
+        if button != 1 or index >= self.count() or not self.can_select(index):
+            return False
+        self.selected = index
+        self.changed()
+        self.on_click(index)
+        return True
+
+
+class Scroller(Box):
+    """Blocks of rows, of which the last one stands at the bottom, unless one has scrolled up."""
+
+    anchor: int | None = None  # the block at the bottom edge; None: the newest, and it stays so
+    hidden = 0  # rows of that block below the edge
+
+    def count(self) -> int:
+        raise NotImplementedError
+
+    def block(self, index: int) -> list[urwid.Widget]:
+        """The flow widgets of a block, from above."""
+        raise NotImplementedError
+
+    def at_end(self) -> bool:
+        """Whether the newest row is in view."""
+        return self.anchor is None
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        count = self.count()
+        last = count - 1 if self.anchor is None else min(self.anchor, count - 1)
+        canvases, height = self._upward(last, self.hidden if self.anchor is not None else 0, cols, rows)
+        if height < rows and self.anchor is not None:  # the top is in view: fill from there
+            self._from_top(cols, rows)
+            last = count - 1 if self.anchor is None else self.anchor
+            canvases, height = self._upward(last, self.hidden, cols, rows)
+        return stack(canvases, cols, rows, from_top=False)
+
+    def _upward(self, last: int, hidden: int, cols: int, rows: int) -> tuple[list[urwid.Canvas], int]:
+        """Canvases that end ``hidden`` rows above the end of block ``last``, enough for ``rows``."""
+        found: list[urwid.Canvas] = []
+        height = 0
+        for index in range(last, -1, -1):
+            for widget in reversed(self.block(index)):
+                canvas = widget.render((cols,))
+                take = canvas.rows() - hidden
+                if take <= 0:
+                    hidden -= canvas.rows()
+                    continue
+                if hidden:
+                    canvas = urwid.CompositeCanvas(canvas)
+                    canvas.trim(0, take)
+                    hidden = 0
+                found.append(canvas)
+                height += take
+            if height >= rows:
+                break
+        found.reverse()
+        return found, height
+
+    def _height(self, index: int) -> int:
+        cols = self.size[0]
+        return sum(widget.render((cols,)).rows() for widget in self.block(index))
+
+    def _from_top(self, cols: int, rows: int) -> None:
+        """Anchor such that the first row is at the upper edge."""
+        height = 0
+        for index in range(self.count()):
+            height += self._height(index)
+            if height >= rows:
+                at_newest = index == self.count() - 1 and height == rows
+                self.anchor, self.hidden = (None, 0) if at_newest else (index, height - rows)
+                return
+        self.anchor, self.hidden = None, 0
+
+    def scroll(self, rows: int) -> None:
+        """Move the view by ``rows``, negative is up."""
+        count = self.count()
+        if not count:
+            return
+        if self.anchor is None:
+            if rows >= 0:
+                return
+            self.anchor, self.hidden = count - 1, 0
+        self.hidden -= rows
+        while self.hidden > 0 and self.hidden >= (height := self._height(self.anchor)):
+            if self.anchor == 0:
+                break
+            self.hidden -= height
+            self.anchor -= 1
+        while self.hidden < 0 and self.anchor is not None:
+            self.anchor += 1
+            if self.anchor >= count:
+                self.anchor, self.hidden = None, 0
+            else:
+                self.hidden += self._height(self.anchor)
+        if self.anchor == count - 1 and self.hidden == 0:
+            self.anchor = None
+        if self.anchor is not None and self._upward(self.anchor, self.hidden, *self.size)[1] < self.size[1]:
+            self._from_top(*self.size)
+        self.changed()
+
+    def page(self, pages: int) -> None:
+        """Move by whole pages, keeping one row."""
+        self.scroll(pages * max(1, self.size[1] - 1))
+
+    def to_end(self) -> None:
+        self.anchor, self.hidden = None, 0
+        self.changed()
+
+    def to_top(self) -> None:
+        self._from_top(*self.size)
+        self.changed()
+
+    def moved(self, count: int) -> None:
+        """``count`` blocks were put before the first one, or taken away (negative)."""
+        if self.anchor is not None:
+            self.anchor = max(0, self.anchor + count)
+
+    def near_top(self) -> bool:
+        """Whether fewer than two pages are above what is in view."""
+        if self.anchor is None:
+            return self._upward(self.count() - 1, 0, self.size[0], self.size[1] * 2)[1] < self.size[1] * 2
+        return self._upward(self.anchor, self.hidden, self.size[0], self.size[1] * 2)[1] < self.size[1] * 2
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        if event != "mouse press" or button not in (4, 5):
+            return False
+        self.scroll(-3 if button == 4 else 3)
+        return True
+
+
+class Row(urwid.Widget):
+    """A prefix, and text whose later lines stand below its first one, never wider than 100 columns."""
+
+    _sizing = frozenset([urwid.Sizing.FLOW])
+    TEXT_COLS = 100
+
+    def __init__(self, prefix: Markup, prefix_cols: int, body: Markup) -> None:
+        super().__init__()
+        self._prefix, self._prefix_cols = prefix, prefix_cols
+        self._body = GuardedText(body)
+
+    def render(self, size: Any, focus: bool = False) -> Any:
+        (cols,) = size
+        prefix_cols = min(self._prefix_cols, cols // 2)
+        body = self._body.render((min(self.TEXT_COLS, cols - prefix_cols),))
+        if not prefix_cols:
+            return urwid.CompositeCanvas(body)
+        return beside([(line(self._prefix, prefix_cols), prefix_cols), (body, cols - prefix_cols)])
+
+    def rows(self, size: Any, focus: bool = False) -> int:
+        return int(self.render(size).rows())
+
+
+def rule(label: str, cols: int, signs: Signs, right: str = "") -> str:
+    """``─ label ────────── right ─``."""
+    start = f"{signs.rule} {label} " if label else ""
+    end = f" {right} {signs.rule}" if right else ""
+    return start + signs.rule * max(0, cols - width(start) - width(end)) + end
+
+
+class Rule(GuardedText):
+    """A line across, with a label."""
+
+    def __init__(self, label: str, signs: Signs, right: str = "", attribute: str = "line") -> None:
+        super().__init__("", wrap="clip")
+        self._label, self._signs, self._right, self._attribute = label, signs, right, attribute
+
+    def render(self, size: Any, focus: bool = False) -> Any:
+        (cols,) = size
+        return line((self._attribute, rule(self._label, cols, self._signs, self._right)), cols)
+
+    def rows(self, size: Any, focus: bool = False) -> int:
+        return 1

@@ -1,0 +1,161 @@
+"""Sizes, times and states as people read them."""
+
+from __future__ import annotations
+
+import time
+
+from chatnet.console.theme import Signs
+from chatnet.core.events import ChatMessage, MessageState, Person, Transfer, TransferState
+from chatnet.core.text import safe_line
+
+
+def size_text(size_bytes: int) -> str:
+    """``1.4 GiB``, ``312 KiB``, ``17 B``."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    value = float(size_bytes)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        value /= 1024
+        if value < 1023.5:
+            return f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
+    return f"{value / 1024:.0f} PiB"
+
+
+def short_rate(bytes_per_second: float) -> str:
+    """``48M`` for the header; ``0`` for nothing."""
+    if bytes_per_second < 1:
+        return "0"
+    number, _, unit = size_text(int(bytes_per_second)).partition(" ")
+    return number + (unit[0] if unit != "B" else "")
+
+
+def left_text(seconds: float) -> str:
+    """``0:11``, ``12:05``, ``3:02:17``."""
+    whole = max(0, round(seconds))
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def age_text(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3 h``, ``2 d``."""
+    if seconds < 100:
+        return f"{max(0, int(seconds))} s"
+    if seconds < 6000:
+        return f"{int(seconds // 60)} min"
+    if seconds < 172_800:
+        return f"{int(seconds // 3600)} h"
+    return f"{int(seconds // 86_400)} d"
+
+
+def clock_text(at_ms: int, seconds: bool = False) -> str:
+    """The local time of day, ``17:02`` or ``17:02:45``."""
+    return time.strftime("%H:%M:%S" if seconds else "%H:%M", time.localtime(at_ms / 1000))
+
+
+def day_of(at_ms: int) -> tuple[int, int, int]:
+    """Year, month, day, local."""
+    return time.localtime(at_ms / 1000)[:3]
+
+
+def day_text(at_ms: int) -> str:
+    """``Sunday 22 November 2026``."""
+    moment = time.localtime(at_ms / 1000)
+    return f"{time.strftime('%A', moment)} {moment.tm_mday} {time.strftime('%B %Y', moment)}"
+
+
+def date_text(at_ms: int) -> str:
+    """``3 May 2026``."""
+    moment = time.localtime(at_ms / 1000)
+    return f"{moment.tm_mday} {time.strftime('%b %Y', moment)}"
+
+
+def when_text(at_ms: int, now_ms: int) -> str:
+    """The time of day if it was today, else the date as well."""
+    if day_of(at_ms) == day_of(now_ms):
+        return clock_text(at_ms)
+    return f"{date_text(at_ms)} {clock_text(at_ms)}"
+
+
+def count_text(count: int, one: str, many: str = "") -> str:
+    """``1 peer``, ``14 peers``."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def message_state(message: ChatMessage, signs: Signs) -> tuple[str, str, str]:
+    """Sign, word and attribute of a message's state; the word is empty where the sign says the ordinary."""
+    match message.state:
+        case MessageState.RECEIVED:
+            return " ", "", "state"
+        case MessageState.WAITING:
+            return signs.waiting, "waiting", "state.wait"
+        case MessageState.SENT:
+            return signs.sent, "sent", "state"
+        case MessageState.DELIVERED:
+            return signs.delivered, "", "state.good"
+        case MessageState.HELD:
+            return signs.alarm, "held, not sent", "state.error"
+        case MessageState.EXPIRED:
+            return signs.failed, "expired, not delivered", "state.error"
+        case MessageState.REFUSED:
+            reason = safe_line(message.reason)
+            return signs.failed, f"refused: {reason}" if reason else "refused", "state.error"
+
+
+def bar_text(done: int, total: int, width: int, signs: Signs) -> str:
+    """A bar of ``width`` cells."""
+    filled = width if total <= 0 else min(width, max(0, done * width // total))
+    return signs.full * filled + signs.empty * (width - filled)
+
+
+def percent(transfer: Transfer) -> int:
+    """How much of a transfer is done, 0–100; a transfer of nothing is done."""
+    if transfer.total_bytes <= 0:
+        return 100
+    return min(100, max(0, transfer.done_bytes * 100 // transfer.total_bytes))
+
+
+def pace_text(transfer: Transfer) -> str:
+    """``61 %   48 MiB/s   0:11 left``."""
+    parts = [f"{percent(transfer)} %"]
+    if transfer.bytes_per_second is not None:
+        parts.append(f"{size_text(int(transfer.bytes_per_second))}/s")
+    if transfer.seconds_left is not None:
+        parts.append(f"{left_text(transfer.seconds_left)} left")
+    return "   ".join(parts)
+
+
+def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, str]:
+    """Words and attribute of a transfer's state."""
+    reason = safe_line(transfer.reason)
+    because = f": {reason}" if reason else ""
+    match transfer.state:
+        case TransferState.OFFERED:
+            return (f"{name} must accept" if transfer.outgoing else "wants to send"), "state.wait"
+        case TransferState.QUEUED:
+            return "waits for its turn", "state.wait"
+        case TransferState.RUNNING:
+            return pace_text(transfer), "state"
+        case TransferState.CHECKING:
+            return "all there, checking the digest", "state"
+        case TransferState.DONE:
+            return (
+                f"{signs.delivered} {'delivered' if transfer.outgoing else 'received'}, digest verified",
+                "state.good",
+            )
+        case TransferState.DECLINED:
+            who = f"{name} did not take it" if transfer.outgoing else "you refused it"
+            return f"{signs.failed} {who}{because}", "state.error"
+        case TransferState.CANCELLED:
+            return f"{signs.failed} cancelled{because}", "state.error"
+        case TransferState.FAILED:
+            return f"{signs.failed} failed at {percent(transfer)} %{because}", "state.error"
+
+
+def seen_text(person: Person, now_ms: int) -> str:
+    """``online``, ``offline, last seen 16:20``."""
+    if person.online:
+        return "online"
+    if person.last_seen_ms is None:
+        return "offline"
+    return f"offline, last seen {when_text(person.last_seen_ms, now_ms)}"

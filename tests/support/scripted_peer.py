@@ -1,0 +1,422 @@
+"""A second implementation of the peer's door, all in memory: people, echoes, offers, a registry that can go.
+
+The console's tests drive it, and ``tests.support.show_console`` shows it in a terminal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, fail, succeed
+
+from chatnet.core import limits
+from chatnet.core.errors import ChatnetError, LocalError, Refused
+from chatnet.core.events import (
+    ChatMessage,
+    Event,
+    HistoryPage,
+    LoggedIn,
+    Me,
+    MessageAdded,
+    MessageChanged,
+    MessageKind,
+    MessageState,
+    Notice,
+    NoticeLevel,
+    PeopleChanged,
+    Person,
+    RegistryChanged,
+    RegistryPhase,
+    RegistryState,
+    Snapshot,
+    Transfer,
+    TransferChanged,
+    TransferState,
+)
+from chatnet.core.identity import PeerID, is_valid_name
+from chatnet.core.text import SafeText, name_warning, safe_line, safe_text
+from chatnet.peer.api import Subscription
+
+STEP_SECONDS = 0.25
+
+
+def key_of(name: str) -> PeerID:
+    """A made-up PeerID, always the same for a name."""
+    return PeerID(hashlib.sha256(name.encode()).digest())
+
+
+def somebody(name: str, now_ms: int, online: bool = True, **changes: Any) -> Person:
+    """A person with ordinary values."""
+    person = Person(
+        peer=key_of(name),
+        name=name,
+        online=online,
+        linked=False,
+        address="192.0.2.20:34194" if online else "",
+        rtt_ms=None,
+        last_seen_ms=now_ms - 2_400_000,
+        unread=0,
+        waiting=0,
+        new_key=None,
+        known_since_ms=now_ms - 86_400_000,
+    )
+    return msgspec.structs.replace(person, **changes)
+
+
+class _Subscription(Subscription):
+    def __init__(self, snapshot: Snapshot, end: Callable[[], None]) -> None:
+        self.snapshot = snapshot
+        self.cancel = end  # type: ignore[method-assign]
+
+
+class ScriptedPeer:
+    """Implements PeerApi; ``clock`` is a reactor or a test's clock."""
+
+    def __init__(self, clock: Any, name: str = "carol", directory: str = "/tmp") -> None:
+        self.clock = clock
+        self.directory = directory
+        self.me: Me | None = self._me(name) if name else None
+        self.registry = RegistryState(
+            phase=RegistryPhase.UP,
+            address="192.0.2.1:9900",
+            key=key_of("registry"),
+            since_ms=self.now_ms(),
+            retry_at_ms=None,
+            reason=SafeText(""),
+            code="",
+            listed=0,
+            first_seen=True,
+        )
+        self.people: dict[bytes, Person] = {}
+        self.rows: dict[bytes, list[ChatMessage]] = {}
+        self.read_n: dict[bytes, int] = {}
+        self.transfers: dict[bytes, Transfer] = {}
+        self.notices: list[Notice] = []
+        self.calls: list[tuple[Any, ...]] = []
+        self.taken_names = {"bob"}
+        self.fail_next: ChatnetError | None = None  # the next say or history fails with it
+        self.quits = 0
+        self._n = 0
+        self._listeners: list[Callable[[Event], None]] = []
+
+    def now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)
+
+    def _me(self, name: str) -> Me:
+        return Me(
+            peer=key_of(name),
+            name=name,
+            version="0.1.0",
+            new_key=True,
+            data_dir=f"~/.local/share/chatnet/{name}/",
+            downloads=f"{self.directory}/Downloads",
+            listening=("127.0.0.1:40112",),
+            log_file=f"~/.local/state/chatnet/{name}/chatpeer.log",
+        )
+
+    # --- the script ----------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        """Tell every listener, a turn later."""
+        for listener in tuple(self._listeners):
+            self.clock.callLater(0, self._tell, listener, event)
+
+    def _tell(self, listener: Callable[[Event], None], event: Event) -> None:
+        if listener in self._listeners:
+            listener(event)
+
+    def put_people(self, *people: Person) -> None:
+        for person in people:
+            self.people[person.peer] = person
+        self.emit(PeopleChanged(people))
+
+    def change_person(self, peer: bytes, **changes: Any) -> None:
+        self.put_people(msgspec.structs.replace(self.people[peer], **changes))
+
+    def put_registry(self, phase: RegistryPhase, reason: str = "", code: str = "", retry_s: int | None = None) -> None:
+        retry = None if retry_s is None else self.now_ms() + retry_s * 1000
+        self.registry = msgspec.structs.replace(
+            self.registry,
+            phase=phase,
+            since_ms=self.now_ms(),
+            reason=safe_text(reason),
+            code=code,
+            retry_at_ms=retry,
+            listed=len(self.people),
+        )
+        self.emit(RegistryChanged(self.registry))
+
+    def put_notice(self, text: str, level: NoticeLevel = NoticeLevel.INFO) -> None:
+        notice = Notice(level, safe_text(text), self.now_ms())
+        self.notices.append(notice)
+        self.emit(notice)
+
+    def stored(
+        self,
+        peer: bytes,
+        body: str,
+        mine: bool = False,
+        state: MessageState | None = None,
+        kind: MessageKind = MessageKind.TEXT,
+        fid: bytes = b"",
+        at_ms: int | None = None,
+    ) -> ChatMessage:
+        """A row in the store; nobody is told."""
+        self._n += 1
+        message = ChatMessage(
+            n=self._n,
+            peer=peer,
+            kind=kind,
+            id=fid or self._n.to_bytes(16),
+            mine=mine,
+            sent_ms=self.now_ms() if at_ms is None else at_ms,
+            stored_ms=self.now_ms() if at_ms is None else at_ms,
+            body=safe_text(body),
+            state=state or (MessageState.WAITING if mine else MessageState.RECEIVED),
+            reason=SafeText(""),
+        )
+        self.rows.setdefault(peer, []).append(message)
+        return message
+
+    def hear(self, peer: bytes, body: str) -> ChatMessage:
+        """They say something."""
+        message = self.stored(peer, body)
+        self.change_person(peer, unread=self.people[peer].unread + 1)
+        self.emit(MessageAdded(message))
+        return message
+
+    def set_state(self, message: ChatMessage, state: MessageState, reason: str = "") -> None:
+        rows = self.rows[message.peer]
+        index = next(i for i, row in enumerate(rows) if row.n == message.n)
+        rows[index] = msgspec.structs.replace(rows[index], state=state, reason=safe_line(reason))
+        self.emit(MessageChanged(message.peer, message.n, state, safe_line(reason)))
+
+    def offered(self, peer: bytes, title: str, total_bytes: int, mine: bool = False, files: int = 1) -> Transfer:
+        """An offer, ours or theirs, with its row in the conversation."""
+        fid = hashlib.sha256(f"{title}{len(self.transfers)}".encode()).digest()[:16]
+        transfer = Transfer(
+            fid=fid,
+            peer=peer,
+            outgoing=mine,
+            title=safe_line(title),
+            names=(safe_line(title),),
+            warning=SafeText(name_warning(title)),
+            total_files=files,
+            total_bytes=total_bytes,
+            done_files=0,
+            done_bytes=0,
+            bytes_per_second=None,
+            seconds_left=None,
+            state=TransferState.OFFERED,
+            code="",
+            reason=SafeText(""),
+            saved_to="",
+            offered_ms=self.now_ms(),
+        )
+        self._put_transfer(transfer)
+        self.emit(MessageAdded(self.stored(peer, title, mine=mine, kind=MessageKind.FILE, fid=fid)))
+        return transfer
+
+    def change_transfer(self, fid: bytes, **changes: Any) -> Transfer:
+        return self._put_transfer(msgspec.structs.replace(self.transfers[fid], **changes))
+
+    def _put_transfer(self, transfer: Transfer) -> Transfer:
+        self.transfers[transfer.fid] = transfer
+        self.emit(TransferChanged(transfer))
+        return transfer
+
+    def run_transfer(self, fid: bytes, bytes_per_second: int) -> None:
+        """A quarter of a second of moving bytes, and so on until the end."""
+        transfer = self.transfers[fid]
+        if transfer.state.ended:
+            return
+        done = min(transfer.total_bytes, transfer.done_bytes + int(bytes_per_second * STEP_SECONDS))
+        if done < transfer.total_bytes:
+            left = (transfer.total_bytes - done) / bytes_per_second
+            self.change_transfer(
+                fid,
+                state=TransferState.RUNNING,
+                done_bytes=done,
+                bytes_per_second=float(bytes_per_second),
+                seconds_left=left,
+            )
+            self.clock.callLater(STEP_SECONDS, self.run_transfer, fid, bytes_per_second)
+            return
+        folder = transfer.saved_to or f"{self.directory}/Downloads/{self.people[transfer.peer].name}"
+        self.change_transfer(
+            fid,
+            state=TransferState.DONE,
+            done_bytes=done,
+            done_files=transfer.total_files,
+            bytes_per_second=None,
+            seconds_left=None,
+            saved_to="" if transfer.outgoing else f"{folder}/{transfer.title}",
+        )
+
+    # --- PeerApi -------------------------------------------------------------------------------
+
+    def subscribe(self, listener: Callable[[Event], None]) -> Subscription:
+        self._listeners.append(listener)
+        snapshot = Snapshot(
+            me=self.me,
+            registry=msgspec.structs.replace(self.registry, listed=len(self.people)),
+            people=tuple(self.people.values()),
+            transfers=tuple(self.transfers.values()),
+            notices=tuple(self.notices),
+        )
+        return _Subscription(snapshot, lambda: self._listeners.remove(listener))
+
+    def listeners(self) -> int:
+        return len(self._listeners)
+
+    def login(self, name: str, registry: str, presentation: str = "") -> Deferred[Me]:
+        self.calls.append(("login", name, registry, presentation))
+        if not is_valid_name(name):
+            return fail(
+                LocalError(
+                    "bad-name",
+                    f"'{name}' cannot be a name: 1 to 32 of a-z, 0-9, - and _, "
+                    "beginning and ending with a letter or digit.",
+                )
+            )
+        answer: Deferred[Me] = Deferred()
+        self.clock.callLater(STEP_SECONDS, self._answer_login, answer, name)
+        return answer
+
+    def _answer_login(self, answer: Deferred[Me], name: str) -> None:
+        if name in self.taken_names:
+            answer.errback(Refused("name-taken", f"The name {name} belongs to another key. Choose another name."))
+            return
+        self.me = self._me(name)
+        self.emit(LoggedIn(self.me))
+        answer.callback(self.me)
+
+    def _failing(self) -> Deferred[Any] | None:
+        error, self.fail_next = self.fail_next, None
+        return fail(error) if error is not None else None
+
+    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
+        self.calls.append(("say", peer, body))
+        failing = self._failing()
+        if failing is not None:
+            return failing
+        person = self.people[peer]
+        held = person.new_key is not None
+        message = self.stored(peer, body, mine=True, state=MessageState.HELD if held else None)
+        self.emit(MessageAdded(message))
+        if held:
+            pass
+        elif person.online:
+            self.clock.callLater(STEP_SECONDS, self.set_state, message, MessageState.SENT)
+            self.clock.callLater(STEP_SECONDS * 2, self.set_state, message, MessageState.DELIVERED)
+            if person.name == "echo":
+                self.clock.callLater(STEP_SECONDS * 3, self.hear, peer, body)
+        else:
+            self.change_person(peer, waiting=person.waiting + 1)
+        return succeed(message)
+
+    def history(self, peer: bytes, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
+        self.calls.append(("history", peer, before, limit))
+        failing = self._failing()
+        if failing is not None:
+            return failing
+        rows = self.rows.get(peer, [])
+        if before is not None:
+            rows = [row for row in rows if row.n < before]
+        page = tuple(rows[-min(limit, limits.HISTORY_PAGE) :])
+        answer: Deferred[HistoryPage] = Deferred()
+        found = HistoryPage(page, len(rows) > len(page), self.read_n.get(peer, 0))
+        self.clock.callLater(0, answer.callback, found)
+        return answer
+
+    def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
+        self.calls.append(("mark_read", peer, n))
+        self.read_n[peer] = n
+        if peer in self.people and self.people[peer].unread:
+            self.change_person(peer, unread=0)
+        return succeed(None)
+
+    def connect(self, peer: bytes) -> Deferred[None]:
+        self.calls.append(("connect", peer))
+        return succeed(None)
+
+    def offer(self, peer: bytes, paths: tuple[str, ...]) -> Deferred[Transfer]:
+        self.calls.append(("offer", peer, paths))
+        missing = next((path for path in paths if not os.path.exists(path)), None)
+        if missing is not None:
+            return fail(LocalError("no-such-file", f"no file '{missing}'"))
+        title = os.path.basename(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+        size = sum(os.path.getsize(path) for path in paths)
+        transfer = self.offered(peer, title, size, mine=True, files=len(paths))
+        if self.people[peer].name == "echo":
+            self.clock.callLater(STEP_SECONDS * 4, self.run_transfer, transfer.fid, max(1, size // 8))
+        return succeed(transfer)
+
+    def accept(self, fid: bytes, directory: str = "") -> Deferred[Transfer]:
+        self.calls.append(("accept", fid, directory))
+        transfer = self.change_transfer(fid, state=TransferState.QUEUED, saved_to=directory)
+        self.clock.callLater(STEP_SECONDS, self.run_transfer, fid, max(1, transfer.total_bytes // 20))
+        return succeed(transfer)
+
+    def refuse(self, fid: bytes) -> Deferred[Transfer]:
+        self.calls.append(("refuse", fid))
+        return succeed(self.change_transfer(fid, state=TransferState.DECLINED))
+
+    def cancel(self, fid: bytes) -> Deferred[Transfer]:
+        self.calls.append(("cancel", fid))
+        reason = safe_line("by you")
+        return succeed(self.change_transfer(fid, state=TransferState.CANCELLED, code="cancelled", reason=reason))
+
+    def forget_ended(self) -> Deferred[None]:
+        self.calls.append(("forget_ended",))
+        self.transfers = {fid: transfer for fid, transfer in self.transfers.items() if not transfer.state.ended}
+        return succeed(None)
+
+    def reconnect(self) -> Deferred[None]:
+        self.calls.append(("reconnect",))
+        self.put_registry(RegistryPhase.UP)
+        return succeed(None)
+
+    def quit(self) -> Deferred[None]:
+        self.calls.append(("quit",))
+        self.quits += 1
+        return succeed(None)
+
+
+def furnished(clock: Any, name: str = "carol", directory: str = "/tmp") -> ScriptedPeer:
+    """A peer in the middle of its day."""
+    peer = ScriptedPeer(clock, name, directory)
+    now = peer.now_ms()
+    names = ("echo", "erin", "frank", "grace", "heidi", "ivan", "judy", "niaj", "olivia", "peggy")
+    people = [somebody(one, now) for one in names]
+    people += [
+        somebody("bob", now, linked=True, rtt_ms=3),
+        somebody("dave", now, unread=2),
+        somebody("mallory", now, new_key=key_of("another mallory")),
+        somebody("alice", now, online=False, waiting=1),
+        somebody("walter", now, online=False),
+    ]
+    peer.people = {person.peer: person for person in people}
+    bob, dave, alice = key_of("bob"), key_of("dave"), key_of("alice")
+    hour = 3_600_000
+    peer.stored(bob, "see you tomorrow", at_ms=now - 26 * hour)
+    peer.stored(bob, "did the build finish?", mine=True, state=MessageState.DELIVERED, at_ms=now - hour)
+    peer.stored(bob, "yes, log is at https://ci.example/b/1182", at_ms=now - hour + 60_000)
+    peer.stored(
+        bob, "two warnings:\n- unused import in peers.py\n- 你好.txt has no newline 👋🏽", at_ms=now - hour + 70_000
+    )
+    peer.read_n[bob] = 4
+    peer.stored(bob, "sending you the video", at_ms=now - 300_000)
+    peer.offered(bob, "video.mkv", 1_500_000_000)
+    peer.stored(bob, "tell me if it stutters", at_ms=now - 200_000)
+    peer.stored(bob, "will do", mine=True, state=MessageState.DELIVERED, at_ms=now - 100_000)
+    peer.stored(dave, "lunch?", at_ms=now - 60_000)
+    peer.stored(dave, "hello?", at_ms=now - 50_000)
+    peer.stored(alice, "call me when you are back", mine=True, at_ms=now - 40_000)
+    peer.stored(key_of("mallory"), "see you tomorrow", at_ms=now - 26 * hour)
+    peer.put_notice("bob is linked, direct.")
+    return peer
