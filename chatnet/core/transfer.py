@@ -86,6 +86,7 @@ _AT_RECEIVER = {
         "they made more offers than are taken at a time",
         "they take no more offers at present: wait for an answer to those that are open",
     ),
+    messages.STORE: ("the database could not keep it", "it could not be kept there: offer it again later"),
     messages.CONFLICT: ("it used the number of another transfer", "its number is in use there: offer it again"),
     messages.DIGEST: (
         "what arrived is not what was sent: nothing was kept of it",
@@ -168,6 +169,16 @@ def _warning(path: Sequence[str]) -> str:
     if _PLAIN.fullmatch(last) and last.rpartition(".")[2].lower() in _HARMLESS_ENDS:
         return ""  # most names by far, and a hundred times quicker
     return name_warning(last)
+
+
+def size_text(size: int) -> str:
+    """``17 B``, ``1.4 GiB``."""
+    amount, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 # --- pages ------------------------------------------------------------------------------------

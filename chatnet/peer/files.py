@@ -27,6 +27,7 @@ from chatnet.core.errors import LocalError, RemoteError
 from chatnet.core.limits import MAX_OFFER_FILES, MAX_PATH_PART_BYTES, MAX_PATH_PARTS
 from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeName, safe_file_name, safe_line
+from chatnet.core.transfer import size_text
 
 PARTIAL = ".partial"
 PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
@@ -263,6 +264,7 @@ class Ground:
 class _Part:
     """A file that is on its way in."""
 
+    index: int
     file: OfferedFile
     name: str
     fd: int
@@ -282,7 +284,9 @@ class Landing:
         self, downloads: str, person: str, directory: str, files: Sequence[OfferedFile], ground: Ground
     ) -> None:
         """Open ``directory``, or ``downloads/person`` if it is empty; look whether there is space for all."""
+        self.index = 0  # of the file that came last
         self.done_files = 0
+        self.placed: list[tuple[int, str]] = []  # index and path of those, until their reader takes them
         self.saved_to = ""
         self._files = files
         self._ground = ground
@@ -303,13 +307,13 @@ class Landing:
 
     def begin(self, index: int) -> None:
         """A new part file for the offered file ``index``."""
-        file = self._files[index]
+        self.index, file = index, self._files[index]
         with self._disk_errors():
             self._check_space(file.size)
             name = self._ground.random(16).hex() + ".part"
             fd = os.open(name, _NEW, 0o600, dir_fd=self._parts)
             status = os.fstat(fd)
-            self._part = _Part(file, name, fd, (status.st_dev, status.st_ino))
+            self._part = _Part(index, file, name, fd, (status.st_dev, status.st_ino))
             self._digest = blake3()
             if file.size >= SMALL_BYTES:  # a full disk is told now and not at the end
                 os.posix_fallocate(fd, 0, file.size)
@@ -396,8 +400,10 @@ class Landing:
 
     def _check_space(self, size: int) -> None:
         space = self._ground.space(self._target)
-        if space.f_bavail * space.f_frsize < size + self._ground.reserve_bytes:
-            raise LocalError(messages.NO_SPACE, "too little space on this disk")
+        free = max(0, space.f_bavail * space.f_frsize - self._ground.reserve_bytes)
+        if free < size:
+            place = safe_line(wire_name(self._place))
+            raise LocalError(messages.NO_SPACE, f"needs {size_text(size)}, {size_text(free)} free in {place}")
 
     def _folder_of(self, path: tuple[str, ...]) -> int:
         """The descriptor of an offered folder, made anew in this transfer: never one that was there."""
@@ -439,6 +445,7 @@ class Landing:
             touched.add(folder)
             self.done_files += 1
             self._last = (part.file, name)
+            self.placed.append((part.index, os.path.join(self._place, *self._names_of(part.file), name)))
         for folder in touched:
             os.fsync(self._folder_of(folder))
         if any(touched):
@@ -464,11 +471,14 @@ class Landing:
             return name
         raise LocalError(messages.UNWRITABLE, f"there are {NUMBERS} files of that name already")
 
+    def _names_of(self, file: OfferedFile) -> list[str]:
+        """The names that the folders of an offered file have got here."""
+        return [self._made[tuple(file.path[:depth])] for depth in range(1, len(file.path))]
+
     def _where(self, file: OfferedFile, name: str) -> str:
         """The file if there was one, the folder if all were in one, else where they lie side by side."""
         if len(self._files) == 1:
-            folders = [self._made[tuple(file.path[:depth])] for depth in range(1, len(file.path))]
-            return os.path.join(self._place, *folders, name)
+            return os.path.join(self._place, *self._names_of(file), name)
         tops = {(other.path[0], len(other.path) > 1) for other in self._files}
         if tops == {(file.path[0], True)}:
             return os.path.join(self._place, self._made[(file.path[0],)])

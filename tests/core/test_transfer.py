@@ -32,8 +32,8 @@ from chatnet.core.transfer import (
     clean_path,
     ending_of,
     has_turn,
-    offered_bytes,
     offer_pages,
+    offered_bytes,
     reason_of,
 )
 

@@ -1,0 +1,185 @@
+"""The files of one accepted offer, on their way in over a file link.
+
+What comes is handed to the disk's thread in order, one visit at a time; what comes during a visit
+is gathered for the next.  While more than ``write_ahead_bytes`` wait, reading stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatnet.core import messages
+from chatnet.core.errors import ChatnetError, LocalError, RemoteError
+from chatnet.core.messages import End, File, Message, OfferedFile, Reject, Want
+from chatnet.net.link import Link
+from chatnet.peer.disk import Disk
+from chatnet.peer.files import Landing
+
+JOB_BYTES = 512  # a job without bytes weighs so much: thousands of empty files wait in memory too
+
+
+class Receiving:
+    """``arrived`` is called with each number of bytes, ``settled`` with index and path of files that
+    have got their final names, ``complete`` when the last END has come.
+    """
+
+    log = Logger("chatnet.files")
+
+    def __init__(
+        self,
+        link: Link,
+        files: Sequence[OfferedFile],
+        wants: Sequence[Want],
+        landing: Landing,
+        disk: Disk,
+        write_ahead_bytes: int,
+        arrived: Callable[[int], None],
+        settled: Callable[[list[tuple[int, str]]], None],
+        complete: Callable[[], None],
+    ) -> None:
+        self._link = link
+        self._files = files
+        self._wants = iter(wants)
+        self._next: Want | None = next(self._wants, None)
+        self._open: Want | None = None  # between FILE and END
+        self._landing = landing
+        self._disk = disk
+        self._ahead = write_ahead_bytes
+        self._arrived = arrived
+        self._settled = settled
+        self._complete = complete
+        self._jobs: list[Callable[[], None]] = []
+        self._chunks: list[bytes] = []  # of the present file, not yet made a job
+        self._held = 0
+        self._taken = 0  # of it, by the present visit
+        self._busy = False
+        self._error: ChatnetError | None = None
+        self._done: Deferred[None] = Deferred()
+
+    async def run(self) -> None:
+        """Until every wanted file stands under its final name; the landing is closed afterwards.
+
+        Raises LocalError(no-space | unwritable | digest) after a REJECT was sent, RemoteError, or
+        the error that ``stop`` was given; then what has no final name is removed.
+        """
+        if self._next is None:  # the other side has nothing to send
+            self._last_one()
+        try:
+            await self._done
+        except ChatnetError:
+            await self._disk.run(self._landing.discard)
+            raise
+        finally:
+            await self._disk.run(self._landing.close)
+
+    def received(self, message: Message) -> None:
+        """FILE and END, in the order that was wanted; RemoteError for anything else."""
+        if self._error is not None:
+            return
+        if isinstance(message, File) and self._open is None and self._next is not None:
+            want = self._next
+            expected = File(want.file, want.offset, self._files[want.file].size - want.offset)
+            if message != expected:
+                raise RemoteError(messages.BAD_FRAME, "not the file that comes next, or not its length")
+            self._next, self._open = next(self._wants, None), want
+            self._add(partial(self._landing.begin, want.file))
+            self._link.expect_raw(message.length, self._raw)
+        elif isinstance(message, End) and self._open is not None and message.index == self._open.file:
+            self._open = None
+            self._add(partial(self._landing.end, message.digest))
+            if self._next is None:
+                self._last_one()
+        else:
+            raise RemoteError(messages.BAD_FRAME, "that is not for the sender of files to say now")
+
+    def stop(self, error: ChatnetError) -> None:
+        """Take nothing more; ``run`` raises ``error`` once the disk is at rest."""
+        if self._error is None:
+            self._error = error
+            self._jobs.clear()
+            self._chunks.clear()
+            self._link.resume_reading("disk")  # what still comes is dropped, and the end is noticed
+            if not self._busy and not self._done.called:
+                self._done.errback(error)
+
+    # --- to the disk ---
+
+    def _raw(self, data: bytes) -> None:
+        if self._error is not None:
+            return
+        self._chunks.append(data)
+        self._held += len(data)
+        self._arrived(len(data))
+        if self._held > self._ahead:
+            self._link.pause_reading("disk")
+        self._visit()
+
+    def _add(self, job: Callable[[], None]) -> None:
+        self._gather()
+        self._jobs.append(job)
+        self._held += JOB_BYTES
+        if self._held > self._ahead:
+            self._link.pause_reading("disk")
+        self._visit()
+
+    def _gather(self) -> None:
+        if self._chunks:
+            self._jobs.append(partial(self._landing.write, self._chunks))
+            self._chunks = []
+
+    def _last_one(self) -> None:
+        self._complete()
+        self._add(self._landing.finish)
+
+    def _visit(self) -> None:
+        if self._busy or self._error is not None:
+            return
+        self._gather()
+        jobs, self._jobs, self._taken = self._jobs, [], self._held
+        if jobs:
+            self._busy = True
+            self._disk.run(_work, jobs).addCallbacks(self._visited, self._failed)
+
+    def _visited(self, _: None) -> None:
+        self._busy = False
+        if self._error is not None:
+            self._done.errback(self._error)
+            return
+        self._held -= self._taken
+        self._tell_settled()
+        if self._held <= self._ahead // 2:
+            self._link.resume_reading("disk")
+        if self._jobs or self._chunks:
+            self._visit()
+        elif self._next is None and self._open is None:
+            self._done.callback(None)
+
+    def _tell_settled(self) -> None:
+        placed, self._landing.placed = self._landing.placed, []
+        if placed:
+            self._settled(placed)
+
+    def _failed(self, failure: Failure) -> None:
+        self._busy = False
+        error = failure.value
+        if not isinstance(error, ChatnetError):
+            self.log.failure("a received file met a defect of ours", failure)
+            error = LocalError(messages.UNWRITABLE, "internal error")
+        if self._error is None and isinstance(error, LocalError):
+            self._link.send(Reject(self._landing.index, error.code))
+        self._tell_settled()
+        self._error = self._error or error
+        self._jobs.clear()
+        self._chunks.clear()
+        self._link.resume_reading("disk")
+        self._done.errback(self._error)
+
+
+def _work(jobs: list[Callable[[], None]]) -> None:
+    for job in jobs:
+        job()

@@ -1,0 +1,133 @@
+"""The files of one accepted offer, on their way out over a file link.
+
+For each: FILE, the raw bytes by Twisted's ``FileSender``, END with the digest.  FileSender does
+not close the file, never fires if reading fails, and says nothing about the length: opening,
+closing, failure, length and digest belong to ``Source`` and to this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.protocols.basic import FileSender
+
+from chatnet.core import messages
+from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError
+from chatnet.core.limits import WRITE_CHUNK_BYTES
+from chatnet.core.messages import End, File, Message, Reject, Verified, Want
+from chatnet.net.link import Link
+from chatnet.peer.disk import Disk
+from chatnet.peer.files import Source, SourceFile, open_sources
+
+FILES_OPENED = 32  # opened in one visit to the disk's thread
+
+
+class Sending:
+    """``sent`` is called with each number of bytes on their way, ``complete`` after the last END."""
+
+    def __init__(
+        self,
+        link: Link,
+        files: Sequence[SourceFile],
+        wants: Sequence[Want],
+        disk: Disk,
+        sent: Callable[[int], None],
+        complete: Callable[[], None],
+    ) -> None:
+        self.done_files = 0
+        self._link = link
+        self._files = files
+        self._wants = wants
+        self._disk = disk
+        self._sent = sent
+        self._complete = complete
+        self._error: ChatnetError | None = None
+        self._source: Source | None = None
+        self._waiting: Deferred[None] | None = None
+        self._all_sent = False
+
+    async def run(self) -> None:
+        """Send what is wanted and wait until the receiver has verified it all.
+
+        Raises LocalError(changed | unreadable) for a file of ours, Refused with the receiver's code
+        when it rejects, or the error that ``stop`` was given.  Leaves the link open.
+        """
+        for start in range(0, len(self._wants), FILES_OPENED):
+            batch = self._wants[start : start + FILES_OPENED]
+            sources = await self._disk.run(open_sources, [(self._files[want.file], want.offset) for want in batch])
+            try:
+                for want, source in zip(batch, sources, strict=True):
+                    await self._send(want, source)
+            finally:
+                for source in sources:
+                    source.close()
+        self._all_sent = True
+        self._complete()
+        await self._wait()
+
+    def received(self, message: Message) -> None:
+        """VERIFIED or REJECT from the receiver; RemoteError for anything else, or too early."""
+        if isinstance(message, Reject):
+            self.stop(Refused(message.code, "the receiver gave up"))
+        elif isinstance(message, Verified) and self._all_sent and self._waiting is not None:
+            self._wake()
+        else:
+            raise RemoteError(messages.BAD_FRAME, "that is not for the receiver of files to say now")
+
+    def stop(self, error: ChatnetError) -> None:
+        """Send nothing more; ``run`` raises ``error``."""
+        if self._error is None:
+            self._error = error
+            if self._source is not None:
+                self._source.trouble = messages.LOST  # FileSender comes to an end at its next reading
+            self._wake()
+
+    async def _send(self, want: Want, source: Source) -> None:
+        if self._error is None and self._link.congested:
+            self._link.on_drained(self._wake)
+            await self._wait()
+            self._link.on_drained(None)
+        self._check()
+        length = self._files[want.file].mark.size - want.offset
+        self._link.send(File(want.file, want.offset, length))
+        if length:
+            await self._send_raw(source)
+        self._link.send(End(want.file, source.finish()))
+        self.done_files += 1
+
+    async def _send_raw(self, source: Source) -> None:
+        def passing(data: bytes) -> bytes:
+            source.digest.update(data)
+            self._sent(len(data))
+            return data
+
+        sender = FileSender()
+        sender.CHUNK_SIZE = WRITE_CHUNK_BYTES
+        self._source = source
+        try:
+            await sender.beginFileTransfer(source, self._link.consumer, passing)
+        except Exception as error:  # FileSender's own, when the connection ends: it has no narrower class
+            self._check()
+            raise LocalError(messages.LOST, "the connection broke") from error
+        finally:
+            self._source = None
+        self._check()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def _wait(self) -> None:
+        """Until ``_wake``; raises what ``stop`` was given."""
+        self._check()
+        self._waiting = Deferred()
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+        self._check()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.called:
+            self._waiting.callback(None)
