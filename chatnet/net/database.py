@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -258,7 +259,8 @@ def _commit(connection: Connection, batch: list[_Job[Any]]) -> None:
         connection.execute("COMMIT")
     except Exception as error:
         if connection.in_transaction:
-            connection.rollback()
+            with suppress(sqlite3.Error):  # then the next BEGIN fails, and comes here again
+                connection.rollback()
         for job in batch:
             if job.reads:
                 job.attempt(connection)  # what it saw was undone; a full disk does not stop reading

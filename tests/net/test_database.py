@@ -124,10 +124,11 @@ async def test_the_file_is_durable_and_guarded(make):
     }
 
 
+@pytest.mark.parametrize("umask", [0, 0o777])
 @pytest_twisted.ensureDeferred
-async def test_files_are_private_under_any_umask(make, tmp_path):
+async def test_files_are_private_under_any_umask(make, tmp_path, umask):
     path = tmp_path / "state" / "carol" / "kept.db"
-    former = os.umask(0)
+    former = os.umask(umask)
     try:
         database = make(path)
         await database.open()
