@@ -175,7 +175,7 @@ class RegistryProtocol:
             text = f"This registry is full: {self._limits.connections} peers are connected."
             raise Refused(messages.BUSY, text, FULL_RETRY_SECONDS)
         self._admitted.add(link)
-        link.gone.addCallback(self._ended, link)
+        link.when_gone().addCallback(self._ended, link)
 
     async def _commit(self, name: str, link: Link) -> None:
         """Bind ``name`` to the key, on disk; raises Refused."""
@@ -211,12 +211,11 @@ class RegistryProtocol:
     def _is_counted(self, link: Link) -> bool:
         return self._limits.loopback == "counted" or not is_local(link)
 
-    def _ended(self, end: LinkEnd, link: Link) -> LinkEnd:
+    def _ended(self, end: LinkEnd, link: Link) -> None:
         self._admitted.discard(link)
         self._let_in.pop(link, None)
         bytes_in, bytes_out = self._ended_bytes
         self._ended_bytes = bytes_in + link.bytes_in, bytes_out + link.bytes_out
-        return end
 
     # --- while it is here ---------------------------------------------------------------------
 

@@ -7,15 +7,29 @@ transport asks to wait; when that is drained it goes on from its place.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chatnet.core.changelog import Reader
 from chatnet.core.directory import Directory
-from chatnet.net.link import Link
 
 TURN_SECONDS = 0.01  # of telling at a stretch; then the other connections have their turn
+
+
+class Subscriber(Protocol):
+    """What a pusher needs of a link."""
+
+    congested: bool
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def send_frames(self, frames: bytes) -> None: ...
+
+    def on_drained(self, callback: Callable[[], None] | None) -> None: ...
 
 
 class Pusher:
@@ -26,19 +40,19 @@ class Pusher:
         self._clock = clock
         self._directory = directory
         self._push_seconds = push_seconds
-        self._readers: dict[Link, Reader] = {}
-        self._untold: deque[Link] = deque()  # those that this round has still to visit
+        self._readers: dict[Subscriber, Reader] = {}
+        self._untold: deque[Subscriber] = deque()  # those that this round has still to visit
         self._again = False  # something changed since the round began
         self._next: IDelayedCall | None = None
         self._quiet_since = float("-inf")
 
-    def add(self, link: Link, reader: Reader) -> None:
+    def add(self, link: Subscriber, reader: Reader) -> None:
         """A new subscriber: it is told at once what it does not know."""
         self._readers[link] = reader
         link.on_drained(partial(self._tell, link))
         self._tell(link)
 
-    def discard(self, link: Link) -> None:
+    def discard(self, link: Subscriber) -> None:
         if self._readers.pop(link, None) is not None:
             link.on_drained(None)
 
@@ -77,7 +91,7 @@ class Pusher:
             self._again = False
             self.changed()
 
-    def _tell(self, link: Link) -> None:
+    def _tell(self, link: Subscriber) -> None:
         reader = self._readers.get(link)
         while reader is not None and link.is_open and not link.congested:
             page = self._directory.next_page(reader)

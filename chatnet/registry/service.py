@@ -24,7 +24,7 @@ from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import RegistryLimits
 from chatnet.net.database import Database
 from chatnet.net.keys import Identity
-from chatnet.net.link import LinkSettings
+from chatnet.net.link import Link, LinkSettings
 from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
@@ -73,8 +73,8 @@ class RegistryService(MultiService):
             reactor, lambda: int(wall() * 1000), self._directory, self._store, limits, token(INSTANCE_BYTES)
         )
         settings = LinkSettings(limits, limits.queue_bytes, Pulse(reactor), jitter)
-        factory = LinkFactory(settings, self._protocol, limits.unauthenticated, limits.send_buffer_bytes)
-        self._listener = Listener(reactor, TLS(identity), factory)
+        self._factory = LinkFactory(settings, self._protocol, limits.unauthenticated, limits.send_buffer_bytes)
+        self._listener = Listener(reactor, TLS(identity), self._factory)
         self._logged = self._protocol.traffic()
         timer = TimerService(limits.traffic_log_seconds, self._log_traffic)
         timer.clock = reactor
@@ -93,6 +93,11 @@ class RegistryService(MultiService):
     def addresses(self) -> tuple[tuple[str, int], ...]:
         """``(interface, port)`` of every port; the interface may be the unspecified address."""
         return self._listener.addresses
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """Every connection that has not ended, let in or not."""
+        return tuple(self._factory.links)
 
     @property
     def present(self) -> int:

@@ -1,0 +1,364 @@
+"""A registry and its peers over real sockets and real TLS."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+
+from chatnet.core import messages
+from chatnet.core.errors import ChatnetError, Refused
+from chatnet.core.identity import short_text
+from chatnet.core.limits import RegistryLimits
+from chatnet.core.messages import Lookup, Say
+from chatnet.core.records import endpoint, verify_record
+from chatnet.net.keys import Identity
+from chatnet.registry.service import RegistryService
+from tests.support.guests import Guest
+from tests.support.links import hello, new_identity
+
+LOOPBACK = ("tcp:0:interface=127.0.0.1",)
+PATIENT = RegistryLimits(replace_seconds=3600)
+HASTY = RegistryLimits(replace_seconds=1e-9)
+
+
+class House:
+    """Registries and guests of one test, all closed at its end."""
+
+    def __init__(self, reactor: Any, directory: Path) -> None:
+        self.reactor = reactor
+        self.database = directory / "chatnet.db"
+        self.identity = new_identity()
+        self.guests: list[Guest] = []
+        self.registries: list[RegistryService] = []
+
+    def open(self, limits: RegistryLimits = HASTY) -> RegistryService:
+        registry = RegistryService(self.reactor, self.identity, self.database, limits, LOOPBACK)
+        registry.startService()
+        self.registries.append(registry)
+        return registry
+
+    async def shut(self, registry: RegistryService) -> None:
+        self.registries.remove(registry)
+        await registry.stopService()
+
+    def guest(self, name: str, identity: Identity | None = None, seq: int = 1) -> Guest:
+        guest = Guest(self.reactor, name, identity, seq)
+        self.guests.append(guest)
+        return guest
+
+    async def joined(self, registry: RegistryService, *names: str) -> list[Guest]:
+        """Guests with these names, each knowing all."""
+        guests = [self.guest(name) for name in names]
+        for guest in guests:
+            await guest.join(registry.port)
+        for guest in guests:
+            await guest.sees(*names)
+        return guests
+
+    async def close(self) -> None:
+        for guest in self.guests:
+            await guest.close()
+        for registry in self.registries:
+            await registry.stopService()
+
+
+@pytest_twisted.async_yield_fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    from twisted.internet import reactor
+
+    house = House(reactor, tmp_path)
+    yield house
+    await house.close()
+
+
+async def refusal(attempt: Awaitable[object]) -> tuple[str, str, int]:
+    """Code, text and seconds of the registry's no."""
+    try:
+        await attempt
+    except Refused as error:
+        return error.code, error.text, error.retry_after_s
+    except ChatnetError as error:
+        return error.code, error.text, -1
+    raise AssertionError("it was let in")
+
+
+async def closed(registry: RegistryService) -> None:
+    """Wait until nothing of the links is left that the registry is closing."""
+    for link in registry.links:
+        if not link.is_open:
+            await link.when_gone()
+
+
+# --- the list -----------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_everybody_sees_everybody(house: House) -> None:
+    registry = house.open()
+    guests = await house.joined(registry, "alice", "bob", "carol")
+    assert registry.present == 3
+    assert [guest.pages[0].reset for guest in guests] == [True] * 3
+    assert not any(page.reset for guest in guests for page in guest.pages[1:])
+    entry = guests[0].list[guests[2].peer]
+    assert (entry.name, entry.endpoints, entry.seq) == ("carol", [endpoint("127.0.0.1", 40_000)], 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_dials_before_the_names_are_read_is_answered_then(house: House) -> None:
+    registry = house.open()
+    assert not registry.serving.called
+    await house.guest("alice").join(registry.port)
+    assert registry.serving.called
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_says_goodbye_or_is_cut_off_leaves_the_list(house: House) -> None:
+    registry = house.open()
+    alice, bob, carol = await house.joined(registry, "alice", "bob", "carol")
+    bob.link.leave()
+    await alice.sees("alice", "carol")
+    carol.link.abort()
+    await alice.sees("alice")
+    assert registry.present == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_new_addresses_are_told(house: House) -> None:
+    registry = house.open()
+    alice, bob = await house.joined(registry, "alice", "bob")
+    bob.announce(endpoint("10.0.0.7", 41_000), endpoint("224.0.0.1", 41_000))
+    await alice.until(lambda: alice.list[bob.peer].seq == 2)
+    assert alice.list[bob.peer].endpoints == [endpoint("127.0.0.1", 41_000), endpoint("10.0.0.7", 41_000)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_returns_with_a_cursor_gets_what_changed(house: House) -> None:
+    registry = house.open()
+    alice, bob, _ = await house.joined(registry, "alice", "bob", "carol")
+    alice.link.leave()
+    await alice.link.when_gone()
+    bob.link.leave()
+    await bob.link.when_gone()
+    seen = len(alice.pages)
+    await alice.join(registry.port)
+    await alice.sees("alice", "carol")
+    assert not any(page.reset for page in alice.pages[seen:])
+    assert alice.pages[seen].left == [bob.peer]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restarted_registry_gives_the_list_anew_and_knows_the_names(house: House) -> None:
+    first = house.open()
+    alice, bob = await house.joined(first, "alice", "bob")
+    await house.shut(first)
+    assert [guest.ends[-1].code for guest in (alice, bob)] == [messages.STOPPING] * 2
+    second = house.open()
+    await alice.join(second.port)
+    await alice.sees("alice")
+    assert alice.pages[-1].reset or any(page.reset for page in alice.pages[-2:])
+    code, text, _ = await refusal(house.guest("bob").join(second.port))
+    assert (code, text) == (messages.NAME_TAKEN, "The name bob belongs to another key. Choose another name.")
+    await bob.join(second.port)
+    await alice.sees("alice", "bob")
+
+
+# --- records ------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_signed_record_can_be_looked_up(house: House) -> None:
+    registry = house.open()
+    alice, bob = await house.joined(registry, "alice", "bob")
+    alice.link.send(Lookup(bob.peer))
+    alice.link.send(Lookup(b"n" * 32))
+    await alice.until(lambda: len(alice.found) == 2)
+    assert alice.found[0].record == bob.record()
+    assert verify_record(bob.record(), bob.peer).name == "bob"
+    assert (alice.found[1].peer, alice.found[1].record) == (b"n" * 32, None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_too_many_look_ups_wait_and_are_answered(house: House) -> None:
+    registry = house.open(dataclasses.replace(HASTY, lookups_per_second=200, lookups_burst=2))
+    (alice,) = await house.joined(registry, "alice")
+    for _ in range(6):
+        alice.link.send(Lookup(alice.peer))
+    await alice.until(lambda: len(alice.found) >= 2)
+    assert len(alice.found) < 6
+    await alice.until(lambda: len(alice.found) == 6)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda guest, other: {"record": None}, "has a record"),
+        (lambda guest, other: {"record": other.record()}, "another key"),
+        (lambda guest, other: {"name": "mallory"}, "another name"),
+        (lambda guest, other: {"record": guest.record()._replace(signature=b"s" * 64)}, "does not hold"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_record_that_does_not_hold_binds_no_name(
+    house: House, change: Callable[[Guest, Guest], dict[str, Any]], text: str
+) -> None:
+    registry = house.open()
+    alice, bob = house.guest("alice"), house.guest("bob")
+    code, said, _ = await refusal(alice.join(registry.port, alice.greeting(**change(alice, bob))))
+    assert code == messages.BAD_RECORD
+    assert text in said
+    await house.guest("alice").join(registry.port)
+    await house.guest("mallory").join(registry.port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_older_record_ends_the_link(house: House) -> None:
+    registry = house.open()
+    (alice,) = await house.joined(registry, "alice")
+    alice.announce(endpoint("10.0.0.7", 41_000))
+    alice.seq = 0
+    alice.announce(endpoint("10.0.0.8", 41_000))
+    await alice.until(lambda: bool(alice.ends))
+    assert alice.ends[0].code == messages.BAD_RECORD
+    await closed(registry)
+    assert registry.present == 0
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_names_that_cannot_be_had(house: House) -> None:
+    registry = house.open()
+    alice = house.guest("alice")
+    await alice.join(registry.port)
+    assert (await refusal(house.guest("alice").join(registry.port)))[0] == messages.NAME_TAKEN
+    code, text, _ = await refusal(house.guest("x y").join(registry.port))
+    assert (code, text[:23]) == (messages.BAD_NAME, "'x y' cannot be a name:")
+    alice.link.leave()
+    await alice.link.when_gone()
+    code, text, _ = await refusal(house.guest("alicia", alice.identity).join(registry.port))
+    assert code == messages.KEY_BOUND
+    assert "alice" in text
+
+
+@pytest.mark.parametrize("role", [messages.ROLE_CHAT, messages.ROLE_FILE, messages.ROLE_PROBE])
+@pytest_twisted.ensureDeferred
+async def test_a_registry_carries_nothing(house: House, role: str) -> None:
+    registry = house.open()
+    assert (await refusal(house.guest("alice").join(registry.port, hello(role, "alice"))))[0] == messages.ROLE_UNKNOWN
+    alice = house.guest("alice")
+    await alice.join(registry.port)
+    alice.link.send(Say(b"c" * 32, b"i" * 16, 0, "hello"))
+    await alice.until(lambda: bool(alice.ends))
+    assert alice.ends[0].code == messages.BAD_FRAME
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_registry_says_when_to_come_again(house: House) -> None:
+    registry = house.open(dataclasses.replace(PATIENT, connections=1))
+    alice = house.guest("alice")
+    await alice.join(registry.port)
+    code, _, seconds = await refusal(house.guest("bob").join(registry.port))
+    assert (code, seconds) == (messages.BUSY, 60)
+    alice.link.leave()
+    await alice.link.when_gone()
+    await closed(registry)
+    assert registry.links == ()
+    await house.guest("bob").join(registry.port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_new_names_of_one_source_are_counted_and_known_ones_are_not(house: House) -> None:
+    registry = house.open(dataclasses.replace(HASTY, new_names_per_hour=2, loopback="counted"))
+    alice, _ = await house.joined(registry, "alice", "bob")
+    code, _, seconds = await refusal(house.guest("carol").join(registry.port))
+    assert code == messages.BUSY
+    assert 0 < seconds <= 1800
+    await alice.join(registry.port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_the_disk_no_name_is_given_and_known_peers_are_served(house: House) -> None:
+    registry = house.open()
+    alice, _ = await house.joined(registry, "alice", "bob")
+    await registry._database.close()
+    code, _, seconds = await refusal(house.guest("carol").join(registry.port))
+    assert code == messages.STORE
+    assert seconds > 0
+    alice.link.leave()
+    await alice.link.when_gone()
+    await alice.join(registry.port)
+    await alice.sees("alice", "bob")
+
+
+# --- one key, one place -------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_newer_link_of_the_same_key_replaces_the_older(house: House) -> None:
+    registry = house.open(HASTY)
+    alice, bob = await house.joined(registry, "alice", "bob")
+    again = house.guest("alice", alice.identity, seq=2)
+    await again.join(registry.port)
+    await alice.until(lambda: bool(alice.ends))
+    assert alice.ends[0].code == messages.REPLACED
+    await bob.until(lambda: bob.list[alice.peer].seq == 2)
+    await closed(registry)
+    assert registry.present == 2
+    bob_again = house.guest("carol")
+    await bob_again.join(registry.port)
+    await bob_again.sees("alice", "bob", "carol")
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_users_of_one_key_do_not_chase_each_other(house: House) -> None:
+    registry = house.open(PATIENT)
+    alice, _ = await house.joined(registry, "alice", "bob")
+    code, _, seconds = await refusal(house.guest("alice", alice.identity).join(registry.port))
+    assert code == messages.BUSY
+    assert 0 < seconds <= 3600
+    assert alice.link.is_open
+
+
+# --- what it writes down ------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_log_has_a_line_for_each_event_and_the_bytes_that_went_through(house: House) -> None:
+    with capturedLogs() as events:
+        registry = house.open()
+        alice, bob = await house.joined(registry, "alice", "bob")
+        port = bob.link.transport.getHost().port
+        await refusal(house.guest("bob").join(registry.port))
+        bob.link.leave()
+        await alice.sees("alice")
+        await house.shut(registry)
+    lines = [formatEvent(event) for event in events]
+    key = short_text(bob.peer)
+    assert f"bound bob to {key}" in lines
+    assert f"registered bob {key} 127.0.0.1:{port}" in lines
+    assert f"left bob {key} 127.0.0.1:{port}: bye" in lines
+    assert any(line.startswith("refused registry") and line.endswith("name-taken") for line in lines)
+    traffic = [line.split() for line in lines if line.startswith("traffic:")][-1]
+    assert int(traffic[3]) > 100
+    assert int(traffic[6]) > 100
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stopped_registry_is_gone(house: House) -> None:
+    registry = house.open()
+    (alice,) = await house.joined(registry, "alice")
+    port = registry.port
+    stopped: Deferred[None] = registry.stopService()
+    house.registries.remove(registry)
+    await stopped
+    assert alice.ends[0].code == messages.STOPPING
+    code, _, _ = await refusal(house.guest("bob").join(port))
+    assert code == "connection-refused"
