@@ -89,7 +89,7 @@ class ConversationPane(ScrollPane):
                 break
             new += 1
         signs = self.scene.signs
-        text = f" {signs.below} {new} new " if new else f" {signs.below} older rows {signs.dot} Alt-End newest "
+        text = f" {signs.below} {new} new " if new else f" {signs.below} more below {signs.dot} Alt-End "
         if width(text) < cols and rows > 1:
             body.overlay(line(("new" if new else "time", text), width(text)), cols - width(text), rows - 1)
         return body
@@ -180,7 +180,8 @@ class ConversationPane(ScrollPane):
         if transfer.total_files > 1:
             body.append(("text", f", {count_text(transfer.total_files, 'file')}"))
         if transfer.state is TransferState.RUNNING:
-            bar = bar_text(transfer.done_bytes, transfer.total_bytes, _BAR_COLS, signs)
+            bar_cols = _BAR_COLS if self.size[0] >= 80 else _BAR_COLS // 3
+            bar = bar_text(transfer.done_bytes, transfer.total_bytes, bar_cols, signs)
             body.append(("state", f"\n{bar}  {pace_text(transfer)}"))
         else:
             body.append((attribute, f"   {words}"))

@@ -6,12 +6,14 @@ import urwid
 
 from chatnet.console.keys import Context
 from chatnet.console.panes import Pane, Scene
-from chatnet.console.widgets import Row, cut, line, plain, stack, width
+from chatnet.console.widgets import Markup, Row, beside, cut, line, plain, stack, width
 from chatnet.console.words import percent, size_text, transfer_state
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.text import safe_line
 
 _MOVING = (TransferState.RUNNING, TransferState.CHECKING)
+
+_INDENT = 6  # columns of number and sign
 
 
 class TransfersPane(Pane):
@@ -112,30 +114,33 @@ class TransfersPane(Pane):
         model, signs = self.scene.model, self.scene.signs
         name = model.roster.name(transfer.peer)
         words, attribute = transfer_state(transfer, name, signs)
-        number = f"{model.numbers[transfer.fid]:>3} "
+        moving = transfer.state in _MOVING
         sign = signs.outgoing if transfer.outgoing else signs.incoming
-        who = cut(name, 10, signs)
-        who += " " * (10 - width(who))
-        size = f"{size_text(transfer.total_bytes):>9}"
-        room = max(6, cols - 4 - 2 - 11 - 10 - min(width(words), 34) - 3)
-        title = cut(safe_line(transfer.title), room, signs)
-        title += " " * (room - width(title))
-        markup = [("time", number), sign, " ", ("name.theirs", who), f" {title} {size}  ", (attribute, words)]
+        who, size = _filled(cut(name, 10, signs), 10), f"{size_text(transfer.total_bytes):>9}"
+        room = max(8, cols - _INDENT - 12 - 10 - (0 if moving else min(width(words), 36) + 2))
+        title = _filled(cut(safe_line(transfer.title), room, signs), room)
+        start = f"{model.numbers[transfer.fid]:>3} {sign} "
+        markup = [("time", start), ("name.theirs", who), f" {title} {size}"]
+        if not moving:
+            markup.append((attribute, f"  {words}"))
         rows = [line(plain(markup) if chosen else markup, cols, "selected" if chosen else "")]
-        if transfer.state in _MOVING:
-            bar = urwid.ProgressBar("bar", "bar.done", percent(transfer))
-            indent = min(17, cols // 4)
-            bar_cols = max(1, min(60, cols - indent - 1))
-            canvas = urwid.CompositeCanvas(bar.render((bar_cols,)))
-            canvas.pad_trim_left_right(indent, cols - indent - bar_cols)
-            rows.append(canvas)
-        for text, look in (
-            (transfer.saved_to and f"saved as {transfer.saved_to}", "text.soft"),
-            (transfer.warning and f"{signs.alarm} {transfer.warning}", "state.error"),
-        ):
-            if text:
-                rows.append(line((look, " " * min(17, cols // 4) + safe_line(text, 1000)), cols))
+        if moving:
+            rows.append(self._bar(transfer, (attribute, f"  {words}"), cols))
+        if transfer.saved_to:
+            rows.append(line(("text.soft", f"{' ' * _INDENT}saved as {safe_line(transfer.saved_to, 1000)}"), cols))
+        if transfer.warning:
+            rows.append(line(("state.error", f"{' ' * _INDENT}{signs.alarm} {safe_line(transfer.warning)}"), cols))
         return list(rows)
+
+    def _bar(self, transfer: Transfer, words: Markup, cols: int) -> urwid.CompositeCanvas:
+        words_cols = min(width(words), max(0, cols - _INDENT - 8))
+        bar_cols = max(1, min(50, cols - _INDENT - words_cols))
+        bar = urwid.ProgressBar("bar", "bar.done", percent(transfer)).render((bar_cols,))
+        rest = cols - _INDENT - bar_cols
+        parts = [(line("", _INDENT), _INDENT), (bar, bar_cols)]
+        if rest:
+            parts.append((line(words, rest), rest))
+        return beside(parts)
 
     def mouse(self, event: str, button: int, col: int, row: int) -> bool:
         if event != "mouse press":
@@ -149,3 +154,8 @@ class TransfersPane(Pane):
                 self.changed()
                 return True
         return False
+
+
+def _filled(text: str, cols: int) -> str:
+    """``text`` with spaces behind it, counted in columns."""
+    return text + " " * (cols - width(text))

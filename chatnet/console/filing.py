@@ -1,0 +1,198 @@
+"""Sending files, answering offers, and the list of transfers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+from chatnet.console.commands import did_you_mean, split_words
+from chatnet.console.hands import Hands
+from chatnet.console.keys import Context
+from chatnet.console.picker import FilePicker
+from chatnet.core.events import Transfer, TransferState
+from chatnet.core.text import safe_line
+
+
+class Filing(Hands):
+    """What is done with files."""
+
+    def key_pick_file(self, stroke: str) -> None:
+        peer = self.view.peer
+        if peer is None:
+            self.view.say("Send to whom? Open a conversation first (F2, Enter), or type  /send NAME path", warning=True)
+            return
+
+        def chosen(paths: tuple[str, ...]) -> None:
+            self.view.overlay = None
+            self._directory = picker.directory
+            self._offer(peer, paths)
+
+        name = self._model.roster.name(peer)
+        picker = FilePicker(self._directory, name, self._scene.signs, chosen, self.view.back)
+        picker.double_click = self.is_double_click
+        self.view.overlay = picker
+        self.view.changed()
+
+    def key_send_to_selected(self, stroke: str) -> None:
+        person = self.view.people.chosen()
+        if person is not None:
+            self.open_person(person.peer)
+            self.key_pick_file(stroke)
+
+    def _offer(self, peer: bytes, paths: tuple[str, ...]) -> None:
+        name = self._model.roster.name(peer)
+
+        def offered(transfer: Transfer) -> None:
+            self.view.say(f"{transfer.title} is offered to {name}.")
+
+        self._ask(self._api.offer, peer, paths, then=offered)
+
+    def cmd_send(self, rest: str) -> None:
+        words = split_words(rest)
+        peer = self.view.peer
+        if words and (peer is None or not os.path.exists(os.path.expanduser(words[0]))):
+            person = self._model.roster.find(words[0])
+            if person is not None:
+                peer, words = person.peer, words[1:]
+            elif peer is None:
+                self._somebody(words[0])
+                self.view.input.put(f"/send {rest}")
+                return
+        if peer is None:
+            self._usage("send")
+        elif not words:
+            self.open_person(peer)
+            self.key_pick_file("")
+        else:
+            paths = tuple(os.path.abspath(os.path.expanduser(word)) for word in words)
+            missing = next((path for path in paths if not os.path.lexists(path)), None)
+            if missing is not None:
+                self.view.say(_no_such_file(missing), warning=True)
+                self.view.input.put(f"/send {rest}")
+            else:
+                self._offer(peer, paths)
+
+    def _offer_here(self) -> Transfer | None:
+        """The offer that Alt-y, Alt-n and Alt-s answer; None is told why."""
+        if self.view.input.text:
+            self.view.say("Only with an empty input: send or delete what is typed first.")
+            return None
+        peer = self.view.peer
+        transfer = self._model.offer_of(peer) if peer is not None else None
+        if transfer is None:
+            self.view.say("No offer of a file waits for an answer in this tab.")
+        return transfer
+
+    def key_accept(self, stroke: str) -> None:
+        transfer = self._offer_here()
+        if transfer is not None:
+            self._ask(self._api.accept, transfer.fid)
+
+    def key_refuse(self, stroke: str) -> None:
+        transfer = self._offer_here()
+        if transfer is not None:
+            self._ask(self._api.refuse, transfer.fid)
+
+    def key_save_as(self, stroke: str) -> None:
+        transfer = self._offer_here()
+        if transfer is not None:
+            self.view.focus_on = Context.INPUT
+            self.view.input.put(f"/accept {self._model.numbers[transfer.fid]} ~/")
+            self.view.say(f"Into which directory shall {transfer.title} go? Tab completes, Enter accepts.")
+
+    def cmd_accept(self, rest: str) -> None:
+        words = split_words(rest)
+        named = bool(words) and words[0].isdecimal()
+        transfer = self._by_number(words[:1] if named else [], waiting=True)
+        if transfer is None:
+            return
+        directory = " ".join(words[1:] if named else words)
+        directory = os.path.abspath(os.path.expanduser(directory)) if directory else ""
+        self._ask(self._api.accept, transfer.fid, directory)
+
+    def cmd_refuse(self, rest: str) -> None:
+        transfer = self._by_number(split_words(rest)[:1], waiting=True)
+        if transfer is not None:
+            self._ask(self._api.refuse, transfer.fid)
+
+    def cmd_cancel(self, rest: str) -> None:
+        transfer = self._by_number(split_words(rest)[:1], waiting=False)
+        if transfer is not None:
+            self._cancel(transfer)
+
+    def _by_number(self, words: list[str], waiting: bool) -> Transfer | None:
+        """The transfer that a command names, or the obvious one; None is told."""
+        if words:
+            transfer = self._model.numbered(int(words[0])) if words[0].isdecimal() else None
+            if transfer is None:
+                self.view.say(f"There is no transfer {words[0][:20]}; F4 shows their numbers.", warning=True)
+            return transfer
+        fits = [t for t in self._model.transfers.values() if self._fits_command(t, waiting)]
+        here = [t for t in fits if t.peer == self.view.peer]
+        if not here and len(fits) != 1:
+            what = "offer waits for an answer" if waiting else "transfer is under way"
+            self.view.say("Which one? F4 shows their numbers." if fits else f"No {what}.", warning=True)
+            return None
+        return (here or fits)[-1]
+
+    def _fits_command(self, transfer: Transfer, waiting: bool) -> bool:
+        if waiting:
+            return transfer.state is TransferState.OFFERED and not transfer.outgoing
+        return not transfer.state.ended
+
+    def key_transfers(self, stroke: str) -> None:
+        self._show(len(self.view.tabs) - 1)
+
+    def cmd_transfers(self, rest: str) -> None:
+        self.key_transfers("")
+
+    def key_open_transfer(self, stroke: str) -> None:
+        transfer = self.view.transfers.chosen()
+        if transfer is not None:
+            self.open_person(transfer.peer)
+
+    def key_accept_selected(self, stroke: str) -> None:
+        self._answer(self.view.transfers.chosen(), self._api.accept, "to accept")
+
+    def key_refuse_selected(self, stroke: str) -> None:
+        self._answer(self.view.transfers.chosen(), self._api.refuse, "to refuse")
+
+    def key_cancel_selected(self, stroke: str) -> None:
+        self._cancel(self.view.transfers.chosen())
+
+    def _answer(self, transfer: Transfer | None, answer: Callable[[bytes], Deferred[Transfer]], what: str) -> None:
+        if transfer is None or transfer.outgoing or transfer.state is not TransferState.OFFERED:
+            self.view.say(f"There is nothing {what} here.")
+        else:
+            self._ask(answer, transfer.fid)
+
+    def _cancel(self, transfer: Transfer | None) -> None:
+        if transfer is None or transfer.state.ended:
+            self.view.say("There is nothing to cancel here.")
+        else:
+            self._ask(self._api.cancel, transfer.fid)
+
+    def key_forget_ended(self, stroke: str) -> None:
+        def forgotten(result: None) -> None:
+            self._model.forget_ended()
+            self.view.refresh()
+
+        self._ask(self._api.forget_ended, then=forgotten)
+
+    def key_command_line(self, stroke: str) -> None:
+        self.view.focus_on = Context.INPUT
+        self.view.input.put("/")
+
+
+def _no_such_file(path: str) -> str:
+    """What is missing, and the nearest name beside it."""
+    directory, name = os.path.split(path)
+    try:
+        near = did_you_mean(name, os.listdir(directory)[:10_000])
+    except OSError:
+        near = ""
+    shown = directory.replace(os.path.expanduser("~"), "~", 1)
+    guess = f" Did you mean {safe_line(near)}?" if near else ""
+    return f"/send: no file '{safe_line(name)}' in {safe_line(shown)}.{guess}"

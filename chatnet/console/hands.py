@@ -1,0 +1,162 @@
+"""What all actions share: the peer, the model, the view, and how the peer is asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatnet.console.commands import BY_NAME, did_you_mean
+from chatnet.console.completion import Completer
+from chatnet.console.conversation import ConversationPane
+from chatnet.console.input import InputRow
+from chatnet.console.panes import Scene
+from chatnet.console.view import View
+from chatnet.core import limits
+from chatnet.core.errors import ChatnetError
+from chatnet.core.events import HistoryPage, Person
+from chatnet.peer.api import PeerApi
+
+
+class Terminal(Protocol):
+    """What the actions need of the screen."""
+
+    def redraw(self) -> None:
+        """Draw everything anew."""
+
+    def set_mouse(self, on: bool) -> None:
+        """Take the mouse, or leave it to the terminal."""
+
+    def request_draw(self) -> None:
+        """Draw soon."""
+
+
+class Hands:
+    """They read the model, ask the peer, and change the view."""
+
+    log = Logger()
+
+    def __init__(self, api: PeerApi, scene: Scene, clock: Any, terminal: Terminal) -> None:
+        self._api, self._scene, self._model = api, scene, scene.model
+        self._clock, self._terminal = clock, terminal
+        self._completer = Completer(scene.model)
+        self._kills: list[str | bytes] = []
+        self._mouse_on = True
+        self._quit_asked: dict[str, float] = {}
+        self._last_click: tuple[object, float] = (None, 0.0)
+        self._directory = os.path.expanduser("~")
+        self.view = View(scene, self.run, self._make_input)
+        self.view.people.on_click = self._person_clicked
+        self.view.tab_row.on_click = self._show
+
+    def _person_clicked(self, index: int) -> None:
+        raise NotImplementedError
+
+    def _make_input(self) -> InputRow:
+        row = InputRow(self._completer, self._kills, lambda command: self.run(command, ""))
+        return row
+
+    def run(self, command: str, stroke: str) -> None:
+        """Do what a key names."""
+        do: Callable[[str], None] = getattr(self, f"key_{command}")
+        do(stroke)
+
+    def _ask(
+        self,
+        call: Callable[..., Deferred[Any]],
+        *args: Any,
+        then: Callable[[Any], None] | None = None,
+        failed: Callable[[], None] | None = None,
+        what: str = "",
+    ) -> None:
+        """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words."""
+
+        def refused(failure: Failure) -> None:
+            if failed is not None:
+                failed()
+            error = failure.value
+            if isinstance(error, ChatnetError):
+                self.view.say(f"{what}{error.text}", warning=True)
+            else:
+                self.log.failure("console: a request failed", failure)
+                self.view.say(what + unexpected(error), warning=True)
+
+        wanted = maybeDeferred(call, *args)
+        if then is not None:
+            wanted.addCallback(then)
+        wanted.addErrback(refused)
+        wanted.addBoth(lambda result: self._terminal.request_draw())
+
+    def _show(self, index: int) -> None:
+        self.view.show(index)
+        self.look()
+
+    def open_person(self, peer: bytes) -> None:
+        """Show a person's tab."""
+        self._show(self.view.open(peer))
+
+    def look(self) -> None:
+        """What is in view is loaded, and counts as read."""
+        pane = self.view.tab.pane
+        if not isinstance(pane, ConversationPane):
+            return
+        conversation = pane.conversation
+        if not conversation.loaded and not conversation.loading:
+            self._load(pane, None)
+        if self.view.overlay is not None or not conversation.loaded or not pane.at_end():
+            return
+        pane.moved(-conversation.trim())
+        if conversation.rows and conversation.last_n > conversation.told_n:
+            conversation.told_n = conversation.last_n
+            self._ask(self._api.mark_read, pane.peer, conversation.last_n)
+
+    def _load(self, pane: ConversationPane, before: int | None) -> None:
+        conversation = pane.conversation
+        conversation.loading = True
+
+        def came(page: HistoryPage) -> None:
+            pane.moved(conversation.put_page(page))
+            pane.changed()
+            self.look()
+
+        def failed() -> None:
+            conversation.loading = False
+
+        self._ask(
+            self._api.history,
+            pane.peer,
+            before,
+            limits.HISTORY_PAGE // 2,
+            then=came,
+            failed=failed,
+            what="The history could not be read: ",
+        )
+
+    def _somebody(self, who: str) -> Person | None:
+        """A person by name or key; None is told."""
+        person = self._model.roster.find(who)
+        if person is None:
+            near = did_you_mean(who.lower(), self._model.roster.names())
+            guess = f" Did you mean {near}?" if near else " /peers shows who is here."
+            self.view.say(f"Nobody here is called {who[:40]}.{guess}", warning=True)
+        return person
+
+    def _usage(self, name: str) -> None:
+        command = BY_NAME[name]
+        self.view.say(f"{command.shown}: {command.help}", warning=True)
+
+    def is_double_click(self, what: object) -> bool:
+        """Whether the same thing was clicked a moment ago."""
+        last, at = self._last_click
+        now = self._clock.seconds()
+        double = bool(last == what and now - at <= limits.DOUBLE_CLICK_SECONDS)
+        self._last_click = (None, 0.0) if double else (what, now)
+        return double
+
+
+def unexpected(error: BaseException | None) -> str:
+    return f"That did not work ({type(error).__name__}); /log says where to read more."

@@ -1,0 +1,141 @@
+"""Help, leaving, logging in, and facts about this program."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import maybeDeferred
+from twisted.python.failure import Failure
+
+from chatnet import __version__
+from chatnet.console.hands import Hands, unexpected
+from chatnet.console.help import HelpView
+from chatnet.console.login import LoginDefaults, LoginForm
+from chatnet.console.words import count_text
+from chatnet.core.errors import ChatnetError
+from chatnet.core.events import Me
+from chatnet.core.identity import grouped_text, short_text
+
+QUIT_TWICE_SECONDS = 2.0
+
+
+class Program(Hands):
+    """What is done with the program itself."""
+
+    def key_help(self, stroke: str) -> None:
+        self._help()
+
+    def _help(self, search: str = "") -> None:
+        self.view.overlay = HelpView(self.view.back, search, str(self.view.context()))
+        self.view.changed()
+
+    def cmd_help(self, rest: str) -> None:
+        self._help(f"/{rest.strip().lstrip('/')}" if rest.strip() else "")
+
+    def cmd_keys(self, rest: str) -> None:
+        self._help()
+
+    def key_mouse(self, stroke: str) -> None:
+        self._mouse_on = not self._mouse_on
+        self._terminal.set_mouse(self._mouse_on)
+        self.view.say("The mouse is on." if self._mouse_on else "The mouse is off: the terminal's own selection works.")
+
+    def cmd_mouse(self, rest: str) -> None:
+        self.key_mouse("")
+
+    def key_redraw(self, stroke: str) -> None:
+        self._terminal.redraw()
+
+    def key_back(self, stroke: str) -> None:
+        self.view.back()
+
+    def key_delete_or_quit(self, stroke: str) -> None:
+        if self.view.input.text:
+            self.view.input.keypress((self.view.size[0],), stroke)
+        else:
+            self.key_quit(stroke)
+
+    def _asked_before(self, key: str) -> bool:
+        now = self._clock.seconds()
+        again = bool(now - self._quit_asked.get(key, float("-inf")) <= QUIT_TWICE_SECONDS)
+        self._quit_asked[key] = now
+        return again
+
+    def _loss(self) -> str:
+        running = len(self._model.active())
+        if not running:
+            return ""
+        return f"{count_text(running, 'transfer')} {'is' if running == 1 else 'are'} under way and would end"
+
+    def key_quit(self, stroke: str) -> None:
+        loss = self._loss()
+        if loss and not self._asked_before(stroke):
+            self.view.say(f"{loss}. Once more within two seconds quits.", warning=True)
+        else:
+            self._quit()
+
+    def cmd_quit(self, rest: str) -> None:
+        self.key_quit("/quit")
+
+    def key_quit_twice(self, stroke: str) -> None:
+        if self._asked_before(stroke):
+            self._quit()
+        else:
+            loss = self._loss()
+            self.view.say(f"Press again to quit{f' ({loss})' if loss else ''}.", warning=True)
+
+    def _quit(self) -> None:
+        self.view.say("Leaving.")
+        self._ask(self._api.quit)
+
+    def key_no_stop(self, stroke: str) -> None:
+        name = self._model.me.name if self._model.me is not None else "NAME"
+        self.view.say(
+            "Not stopped: it would halt every transfer. To stay online without a window: "
+            f"quit, then  twistd chatpeer --name {name}"
+        )
+
+    def cmd_myid(self, rest: str) -> None:
+        me = self._model.me
+        if me is None:
+            self.view.say("Not logged in yet.")
+        else:
+            self.view.say(f"{me.name}: key {grouped_text(me.peer)}, short {short_text(me.peer)}")
+
+    def cmd_reconnect(self, rest: str) -> None:
+        self.view.say("Trying the registry now.")
+        self._ask(self._api.reconnect)
+
+    def cmd_log(self, rest: str) -> None:
+        me = self._model.me
+        self.view.say(f"The log is {me.log_file}" if me is not None else "The log begins when a name is known.")
+
+    def cmd_version(self, rest: str) -> None:
+        self.view.say(f"chatnet {__version__}")
+
+    def show_login(self, defaults: LoginDefaults, reason: str = "") -> None:
+        """The form, or the form again with the reason."""
+        if isinstance(self.view.overlay, LoginForm):
+            self.view.overlay.failed(reason)
+            return
+        form = LoginForm(defaults, lambda values: self._log_in(form, values), reason)
+        self.view.overlay = form
+        self.view.changed()
+
+    def _log_in(self, form: LoginForm, values: LoginDefaults) -> None:
+        def done(me: Me) -> None:
+            self._model.me = me
+            if self.view.overlay is form:
+                self.view.overlay = None
+            self.view.refresh()
+
+        def failed(failure: Failure) -> None:
+            error = failure.value
+            if isinstance(error, ChatnetError):
+                form.failed(error.text)
+            else:
+                self.log.failure("console: login failed", failure)
+                form.failed(unexpected(error))
+
+        wanted = maybeDeferred(self._api.login, values.name, values.registry, values.presentation)
+        wanted.addCallbacks(done, failed)
+        wanted.addErrback(lambda failure: self.log.failure("console: login", failure))
+        wanted.addBoth(lambda result: self._terminal.request_draw())

@@ -1,0 +1,108 @@
+"""From the input to the peer: messages, commands, pastes."""
+
+from __future__ import annotations
+
+from chatnet.console.commands import Run, Say, understand
+from chatnet.console.hands import Hands
+from chatnet.console.input import InputRow
+from chatnet.console.keys import Context
+from chatnet.console.login import LoginForm
+from chatnet.core import limits
+
+PASTE_CHARS = 1_000_000  # more than this is no message, and would only make the editor slow
+
+
+class Talking(Hands):
+    """What is typed is sent, run, or stands in the input still."""
+
+    def key_send(self, stroke: str) -> None:
+        row = self.view.input
+        if not row.text.strip():
+            return
+        match understand(row.text):
+            case Say(text):
+                self._say_here(text)
+            case Run(command, rest):
+                row.take()
+                if self.view.tab.pane.context is not Context.INPUT:
+                    self.view.focus_on = self.view.tab.pane.context
+                getattr(self, f"cmd_{command.name}")(rest)
+            case unknown:
+                self.view.say(unknown.text, warning=True)
+
+    def _say_here(self, text: str) -> None:
+        peer = self.view.peer
+        if peer is None:
+            self.view.say("Nobody is chosen here: F2 and Enter pick a name, or type  /msg NAME text", warning=True)
+        elif self._fits(text):
+            row = self.view.input
+            row.take()
+            self.view.tab.pane.to_end()
+            self._say(peer, text, row)
+
+    def _fits(self, text: str) -> bool:
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size <= limits.MAX_BODY_BYTES:
+            return True
+        limit = limits.MAX_BODY_BYTES // 1024
+        self.view.say(f"{max(1, round(size / 1000))} kB is too long for a message (limit {limit} KiB).", warning=True)
+        return False
+
+    def _say(self, peer: bytes, text: str, row: InputRow) -> None:
+        """Ask the peer to send; a text that it did not store stands in the input again."""
+
+        def put_back() -> None:
+            if row.text:
+                row.remember(text)
+            else:
+                row.put(text)
+
+        self._ask(self._api.say, peer, text, failed=put_back, what="Not sent: ")
+
+    def cmd_msg(self, rest: str) -> None:
+        who, _, text = rest.strip().partition(" ")
+        if not who:
+            self._usage("msg")
+            return
+        person = self._somebody(who)
+        if person is None:
+            return
+        here = self.view.input
+        self.open_person(person.peer)
+        if not text.strip():
+            return
+        row = self.view.input
+        if self._fits(text.strip()):
+            self._say(person.peer, text.strip(), row)
+        else:
+            here.put(f"/msg {rest}")
+
+    def cmd_say(self, rest: str) -> None:
+        if not rest:
+            self._usage("say")
+        elif self.view.peer is None or not self._fits(rest):
+            self.view.input.put(f"/say {rest}")
+            if self.view.peer is None:
+                self._say_here(rest)
+        else:
+            self._say(self.view.peer, rest, self.view.input)
+
+    def key_new_line(self, stroke: str) -> None:
+        self.view.input.insert("\n")
+
+    def paste(self, text: str) -> None:
+        """What was pasted, as one piece, into the input or the form."""
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        overlay = self.view.overlay
+        if isinstance(overlay, LoginForm):
+            overlay.paste(text)
+        elif overlay is not None:
+            self.view.say("Paste again when this is closed (Esc).")
+        elif len(text) > PASTE_CHARS:
+            self.view.say(f"{len(text)} characters are too many for the input: send them as a file (F5).", True)
+        else:
+            self.view.focus_on = Context.INPUT
+            self.view.input.insert("".join(c for c in text if c in "\n\t" or c.isprintable() or ord(c) > 0xA0))
+            lines = text.count("\n") + 1
+            if lines > 1:
+                self.view.say(f"{lines} lines were pasted; Enter sends them as one message.")

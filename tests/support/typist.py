@@ -1,0 +1,138 @@
+"""Type into a console and read its screen, without a terminal and without waiting."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import urwid
+from twisted.internet.testing import MemoryReactorClock
+from urwid.testing import ScriptedScreen
+
+from chatnet.console.app import Console, LoginDefaults
+from tests.support.scripted_peer import ScriptedPeer
+
+START = 1_795_000_000.0  # a moment in November 2026
+
+_NAMES = {"pgup": "page up", "pgdn": "page down", "space": " ", "lt": "<"}
+_TOKEN = re.compile(r"<([a-z0-9 +._/-]+)>|(.)", re.DOTALL)
+
+
+def strokes(typed: str) -> list[str]:
+    """``hi<enter><meta a>`` as urwid's keys; ``<lt>`` is a ``<``."""
+    return [_NAMES.get(name, name) if name else char for name, char in _TOKEN.findall(typed)]
+
+
+class MemoryScreen(ScriptedScreen):
+    """Holds what was drawn; input is fed by hand."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__(size=size)
+        self.feed: Any = None
+        self.title = ""
+        self.mouse = False
+        self.cleared = 0
+
+    def hook_event_loop(self, event_loop: Any, callback: Any) -> None:
+        self.feed = callback
+
+    def unhook_event_loop(self, event_loop: Any) -> None:
+        self.feed = None
+
+    def draw_screen(self, size: tuple[int, int], canvas: urwid.Canvas) -> None:
+        super().draw_screen(size, canvas)
+        del self.canvases[:-1]
+
+    def set_title(self, title: str) -> None:
+        self.title = title
+
+    def set_mouse_tracking(self, enable: bool = True) -> None:
+        self.mouse = enable
+
+    def clear(self) -> None:
+        self.cleared += 1
+
+
+class Typist:
+    """A console with somebody in front of it."""
+
+    def __init__(
+        self,
+        peer: ScriptedPeer | None = None,
+        size: tuple[int, int] = (80, 24),
+        login: LoginDefaults | None = None,
+        ascii_only: bool = False,
+        clock: MemoryReactorClock | None = None,
+    ) -> None:
+        self.clock = clock or new_clock()
+        self.peer = peer or ScriptedPeer(self.clock)
+        self.memory = MemoryScreen(size)
+        self.console = Console(self.peer, self.clock, login=login, ascii_only=ascii_only, screen=self.memory)
+        self.console.startService()
+        for call, args, kwargs in self.clock.whenRunningHooks:
+            call(*args, **kwargs)
+        self.settle()
+
+    @property
+    def view(self) -> Any:
+        assert self.console.actions is not None
+        return self.console.actions.view
+
+    def settle(self) -> None:
+        """Let what is due within a blink happen."""
+        for _ in range(6):
+            self.clock.advance(0.02)
+
+    def wait(self, seconds: float) -> None:
+        """Time passes in small steps."""
+        for _ in range(int(seconds * 20)):
+            self.clock.advance(0.05)
+
+    def type(self, typed: str) -> None:
+        """Press keys."""
+        self.press(*strokes(typed))
+
+    def press(self, *keys: Any) -> None:
+        """Keys and mouse events as urwid gives them, in one batch."""
+        self.memory.feed(list(keys), [])
+        self.settle()
+
+    def paste(self, text: str) -> None:
+        """As the terminal sends it: marks around the keys."""
+        names = {"\n": "enter", "\t": "tab"}
+        self.press("begin paste", *(names.get(c, c) for c in text), "end paste")
+
+    def click(self, text: str, times: int = 1, nth: int = 0) -> None:
+        """Press and release the left button on the first character of some text."""
+        found = [(row, at.start()) for row, line in enumerate(self.lines()) for at in re.finditer(re.escape(text), line)]
+        row, col = found[nth]
+        for _ in range(times):
+            self.press(("mouse press", 1, col, row), ("mouse release", 1, col, row))
+
+    def resize(self, cols: int, rows: int) -> None:
+        self.memory.size = (cols, rows)
+        self.press("window resize")
+
+    def lines(self) -> list[str]:
+        """The rows of the screen."""
+        return [line.rstrip() for line in self.memory.last_text]
+
+    def screen(self) -> str:
+        """The screen as one text."""
+        return "\n".join(self.lines())
+
+    def calls(self, name: str) -> list[tuple[Any, ...]]:
+        """What the console asked the peer for."""
+        return [call for call in self.peer.calls if call[0] == name]
+
+    def close(self) -> None:
+        self.console.stopService()
+        assert self.clock.getDelayedCalls() == [] or all(
+            "ScriptedPeer" in str(call.func) or "urwid" in str(call.func.__module__) for call in self.clock.getDelayedCalls()
+        )
+
+
+def new_clock() -> MemoryReactorClock:
+    clock = MemoryReactorClock()
+    clock.rightNow = START
+    return clock
