@@ -38,17 +38,22 @@ def refuse_start(command: str, error: ChatnetError, daemon: bool) -> NoReturn:
     raise SystemExit(START_FAILED)
 
 
-def stop_with(reactor: IReactorCore, code: int) -> None:
-    """Stop in order, and let the process end with ``code``.
+def stop_with(reactor: IReactorCore, code: int, line: str = "") -> None:
+    """Stop in order, and let the process end with ``code``, its last word ``line`` on stderr.
 
     twistd ends with 0 after every orderly stop; what is registered with atexit now runs before
     anything registered earlier, after the services have stopped and all threads have ended.
     """
-    atexit.register(_end, code)
-    reactor.stop()
+    atexit.register(_end, code, line)
+    if reactor.running:
+        reactor.stop()
+    else:
+        reactor.callWhenRunning(reactor.stop)
 
 
-def _end(code: int) -> None:
+def _end(code: int, line: str) -> None:
+    if line and sys.__stderr__ is not None:
+        print(safe_text(line), file=sys.__stderr__)
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:
             stream.flush()

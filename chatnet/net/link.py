@@ -113,6 +113,7 @@ class Link(TwistedProtocol):
         self._told_opened = False
         self._paused_by: set[str] = set()
         self._on_drained: Callable[[], None] | None = None
+        self._drain_waiters: list[Deferred[None]] = []
         self._queued = 0
         self._end: LinkEnd | None = None
         self._failure: ChatnetError | None = None
@@ -178,6 +179,15 @@ class Link(TwistedProtocol):
         self.gone.addCallback(follow)
         return mine
 
+    def when_drained(self) -> Deferred[None]:
+        """Fires when the transport takes bytes, at once if it does; also at the end of the link."""
+        mine: Deferred[None] = Deferred()
+        if self.congested and self.is_open:
+            self._drain_waiters.append(mine)
+        else:
+            mine.callback(None)
+        return mine
+
     def pause_reading(self, why: str = "user") -> None:
         """Take nothing from the other side until ``resume_reading`` with the same reason."""
         if not self._paused_by:
@@ -241,6 +251,7 @@ class Link(TwistedProtocol):
     def resumeProducing(self) -> None:
         self.congested = False
         self._queued = 0
+        self._wake_drain_waiters()
         if self._on_drained is not None and self.is_open:
             self._on_drained()
 
@@ -458,12 +469,18 @@ class Link(TwistedProtocol):
     def _tell_ended(self) -> None:
         self._settings.pulse.discard(self)
         self._on_drained = None
+        self._wake_drain_waiters()
         end = self._end or LinkEnd("lost", "the connection is gone", by_remote=True)
         if self._told_opened:
             self._user.lost(self, end)
         if self.dialled and not self.opening.called:
             self.opening.errback(self._failure or Refused(end.code, end.text, end.retry_after_s))
         self.gone.callback(end)
+
+    def _wake_drain_waiters(self) -> None:
+        waiters, self._drain_waiters = self._drain_waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
 
     def _pause_transport(self) -> None:
         if self.transport is not None and self._session.state is not State.CLOSED:

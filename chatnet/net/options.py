@@ -24,6 +24,7 @@ from chatnet.core.errors import LocalError
 from chatnet.core.limits import LinkLimits
 from chatnet.core.text import safe_line
 from chatnet.net.config import LIMITS, ConfigFile, Given, Wrong, from_environment
+from chatnet.net.logs import ProgramLog
 from chatnet.net.places import SYSTEM_CONFIG, Roots
 
 L = TypeVar("L", bound=LinkLimits)
@@ -48,6 +49,10 @@ class LogChoice:
         if file not in ("", "-"):
             file = str(Path(file).absolute())
         return cls(file, bool(twistd.get("logger") or twistd.get("syslog")))
+
+    def make(self) -> ProgramLog | None:
+        """Our log; None when the user told twistd to log elsewhere."""
+        return None if self.elsewhere else ProgramLog(self.file)
 
 
 @dataclass(frozen=True)

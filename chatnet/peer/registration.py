@@ -6,6 +6,7 @@ somebody asks again; everything else is tried for ever, with jitter.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,23 +27,12 @@ from chatnet.core.records import SignedRecord
 from chatnet.core.text import SafeText, safe_line
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
+from chatnet.peer.address import RegistryAddress
 
 # Codes after which trying again would change nothing.
 FINAL = frozenset(
     {messages.NAME_TAKEN, messages.KEY_BOUND, messages.BAD_NAME, messages.BAD_RECORD, messages.VERSION_UNKNOWN}
 )
-
-
-@dataclass(frozen=True)
-class RegistryPlace:
-    """Where the registry is said to be; ``key`` from a join string or from an earlier visit."""
-
-    host: str
-    port: int
-    key: PeerID | None = None
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +54,7 @@ class Registration:
         self,
         clock: Any,
         dialler: Dialler,
-        place: RegistryPlace,
+        place: RegistryAddress,
         *,
         presence: Callable[[], Awaitable[Presence]],
         remember_key: Callable[[PeerID], Awaitable[None]],
@@ -161,7 +151,7 @@ class Registration:
             return
         if expected is None:
             self._first_seen = True
-            self.place = RegistryPlace(self.place.host, self.place.port, link.peer)
+            self.place = dataclasses.replace(self.place, key=link.peer)
             await self._remember_key(link.peer)
             self._tell(RegistryPhase.UP)
 
@@ -203,7 +193,7 @@ class Registration:
     def opened(self, link: Link) -> None:
         self.link = link
         self._steady = self._clock.callLater(REGISTRY_STEADY_SECONDS, self._held)
-        self.log.info("registered at {place} with {key}", place=str(self.place), key=short_text(link.peer))
+        self.log.info("registered at {place} with {key}", place=self.place.shown, key=short_text(link.peer))
         self._tell(RegistryPhase.UP)
 
     def received(self, link: Link, message: Message) -> None:
@@ -238,7 +228,7 @@ class Registration:
     ) -> RegistryState:
         return RegistryState(
             phase=phase,
-            address=str(self.place),
+            address=self.place.shown,
             key=self.place.key,
             since_ms=self._wall_ms(),
             retry_at_ms=retry_at_ms,

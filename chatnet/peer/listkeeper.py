@@ -1,0 +1,72 @@
+"""The last list on disk, so that known peers are reached while the registry is away.
+
+Changes are gathered: after a crash the registry's delta repeats what was not saved yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from chatnet.core.identity import PeerID
+from chatnet.core.limits import LIST_SAVE_SECONDS
+from chatnet.core.messages import Entry, ListPage
+from chatnet.peer.store import PeerStore
+
+
+class ListKeeper:
+    """Saves what the pages say; ``cursor`` is what a registration may name as its ``since``."""
+
+    log = Logger("chatnet.list")
+
+    def __init__(self, clock: Any, store: PeerStore, registry: PeerID | None, cursor: bytes) -> None:
+        self.registry = registry
+        self.cursor = cursor
+        self._clock = clock
+        self._store = store
+        self._reset = False
+        self._joined: dict[bytes, Entry] = {}
+        self._left: set[bytes] = set()
+        self._in_snapshot = False
+        self._timer: IDelayedCall | None = None
+
+    def page(self, registry: PeerID, page: ListPage, wall_ms: int) -> None:
+        if page.reset or registry != self.registry:
+            self.registry = registry
+            self._reset = True
+            self._joined.clear()
+            self._left.clear()
+        for entry in page.joined:
+            self._joined[entry.peer] = entry
+            self._left.discard(entry.peer)
+        for gone in page.left:
+            self._joined.pop(gone, None)
+            self._left.add(gone)
+        self._in_snapshot = page.more
+        if not page.more:
+            self.cursor = page.cursor
+            if self._timer is None:
+                self._timer = self._clock.callLater(LIST_SAVE_SECONDS, self._save, wall_ms)
+
+    def flush(self, wall_ms: int) -> Deferred[Any]:
+        """Save what is gathered; fires when it is on disk or has failed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            return self._save(wall_ms)
+        return succeed(None)
+
+    def _save(self, wall_ms: int) -> Deferred[Any]:
+        self._timer = None
+        if self._in_snapshot or self.registry is None:
+            return succeed(None)  # half a snapshot is no list
+        joined, left, reset = list(self._joined.values()), list(self._left), self._reset
+        self._joined, self._left, self._reset = {}, set(), False
+        saving = self._store.save_list(self.registry, reset, joined, left, self.cursor, wall_ms)
+        return saving.addErrback(self._not_saved)
+
+    def _not_saved(self, failure: Any) -> None:
+        self.cursor = b""  # what is on disk and what we know have parted: next time the whole list
+        self.log.warn("the list could not be saved: {reason}", reason=failure.getErrorMessage())

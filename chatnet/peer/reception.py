@@ -1,0 +1,76 @@
+"""Who serves an incoming connection: its HELLO names a role, the role decides.
+
+While the node is not ready, everybody is asked to come again.
+"""
+
+from __future__ import annotations
+
+from chatnet.core import messages
+from chatnet.core.errors import Refused
+from chatnet.core.messages import ROLE_CHAT, ROLE_FILE, ROLE_PROBE, Hello, Message, Welcome
+from chatnet.net.link import Link, LinkEnd, LinkUser
+from chatnet.peer.transfers import Transfers
+
+
+class Reception:
+    """The LinkUser of all that a peer's port accepts."""
+
+    def __init__(self) -> None:
+        self._chat: LinkUser | None = None
+        self._file: LinkUser | None = None
+
+    def open(self, chat: LinkUser, file: LinkUser) -> None:
+        """From now on both are served."""
+        self._chat = chat
+        self._file = file
+
+    async def answer(self, link: Link, hello: Hello) -> Welcome:
+        if self._chat is None or self._file is None:
+            raise Refused(messages.BUSY, "starting", 1)
+        if hello.role == ROLE_CHAT:
+            return await self._chat.answer(link, hello)
+        if hello.role == ROLE_FILE:
+            return await self._file.answer(link, hello)
+        if hello.role == ROLE_PROBE:  # a registry proves our address: the handshake was all it wants
+            return Welcome(messages.VERSION, [], hello.instance, "")
+        raise Refused(messages.ROLE_UNKNOWN, "this is a peer, not a registry")
+
+    def opened(self, link: Link) -> None:
+        user = self._user(link)
+        if user is not None:
+            user.opened(link)
+
+    def received(self, link: Link, message: Message) -> None:
+        user = self._user(link)
+        if user is not None:
+            user.received(link, message)
+
+    def lost(self, link: Link, end: LinkEnd) -> None:
+        user = self._user(link)
+        if user is not None:
+            user.lost(link, end)
+
+    def _user(self, link: Link) -> LinkUser | None:
+        return {ROLE_CHAT: self._chat, ROLE_FILE: self._file}.get(link.role)
+
+
+class FileDoor:
+    """Incoming links of role ``file``: each is expected beforehand, or refused."""
+
+    def __init__(self, transfers: Transfers) -> None:
+        self._transfers = transfers
+
+    async def answer(self, link: Link, hello: Hello) -> Welcome:
+        if not self._transfers.expects(link.peer, hello.fid, hello.token):
+            raise Refused(messages.NOT_EXPECTED, "nobody waits for this file link")
+        return Welcome(messages.VERSION, list(messages.FEATURES), hello.instance, "")
+
+    def opened(self, link: Link) -> None:
+        hello = link.greeting
+        self._transfers.file_link_opened(link, hello.fid if isinstance(hello, Hello) else None)
+
+    def received(self, link: Link, message: Message) -> None:
+        self._transfers.file_received(link, message)
+
+    def lost(self, link: Link, end: LinkEnd) -> None:
+        self._transfers.file_link_lost(link, end)

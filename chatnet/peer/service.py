@@ -1,0 +1,244 @@
+"""The peer as a Twisted service, and the implementation of its door, ``PeerApi``.
+
+It lives longer than a login: before one, and after one that was refused, there is no node.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatnet.core.errors import ChatnetError, LocalError, Refused, WrongKey
+from chatnet.core.events import (
+    ChatMessage,
+    Event,
+    HistoryPage,
+    LoggedIn,
+    Me,
+    RegistryChanged,
+    RegistryPhase,
+    RegistryState,
+    Snapshot,
+    Transfer,
+)
+from chatnet.core.text import SafeText, safe_line
+from chatnet.net.busy import explain_bind_error
+from chatnet.net.exits import refuse_start, stop_with
+from chatnet.net.logs import ProgramLog
+from chatnet.peer.address import RegistryAddress, parse_registry_address
+from chatnet.peer.feed import Feed, FeedSubscription
+from chatnet.peer.node import Node
+from chatnet.peer.options import PeerSettings, why_not_a_name
+
+T = TypeVar("T")
+
+
+class PeerService(Service):
+    """See the module.  ``console`` tells whether a login form can ask again."""
+
+    log = Logger("chatnet.peer")
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: PeerSettings,
+        log: ProgramLog | None,
+        console: bool,
+        wall: Callable[[], float] = time.time,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._log = log
+        self._console = console
+        self._wall = wall
+        self._chance = chance or random.SystemRandom()
+        self._feed = Feed(reactor)
+        self._node: Node | None = None
+        self._me: Me | None = None
+        self._refusal: RegistryState | None = None
+        self._working: Deferred[Any] | None = None
+
+    # --- the service --------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Raises SystemExit with one plain line if this profile cannot be opened here."""
+        super().startService()  # type: ignore[no-untyped-call]
+        if not self._settings.name:
+            return
+        try:
+            node = self._make_node(self._settings.name, self._settings.registry)
+        except ChatnetError as error:
+            refuse_start("chatpeer", error, self._settings.daemon)
+        self._working = Deferred.fromCoroutine(self._start(node))
+        self._working.addErrback(self._start_failed)
+
+    async def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._working is not None:
+            self._working.cancel()
+        if self._node is not None:
+            await self._node.close()
+
+    async def _start(self, node: Node) -> None:
+        """The login with the name of the command line."""
+        try:
+            await node.open()
+        except BaseException:
+            await node.close()
+            raise
+        self._adopt(node)
+        try:
+            await node.sign_in()
+        except WrongKey:
+            pass  # its words are on the screen, and the known peers can be reached
+        except Refused:
+            if not self._console:
+                raise
+            if node.is_new:
+                await self._give_up(node)
+
+    def _start_failed(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, ChatnetError):
+            self.log.error("{text}", text=error.text)
+            stop_with(self._reactor, 1, f"chatpeer: {error.text}")
+        elif self.running:
+            self.log.failure("the peer could not start", failure)
+            stop_with(self._reactor, 1, f"chatpeer: could not start: {safe_line(failure.getErrorMessage())}")
+
+    def _make_node(self, name: str, registry: RegistryAddress) -> Node:
+        node = Node(self._reactor, self._settings, name, registry, self._feed.emit, self._wall, self._chance)
+        try:
+            node.prepare()
+        except CannotListenError as error:
+            raise LocalError("listen", explain_bind_error(error, self._settings.listen[0])) from None
+        if self._log is not None:
+            self._log.open(node.places.log)
+        return node
+
+    def _adopt(self, node: Node) -> None:
+        self._node = node
+        self._me = node.who(self._log.place if self._log is not None else "")
+        self._feed.emit(LoggedIn(self._me))
+        self._feed.emit(RegistryChanged(node.registry_state))
+
+    async def _give_up(self, node: Node) -> None:
+        """The registry refused: what was made for this login goes, its reason stays."""
+        self._refusal = node.registry_state
+        self._node = self._me = None
+        await node.undo()
+        if self._log is not None:
+            self._log.close()
+
+    # --- the door -----------------------------------------------------------------------------
+
+    def subscribe(self, listener: Callable[[Event], None]) -> FeedSubscription:
+        return self._feed.subscribe(self._snapshot(), listener)
+
+    def login(self, name: str, registry: str, presentation: str = "") -> Deferred[Me]:
+        return Deferred.fromCoroutine(self._login(name.strip(), registry.strip()))
+
+    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
+        return self._with_node(lambda node: node.say(peer, body))
+
+    def history(self, peer: bytes, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
+        return self._with_node(lambda node: node.history(peer, before, limit))
+
+    def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
+        return self._with_node(lambda node: node.mark_read(peer, n))
+
+    def connect(self, peer: bytes) -> Deferred[None]:
+        async def connect(node: Node) -> None:
+            await node.links.link_to(node.check_known(peer))
+
+        return self._with_node(connect)
+
+    def offer(self, peer: bytes, paths: tuple[str, ...]) -> Deferred[Transfer]:
+        return self._with_node(lambda node: node.offer(peer, paths))
+
+    def accept(self, fid: bytes, directory: str = "") -> Deferred[Transfer]:
+        return self._with_node(lambda node: node.transfers.accept(fid, directory))
+
+    def refuse(self, fid: bytes) -> Deferred[Transfer]:
+        return self._with_node(lambda node: node.transfers.refuse(fid))
+
+    def cancel(self, fid: bytes) -> Deferred[Transfer]:
+        return self._with_node(lambda node: node.transfers.cancel(fid))
+
+    def forget_ended(self) -> Deferred[None]:
+        return self._with_node(lambda node: node.transfers.forget_ended())
+
+    def reconnect(self) -> Deferred[None]:
+        async def reconnect(node: Node) -> None:
+            node.registration.reconnect()
+
+        return self._with_node(reconnect)
+
+    def quit(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        self._reactor.callLater(0, self._reactor.stop)
+        done.callback(None)
+        return done
+
+    async def _login(self, name: str, registry: str) -> Me:
+        reason = why_not_a_name(name)
+        if reason:
+            raise LocalError("bad-name", reason)
+        try:
+            address = parse_registry_address(registry) if registry else self._settings.registry
+        except ValueError as error:
+            raise LocalError("bad-registry", f"{error}.") from None
+        if self._node is not None:
+            former, self._node, self._me = self._node, None, None
+            await former.close()
+        node = self._make_node(name, address)
+        try:
+            await node.open()
+            await node.sign_in()
+        except WrongKey:
+            pass
+        except BaseException:
+            await self._give_up(node) if hasattr(node, "registration") else await node.undo()
+            raise
+        self._adopt(node)
+        assert self._me is not None
+        return self._me
+
+    def _with_node(self, work: Callable[[Node], Coroutine[Any, Any, T]]) -> Deferred[T]:
+        async def run() -> T:
+            if self._node is None:
+                raise LocalError("not-logged-in", "Log in first.")
+            return await work(self._node)
+
+        return Deferred.fromCoroutine(run())
+
+    def _snapshot(self) -> Snapshot:
+        node = self._node
+        if node is None:
+            return Snapshot(None, self._refusal or self._nowhere(), (), (), ())
+        return Snapshot(
+            self._me, node.registry_state, node.people(), tuple(node.transfers.snapshot()), tuple(node.notices)
+        )
+
+    def _nowhere(self) -> RegistryState:
+        """Before the first login."""
+        return RegistryState(
+            phase=RegistryPhase.CONNECTING,
+            address=self._settings.registry.shown,
+            key=self._settings.registry.key,
+            since_ms=round(self._wall() * 1000),
+            retry_at_ms=None,
+            reason=SafeText(""),
+            code="",
+            listed=0,
+            first_seen=False,
+        )

@@ -1,0 +1,44 @@
+"""``twistd chatpeer``: where options, files, reactor, the peer and its console meet."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from twisted.application.service import IService, Service
+
+from chatnet.net.exits import complain
+from chatnet.net.logs import LoggedService
+from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
+from chatnet.peer.service import PeerService
+
+Options = PeerOptions
+
+
+class PeerProgram(LoggedService):
+    """A peer, and with a terminal its console; ``peer`` is the door for whoever drives it."""
+
+    def __init__(self, reactor: Any, settings: PeerSettings) -> None:
+        super().__init__(settings.log.make())
+        with_console = wants_console(settings)
+        self.peer = PeerService(reactor, settings, self.log, console=with_console)
+        self.peer.setServiceParent(self)  # type: ignore[no-untyped-call]
+        if with_console:
+            _console(self.peer, reactor, settings).setServiceParent(self)
+        elif settings.daemon:
+            complain("chatpeer", f"{settings.name} is running without console")
+
+
+def makeService(options: PeerOptions) -> IService:
+    from twisted.internet import reactor
+
+    return PeerProgram(reactor, options.settings)
+
+
+def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service:
+    # Imported here: a headless peer needs no urwid.
+    from chatnet.console.app import Console
+    from chatnet.console.login import LoginDefaults
+
+    login = None if settings.name else LoginDefaults("", str(settings.registry), "")
+    return Console(peer, reactor, login=login, input=sys.__stdin__, output=sys.__stdout__, ascii_only=settings.ascii)

@@ -1,0 +1,113 @@
+"""``twistd chatregistry``: where options, files, reactor and the registry's parts meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatnet import __version__
+from chatnet.core.errors import ChatnetError, LocalError
+from chatnet.core.identity import grouped_text, join_string
+from chatnet.net.busy import explain_bind_error
+from chatnet.net.exits import refuse_start, say, stop_with
+from chatnet.net.interfaces import published_endpoints
+from chatnet.net.keys import load_or_make_identity
+from chatnet.net.logs import LoggedService
+from chatnet.net.profile import ProfileLock
+from chatnet.registry.options import DEFAULT_PORT, NAME, RegistryOptions, RegistrySettings
+from chatnet.registry.service import RegistryService
+
+Options = RegistryOptions
+COMMAND = "chatregistry"
+
+
+class RegistryProgram(MultiService):
+    """Opens what the registry needs when twistd says start, and greets the operator."""
+
+    log = Logger("chatnet.registry")
+
+    def __init__(self, reactor: Any, settings: RegistrySettings, logged: LoggedService) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._reactor = reactor
+        self._settings = settings
+        self._logged = logged
+        self._places = settings.places
+        self._lock = ProfileLock(self._places.lock, NAME, "A second registry needs other --data and --state.")
+
+    def startService(self) -> None:
+        try:
+            self._open()
+            super().startService()  # type: ignore[no-untyped-call]
+        except CannotListenError as error:
+            listen = self._settings.listen[0] if self._settings.listen else f"tcp:{DEFAULT_PORT}"
+            refuse_start(COMMAND, LocalError("listen", explain_bind_error(error, listen)), self._settings.daemon)
+        except ChatnetError as error:
+            refuse_start(COMMAND, error, self._settings.daemon)
+
+    async def stopService(self) -> None:
+        await super().stopService()  # type: ignore[no-untyped-call]
+        self._places.join.unlink(missing_ok=True)
+        self._lock.release()
+
+    def _open(self) -> None:
+        settings, places = self._settings, self._places
+        places.prepare(downloads=False)
+        self._lock.acquire()
+        if self._logged.log is not None:
+            self._logged.log.open(places.log)
+        for warning in settings.warnings:
+            self.log.warn("{warning}", warning=warning)
+        identity = load_or_make_identity(places.data)
+        registry = RegistryService(
+            self._reactor, identity, places.database, settings.limits, settings.listen, DEFAULT_PORT
+        )
+        registry.serving.addCallbacks(self._serving, self._not_serving, (registry,))
+        registry.setServiceParent(self)  # type: ignore[no-untyped-call]
+
+    def _serving(self, _: None, registry: RegistryService) -> None:
+        joins = _joins(registry)
+        _leave(self._places.join, joins[0])
+        where = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in registry.addresses)
+        say(f"chatregistry {__version__}   listening on {where}")
+        say(f"  key   {grouped_text(registry.peer_id)}")
+        for join in joins:
+            say(f"  join  {join}")
+        say(f"  On this machine:    twistd -n chatpeer --name YOU{_option(registry.port)}")
+        say(f"  On other machines:  twistd -n chatpeer --name YOU --registry {joins[0]}")
+        say(f"  log   {self._logged.log.place if self._logged.log else 'as twistd was told'}")
+
+    def _not_serving(self, failure: Failure) -> None:
+        self.log.failure("the registry could not start", failure)
+        error = failure.value
+        text = error.text if isinstance(error, ChatnetError) else failure.getErrorMessage()
+        stop_with(self._reactor, 1, f"{COMMAND}: {text}")
+
+
+def makeService(options: RegistryOptions) -> IService:
+    from twisted.internet import reactor
+
+    settings = options.settings
+    service = LoggedService(settings.log.make())
+    RegistryProgram(reactor, settings, service).setServiceParent(service)  # type: ignore[no-untyped-call]
+    return service
+
+
+def _joins(registry: RegistryService) -> list[str]:
+    """The join strings of every address that others may reach, IPv4 first."""
+    endpoints = sorted(published_endpoints(registry.addresses), key=lambda endpoint: len(endpoint.ip))
+    return [join_string(endpoint.host, endpoint.port, registry.peer_id) for endpoint in endpoints]
+
+
+def _option(port: int) -> str:
+    return "" if port == DEFAULT_PORT else f" --registry tcp:127.0.0.1:{port}"
+
+
+def _leave(path: Any, join: str) -> None:
+    """For ``make demo`` and scripts, whole or not at all."""
+    unfinished = path.with_suffix(".new")
+    unfinished.write_text(join + "\n")
+    unfinished.replace(path)
