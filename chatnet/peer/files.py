@@ -400,10 +400,10 @@ class Landing:
 
     def _check_space(self, size: int) -> None:
         space = self._ground.space(self._target)
-        free = max(0, space.f_bavail * space.f_frsize - self._ground.reserve_bytes)
+        free = space.f_bavail * space.f_frsize - self._ground.reserve_bytes
         if free < size:
             place = safe_line(wire_name(self._place))
-            raise LocalError(messages.NO_SPACE, f"needs {size_text(size)}, {size_text(free)} free in {place}")
+            raise LocalError(messages.NO_SPACE, f"needs {size_text(size)}, {size_text(max(0, free))} free in {place}")
 
     def _folder_of(self, path: tuple[str, ...]) -> int:
         """The descriptor of an offered folder, made anew in this transfer: never one that was there."""

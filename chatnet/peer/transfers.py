@@ -226,7 +226,9 @@ class Transfers:
                 self._end(entry, Step.FAILED, messages.LOST)
 
     async def stop(self) -> None:
-        """End everything; fires when threads and timers are at rest."""
+        """End everything, for good; fires when threads and timers are at rest."""
+        if self._stopped:
+            return
         for entry in self._open_entries():
             self._end(entry, Step.FAILED, messages.STOPPING)
             self._say(entry.peer, Cancel(entry.fid, messages.STOPPING))

@@ -1,0 +1,166 @@
+"""Two peers with transfers only: real links, real TLS, real stores, on loopback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from chatnet.core import messages
+from chatnet.core.errors import Refused, Unreachable
+from chatnet.core.events import Transfer, TransferState
+from chatnet.core.limits import PeerLimits
+from chatnet.core.messages import Hello, Message, Welcome
+from chatnet.net.database import Database
+from chatnet.net.link import Link, LinkEnd
+from chatnet.peer.store import MIGRATIONS, PeerStore
+from chatnet.peer.transfers import Transfers
+from tests.support.links import Station, hello
+
+
+class Party:
+    """One peer.  ``told`` are the transfers it heard of; ``said`` the messages it sent on chat links."""
+
+    def __init__(self, reactor: Any, folder: Path, limits: PeerLimits | None = None, **options: Any) -> None:
+        self.limits = limits or PeerLimits()
+        self.folder = folder
+        self.told: list[Transfer] = []
+        self.heard: list[Message] = []
+        self.links: list[Link] = []
+        self.ends: list[LinkEnd] = []
+        self.others: dict[bytes, Party] = {}
+        self.dials_files = True
+        self.reactor = reactor
+        self.chats: dict[bytes, Link] = {}
+        self.database = Database(folder / "peer.db", MIGRATIONS, reactor)
+        self.store = PeerStore(self.database)
+        self.station = Station(reactor, self, self.limits)  # type: ignore[arg-type]
+        self.options = options
+        self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
+
+    @property
+    def peer(self) -> bytes:
+        return self.station.peer
+
+    @property
+    def downloads(self) -> Path:
+        return self.folder / "down"
+
+    async def start(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        await self.database.open()
+        self.transfers = Transfers(
+            self.reactor,
+            self.limits,
+            self.store,
+            self.downloads,
+            self,
+            changed=self.hear,
+            person_folder=lambda peer: "dave",
+            **self.options,
+        )
+        await self.transfers.start()
+        self.port = self.station.listen()
+
+    async def stop(self) -> None:
+        await self.transfers.stop()
+        await self.station.close()
+        await self.database.close()
+
+    # --- TransferLinks ---
+
+    async def send(self, peer: bytes, message: Message) -> None:
+        link = self.chats.get(peer)
+        if link is None or not link.is_open:
+            if peer not in self.others:
+                raise Unreachable("refused-connection", "nobody there")
+            link = await self.station.dial(self.others[peer].port, peer)  # type: ignore[arg-type]
+            self.chats[peer] = link
+        while link.congested:
+            await deferLater(self.reactor, 0.01)
+        link.send(message)
+
+    async def dial_file(self, peer: bytes, fid: bytes, token: bytes, user: Any) -> Link:
+        if not self.dials_files:
+            raise Unreachable("refused-connection", "a wall stands before it")
+        greeting = hello(messages.ROLE_FILE, fid=fid, token=token)
+        port = self.others[peer].port
+        link = await self.station.dialler.dial_host("127.0.0.1", port, user, greeting, peer)  # type: ignore[arg-type]
+        self.station.dialled.append(link)
+        return link
+
+    # --- LinkUser ---
+
+    async def answer(self, link: Link, greeting: Hello) -> Welcome:
+        expected = self.transfers.expects(link.peer, greeting.fid, greeting.token)
+        if greeting.role == messages.ROLE_FILE and not expected:
+            raise Refused(messages.NOT_EXPECTED, "not expected")
+        return Welcome(messages.VERSION, [], os.urandom(16), "peer")
+
+    def opened(self, link: Link) -> None:
+        self.links.append(link)
+        if link.role == messages.ROLE_CHAT:
+            self.chats[link.peer] = link
+        elif not link.dialled:
+            assert isinstance(link.greeting, Hello)
+            self.transfers.file_link_opened(link, link.greeting.fid)
+        self._look()
+
+    def received(self, link: Link, message: Message) -> None:
+        if link.role == messages.ROLE_CHAT:
+            self.heard.append(message)
+            self.transfers.received(link.peer, message)
+        else:
+            self.transfers.file_received(link, message)
+        self._look()
+
+    def lost(self, link: Link, end: LinkEnd) -> None:
+        self.ends.append(end)
+        if link.role == messages.ROLE_FILE:
+            self.transfers.file_link_lost(link, end)
+        self._look()
+
+    # --- waiting ---
+
+    def hear(self, transfer: Transfer) -> None:
+        self.told.append(transfer)
+        self._look()
+
+    def latest(self, fid: bytes | None = None) -> Transfer | None:
+        return next((t for t in reversed(self.told) if fid in (None, t.fid)), None)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        if not condition():
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append((condition, waiting))
+            await waiting.addTimeout(20, self.reactor)
+
+    async def see(self, *states: TransferState, fid: bytes | None = None) -> Transfer:
+        """The latest transfer (with ``fid``), once it is in one of ``states``."""
+
+        def there() -> bool:
+            latest = self.latest(fid)
+            return latest is not None and latest.state in states
+
+        await self.until(there)
+        latest = self.latest(fid)
+        assert latest is not None
+        return latest
+
+    async def end(self, fid: bytes | None = None) -> Transfer:
+        return await self.see(*(state for state in TransferState if state.ended), fid=fid)
+
+    def _look(self) -> None:
+        for condition, waiting in tuple(self._waiting):
+            if condition():
+                self._waiting.remove((condition, waiting))
+                waiting.callback(None)
+
+
+def acquainted(*parties: Party) -> None:
+    for one in parties:
+        one.others = {other.peer: other for other in parties if other is not one}

@@ -1,0 +1,618 @@
+"""Offers, answers, bytes and endings between two peers, over real links."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytest_twisted
+from blake3 import blake3
+
+from chatnet.core import messages
+from chatnet.core.errors import LocalError, Refused
+from chatnet.core.events import Transfer, TransferState
+from chatnet.core.framing import frame
+from chatnet.core.limits import WRITE_CHUNK_BYTES, PeerLimits
+from chatnet.core.messages import (
+    Accept,
+    Cancel,
+    Decline,
+    DialMe,
+    End,
+    File,
+    Offer,
+    OfferedFile,
+    Reject,
+    Verified,
+    encode,
+)
+from chatnet.peer.files import PARTIAL
+from tests.peer.parties import Party, acquainted
+from tests.support.links import Recorder, Station, hello
+
+MIB = 1_048_576
+
+
+@pytest_twisted.async_yield_fixture
+async def parties(tmp_path: Path):
+    from twisted.internet import reactor
+
+    started: list[Party] = []
+
+    async def make(count: int = 2, limits: PeerLimits | None = None, **options: Any) -> list[Party]:
+        for _ in range(count):
+            party = Party(reactor, tmp_path / f"party{len(started)}", limits, **options)
+            (tmp_path / f"party{len(started)}").mkdir()
+            await party.start()
+            started.append(party)
+        acquainted(*started)
+        return started
+
+    yield make
+    for party in started:
+        await party.stop()
+    for party in started:
+        assert list(party.downloads.glob(f"{PARTIAL}/*")) == []
+
+
+def write(folder: Path, name: str, data: bytes) -> str:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return str(path)
+
+
+def landed(party: Party) -> dict[str, bytes]:
+    """What lies in the person's folder."""
+    home = party.downloads / "dave"
+    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+async def offered(alice: Party, bob: Party, *paths: str) -> Transfer:
+    offer = await alice.transfers.offer(bob.peer, paths)
+    await bob.see(TransferState.OFFERED, fid=offer.fid)
+    return offer
+
+
+async def both_end(alice: Party, bob: Party, fid: bytes) -> tuple[Transfer, Transfer]:
+    return await alice.end(fid), await bob.end(fid)
+
+
+# --- the good way ---
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, WRITE_CHUNK_BYTES - 1, WRITE_CHUNK_BYTES, WRITE_CHUNK_BYTES + 1, MIB - 1, MIB, 5 * MIB + 7]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_file_arrives_whole(parties, tmp_path: Path, size: int) -> None:
+    alice, bob = await parties()
+    data = os.urandom(size)
+    offer = await offered(alice, bob, write(tmp_path, "video.mkv", data))
+    assert (offer.title, offer.total_bytes, offer.state) == ("video.mkv", size, TransferState.OFFERED)
+    taken = await bob.transfers.accept(offer.fid)
+    assert taken.state is TransferState.QUEUED
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, there.state) == (TransferState.DONE, TransferState.DONE)
+    assert here.done_bytes == there.done_bytes == size
+    assert here.done_files == there.done_files == 1
+    assert there.saved_to == str(bob.downloads / "dave" / "video.mkv")
+    assert landed(bob) == {"video.mkv": data}
+    for party in (alice, bob):
+        (row,) = await party.store.transfers()
+        assert row.state is TransferState.DONE
+    (file,) = await bob.store.transfer_files(alice.peer, offer.fid)
+    assert (file.done, file.final) == (True, there.saved_to)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_states_come_in_order(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    offer = await offered(alice, bob, write(tmp_path, "a", os.urandom(3 * MIB)))
+    await bob.transfers.accept(offer.fid)
+    await both_end(alice, bob, offer.fid)
+    for party in (alice, bob):
+        seen = [t.state for t in party.told]
+        assert list(dict.fromkeys(seen)) == [
+            TransferState.OFFERED,
+            TransferState.QUEUED,
+            TransferState.RUNNING,
+            TransferState.CHECKING,
+            TransferState.DONE,
+        ]
+        assert seen == sorted(seen, key=list(TransferState).index)
+
+
+@pytest_twisted.ensureDeferred
+async def test_files_and_a_folder_in_one_offer(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    sent = {f"photos/{n % 7}/{n}.jpg": os.urandom(n * 37) for n in range(200)}
+    sent["photos/large.bin"] = os.urandom(2 * MIB)
+    for name, data in sent.items():
+        write(tmp_path / "from", name, data)
+    note = write(tmp_path / "from", "note.txt", b"note")
+    offer = await offered(alice, bob, str(tmp_path / "from" / "photos"), note)
+    assert offer.title == "photos/ and 1 more"
+    assert offer.total_files == 202
+    await bob.transfers.accept(offer.fid)
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, there.state) == (TransferState.DONE, TransferState.DONE)
+    assert there.done_files == here.done_files == 202
+    assert landed(bob) == sent | {"note.txt": b"note"}
+    assert there.saved_to == str(bob.downloads / "dave")
+    assert all(file.done for file in await bob.store.transfer_files(alice.peer, offer.fid))
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_offer_of_many_pages(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for n in range(2_500):
+        (folder / f"{n:05d}-with-a-longer-name").touch()
+    offer = await offered(alice, bob, str(folder))
+    assert offer.total_files == 2_500
+    await bob.transfers.accept(offer.fid)
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, there.state) == (TransferState.DONE, TransferState.DONE)
+    assert sum(isinstance(m, Offer) for m in bob.heard) >= 3
+    assert len(landed(bob)) == 2_500
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_cannot_be_dialled_dials(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    alice.dials_files = False
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    await bob.transfers.accept(offer.fid)
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, there.state) == (TransferState.DONE, TransferState.DONE)
+    assert landed(bob) == {"a": b"hello"}
+    assert any(isinstance(m, DialMe) for m in bob.heard)
+
+
+@pytest_twisted.ensureDeferred
+async def test_both_ways_at_once(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    one, two = os.urandom(3 * MIB), os.urandom(3 * MIB)
+    there = await offered(alice, bob, write(tmp_path, "one", one))
+    back = await offered(bob, alice, write(tmp_path, "two", two))
+    await bob.transfers.accept(there.fid)
+    await alice.transfers.accept(back.fid)
+    for fid in (there.fid, back.fid):
+        assert {t.state for t in await both_end(alice, bob, fid)} == {TransferState.DONE}
+    assert landed(bob) == {"one": one}
+    assert landed(alice) == {"two": two}
+
+
+@pytest_twisted.ensureDeferred
+async def test_turns_are_waited_for_and_taken(parties, tmp_path: Path) -> None:
+    alice, bob = await parties(limits=PeerLimits(transfers_per_peer=1, offers_pending=5))
+    offers = [await offered(alice, bob, write(tmp_path, str(n), os.urandom(MIB))) for n in range(4)]
+    running = 0
+    for offer in offers:
+        await bob.transfers.accept(offer.fid)
+    for offer in offers:
+        await both_end(alice, bob, offer.fid)
+    states: dict[bytes, TransferState] = {}
+    for told in bob.told:
+        states[told.fid] = told.state
+        running = max(running, sum(s in (TransferState.RUNNING, TransferState.CHECKING) for s in states.values()))
+    assert set(states.values()) == {TransferState.DONE}
+    assert running == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_sender_whose_turn_has_not_come_keeps_the_link(parties, tmp_path: Path) -> None:
+    alice, bob, carol = await parties(3, PeerLimits(transfers=1, file_link_seconds=0.5))
+    first = await offered(alice, bob, write(tmp_path, "first", os.urandom(8 * MIB)))
+    second = await offered(alice, carol, write(tmp_path, "second", b"hello"))
+    await bob.transfers.accept(first.fid)
+    await carol.transfers.accept(second.fid)
+    await both_end(alice, bob, first.fid)
+    here, there = await both_end(alice, carol, second.fid)
+    assert (here.state, there.state) == (TransferState.DONE, TransferState.DONE)
+
+
+# --- answers ---
+
+
+@pytest_twisted.ensureDeferred
+async def test_refused(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    assert (await bob.transfers.refuse(offer.fid)).reason == "you refused it"
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, here.code, here.reason) == (TransferState.DECLINED, messages.DECLINED, "they refused it")
+    assert there.state is TransferState.DECLINED
+    with pytest.raises(LocalError) as caught:
+        await bob.transfers.accept(offer.fid)
+    assert caught.value.code == "ended"
+    assert not bob.downloads.exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_there(parties, tmp_path: Path) -> None:
+    (alice,) = await parties(1)
+    with pytest.raises(LocalError) as caught:
+        await alice.transfers.offer(b"x" * 32, [write(tmp_path, "a", b"")])
+    assert caught.value.text == "dave is offline: files need both of you there."
+    assert alice.transfers.snapshot() == ()
+    assert await alice.store.transfers() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_unknown_numbers_are_errors(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    for method in (bob.transfers.accept, bob.transfers.refuse, bob.transfers.cancel):
+        with pytest.raises(LocalError) as caught:
+            await method(b"f" * 16)
+        assert caught.value.code == "unknown-transfer"
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    with pytest.raises(LocalError):
+        await alice.transfers.accept(offer.fid)
+
+
+@pytest_twisted.ensureDeferred
+async def test_too_little_space_is_said_and_the_offer_stands(parties, tmp_path: Path) -> None:
+    free = [100]
+
+    def space(fd: int) -> Any:
+        return SimpleNamespace(f_bavail=free[0], f_frsize=MIB)
+
+    alice, bob = await parties(space=space)
+    offer = await offered(alice, bob, write(tmp_path, "video.mkv", b"hello"))
+    with pytest.raises(LocalError) as caught:
+        await bob.transfers.accept(offer.fid)
+    assert caught.value.code == messages.NO_SPACE
+    assert caught.value.text.startswith("video.mkv needs 5 B, 0 B free in ")
+    free[0] = 1000
+    await bob.transfers.accept(offer.fid)
+    assert (await bob.end(offer.fid)).state is TransferState.DONE
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_fills_up_is_told_to_both(parties, tmp_path: Path) -> None:
+    calls = []
+
+    def space(fd: int) -> Any:
+        calls.append(fd)
+        return SimpleNamespace(f_bavail=1000 if len(calls) < 3 else 0, f_frsize=MIB)
+
+    alice, bob = await parties(space=space)
+    offer = await offered(
+        alice, bob, write(tmp_path, "a", os.urandom(2 * MIB)), write(tmp_path, "b", os.urandom(2 * MIB))
+    )
+    await bob.transfers.accept(offer.fid)
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.code, here.reason) == (messages.NO_SPACE, "too little space on their disk")
+    assert (there.code, there.reason) == (messages.NO_SPACE, "too little space on this disk")
+    assert here.state is there.state is TransferState.FAILED
+    assert set(landed(bob)) == {"a"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_offers_are_limited(parties, tmp_path: Path) -> None:
+    alice, bob = await parties(limits=PeerLimits(offers_pending=2, offers_per_minute=3))
+    path = write(tmp_path, "a", b"")
+    one, two = [await offered(alice, bob, path) for _ in range(2)]
+    three = await alice.transfers.offer(bob.peer, [path])
+    assert (await alice.end(three.fid)).code == messages.TOO_MANY
+    await bob.transfers.refuse(one.fid)
+    four = await offered(alice, bob, path)
+    await bob.transfers.refuse(four.fid)
+    await bob.transfers.refuse(two.fid)
+    five = await alice.transfers.offer(bob.peer, [path])
+    ended = await alice.end(five.fid)
+    assert (ended.state, ended.code) == (TransferState.DECLINED, messages.TOO_MANY)
+    assert len(bob.transfers.snapshot()) == 3
+
+
+# --- endings ---
+
+
+@pytest.mark.parametrize("who", ["sender", "receiver"])
+@pytest.mark.parametrize("when", ["offered", "running"])
+@pytest_twisted.ensureDeferred
+async def test_cancelled(parties, tmp_path: Path, who: str, when: str) -> None:
+    alice, bob = await parties()
+    path = tmp_path / "large"
+    with path.open("wb") as sparse:
+        sparse.truncate(512 * MIB)
+    offer = await offered(alice, bob, str(path))
+    if when == "running":
+        await bob.transfers.accept(offer.fid)
+        await bob.until(lambda: (t := bob.latest()) is not None and t.done_bytes > 0)
+    party = alice if who == "sender" else bob
+    mine = await party.transfers.cancel(offer.fid)
+    assert (mine.state, mine.reason) == (TransferState.CANCELLED, "you cancelled it")
+    other = await (bob if who == "sender" else alice).end(offer.fid)
+    assert (other.state, other.code, other.reason) == (TransferState.CANCELLED, messages.USER, "they cancelled it")
+    if when == "running":
+        assert landed(bob) == {}
+    assert (await party.transfers.cancel(offer.fid)).state is TransferState.CANCELLED
+
+
+@pytest.mark.parametrize("change", ["touched", "gone"])
+@pytest_twisted.ensureDeferred
+async def test_a_source_that_changed_since_it_was_offered(parties, tmp_path: Path, change: str) -> None:
+    alice, bob = await parties()
+    path = write(tmp_path, "a", b"hello")
+    offer = await offered(alice, bob, path)
+    if change == "touched":
+        os.utime(path, ns=(0, 0))
+    else:
+        os.unlink(path)
+    await bob.transfers.accept(offer.fid)
+    here, there = await both_end(alice, bob, offer.fid)
+    code = messages.CHANGED if change == "touched" else messages.UNREADABLE
+    assert (here.state, here.code) == (there.state, there.code) == (TransferState.FAILED, code)
+    assert "here" in here.reason or "while it was sent: send it again" in here.reason
+    assert "there" in there.reason
+    assert landed(bob) == {}
+
+
+@pytest.mark.parametrize("change", ["shorter", "longer"])
+@pytest_twisted.ensureDeferred
+async def test_a_source_that_changes_while_it_is_sent(parties, tmp_path: Path, change: str) -> None:
+    alice, bob = await parties()
+    path = tmp_path / "large"
+    with path.open("wb") as sparse:
+        sparse.truncate(64 * MIB)
+    offer = await offered(alice, bob, str(path))
+    await bob.transfers.accept(offer.fid)
+    await alice.see(TransferState.RUNNING)
+    os.truncate(path, 63 * MIB if change == "shorter" else 65 * MIB)
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, here.code) == (there.state, there.code) == (TransferState.FAILED, messages.CHANGED)
+    assert landed(bob) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_broken_connection_is_said(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    path = tmp_path / "large"
+    with path.open("wb") as sparse:
+        sparse.truncate(512 * MIB)
+    offer = await offered(alice, bob, str(path))
+    await bob.transfers.accept(offer.fid)
+    await bob.until(lambda: (t := bob.latest()) is not None and t.done_bytes > 0)
+    next(link for link in bob.links if link.role == messages.ROLE_FILE).abort()
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, here.code) == (there.state, there.code) == (TransferState.FAILED, messages.LOST)
+    assert here.reason == there.reason == "the connection broke before it was complete"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_nobody_makes(parties, tmp_path: Path) -> None:
+    alice, bob = await parties(limits=PeerLimits(file_link_seconds=0.2))
+    alice.dials_files = bob.dials_files = False
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    await bob.transfers.accept(offer.fid)
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, here.code) == (there.state, there.code) == (TransferState.FAILED, messages.LATE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_went_away_before_it_answered(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    alice.transfers.peer_unreachable(bob.peer)
+    assert (await alice.end(offer.fid)).code == messages.LOST
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_former_process_left_open_is_settled(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    await bob.store.update_transfer(alice.peer, offer.fid, state=TransferState.RUNNING)
+    await bob.transfers.stop()
+    await bob.store.update_transfer(alice.peer, offer.fid, state=TransferState.RUNNING, code="", reason="")
+    again = Party(bob.reactor, bob.folder)
+    again.database, again.store = bob.database, bob.store
+    await again.database.close()
+    await again.start()
+    (settled,) = again.transfers.snapshot()
+    assert (settled.state, settled.code) == (TransferState.FAILED, messages.LOST)
+    (row,) = await again.store.transfers()
+    assert row.state is TransferState.FAILED
+    await again.transfers.forget_ended()
+    assert again.transfers.snapshot() == ()
+    await again.transfers.stop()
+    await again.station.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_tells_the_other(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    await bob.transfers.stop()
+    ended = await alice.end(offer.fid)
+    assert (ended.state, ended.reason) == (TransferState.FAILED, "the program was ended there")
+
+
+# --- strangers ---
+
+
+class Stranger(Station):
+    """A peer that speaks the protocol by hand."""
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor, Recorder())
+
+    async def greet(self, bob: Party) -> None:
+        self.bob = bob
+        self.chat = await self.dial(bob.port, bob.peer)  # type: ignore[arg-type]
+
+    async def offer(self, *files: OfferedFile, fid: bytes = b"F" * 16) -> None:
+        self.chat.send(Offer(fid, list(files), False))
+        await self.bob.see(TransferState.OFFERED, fid=fid)
+
+    async def heard(self, kind: type) -> Any:
+        await self.user.until(lambda: any(isinstance(m, kind) for m in self.user.messages))
+        return next(m for m in reversed(self.user.messages) if isinstance(m, kind))
+
+    async def until_heard(self, message: messages.Message) -> None:
+        await self.user.until(lambda: message in self.user.messages)
+
+    async def file_link(self, token: bytes, fid: bytes = b"F" * 16) -> Any:
+        return await self.dial(self.bob.port, self.bob.peer, hello(messages.ROLE_FILE, fid=fid, token=token))  # type: ignore[arg-type]
+
+
+@pytest_twisted.async_yield_fixture
+async def stranger():
+    from twisted.internet import reactor
+
+    made = Stranger(reactor)
+    yield made
+    await made.close()
+
+
+async def until_accepted(stranger: Stranger, bob: Party, *files: OfferedFile) -> Any:
+    await stranger.greet(bob)
+    await stranger.offer(*files)
+    await bob.transfers.accept(b"F" * 16)
+    accept = await stranger.heard(Accept)
+    return await stranger.file_link(accept.token)
+
+
+def write_raw(link: Any, data: bytes) -> None:
+    link.transport.write(data)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flipped_byte_gets_no_name(parties, stranger) -> None:
+    (bob,) = await parties(1)
+    data = os.urandom(2 * MIB)
+    link = await until_accepted(stranger, bob, OfferedFile(["a"], len(data), 0))
+    link.send(File(0, 0, len(data)))
+    write_raw(link, b"\x00" + data[1:] if data[0] else b"\x01" + data[1:])
+    link.send(End(0, blake3(data).digest()))
+    assert await stranger.heard(Reject) == Reject(0, messages.DIGEST)
+    ended = await bob.end()
+    assert (ended.state, ended.code) == (TransferState.FAILED, messages.DIGEST)
+    assert landed(bob) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_hand_made_sender_is_served_when_it_is_right(parties, stranger) -> None:
+    (bob,) = await parties(1)
+    data = b"hello"
+    link = await until_accepted(stranger, bob, OfferedFile(["a"], 5, 0))
+    write_raw(link, frame(encode(File(0, 0, 5))) + data + frame(encode(End(0, blake3(data).digest()))))
+    assert await stranger.heard(Verified) == Verified(b"F" * 16)
+    assert landed(bob) == {"a": b"hello"}
+    (row,) = await bob.store.transfers()
+    assert row.state is TransferState.DONE  # committed before it was said
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [File(1, 0, 5)],
+        [File(0, 1, 4)],
+        [File(0, 0, 6)],
+        [End(0, bytes(32))],
+        [Verified(b"F" * 16)],
+        [Reject(0, "digest")],
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_word_on_a_file_link_ends_it(parties, stranger, wrong: list[messages.Message]) -> None:
+    (bob,) = await parties(1)
+    link = await until_accepted(stranger, bob, OfferedFile(["a"], 5, 0))
+    for message in wrong:
+        link.send(message)
+    ended = await bob.end()
+    assert (ended.state, ended.code) == (TransferState.FAILED, messages.BAD_FRAME)
+    assert ended.reason == "the other side broke the protocol"
+    assert landed(bob) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_the_expected_link_comes_in_and_only_once(parties, stranger) -> None:
+    (bob,) = await parties(1)
+    await stranger.greet(bob)
+    await stranger.offer(OfferedFile(["a"], 5, 0))
+    with pytest.raises(Refused):
+        await stranger.file_link(bytes(32))
+    await bob.transfers.accept(b"F" * 16)
+    token = (await stranger.heard(Accept)).token
+    with pytest.raises(Refused):
+        await stranger.file_link(bytes(32))
+    with pytest.raises(Refused):
+        await stranger.file_link(token, b"G" * 16)
+    await stranger.file_link(token)
+    with pytest.raises(Refused):
+        await stranger.file_link(token)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_number_in_use_is_declined(parties, stranger, tmp_path: Path) -> None:
+    (bob,) = await parties(1)
+    await stranger.greet(bob)
+    await stranger.offer(OfferedFile(["a"], 5, 0))
+    stranger.chat.send(Offer(b"F" * 16, [OfferedFile(["b"], 5, 0)], True))
+    stranger.chat.send(Offer(b"F" * 16, [OfferedFile(["c"], 5, 0)], False))
+    assert await stranger.heard(Decline) == Decline(b"F" * 16, messages.CONFLICT)
+    assert [t.title for t in bob.transfers.snapshot()] == ["a"]
+    await bob.transfers.refuse(b"F" * 16)
+    await bob.transfers.forget_ended()
+    await stranger.until_heard(Decline(b"F" * 16, messages.DECLINED))
+    stranger.user.messages.clear()
+    stranger.chat.send(Offer(b"F" * 16, [OfferedFile(["b"], 5, 0)], False))
+    assert await stranger.heard(Decline) == Decline(b"F" * 16, messages.CONFLICT)
+    assert bob.transfers.snapshot() == ()
+
+
+@pytest_twisted.ensureDeferred
+async def test_somebody_elses_transfer_is_not_theirs_to_end(parties, stranger, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    await stranger.greet(bob)
+    stranger.chat.send(Cancel(offer.fid, messages.USER))
+    stranger.chat.send(Decline(offer.fid, messages.DECLINED))
+    stranger.chat.send(Accept(b"X" * 16, bytes(32), [], False))
+    assert await stranger.heard(Cancel) == Cancel(b"X" * 16, messages.LOST)
+    assert bob.latest(offer.fid).state is TransferState.OFFERED
+
+
+@pytest_twisted.ensureDeferred
+async def test_hostile_names_are_shown_and_stored_cleaned(parties, stranger) -> None:
+    (bob,) = await parties(1)
+    link = await until_accepted(stranger, bob, OfferedFile(["..", "..", "\x1b[2Jphoto\u202egpj.exe"], 5, 0))
+    shown = bob.told[0]
+    assert shown.names == ("folder/folder/[2Jphotogpj.exe",)
+    assert "program" in shown.warning
+    write_raw(link, frame(encode(File(0, 0, 5))) + b"hello" + frame(encode(End(0, blake3(b"hello").digest()))))
+    await stranger.heard(Verified)
+    assert landed(bob) == {"folder/folder/[2Jphotogpj.exe": b"hello"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_that_stops_costs_no_memory(parties, stranger, tmp_path: Path) -> None:
+    """What waits for a receiver that does not read is bounded, whatever the file's size."""
+    (alice,) = await parties(1)
+    path = tmp_path / "large"
+    with path.open("wb") as sparse:
+        sparse.truncate(512 * MIB)
+    port = stranger.listen()
+    alice.others[stranger.peer] = SimpleNamespace(port=port)  # type: ignore[assignment]
+    offer = await alice.transfers.offer(stranger.peer, [str(path)])
+    offered = await stranger.heard(Offer)
+    stranger.user.on_message = lambda link, message: link.pause_reading() if isinstance(message, File) else None
+    chat = next(link for link in stranger.user.links if link.role == messages.ROLE_CHAT)
+    chat.send(Accept(offered.fid, b"T" * 32, [messages.Want(0, 0)], False))
+    await stranger.heard(File)
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    before = -1
+    while (now := alice.transfers.snapshot()[0].done_bytes) != before:
+        before = now
+        await deferLater(reactor, 0.2)
+    assert 0 < now < 32 * MIB  # the kernel's buffers, and nothing else
+    await alice.transfers.cancel(offer.fid)
