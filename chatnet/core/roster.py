@@ -31,10 +31,10 @@ class Acquaintance:
 
 @dataclass
 class Changes:
-    """Whose ``Person`` is to be told again, and who came online or left the list."""
+    """Whose ``Person`` is to be told again, who gave a sign of life, and who left the list."""
 
     changed: set[PeerID] = field(default_factory=set)
-    came: set[PeerID] = field(default_factory=set)
+    came: set[PeerID] = field(default_factory=set)  # also somebody who was listed all the time
     left: set[PeerID] = field(default_factory=set)
 
 
@@ -86,9 +86,8 @@ class Roster:
         known = self.entries.get(peer)
         if known is not None and entry.seq < known.seq:
             return  # an old record replayed
-        if peer not in self.listed:
-            changes.came.add(peer)
-            self.listed.add(peer)
+        changes.came.add(peer)
+        self.listed.add(peer)
         if known is not None and known.name != entry.name and self._keys.get(known.name) == peer:
             del self._keys[known.name]
         self.entries[peer] = entry

@@ -320,6 +320,7 @@ class Node:
         if registry is not None:
             self.keeper.page(registry, page, self.wall_ms())
         self._tell_changes(changes)
+        self.registration.recount()
         for peer in changes.came:
             if self.roster.acquaintance(peer).waiting:
                 self.courier.came_online(peer)

@@ -98,6 +98,12 @@ class Registration:
         self._cancel_retry()
         self._begin()
 
+    def recount(self) -> None:
+        """The list has another length now."""
+        if self._listed() != self.state.listed:
+            self.state = msgspec.structs.replace(self.state, listed=self._listed())
+            self._on_state(self.state)
+
     def announce(self, record: SignedRecord) -> None:
         """Tell the registry a newer record."""
         if self.link is not None:

@@ -23,12 +23,15 @@ from chatnet.core.events import (
     HistoryPage,
     LoggedIn,
     Me,
+    PeopleChanged,
     RegistryChanged,
     RegistryPhase,
     RegistryState,
     Snapshot,
     Transfer,
+    TransferChanged,
 )
+from chatnet.core.limits import PEOPLE_PER_EVENT
 from chatnet.core.text import SafeText, safe_line
 from chatnet.net.busy import explain_bind_error
 from chatnet.net.exits import refuse_start, stop_with
@@ -130,6 +133,11 @@ class PeerService(Service):
         self._me = node.who(self._log.place if self._log is not None else "")
         self._feed.emit(LoggedIn(self._me))
         self._feed.emit(RegistryChanged(node.registry_state))
+        people = node.people()
+        for start in range(0, len(people), PEOPLE_PER_EVENT):
+            self._feed.emit(PeopleChanged(people[start : start + PEOPLE_PER_EVENT]))
+        for transfer in node.transfers.snapshot():
+            self._feed.emit(TransferChanged(transfer))
 
     async def _give_up(self, node: Node) -> None:
         """The registry refused: what was made for this login goes, its reason stays."""

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet import __version__
+from chatnet.core.admission import is_loopback
 from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.identity import grouped_text, join_string
 from chatnet.net.busy import explain_bind_error
@@ -77,7 +78,8 @@ class RegistryProgram(MultiService):
         for join in joins:
             say(f"  join  {join}")
         say(f"  On this machine:    twistd -n chatpeer --name YOU{_option(registry.port)}")
-        say(f"  On other machines:  twistd -n chatpeer --name YOU --registry {joins[0]}")
+        if not is_loopback(registry.addresses[0][0]):
+            say(f"  On other machines:  twistd -n chatpeer --name YOU --registry {joins[0]}")
         say(f"  log   {self._logged.log.place if self._logged.log else 'as twistd was told'}")
 
     def _not_serving(self, failure: Failure) -> None:
