@@ -11,8 +11,8 @@ A peer that left is a change too, remembered until so many others left after it;
 would need a forgotten one begins again with a snapshot.  So memory is bounded by the list and
 the remembered departures, whatever the readers do.
 
-Pages are cut when the log is written, not when it is read: the ones behind the newest change
-only when a peer in them does.  A storm of logins therefore encodes each page once, not once for each
+Pages are cut when the log is written, not when it is read, and a full one is encoded again only
+when a peer in it changes.  A storm of logins therefore encodes each page once, not once for each
 newcomer.
 """
 
@@ -144,7 +144,6 @@ class ChangeLog:
         segment = self._segments[index]
         segment.size -= _size(segment.changes.pop(peer).inside)
         segment.pages.clear()
-        self._pieces.clear()
         self._tidy(index)
 
     def _tidy(self, index: int) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import cast
 
@@ -216,16 +217,39 @@ def test_loopback_addresses_are_for_those_on_the_same_machine() -> None:
     assert outside.list[peer(2)].endpoints == []
 
 
+def test_who_left_and_is_forgotten_is_in_no_page_that_was_shared_before() -> None:
+    log = many(9, ChangeLog(EPOCH, departures=1, page_entries=3))
+    Subscriber(log).read_all()
+    log.remove(peer(0))
+    assert log.remove(peer(1)) == peer(0)
+    assert names(Subscriber(log).read_all()) == {f"peer{n}" for n in range(2, 9)}
+
+
+def test_somebody_comes_and_goes_again_and_again() -> None:
+    log = many(2, ChangeLog(EPOCH, departures=5))
+    subscriber = Subscriber(log).read_all()
+    for _ in range(3):
+        log.remove(peer(1))
+        assert names(subscriber.read_all()) == {"peer0"}
+        log.put(peer(1), entry(1))
+        assert names(subscriber.read_all()) == {"peer0", "peer1"}
+
+
 def test_a_list_that_churns_for_long_stays_small() -> None:
+    chance = random.Random(1)
     log = ChangeLog(EPOCH, departures=20, page_bytes=2_000)
+    present: set[int] = set()
     for step in range(20_000):
-        log.put(peer(step % 300), entry(step % 300, step))
-        if step % 3 == 0:
-            log.remove(peer(step * 7 % 300))
+        n = chance.randrange(300)
+        if step % 3 == 0 and present:
+            present.discard(n)
+            log.remove(peer(n))
+        else:
+            present.add(n)
+            log.put(peer(n), entry(n, step))
     newcomer = Subscriber(log).read_all()
-    assert len(log._revisions) <= 300
-    assert len(newcomer.pages) <= 40
-    assert len(newcomer.list) >= 200
+    assert names(newcomer) == {f"peer{n}" for n in present}
+    assert len(newcomer.pages) <= 25  # 10 if all were full
 
 
 # --- every interleaving ------------------------------------------------------------------------
@@ -244,8 +268,8 @@ STEPS = st.one_of(
 @settings(max_examples=400, deadline=None)
 @given(
     departures=st.integers(1, 6),
-    page_entries=st.integers(1, 5),
-    steps=st.lists(STEPS, max_size=120),
+    page_entries=st.integers(1, 8),
+    steps=st.lists(STEPS, min_size=20, max_size=150),
 )
 def test_whatever_happens_everybody_ends_with_the_same_list(
     departures: int, page_entries: int, steps: list[tuple[str, int, int]]

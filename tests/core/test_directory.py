@@ -209,7 +209,9 @@ RECORDS = {(n, seq): PEOPLE[n].record(seq) for n in range(6) for seq in range(4)
 @settings(max_examples=150, deadline=None)
 @given(
     departures=st.integers(1, 4),
-    steps=st.lists(st.tuples(st.sampled_from(["join", "leave", "read"]), st.integers(0, 5), st.integers(0, 3))),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["join", "leave", "read"]), st.integers(0, 5), st.integers(0, 3)), min_size=20
+    ),
 )
 def test_readers_anywhere_end_with_who_is_present(departures: int, steps: list[tuple[str, int, int]]) -> None:
     rules = directory(dataclasses.replace(LIMITS, departures=departures))
