@@ -18,10 +18,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
@@ -99,19 +98,21 @@ class Echo:
 # --- the echo peer as a process of its own ----------------------------------------------------
 
 
-def start_echo_peer(arguments: Sequence[str]) -> IService:
+def start_echo_peer(reactor: Any, arguments: Sequence[str]) -> IService:
     """The service of a headless peer with ``arguments`` of chatpeer, and an Echo that drives it."""
-    tap = import_module("chatnet.peer.tap")
+    from chatnet.peer.tap import Options, PeerProgram
+
     twistd = usage.Options()
     twistd["nodaemon"] = 1
-    options = tap.Options()
+    options = Options()
     options.parent = twistd
     options.parseOptions(list(arguments))
-    service = tap.makeService(options)
-    globalLogBeginner.beginLoggingTo([service.log], redirectStandardIO=False)
-    service.startService()
-    Echo(service.peer, options.settings.roots.of(options.settings.name).data)
-    return cast(IService, service)
+    program = PeerProgram(reactor, options.settings)
+    if program.log is not None:
+        globalLogBeginner.beginLoggingTo([program.log], redirectStandardIO=False)
+    program.startService()  # type: ignore[no-untyped-call]
+    Echo(program.peer, options.settings.roots.of(options.settings.name).data)
+    return program
 
 
 def run_echo(arguments: Sequence[str]) -> None:
@@ -119,7 +120,7 @@ def run_echo(arguments: Sequence[str]) -> None:
     from twisted.internet import reactor as any_reactor
 
     reactor: Any = any_reactor
-    service = start_echo_peer(arguments)
+    service = start_echo_peer(reactor, arguments)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
 
