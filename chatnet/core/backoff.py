@@ -20,7 +20,7 @@ def registry_wait(failures: int, listed: int, uniform: Uniform) -> float:
     window = min(max(listed / 100, 1.0), 30.0)
     if failures == 0:
         return uniform(0.0, window)
-    return uniform(1.0, max(1.0, min(30.0, max(4.0, window) * 1.5**failures)))
+    return uniform(1.0, min(30.0, max(4.0, window) * 1.5 ** min(failures, 16)))  # a float ends at 1.5**1750
 
 
 def obeyed(retry_after_s: float, uniform: Uniform) -> float:
