@@ -33,8 +33,13 @@ def may_dial(endpoint: Endpoint, own_networks: Sequence[Network], loopback: bool
     if address.is_loopback:
         return loopback
     if address.is_private:
-        return any(net.version == address.version and net.network_address.is_private for net in own_networks)
+        return any(net.version == address.version and _is_private(net) for net in own_networks)
     return True
+
+
+def _is_private(network: Network) -> bool:
+    """Every machine has loopback and link-local networks, also one that has no other private one."""
+    return network.is_private and not network.is_loopback and not network.is_link_local
 
 
 def preferred(endpoints: Iterable[Endpoint], own_networks: Sequence[Network]) -> list[Endpoint]:
