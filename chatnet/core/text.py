@@ -26,6 +26,7 @@ REPLACEMENT = "\ufffd"
 MARKS_IN_TEXT = 4
 MARKS_IN_NAME = 2
 NAME_BYTES = 180
+EXTENSION_BYTES = 24  # what is longer is no extension, and is cut with the rest
 DEVICES = (  # Windows opens a device under these names, whatever the extension
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
     | {f"com{c}" for c in "0123456789¹²³"}
@@ -57,7 +58,7 @@ PROGRAM_SUFFIXES = frozenset(
 def safe_text(text: str, limit: int = MAX_BODY_BYTES, newlines: bool = True) -> SafeText:
     """Text that cannot move the cursor, hide, or reorder what stands around it; idempotent."""
     out: list[str] = []
-    run = 0  # marks and joiners on the present character
+    run = 0  # marks and joiners on the present character; what is dropped between them does not end it
     for c in text[:limit]:
         if " " <= c <= "~":
             run = 0
@@ -66,11 +67,13 @@ def safe_text(text: str, limit: int = MAX_BODY_BYTES, newlines: bool = True) -> 
         category = unicodedata.category(c)
         # A mark with nothing before it would be drawn on the cell to its left, which is not ours.
         has_base = bool(out) and not out[-1].isspace() and out[-1] != "\u200d"
-        if c in JOINERS or category in MARKS:
+        if (c in JOINERS or category in MARKS) and c not in BLANK:
             run += 1
             if has_base and run <= MARKS_IN_TEXT:
                 out.append(c)
             continue
+        if category == "Cf" and c not in BIDI:
+            continue  # soft hyphen, tags: invisible, harmless, and gone
         run = 0
         if c == "\n":
             out.append("\n" if newlines else "\u23ce")
@@ -78,13 +81,12 @@ def safe_text(text: str, limit: int = MAX_BODY_BYTES, newlines: bool = True) -> 
             out.append("    ")
         elif category == "Cn" and 0x1F000 <= ord(c) <= 0x1FAFF:
             out.append(c)  # an emoji newer than this Python's tables
-        elif category == "Cf" and c not in BIDI:
-            continue  # soft hyphen, tags: invisible, harmless, and gone
         elif category in HIDDEN or c in BLANK:
             out.append(REPLACEMENT)
         else:
             out.append(c)
-    return SafeText("".join(out) + ("\u2026" if len(text) > limit else ""))
+    shown = "".join(out)  # a tab may have made it longer than the limit
+    return SafeText(shown[:limit] + ("\u2026" if len(text) > limit or len(shown) > limit else ""))
 
 
 def safe_line(text: str, limit: int = 200) -> SafeText:
@@ -99,19 +101,29 @@ def safe_file_name(offered: str, fallback: str = "file") -> SafeName:
     run = 0
     for c in last:
         category = unicodedata.category(c)
+        if category in HIDDEN:
+            continue
         run = run + 1 if category in MARKS else 0
-        if run > MARKS_IN_NAME or category in HIDDEN:
+        if run > MARKS_IN_NAME or (run and (not out or out[-1] == " ")):
             continue
         out.append("_" if c in '<>:"|?*' else " " if category == "Zs" else c)
-    name = unicodedata.normalize("NFC", "".join(out)).strip(" ").rstrip(". ").lstrip("-~. ")
+    name = _without_edges(unicodedata.normalize("NFC", "".join(out)))
     if name.split(".")[0].rstrip(" ").lower() in DEVICES:
         name = "_" + name
     stem, extension = os.path.splitext(name)
-    while len((stem + extension).encode()) > NAME_BYTES and stem:
+    if len(extension.encode()) > EXTENSION_BYTES:
+        stem, extension = name, ""
+    while len((stem + extension).encode()) > NAME_BYTES:
         stem = stem[:-1]
-    while len((stem + extension).encode()) > NAME_BYTES and extension:
-        extension = extension[:-1]
     return SafeName((stem + extension).rstrip(". ") or fallback)
+
+
+def _without_edges(name: str) -> str:
+    """No space, dot or mark at the edges that hides, or is read as an option; a lost base takes its marks along."""
+    name = name.rstrip(". ")
+    while name and (name[0] in "-~. " or unicodedata.category(name[0]) in MARKS):
+        name = name[1:]
+    return name
 
 
 def name_warning(offered: str) -> str:
