@@ -67,16 +67,24 @@ def load_or_make_identity(directory: Path) -> Identity:
     """
     path = directory / KEY_FILE
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Without O_NONBLOCK a pipe in the file's place would wait for its writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return _make(path)
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(file.fileno())
-        if facts.st_uid != os.geteuid() or not stat.S_ISREG(facts.st_mode):
+    except OSError as error:  # among them ELOOP: a symbolic link
+        reason = "it is a symbolic link" if path.is_symlink() else (error.strerror or str(error)).lower()
+        raise LocalError("key", f"cannot open the key {path}: {reason}. Nothing was started.") from None
+    try:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise LocalError("key", f"{path} is not a file. Nothing was started. Move it away, or put the key back.")
+        if facts.st_uid != os.geteuid():
             raise LocalError("key", f"{path} belongs to somebody else. Nothing was started. Give it back to its owner.")
         if facts.st_mode & 0o077:
             raise LocalError("key", f"others can read the key {path}. Nothing was started. Mend it: chmod 600 {path}")
-        pem = file.read(65_536)
+        pem = os.read(descriptor, 65_536)
+    finally:
+        os.close(descriptor)
     try:
         key = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError):
