@@ -158,7 +158,8 @@ class Link(TwistedProtocol):
 
     def close(self, code: str, text: str, retry_after_s: int = 0) -> None:
         """Say why, then close; cut if the other side does not finish in time."""
-        self._finish(LinkEnd(code, text), Error(code, text[:MAX_TEXT_BYTES], retry_after_s))
+        reason = text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
+        self._finish(LinkEnd(code, text), Error(code, reason, retry_after_s))
 
     def leave(self) -> None:
         """Say goodbye, then close."""
@@ -388,8 +389,11 @@ class Link(TwistedProtocol):
             self.send(Ping(self._ping_number))
 
     def _handle(self, event: Input) -> None:
-        for effect in self._session.handle(event):
+        before = self._session.state
+        effects = self._session.handle(event)
+        if self._session.state is not before:
             self._state_since = self._settings.clock.seconds()
+        for effect in effects:
             _EFFECTS[effect](self)
 
     def _drop(self, error: RemoteError) -> None:
@@ -456,8 +460,11 @@ class Link(TwistedProtocol):
     def _lose(self) -> None:
         self._framer.stop()
         transport = cast(Any, self.transport)
-        # A registered producer would hold the connection open.
+        # A registered producer would hold the connection open, and so would a paused one that
+        # never reads the other side's close_notify.
         transport.unregisterProducer()
+        if self._paused_by:
+            transport.resumeProducing()
         transport.loseConnection()
 
     def _abort(self) -> None:
