@@ -22,11 +22,14 @@ SHORT_CHARS = 8
 # RFC 8410, section 4: the DER SubjectPublicKeyInfo of an Ed25519 key is this, then the 32 key bytes.
 ED25519_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 
-NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?$"
+# \Z and not $: the latter also matches before a final newline.
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?\Z"
 RESERVED_NAMES = frozenset({"registry", "admin", "system", "me", "all", "here"})
 
 _NAME = re.compile(NAME_PATTERN)
-_JOIN = re.compile(r"^chatnet:(?P<host>\[[0-9a-fA-F:.%a-z]+\]|[^:/\[\]\s]+):(?P<port>\d{1,5})/(?P<key>[A-Za-z2-7-]+)$")
+_JOIN = re.compile(
+    r"chatnet:(?P<host>\[[0-9a-fA-F:.%a-z]+\]|[^:/\[\]\s]+):(?P<port>[0-9]{1,5})/(?P<key>[A-Za-z2-7-]+)"
+)
 _SAFETY_ROUNDS = 5200  # Signal's count: slow enough to make a search of look-alike keys dear
 
 
@@ -112,3 +115,20 @@ def safety_number(one: PeerID, other: PeerID) -> str:
         return " ".join(f"{int.from_bytes(digest[i : i + 5], 'big') % 100_000:05d}" for i in range(0, 30, 5))
 
     return " ".join(sorted((half(one), half(other))))
+
+
+def short_commitment(nonce: bytes) -> bytes:
+    """What the first side says before it has seen the other's nonce."""
+    return hashlib.sha256(b"chatnet short check v1 commit" + nonce).digest()
+
+
+def short_code(one: PeerID, other: PeerID, first_nonce: bytes, second_nonce: bytes) -> str:
+    """Six digits that two people compare while both are on line.
+
+    Safe in this order only: the first side sends ``short_commitment(first_nonce)``, the second its
+    nonce, the first reveals its own and the second checks it against the commitment.  Nobody in
+    the middle can steer the code then: one chance in a million an attempt.
+    """
+    low, high = sorted((one, other))
+    digest = hashlib.sha256(b"chatnet short check v1" + low + high + first_nonce + second_nonce).digest()
+    return f"{int.from_bytes(digest[:8], 'big') % 1_000_000:06d}"

@@ -29,6 +29,7 @@ a feature.
     decline   fid code                                   receiver                          -
     dialme    fid                                        sender that cannot dial           a file link
     cancel    fid code                                   either, at any time               -
+    check     step value                                 either: commit, nonce, reveal     the next step
 
     role file (dialled by the sender, or by the receiver after dialme; fid and token present)
     file      index offset length                        sender, then `length` raw bytes   -
@@ -116,8 +117,8 @@ UInt = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Id32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=MAX_NAME_CHARS)]
-Code = Annotated[str, Meta(pattern=r"^[a-z][a-z-]{0,31}$", max_length=32)]
-Feature = Annotated[str, Meta(pattern=r"^[a-z0-9./-]+$", max_length=MAX_FEATURE_CHARS)]
+Code = Annotated[str, Meta(pattern=r"^[a-z][a-z-]{0,31}\Z", max_length=32)]
+Feature = Annotated[str, Meta(pattern=r"^[a-z0-9./-]+\Z", max_length=MAX_FEATURE_CHARS)]
 Features = Annotated[list[Feature], Meta(max_length=MAX_FEATURES)]
 Cursor = Annotated[bytes, Meta(max_length=MAX_CURSOR_BYTES)]
 
@@ -164,7 +165,7 @@ class Want(NamedTuple):
 class Hello(Message, frozen=True, tag="hello"):
     versions: VersionRange
     features: Features
-    role: Annotated[str, Meta(pattern=r"^[a-z]{1,16}$")]
+    role: Annotated[str, Meta(pattern=r"^[a-z]{1,16}\Z")]
     instance: Id16  # new at each start of the program
     name: Annotated[str, Meta(max_length=MAX_NAME_CHARS)]  # checked by the listener: a bad one has its own error
     record: SignedRecord | None = None
@@ -179,6 +180,10 @@ class Welcome(Message, frozen=True, tag="welcome"):
     instance: Id16
     name: Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
     observed: Endpoint | None = None  # the dialler's address as the listener sees it
+
+    def __post_init__(self) -> None:
+        if self.observed is not None:
+            _check_ip(self.observed)
 
 
 class Error(Message, frozen=True, tag="error"):
@@ -211,6 +216,11 @@ class ListPage(Message, frozen=True, tag="list"):
     joined: Annotated[list[Entry], Meta(max_length=MAX_PAGE_ENTRIES)]  # new, or changed
     left: Annotated[list[Id32], Meta(max_length=MAX_PAGE_ENTRIES)]
     cursor: Cursor
+
+    def __post_init__(self) -> None:
+        for entry in self.joined:
+            for endpoint in entry.endpoints:
+                _check_ip(endpoint)
 
 
 class Lookup(Message, frozen=True, tag="lookup"):
@@ -280,6 +290,13 @@ class Cancel(Message, frozen=True, tag="cancel"):
     code: Code
 
 
+class Check(Message, frozen=True, tag="check"):
+    """One step of comparing a short code: 1 commitment (32 bytes), 2 the other's nonce, 3 the first's."""
+
+    step: Annotated[int, Meta(ge=1, le=3)]
+    value: Annotated[bytes, Meta(min_length=16, max_length=32)]
+
+
 # --- role file --------------------------------------------------------------------------------
 
 
@@ -309,7 +326,7 @@ FromDialler = Hello | Error
 FromListener = Welcome | Error
 ToRegistry = Lookup | Announce | Ping | Pong | Bye | Error
 FromRegistry = ListPage | Found | Ping | Pong | Bye | Error
-Chat = Say | Ack | Nack | Offer | Accept | Decline | DialMe | Cancel | Ping | Pong | Bye | Error
+Chat = Say | Ack | Nack | Offer | Accept | Decline | DialMe | Cancel | Check | Ping | Pong | Bye | Error
 FileLink = File | End | Verified | Reject | Ping | Pong | Bye | Error
 Probe = Ping | Pong | Bye | Error
 
@@ -344,6 +361,12 @@ def decode(state: str, body: bytes) -> Message:
         return _DECODERS[state].decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise RemoteError(BAD_FRAME, ascii(f"{type(error).__name__}: {error}")[:MAX_TEXT_BYTES]) from None
+
+
+def _check_ip(endpoint: Endpoint) -> None:
+    """msgspec knows a range of lengths, not two of them."""
+    if len(endpoint.ip) not in (4, 16):
+        raise ValueError("an address is neither 4 nor 16 bytes")
 
 
 def _check_utf8(text: str, limit: int) -> None:
