@@ -61,6 +61,8 @@ class Person(Plain, frozen=True):
     waiting: int  # messages of ours not yet delivered
     new_key: bytes | None  # another key uses the name now: sending is held
     known_since_ms: int | None  # when the key was first pinned
+    verified: int = 0  # 1: the short code was compared, 2: the whole safety number
+    blocked: bool = False
 
 
 # --- messages ---------------------------------------------------------------------------------
@@ -221,6 +223,14 @@ class MessageChanged(Event, frozen=True):
 
 class TransferChanged(Event, frozen=True):
     transfer: Transfer
+
+
+class CodeReady(Event, frozen=True):
+    """A short code to compare with the person, by voice: the same on both screens, or somebody is between."""
+
+    peer: bytes
+    code: str  # six digits
+    asked: bool  # we began it
 
 
 class Traffic(Event, frozen=True):

@@ -40,6 +40,8 @@ EVENTS_PER_TURN = 200  # told to subscribers before the reactor turns: well unde
 PEOPLE_PER_EVENT = 500  # persons in one event, so that a long list comes in slices
 REGISTRY_STEADY_SECONDS = 60.0  # a registry that held so long counts as a good one again
 STORING_ROWS = 256  # messages of one link on their way to the disk, before its reading stops
+LIST_SAVE_SECONDS = 2.0  # changes of the list gathered before they are saved
+NOTICES = 200  # lines of the net tab kept for who subscribes later
 PULSE_SECONDS = 1.0  # how often every link looks at the clock
 MAX_SOURCES = 10_000  # sources whose rate is remembered: about 3 MB
 DATABASE_BUSY_MS = 5_000
@@ -107,7 +109,7 @@ class RegistryLimits(LinkLimits):
 
     unauthenticated: int = _limit(256, "handshakes and HELLOs under way in all: about 22 MB of buffers")
     connections: int = _limit(10_000, "authenticated connections; also at most the file descriptors less 128")
-    queue_bytes: int = _limit(262_144, "of pushes to one peer not yet taken; beyond it the peer gets a new snapshot")
+    queue_bytes: int = _limit(262_144, "of answers to one peer not yet taken; pushes wait for the reader by themselves")
     send_buffer_bytes: int = _limit(131_072, "kernel memory for one reader that does not read")
     push_seconds: float = _limit(0.02, "changes gathered before they are told: coalesces a storm of logins")
     new_names_per_hour: int = _limit(200, "first claims from one source: squatting")
@@ -145,4 +147,6 @@ class PeerLimits(LinkLimits):
     file_link_seconds: float = _limit(30.0, "an accepted transfer's connection must have come")
     free_bytes_reserve: int = _limit(268_435_456, "space that a transfer leaves free on the disk")
     write_ahead_bytes: int = _limit(1_048_576, "of a file received and not yet written, before reading stops")
+    checks_per_day: int = _limit(3, "short codes compared with one key: each is a chance in a million to be fooled")
+    check_seconds: float = _limit(60.0, "for the three steps of a short code")
     retry_cap_seconds: float = _limit(900.0, "longest wait between two dials to a peer that does not answer")

@@ -48,6 +48,9 @@ class Roster:
         self._keys: dict[str, PeerID] = {}  # name -> key by the list
         self._pinned: dict[str, tuple[PeerID, int]] = {}  # name -> current key, since when
         self._pinned_name: dict[PeerID, str] = {}
+        self.blocked: set[PeerID] = set()
+        self.unwanted: set[PeerID] = set()  # keys under a pinned name that the person decided against
+        self._verified: dict[PeerID, int] = {}
         self._acquaintances: dict[PeerID, Acquaintance] = {}
         self._snapshot: set[PeerID] | None = None  # keys seen in the pages of a snapshot so far
 
@@ -116,8 +119,9 @@ class Roster:
 
     # --- pins ---------------------------------------------------------------------------------
 
-    def pin(self, name: str, peer: PeerID, since_ms: int) -> None:
+    def pin(self, name: str, peer: PeerID, since_ms: int, verified: int = 0) -> None:
         """``name`` is this key's from now on."""
+        self._verified[peer] = verified
         before = self._pinned.get(name)
         if before is not None:
             self._pinned_name.pop(before[0], None)
@@ -149,7 +153,14 @@ class Roster:
         """The other key that the list gives this pinned person's name to."""
         name = self._pinned_name.get(peer)
         other = self._keys.get(name) if name else None
-        return other if other is not None and other != peer else None
+        return other if other is not None and other != peer and other not in self.unwanted else None
+
+    def verified(self, peer: PeerID) -> int:
+        """How people compared this key: 0 not, 1 by the short code, 2 by the whole number."""
+        return self._verified.get(peer, 0)
+
+    def set_verified(self, peer: PeerID, level: int) -> None:
+        self._verified[peer] = level
 
     # --- persons ------------------------------------------------------------------------------
 
@@ -194,4 +205,6 @@ class Roster:
             waiting=about.waiting,
             new_key=self.new_key(peer),
             known_since_ms=pinned[1] if pinned else None,
+            verified=self.verified(peer),
+            blocked=peer in self.blocked,
         )

@@ -66,6 +66,34 @@ class PeerApi(Protocol):
     def forget_ended(self) -> Deferred[None]:
         """Drop the ended transfers from the list (the conversation keeps its rows)."""
 
+    def trust(self, peer: bytes, prefix: str) -> Deferred[None]:
+        """Take the new key that uses this pinned person's name; ``prefix``: its first 8 characters.
+
+        What was held goes to the new key.  Fails with LocalError("no-new-key" | "wrong-prefix" |
+        "verified": a person whose key was verified needs ``confirm`` instead).
+        """
+
+    def keep_key(self, peer: bytes) -> Deferred[None]:
+        """Stay with the old key: the new one is ignored, what was held waits for the old one."""
+
+    def safety_number(self, peer: bytes) -> Deferred[str]:
+        """60 digits in twelve groups; of the new key where there is one."""
+
+    def check_live(self, peer: bytes) -> Deferred[str]:
+        """Six digits for two people on line; the other side hears of it by a CodeReady event.
+
+        Fails with LocalError("too-often" | "check-failed" | "check-late"), Unreachable.
+        """
+
+    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
+        """The person read out the same: 1 the short code, 2 the safety number.
+
+        With a new key and level 2, the new key is taken.  Fails with LocalError("no-check").
+        """
+
+    def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
+        """Take nothing from a key any more, or again.  The other side is not told."""
+
     def reconnect(self) -> Deferred[None]:
         """Try the registry now."""
 

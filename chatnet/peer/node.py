@@ -24,6 +24,7 @@ from chatnet.core.dialrules import Network
 from chatnet.core.errors import ChatnetError, LocalError, RemoteError, StoreFailed, WrongKey
 from chatnet.core.events import (
     ChatMessage,
+    CodeReady,
     Event,
     HistoryPage,
     Me,
@@ -43,9 +44,23 @@ from chatnet.core.events import (
     TransferChanged,
     TransferState,
 )
-from chatnet.core.identity import PeerID, conversation_of, short_text
+from chatnet.core.identity import SHORT_CHARS, PeerID, conversation_of, key_text, safety_number, short_text
 from chatnet.core.limits import MAX_BODY_BYTES, NOTICES, PEOPLE_PER_EVENT
-from chatnet.core.messages import FEATURES, ROLE_FILE, VERSION, Ack, Hello, ListPage, Message, Nack, Say, VersionRange
+from chatnet.core.messages import (
+    FEATURES,
+    ROLE_FILE,
+    VERSION,
+    Ack,
+    Check,
+    Decline,
+    Hello,
+    ListPage,
+    Message,
+    Nack,
+    Offer,
+    Say,
+    VersionRange,
+)
 from chatnet.core.records import Endpoint, SignedRecord, sign_record, verify_record
 from chatnet.core.roster import Changes, Roster
 from chatnet.core.text import safe_line, safe_text
@@ -67,8 +82,10 @@ from chatnet.peer.reception import FileDoor, Reception
 from chatnet.peer.registration import Presence, Registration
 from chatnet.peer.store import MIGRATIONS, PeerStore, StoredMessage
 from chatnet.peer.transfers import Transfers
+from chatnet.peer.verifying import Verifying
 
 PORT_SETTING = "port"
+BY_CODE, BY_NUMBER = 1, 2  # how people compared a key
 
 
 class Node:
@@ -158,7 +175,9 @@ class Node:
         """The pins, the last list, the conversations."""
         for pin in await self.store.pins():
             if pin.current:
-                self.roster.pin(pin.name, pin.peer, pin.first_ms)
+                self.roster.pin(pin.name, pin.peer, pin.first_ms, pin.verified)
+        self.roster.blocked = await self.store.blocked()
+        self.roster.unwanted = await self.store.unwanted_keys()
         saved = await self.store.load_list()
         if self._registry.key is None:
             pinned = await self.store.registry_pin(self._registry.shown)
@@ -223,6 +242,14 @@ class Node:
             changed=self._transfer_changed,
             person_folder=self._folder_of,
         )
+        self.verifying = Verifying(
+            self._reactor,
+            limits,
+            self.me,
+            send=self.send,
+            ready=lambda peer, code, asked: self._emit(CodeReady(peer, code, asked)),
+            random_bytes=self._chance.randbytes,
+        )
         self.registration = Registration(
             self._reactor,
             self.dialler,
@@ -252,6 +279,7 @@ class Node:
             self._telling.cancel()
         if hasattr(self, "registration"):
             self.courier.stop()
+            self.verifying.stop()
             await self.registration.stop()
             await self.transfers.stop()
             await self.links.stop()
@@ -394,10 +422,22 @@ class Node:
             self.transfers.peer_unreachable(link.peer)
 
     def _message(self, link: Link, message: Message) -> None:
-        if isinstance(message, Say | Ack | Nack):
+        if link.peer in self.roster.blocked and isinstance(message, Say | Offer | Check):
+            self._turn_away(link, message)
+        elif isinstance(message, Say | Ack | Nack):
             self.courier.received(link, message)
+        elif isinstance(message, Check):
+            checking = Deferred.fromCoroutine(self.verifying.received(link.peer, message))
+            checking.addErrback(lambda failure: self.log.info("a check ended: {why}", why=failure.getErrorMessage()))
         else:
             self.transfers.received(link.peer, message)
+
+    def _turn_away(self, link: Link, message: Message) -> None:
+        """Nothing is taken from a blocked key; a block is not revealed."""
+        if isinstance(message, Say):
+            link.send(Nack(message.id, messages.NOT_ACCEPTED))
+        elif isinstance(message, Offer):
+            link.send(Decline(message.fid, messages.DECLINED))
 
     def _not_reached(self, peer: PeerID, error: ChatnetError) -> None:
         if peer in self._undialled or peer not in self.roster.listed:
@@ -436,6 +476,9 @@ class Node:
                 "too-long",
                 f"{-(-size // 1000)} kB is too long for a message (limit {MAX_BODY_BYTES // 1024} KiB).",
             )
+        if known in self.roster.blocked:
+            name = self.roster.name_of(known)
+            raise LocalError("blocked", f"You have blocked {name}. Nothing was sent: /unblock {name} first.")
         await self._meet(known)
         return self._shown(await self.courier.say(known, body))
 
@@ -485,6 +528,91 @@ class Node:
     def _store_failed(self, error: StoreFailed) -> None:
         self.log.error("the store failed: {text}", text=error.text)
         self.notice(NoticeLevel.ERROR, error.text)
+
+    # --- trust --------------------------------------------------------------------------------
+
+    async def trust(self, peer: bytes, prefix: str) -> None:
+        known, new = self._changed_key(peer)
+        name = self.roster.name_of(known)
+        if self.roster.verified(known):
+            raise LocalError(
+                "verified",
+                f"{name}'s key was verified, so 8 characters are not enough for a new one. Compare the 60 digits:"
+                f" /verify {name}",
+            )
+        if prefix.replace("-", "").upper() != key_text(new)[:SHORT_CHARS]:
+            raise LocalError(
+                "wrong-prefix",
+                f"These are not the first {SHORT_CHARS} characters of {name}'s new key. Nothing changed.",
+            )
+        await self._take_key(known, new, 0)
+
+    async def keep_key(self, peer: bytes) -> None:
+        known, new = self._changed_key(peer)
+        await self.store.add_unwanted_key(new, self.wall_ms())
+        self.roster.unwanted.add(new)
+        for row in await self.store.release(known):
+            self._row_changed(known, row.n, row.state, row.reason)
+        self._tell_person(known)
+        self.courier.wake(known)
+
+    async def safety_number(self, peer: bytes) -> str:
+        known = self.check_known(peer)
+        return safety_number(self.me, self.roster.new_key(known) or known)
+
+    async def check_live(self, peer: bytes) -> str:
+        known = self.check_known(peer)
+        return await self.verifying.begin(known, self.roster.name_of(known))
+
+    async def confirm(self, peer: bytes, level: int) -> None:
+        known = self.check_known(peer)
+        new, name = self.roster.new_key(known), self.roster.name_of(known)
+        if level == BY_CODE and not self.verifying.was_compared(known):
+            raise LocalError("no-check", f"No code was compared with {name} yet: /verify {name} live")
+        if new is not None and level == BY_NUMBER:
+            await self._take_key(known, new, level)
+            return
+        await self._meet(known)
+        if self.roster.vouched_name(known) is None:
+            raise LocalError("no-check", f"Nothing binds a name to {name}'s key yet, so there is nothing to mark.")
+        await self.store.set_verified(name, known, level)
+        self.roster.set_verified(known, level)
+        self._tell_person(known)
+
+    async def block(self, peer: bytes, blocked: bool) -> None:
+        known = self.check_known(peer)
+        await self.store.set_blocked(known, blocked, self.wall_ms())
+        (self.roster.blocked.add if blocked else self.roster.blocked.discard)(known)
+        self._tell_person(known)
+
+    def _changed_key(self, peer: bytes) -> tuple[PeerID, PeerID]:
+        known = self.check_known(peer)
+        new = self.roster.new_key(known)
+        if new is None:
+            raise LocalError("no-new-key", f"{self.roster.name_of(known)} has no new key.")
+        return known, new
+
+    async def _take_key(self, old: PeerID, new: PeerID, verified: int) -> None:
+        """The name is the new key's from now on; what waited for the old one goes to the new one."""
+        name, now = self.roster.name_of(old), self.wall_ms()
+        await self.store.trust(name, new, now)
+        await self.store.set_verified(name, new, verified)
+        self.roster.pin(name, new, now, verified)
+        self.roster.acquaintance(new).talked = True
+        conversation = conversation_of(self.me, new)
+        await self.store.touch_conversation(conversation, new, name, now)
+        reason = "sent to the new key instead"
+        former, moved = await self.store.readdress(old, new, conversation, self.me, now, reason)
+        for row in former:
+            self._row_changed(old, row.n, row.state, row.reason)
+        for row in moved:
+            self._row_added(row)
+        self._waiting_changed(old, -len(former))
+        self._waiting_changed(new, len(moved))
+        self._tell_person(old)
+        self._tell_person(new)
+        self.log.info("{name} is {new} now, was {old}", name=name, new=short_text(new), old=short_text(old))
+        self.courier.wake(new)
 
     # --- files --------------------------------------------------------------------------------
 

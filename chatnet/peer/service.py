@@ -185,6 +185,24 @@ class PeerService(Service):
     def forget_ended(self) -> Deferred[None]:
         return self._with_node(lambda node: node.transfers.forget_ended())
 
+    def trust(self, peer: bytes, prefix: str) -> Deferred[None]:
+        return self._with_node(lambda node: node.trust(peer, prefix))
+
+    def keep_key(self, peer: bytes) -> Deferred[None]:
+        return self._with_node(lambda node: node.keep_key(peer))
+
+    def safety_number(self, peer: bytes) -> Deferred[str]:
+        return self._with_node(lambda node: node.safety_number(peer))
+
+    def check_live(self, peer: bytes) -> Deferred[str]:
+        return self._with_node(lambda node: node.check_live(peer))
+
+    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
+        return self._with_node(lambda node: node.confirm(peer, level))
+
+    def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
+        return self._with_node(lambda node: node.block(peer, blocked))
+
     def reconnect(self) -> Deferred[None]:
         async def reconnect(node: Node) -> None:
             node.registration.reconnect()

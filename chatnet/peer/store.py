@@ -131,6 +131,17 @@ CREATE TABLE transfer_file (
     PRIMARY KEY (t, number)
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+CREATE TABLE block (
+    peer BLOB PRIMARY KEY,
+    since_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- Keys that came under a pinned name and that the person decided against.
+CREATE TABLE unwanted_key (
+    peer BLOB PRIMARY KEY,
+    since_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
@@ -276,6 +287,35 @@ class PeerStore(Settings):
                 (name, peer, now_ms),
             )
             return _pins(connection, "name = ? AND current = 1", name)[0]
+
+        return self._database.run(job)
+
+    def set_verified(self, name: str, peer: PeerID, level: int) -> Deferred[None]:
+        """How people compared this key: 0 not, 1 by the short code, 2 by the whole number."""
+
+        def job(connection: Connection) -> None:
+            connection.execute("UPDATE pin SET verified = ? WHERE name = ? AND peer = ?", (level, name, peer))
+
+        return self._database.run(job)
+
+    def blocked(self) -> Deferred[set[PeerID]]:
+        return self._database.read(lambda c: {PeerID(peer) for (peer,) in c.execute("SELECT peer FROM block")})
+
+    def set_blocked(self, peer: PeerID, blocked: bool, now_ms: int) -> Deferred[None]:
+        def job(connection: Connection) -> None:
+            if blocked:
+                connection.execute("INSERT OR IGNORE INTO block VALUES (?, ?)", (peer, now_ms))
+            else:
+                connection.execute("DELETE FROM block WHERE peer = ?", (peer,))
+
+        return self._database.run(job)
+
+    def unwanted_keys(self) -> Deferred[set[PeerID]]:
+        return self._database.read(lambda c: {PeerID(peer) for (peer,) in c.execute("SELECT peer FROM unwanted_key")})
+
+    def add_unwanted_key(self, peer: PeerID, now_ms: int) -> Deferred[None]:
+        def job(connection: Connection) -> None:
+            connection.execute("INSERT OR IGNORE INTO unwanted_key VALUES (?, ?)", (peer, now_ms))
 
         return self._database.run(job)
 
@@ -448,6 +488,42 @@ class PeerStore(Settings):
     def refused(self, peer: PeerID, id: bytes, reason: str) -> Deferred[StoredMessage | None]:
         """``peer`` will never store it: it leaves the outbox.  None when it was not there."""
         return self._database.run(lambda c: _only(_settle(c, peer, [id], MessageState.REFUSED, reason)))
+
+    def readdress(
+        self, peer: PeerID, to: PeerID, conversation: bytes, sender: PeerID, now_ms: int, reason: str
+    ) -> Deferred[tuple[list[StoredMessage], list[StoredMessage]]]:
+        """What waits for one key waits for another from now on, in ``conversation``, in its order.
+
+        Returns the former rows, which end as REFUSED with ``reason``, and the new ones.
+        """
+
+        def job(connection: Connection) -> tuple[list[StoredMessage], list[StoredMessage]]:
+            ids = [id for (id,) in connection.execute("SELECT id FROM outbox WHERE peer = ? ORDER BY n", (peer,))]
+            former = _settle(connection, peer, ids, MessageState.REFUSED, reason)
+            former.sort()
+            text, waiting = MessageKind.TEXT, MessageState.WAITING
+            moved = []
+            for row in former:
+                new = _add(connection, conversation, to, sender, row.id, text, row.sent_ms, now_ms, row.body, waiting)
+                if new is not None:
+                    connection.execute("INSERT INTO outbox VALUES (?, ?, ?)", (new.n, to, row.id))
+                    moved.append(new)
+            return former, moved
+
+        return self._database.run(job)
+
+    def release(self, peer: PeerID) -> Deferred[list[StoredMessage]]:
+        """What was held for ``peer`` waits like the rest.  Returns the rows that changed."""
+
+        def job(connection: Connection) -> list[StoredMessage]:
+            return _messages(
+                connection,
+                "UPDATE history SET state = ?, reason = '' WHERE state = ?"
+                f" AND n IN (SELECT n FROM outbox WHERE peer = ?) RETURNING {_MESSAGE}",
+                (MessageState.WAITING.value, MessageState.HELD.value, peer),
+            )
+
+        return self._database.run(job)
 
     def set_state(self, n: int, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
         """Another state of one row; a state that does not wait takes it out of the outbox.

@@ -1,0 +1,144 @@
+"""Comparing a short code with a person who is on line: commit, nonce, reveal.
+
+The two nonces and both keys make six digits.  Who is in the middle has two keys and so two
+different codes, and cannot steer either: ``core.identity.short_code``.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from chatnet.core.errors import ChatnetError, LocalError
+from chatnet.core.identity import PeerID, short_code, short_commitment
+from chatnet.core.limits import PeerLimits
+from chatnet.core.messages import Check, Message
+
+NONCE_BYTES = 16
+DAY_SECONDS = 86_400.0
+COMMIT, NONCE, REVEAL = 1, 2, 3
+
+
+@dataclass
+class _Exchange:
+    """One code that is being made with one person."""
+
+    nonce: bytes
+    timer: IDelayedCall
+    commitment: bytes = b""  # theirs, when they began
+    done: Deferred[str] | None = None  # ours, when we began
+
+
+class Verifying:
+    """See the module.  ``ready`` hears of every code: peer, code, whether we began."""
+
+    def __init__(
+        self,
+        clock: Any,
+        limits: PeerLimits,
+        me: PeerID,
+        *,
+        send: Callable[[PeerID, Message], Awaitable[None]],
+        ready: Callable[[PeerID, str, bool], None],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._me = me
+        self._send = send
+        self._ready = ready
+        self._random_bytes = random_bytes
+        self._exchanges: dict[PeerID, _Exchange] = {}
+        self._attempts: dict[PeerID, deque[float]] = {}
+        self._compared: set[PeerID] = set()  # a code was shown, and may be confirmed
+
+    def stop(self) -> None:
+        for peer in tuple(self._exchanges):
+            self._end(peer, LocalError("stopped", "The program ends."))
+
+    def was_compared(self, peer: PeerID) -> bool:
+        """Whether a code was shown in this run, so that a person may say it is the same."""
+        return peer in self._compared
+
+    async def begin(self, peer: PeerID, name: str) -> str:
+        """Six digits.  Raises LocalError("too-often" | "check-late" | "check-failed"), ChatnetError."""
+        if not self._may_try(peer):
+            raise LocalError(
+                "too-often",
+                f"{self._limits.checks_per_day} codes a day with one person, and today's are used."
+                f" Compare the 60 digits instead: /verify {name}",
+            )
+        self._end(peer, LocalError("check-failed", "Another check began."))
+        done: Deferred[str] = Deferred()
+        exchange = self._exchanges[peer] = _Exchange(self._random_bytes(NONCE_BYTES), self._deadline(peer), done=done)
+        try:
+            await self._send(peer, Check(COMMIT, short_commitment(exchange.nonce)))
+        except ChatnetError:
+            if self._exchanges.get(peer) is exchange:
+                del self._exchanges[peer]
+            if exchange.timer.active():
+                exchange.timer.cancel()
+            raise
+        return await done
+
+    async def received(self, peer: PeerID, check: Check) -> None:
+        """A step of theirs; one that does not belong to an exchange is ignored."""
+        exchange = self._exchanges.get(peer)
+        if check.step == COMMIT:
+            if not self._may_try(peer):
+                return
+            self._end(peer, LocalError("check-failed", "The other side began a check at the same time. Try again."))
+            nonce = self._random_bytes(NONCE_BYTES)
+            self._exchanges[peer] = _Exchange(nonce, self._deadline(peer), commitment=check.value)
+            await self._send(peer, Check(NONCE, nonce))
+        elif check.step == NONCE and exchange is not None and exchange.done is not None:
+            done, mine = exchange.done, exchange.nonce
+            exchange.done = None
+            self._close(peer)
+            await self._send(peer, Check(REVEAL, mine))
+            code = short_code(self._me, peer, mine, check.value)
+            self._tell(peer, code, asked=True)
+            done.callback(code)
+        elif check.step == REVEAL and exchange is not None and exchange.commitment:
+            self._close(peer)
+            if hmac.compare_digest(short_commitment(check.value), exchange.commitment):
+                self._tell(peer, short_code(self._me, peer, check.value, exchange.nonce), asked=False)
+
+    def _tell(self, peer: PeerID, code: str, asked: bool) -> None:
+        self._compared.add(peer)
+        self._ready(peer, code, asked)
+
+    def _may_try(self, peer: PeerID) -> bool:
+        """Count an attempt, ours or theirs: each is a chance to be fooled."""
+        now = self._clock.seconds()
+        attempts = self._attempts.setdefault(peer, deque())
+        while attempts and now - attempts[0] >= DAY_SECONDS:
+            attempts.popleft()
+        if len(attempts) >= self._limits.checks_per_day:
+            return False
+        attempts.append(now)
+        return True
+
+    def _deadline(self, peer: PeerID) -> IDelayedCall:
+        late = LocalError("check-late", "The other side did not answer in time. Is the person there?")
+        timer: IDelayedCall = self._clock.callLater(self._limits.check_seconds, self._end, peer, late)
+        return timer
+
+    def _end(self, peer: PeerID, error: LocalError) -> None:
+        exchange = self._exchanges.get(peer)
+        if exchange is None:
+            return
+        self._close(peer)
+        if exchange.done is not None:
+            exchange.done.errback(error)
+
+    def _close(self, peer: PeerID) -> None:
+        exchange = self._exchanges.pop(peer)
+        if exchange.timer.active():
+            exchange.timer.cancel()
