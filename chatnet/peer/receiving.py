@@ -58,6 +58,7 @@ class Receiving:
         self._held = 0
         self._taken = 0  # of it, by the present visit
         self._busy = False
+        self._last = False  # everything is with the disk
         self._error: ChatnetError | None = None
         self._done: Deferred[None] = Deferred()
 
@@ -134,6 +135,7 @@ class Receiving:
 
     def _last_one(self) -> None:
         self._complete()
+        self._last = True
         self._add(self._landing.finish)
 
     def _visit(self) -> None:
@@ -156,7 +158,7 @@ class Receiving:
             self._link.resume_reading("disk")
         if self._jobs or self._chunks:
             self._visit()
-        elif self._next is None and self._open is None:
+        elif self._last:
             self._done.callback(None)
 
     def _tell_settled(self) -> None:

@@ -177,6 +177,7 @@ class Transfers:
         person_folder: Callable[[bytes], str],
         random_bytes: Callable[[int], bytes] = os.urandom,
         space: Space = os.fstatvfs,
+        disk: Disk | None = None,
     ) -> None:
         self._clock = reactor
         self._limits = limits
@@ -187,7 +188,7 @@ class Transfers:
         self._person = person_folder
         self._random = random_bytes
         self._ground = Ground(random_bytes, space, limits.free_bytes_reserve)
-        self._disk = Disk(reactor)
+        self._disk = disk or Disk(reactor)
         self._entries: dict[bytes, _Entry] = {}
         self._of_link: dict[Link, _Entry] = {}
         self._leaving: dict[Link, IDelayedCall] = {}  # of ended transfers, until the other side closes
@@ -229,10 +230,9 @@ class Transfers:
         """End everything, for good; fires when threads and timers are at rest."""
         if self._stopped:
             return
-        for entry in self._open_entries():
-            self._end(entry, Step.FAILED, messages.STOPPING)
-            self._say(entry.peer, Cancel(entry.fid, messages.STOPPING))
         self._stopped = True
+        for entry in self._open_entries():
+            self._give_up(entry, messages.STOPPING)
         for link in tuple(self._of_link):
             link.abort(messages.STOPPING, "the program ends")
         await gatherResults([entry.working for entry in self._entries.values() if entry.working is not None])
@@ -316,6 +316,8 @@ class Transfers:
     def received(self, peer: bytes, message: Message) -> None:
         """OFFER, ACCEPT, DECLINE, DIALME or CANCEL of ``peer``; RemoteError for what cannot be."""
         who = PeerID(peer)
+        if self._stopped:
+            return
         if isinstance(message, Offer):
             self._on_offer(who, message)
         elif isinstance(message, Accept):
@@ -403,8 +405,7 @@ class Transfers:
             asker.unwanted = page.fid if page.more else b""
             return
         if asker.assembly is None or asker.assembly.fid != page.fid:
-            if asker.assembly is not None:
-                raise RemoteError(messages.BAD_FRAME, "an offer begins before the last one is complete")
+            asker.assembly = None  # one that was broken off: its sender ended, or lost its link
             code = self._objection(peer, page.fid, asker)
             if code:
                 self._turn_down(peer, page, code)
@@ -696,6 +697,14 @@ class Transfers:
             "",
             entry.offered_ms,
             None,
+        )
+        self.log.info(
+            "offer {way} {peer} {fid}: {files} files, {size} bytes",
+            way="to" if entry.outgoing else "from",
+            peer=short_text(entry.peer),
+            fid=entry.fid.hex()[:8],
+            files=entry.total_files,
+            size=entry.total_bytes,
         )
         before = entry.state
         await self._store.add_transfer(row, rows)

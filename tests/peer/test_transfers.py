@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 import pytest_twisted
 from blake3 import blake3
+from twisted.internet.task import deferLater
 
 from chatnet.core import messages
 from chatnet.core.errors import LocalError, Refused
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.framing import frame
-from chatnet.core.limits import WRITE_CHUNK_BYTES, PeerLimits
+from chatnet.core.limits import PROGRESS_SECONDS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import (
     Accept,
     Cancel,
@@ -607,12 +609,122 @@ async def test_a_reader_that_stops_costs_no_memory(parties, stranger, tmp_path: 
     chat = next(link for link in stranger.user.links if link.role == messages.ROLE_CHAT)
     chat.send(Accept(offered.fid, b"T" * 32, [messages.Want(0, 0)], False))
     await stranger.heard(File)
-    from twisted.internet import reactor
-    from twisted.internet.task import deferLater
-
-    before = -1
-    while (now := alice.transfers.snapshot()[0].done_bytes) != before:
-        before = now
-        await deferLater(reactor, 0.2)
+    now = await quiet(alice)
     assert 0 < now < 32 * MIB  # the kernel's buffers, and nothing else
     await alice.transfers.cancel(offer.fid)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_waits_stops_the_reading(parties, tmp_path: Path) -> None:
+    """What has come and is not written is bounded, whatever the file's size."""
+    go_on = threading.Event()
+    calls = []
+
+    def space(fd: int) -> Any:
+        calls.append(fd)
+        if len(calls) == 2:  # the first file's beginning, in the disk's thread
+            go_on.wait(20)
+        return SimpleNamespace(f_bavail=10_000, f_frsize=MIB)
+
+    alice, bob = await parties(space=space)
+    path = tmp_path / "large"
+    with path.open("wb") as sparse:
+        sparse.truncate(64 * MIB)
+    offer = await offered(alice, bob, str(path))
+    await bob.transfers.accept(offer.fid)
+    await bob.see(TransferState.RUNNING)
+    try:
+        await quiet(bob)
+        waiting = bob.transfers.snapshot()[0].done_bytes
+        assert abs(waiting - bob.limits.write_ahead_bytes) <= WRITE_CHUNK_BYTES
+    finally:
+        go_on.set()
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, there.state) == (TransferState.DONE, TransferState.DONE)
+
+
+async def quiet(party: Party) -> int:
+    """Wait until the first transfer makes no progress; how many bytes it has done."""
+    before = -1
+    while (now := party.transfers.snapshot()[0].done_bytes) != before:
+        before = now
+        await deferLater(party.reactor, 0.2)
+    return now
+
+
+@pytest_twisted.ensureDeferred
+async def test_progress_is_told_a_few_times_a_second(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    path = tmp_path / "large"
+    with path.open("wb") as sparse:
+        sparse.truncate(128 * MIB)
+    offer = await offered(alice, bob, str(path))
+    began = alice.reactor.seconds()
+    await bob.transfers.accept(offer.fid)
+    await both_end(alice, bob, offer.fid)
+    most = (alice.reactor.seconds() - began) / PROGRESS_SECONDS + 1
+    for party in (alice, bob):
+        running = [t for t in party.told if t.state is TransferState.RUNNING]
+        assert 2 <= len(running) <= most + 1
+        speeds = [t for t in running if t.bytes_per_second]
+        assert speeds
+        assert all(t.seconds_left is not None and t.seconds_left >= 0 for t in speeds)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_receiver_that_has_the_beginning_gets_the_rest(parties, stranger, tmp_path: Path) -> None:
+    (alice,) = await parties(1)
+    alice.others[stranger.peer] = SimpleNamespace(port=stranger.listen())  # type: ignore[assignment]
+    data = os.urandom(MIB)
+    offer = await alice.transfers.offer(stranger.peer, [write(tmp_path, "a", data)])
+    got = bytearray()
+
+    def on_message(link: Any, message: messages.Message) -> None:
+        if isinstance(message, File):
+            link.expect_raw(message.length, got.extend)
+        elif isinstance(message, End):
+            link.send(Verified(offer.fid))
+
+    stranger.user.on_message = on_message
+    await stranger.heard(Offer)
+    stranger.user.links[0].send(Accept(offer.fid, b"T" * 32, [messages.Want(0, 1000)], False))
+    assert await stranger.heard(File) == File(0, 1000, MIB - 1000)
+    assert await stranger.heard(End) == End(0, blake3(data).digest())
+    assert bytes(got) == data[1000:]
+    assert (await alice.end()).state is TransferState.DONE
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_offer_that_broke_off_is_in_nobodys_way(parties, stranger) -> None:
+    (bob,) = await parties(1)
+    await stranger.greet(bob)
+    stranger.chat.send(Offer(b"E" * 16, [OfferedFile(["half"], 5, 0)], True))
+    await stranger.offer(OfferedFile(["a"], 5, 0))
+    assert [t.title for t in bob.transfers.snapshot()] == ["a"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_program_that_ends_while_files_run_leaves_no_part(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    path = tmp_path / "large"
+    with path.open("wb") as sparse:
+        sparse.truncate(512 * MIB)
+    offer = await offered(alice, bob, str(path))
+    await bob.transfers.accept(offer.fid)
+    await bob.until(lambda: (t := bob.latest()) is not None and t.done_bytes > 0)
+    await bob.transfers.stop()
+    assert list((bob.downloads / PARTIAL).iterdir()) == []
+    assert (await alice.end(offer.fid)).code in (messages.STOPPING, messages.LOST)
+
+
+@pytest_twisted.ensureDeferred
+async def test_into_a_folder_of_ones_choice(parties, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    with pytest.raises(LocalError) as caught:
+        await bob.transfers.accept(offer.fid, str(tmp_path / "nowhere"))
+    assert caught.value.code == "no-such-folder"
+    (tmp_path / "there").mkdir()
+    await bob.transfers.accept(offer.fid, str(tmp_path / "there"))
+    assert (await bob.end(offer.fid)).saved_to == str(tmp_path / "there" / "a")
+    assert (tmp_path / "there" / "a").read_bytes() == b"hello"
