@@ -27,9 +27,7 @@ NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?\Z"
 RESERVED_NAMES = frozenset({"registry", "admin", "system", "me", "all", "here"})
 
 _NAME = re.compile(NAME_PATTERN)
-_JOIN = re.compile(
-    r"chatnet:(?P<host>\[[0-9a-fA-F:.%a-z]+\]|[^:/\[\]\s]+):(?P<port>[0-9]{1,5})/(?P<key>[A-Za-z2-7-]+)"
-)
+_JOIN = re.compile(r"chatnet:(?P<host>\[[0-9a-fA-F:.%a-z]+\]|[^:/\[\]\s]+):(?P<port>[0-9]{1,5})/(?P<key>[A-Za-z2-7-]+)")
 _SAFETY_ROUNDS = 5200  # Signal's count: slow enough to make a search of look-alike keys dear
 
 
