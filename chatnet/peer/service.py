@@ -133,7 +133,7 @@ class PeerService(Service):
         self._me = node.who(self._log.place if self._log is not None else "")
         self._feed.emit(LoggedIn(self._me))
         self._feed.emit(RegistryChanged(node.registry_state))
-        people = node.people()
+        people = node.people.all()
         for start in range(0, len(people), PEOPLE_PER_EVENT):
             self._feed.emit(PeopleChanged(people[start : start + PEOPLE_PER_EVENT]))
         for transfer in node.transfers.snapshot():
@@ -156,19 +156,16 @@ class PeerService(Service):
         return Deferred.fromCoroutine(self._login(name.strip(), registry.strip()))
 
     def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
-        return self._with_node(lambda node: node.say(peer, body))
+        return self._with_node(lambda node: node.conversations.say(peer, body))
 
     def history(self, peer: bytes, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
-        return self._with_node(lambda node: node.history(peer, before, limit))
+        return self._with_node(lambda node: node.conversations.history(peer, before, limit))
 
     def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
-        return self._with_node(lambda node: node.mark_read(peer, n))
+        return self._with_node(lambda node: node.conversations.mark_read(peer, n))
 
     def connect(self, peer: bytes) -> Deferred[None]:
-        async def connect(node: Node) -> None:
-            await node.links.link_to(node.check_known(peer))
-
-        return self._with_node(connect)
+        return self._with_node(lambda node: node.connect(peer))
 
     def offer(self, peer: bytes, paths: tuple[str, ...]) -> Deferred[Transfer]:
         return self._with_node(lambda node: node.offer(peer, paths))
@@ -186,22 +183,25 @@ class PeerService(Service):
         return self._with_node(lambda node: node.transfers.forget_ended())
 
     def trust(self, peer: bytes, prefix: str) -> Deferred[None]:
-        return self._with_node(lambda node: node.trust(peer, prefix))
+        return self._with_node(lambda node: node.trust.trust(peer, prefix))
 
     def keep_key(self, peer: bytes) -> Deferred[None]:
-        return self._with_node(lambda node: node.keep_key(peer))
+        return self._with_node(lambda node: node.trust.keep(peer))
 
     def safety_number(self, peer: bytes) -> Deferred[str]:
-        return self._with_node(lambda node: node.safety_number(peer))
+        async def number(node: Node) -> str:
+            return node.trust.number(peer)
+
+        return self._with_node(number)
 
     def check_live(self, peer: bytes) -> Deferred[str]:
-        return self._with_node(lambda node: node.check_live(peer))
+        return self._with_node(lambda node: node.trust.check_live(peer))
 
     def confirm(self, peer: bytes, level: int) -> Deferred[None]:
-        return self._with_node(lambda node: node.confirm(peer, level))
+        return self._with_node(lambda node: node.trust.confirm(peer, level))
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
-        return self._with_node(lambda node: node.block(peer, blocked))
+        return self._with_node(lambda node: node.trust.block(peer, blocked))
 
     def reconnect(self) -> Deferred[None]:
         async def reconnect(node: Node) -> None:
@@ -233,7 +233,7 @@ class PeerService(Service):
         except WrongKey:
             pass
         except BaseException:
-            await self._give_up(node) if hasattr(node, "registration") else await node.undo()
+            await self._give_up(node) if node.is_open else await node.undo()
             raise
         self._adopt(node)
         assert self._me is not None
@@ -252,7 +252,7 @@ class PeerService(Service):
         if node is None:
             return Snapshot(None, self._refusal or self._nowhere(), (), (), ())
         return Snapshot(
-            self._me, node.registry_state, node.people(), tuple(node.transfers.snapshot()), tuple(node.notices)
+            self._me, node.registry_state, node.people.all(), tuple(node.transfers.snapshot()), tuple(node.notices)
         )
 
     def _nowhere(self) -> RegistryState:

@@ -1,0 +1,141 @@
+"""What was said, as the screen is told of it: rows of the store become messages and events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from chatnet.core.errors import LocalError
+from chatnet.core.events import (
+    ChatMessage,
+    Event,
+    HistoryPage,
+    MessageAdded,
+    MessageChanged,
+    MessageKind,
+    MessageState,
+    Traffic,
+    Transfer,
+    TransferChanged,
+    TransferState,
+)
+from chatnet.core.identity import PeerID, conversation_of
+from chatnet.core.limits import MAX_BODY_BYTES
+from chatnet.core.text import safe_line, safe_text
+from chatnet.peer.courier import Courier
+from chatnet.peer.people import People
+from chatnet.peer.store import PeerStore, StoredMessage
+
+
+class Conversations:
+    """See the module.  ``courier`` is set once, by who makes both."""
+
+    log = Logger("chatnet.conversations")
+    courier: Courier
+
+    def __init__(
+        self,
+        people: People,
+        store: PeerStore,
+        read_n: dict[PeerID, int],
+        emit: Callable[[Event], None],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._people = people
+        self._store = store
+        self._read_n = read_n
+        self._emit = emit
+        self._wall_ms = wall_ms
+
+    # --- for the door -------------------------------------------------------------------------
+
+    async def say(self, peer: bytes, body: str) -> ChatMessage:
+        known = self._people.known(peer)
+        body = body.encode("utf-8", "replace").decode()
+        size = len(body.encode())
+        if not body.strip():
+            raise LocalError("empty", "There is nothing to send.")
+        if size > MAX_BODY_BYTES:
+            limit = MAX_BODY_BYTES // 1024
+            raise LocalError("too-long", f"{-(-size // 1000)} kB is too long for a message (limit {limit} KiB).")
+        if known in self._people.roster.blocked:
+            name = self._people.name_of(known)
+            raise LocalError("blocked", f"You have blocked {name}. Nothing was sent: /unblock {name} first.")
+        await self._people.meet(known)
+        return self.shown(await self.courier.say(known, body))
+
+    async def history(self, peer: bytes, before: int | None, limit: int) -> HistoryPage:
+        known = PeerID(peer)
+        rows, more = await self._store.history(conversation_of(self._people.me, known), before, limit)
+        return HistoryPage(tuple(self.shown(row) for row in rows), more, self._read_n.get(known, 0))
+
+    async def mark_read(self, peer: bytes, n: int) -> None:
+        known = PeerID(peer)
+        self._read_n[known] = max(self._read_n.get(known, 0), n)
+        self._people.tell(known, unread=await self._store.mark_read(known, n))
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    def shown(self, row: StoredMessage) -> ChatMessage:
+        """A row as the screen may have it: the store keeps the original."""
+        return ChatMessage(
+            n=row.n,
+            peer=row.peer,
+            kind=row.kind,
+            id=row.id,
+            mine=row.sender == self._people.me,
+            sent_ms=row.sent_ms,
+            stored_ms=row.stored_ms,
+            body=safe_text(row.body),
+            state=self.courier.state_of(row),
+            reason=safe_line(row.reason),
+        )
+
+    def added(self, row: StoredMessage) -> None:
+        mine = row.sender == self._people.me
+        if not mine:
+            about = self._people.roster.acquaintance(row.peer)
+            if not about.talked or not self._people.roster.is_pinned(row.peer):
+                meeting = Deferred.fromCoroutine(self._people.meet(row.peer))
+                meeting.addErrback(lambda failure: self.log.failure("a pin could not be stored", failure))
+            self._people.tell(row.peer, unread=about.unread + 1)
+        self._emit(MessageAdded(self.shown(row)))
+        if row.kind is MessageKind.TEXT:
+            self._emit(Traffic(row.peer, mine, "message", len(row.body.encode()), row.stored_ms))
+
+    def changed(self, peer: PeerID, n: int, state: MessageState, reason: str) -> None:
+        self._emit(MessageChanged(peer, n, state, safe_line(reason)))
+
+    # --- files --------------------------------------------------------------------------------
+
+    def transfer_changed(self, transfer: Transfer) -> None:
+        """Every offer has a row in its conversation, and the row says how it ended."""
+        self._emit(TransferChanged(transfer))
+        peer = PeerID(transfer.peer)
+        if transfer.state is TransferState.OFFERED:
+            keeping = Deferred.fromCoroutine(self._keep_file_row(peer, transfer))
+        elif transfer.state.ended:
+            keeping = Deferred.fromCoroutine(self._end_file_row(peer, transfer))
+            if transfer.state is TransferState.DONE:
+                self._emit(Traffic(peer, transfer.outgoing, "file", transfer.total_bytes, self._wall_ms()))
+        else:
+            return
+        keeping.addErrback(lambda failure: self.log.warn("a row was not kept: {why}", why=failure.getErrorMessage()))
+
+    async def _keep_file_row(self, peer: PeerID, transfer: Transfer) -> None:
+        await self._people.meet(peer)
+        me = self._people.me
+        sender, state = (me, MessageState.SENT) if transfer.outgoing else (peer, MessageState.RECEIVED)
+        conversation, now = conversation_of(me, peer), transfer.offered_ms
+        row = await self._store.add_file_row(conversation, peer, sender, transfer.fid, transfer.title, now, state)
+        self.added(row)
+
+    async def _end_file_row(self, peer: PeerID, transfer: Transfer) -> None:
+        state = MessageState.REFUSED
+        if transfer.state is TransferState.DONE:
+            state = MessageState.DELIVERED if transfer.outgoing else MessageState.RECEIVED
+        row = await self._store.set_file_state(transfer.fid, state, transfer.reason or transfer.saved_to)
+        if row is not None:
+            self.changed(peer, row.n, row.state, row.reason)

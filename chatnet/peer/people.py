@@ -1,0 +1,119 @@
+"""The others, as the screen is told of them: the roster, what is stored of it, and its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+
+from chatnet.core.errors import LocalError
+from chatnet.core.events import Event, PeopleChanged, Person, PersonGone
+from chatnet.core.identity import PeerID, conversation_of, short_text
+from chatnet.core.limits import PEOPLE_PER_EVENT
+from chatnet.core.roster import Roster
+from chatnet.peer.store import PeerStore
+
+
+class People:
+    """See the module."""
+
+    def __init__(
+        self, clock: Any, me: PeerID, store: PeerStore, emit: Callable[[Event], None], wall_ms: Callable[[], int]
+    ) -> None:
+        self.me = me
+        self.roster = Roster(me)
+        self._clock = clock
+        self._store = store
+        self._emit = emit
+        self._wall_ms = wall_ms
+        self._changed: dict[PeerID, None] = {}
+        self._telling: IDelayedCall | None = None
+        self._stopped = False
+
+    async def recall(self) -> dict[PeerID, int]:
+        """Pins, blocks, conversations and what waits, from disk; who has read up to which row."""
+        roster = self.roster
+        for pin in await self._store.pins():
+            if pin.current:
+                roster.pin(pin.name, pin.peer, pin.first_ms, pin.verified)
+        roster.blocked = await self._store.blocked()
+        roster.unwanted = await self._store.unwanted_keys()
+        read_n = {}
+        for conversation in await self._store.conversations():
+            about = roster.acquaintance(conversation.peer)
+            about.talked = True
+            about.unread = conversation.unread
+            read_n[conversation.peer] = conversation.read_n
+        for peer, count in (await self._store.waiting()).items():
+            roster.acquaintance(peer).waiting = count
+        return read_n
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+
+    # --- telling ------------------------------------------------------------------------------
+
+    def all(self) -> tuple[Person, ...]:
+        return tuple(self.roster.person(peer) for peer in self.roster.people())
+
+    def tell(self, peer: PeerID, **about: Any) -> None:
+        """Tell how ``peer`` is now, soon; ``about`` are facts of an Acquaintance that changed."""
+        for fact, value in about.items():
+            setattr(self.roster.acquaintance(peer), fact, value)
+        self._changed[peer] = None
+        if self._telling is None and not self._stopped:
+            self._telling = self._clock.callLater(0, self._tell_changed)
+
+    def waiting_changed(self, peer: PeerID, by: int) -> None:
+        if by:
+            self.tell(peer, waiting=max(0, self.roster.acquaintance(peer).waiting + by))
+
+    def _tell_changed(self) -> None:
+        """A slice of those that changed; the next turn has the next."""
+        self._telling = None
+        now = [peer for peer, _ in zip(self._changed, range(PEOPLE_PER_EVENT), strict=False)]
+        for peer in now:
+            del self._changed[peer]
+        shown = [peer for peer in now if self.roster.is_shown(peer)]
+        if shown:
+            self._emit(PeopleChanged(tuple(self.roster.person(peer) for peer in shown)))
+        for peer in now:
+            if not self.roster.is_shown(peer):
+                self._emit(PersonGone(peer))
+        if self._changed:
+            self._telling = self._clock.callLater(0, self._tell_changed)
+
+    # --- knowing ------------------------------------------------------------------------------
+
+    def known(self, peer: bytes) -> PeerID:
+        """``peer`` as somebody we know; raises LocalError("unknown-peer")."""
+        known = PeerID(peer)
+        if known not in self.roster.entries and not self.roster.is_known(known):
+            raise LocalError("unknown-peer", "Nobody with this key is known here.")
+        return known
+
+    def name_of(self, peer: bytes) -> str:
+        return self.roster.name_of(PeerID(peer))
+
+    async def meet(self, peer: PeerID) -> None:
+        """The first exchange binds the name to the key."""
+        about, name, now = self.roster.acquaintance(peer), self.roster.vouched_name(peer), self._wall_ms()
+        if name is not None and not self.roster.is_pinned(peer):
+            self.roster.pin(name, peer, now)
+            await self._store.add_pin(name, peer, now)
+        if not about.talked:
+            about.talked = True
+            await self._store.touch_conversation(conversation_of(self.me, peer), peer, name or "", now)
+
+    def folder_of(self, peer: bytes) -> str:
+        """Where files from a person go: a key that nothing vouches for gets a folder of its own."""
+        known = PeerID(peer)
+        name = self.roster.vouched_name(known)
+        if name is not None:
+            return name
+        entry = self.roster.entries.get(known)
+        return f"{entry.name if entry else 'unknown'}-{short_text(known)[:4]}"

@@ -1,0 +1,126 @@
+"""Whose key a name is: taking a new one, keeping the old one, comparing, blocking.
+
+The words for people are here, the exchange of a short code is ``verifying``, the rule that holds
+what is sent is ``core.roster`` (``new_key``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from chatnet.core.errors import LocalError
+from chatnet.core.identity import SHORT_CHARS, PeerID, conversation_of, key_text, safety_number, short_text
+from chatnet.peer.conversations import Conversations
+from chatnet.peer.courier import Courier
+from chatnet.peer.people import People
+from chatnet.peer.store import PeerStore
+from chatnet.peer.verifying import Verifying
+
+BY_CODE, BY_NUMBER = 1, 2  # how people compared a key
+
+
+class Trust:
+    """See the module."""
+
+    log = Logger("chatnet.trust")
+
+    def __init__(
+        self,
+        people: People,
+        store: PeerStore,
+        conversations: Conversations,
+        courier: Courier,
+        verifying: Verifying,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._people = people
+        self._roster = people.roster
+        self._store = store
+        self._conversations = conversations
+        self._courier = courier
+        self._verifying = verifying
+        self._wall_ms = wall_ms
+
+    async def trust(self, peer: bytes, prefix: str) -> None:
+        known, new = self._changed_key(peer)
+        name = self._roster.name_of(known)
+        if self._roster.verified(known):
+            raise LocalError(
+                "verified",
+                f"{name}'s key was verified, so {SHORT_CHARS} characters are not enough for a new one."
+                f" Compare the 60 digits: /verify {name}",
+            )
+        if prefix.replace("-", "").upper() != key_text(new)[:SHORT_CHARS]:
+            raise LocalError(
+                "wrong-prefix",
+                f"These are not the first {SHORT_CHARS} characters of {name}'s new key. Nothing changed.",
+            )
+        await self._take(known, new, verified=0)
+
+    async def keep(self, peer: bytes) -> None:
+        known, new = self._changed_key(peer)
+        await self._store.add_unwanted_key(new, self._wall_ms())
+        self._roster.unwanted.add(new)
+        for row in await self._store.release(known):
+            self._conversations.changed(known, row.n, row.state, row.reason)
+        self._people.tell(known)
+        self._courier.wake(known)
+
+    def number(self, peer: bytes) -> str:
+        known = self._people.known(peer)
+        return safety_number(self._people.me, self._roster.new_key(known) or known)
+
+    async def check_live(self, peer: bytes) -> str:
+        known = self._people.known(peer)
+        return await self._verifying.begin(known, self._roster.name_of(known))
+
+    async def confirm(self, peer: bytes, level: int) -> None:
+        known = self._people.known(peer)
+        new, name = self._roster.new_key(known), self._roster.name_of(known)
+        if level == BY_CODE and not self._verifying.was_compared(known):
+            raise LocalError("no-check", f"No code was compared with {name} yet: /verify {name} live")
+        if new is not None and level == BY_NUMBER:
+            await self._take(known, new, level)
+            return
+        await self._people.meet(known)
+        if self._roster.vouched_name(known) is None:
+            raise LocalError("no-check", f"Nothing binds a name to {name}'s key yet, so there is nothing to mark.")
+        await self._store.set_verified(name, known, level)
+        self._roster.set_verified(known, level)
+        self._people.tell(known)
+
+    async def block(self, peer: bytes, blocked: bool) -> None:
+        known = self._people.known(peer)
+        await self._store.set_blocked(known, blocked, self._wall_ms())
+        (self._roster.blocked.add if blocked else self._roster.blocked.discard)(known)
+        self._people.tell(known)
+
+    def _changed_key(self, peer: bytes) -> tuple[PeerID, PeerID]:
+        known = self._people.known(peer)
+        new = self._roster.new_key(known)
+        if new is None:
+            raise LocalError("no-new-key", f"{self._roster.name_of(known)} has no new key.")
+        return known, new
+
+    async def _take(self, old: PeerID, new: PeerID, verified: int) -> None:
+        """The name is the new key's from now on; what waited for the old one goes to the new one."""
+        name, now, me = self._roster.name_of(old), self._wall_ms(), self._people.me
+        await self._store.trust(name, new, now)
+        await self._store.set_verified(name, new, verified)
+        self._roster.pin(name, new, now, verified)
+        self._roster.acquaintance(new).talked = True
+        conversation = conversation_of(me, new)
+        await self._store.touch_conversation(conversation, new, name, now)
+        former, moved = await self._store.readdress(old, new, conversation, me, now, "sent to the new key instead")
+        for row in former:
+            self._conversations.changed(old, row.n, row.state, row.reason)
+        for row in moved:
+            self._conversations.added(row)
+        self._people.waiting_changed(old, -len(former))
+        self._people.waiting_changed(new, len(moved))
+        self._people.tell(old)
+        self._people.tell(new)
+        self.log.info("{name} is {new} now, was {old}", name=name, new=short_text(new), old=short_text(old))
+        self._courier.wake(new)
