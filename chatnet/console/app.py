@@ -95,8 +95,9 @@ class Console(Service):
                 free_the_signal_keys(self._screen, self._input)
         except Exception as error:
             self.log.failure("console: could not be opened")
+            me = self._subscription.snapshot.me if self._subscription is not None else None
             self._close()
-            self._last_words(error)
+            self._last_words(error, me.log_file if me is not None else "")
             return
         globalLogPublisher.addObserver(self._observer)
         self._tick()
@@ -137,7 +138,10 @@ class Console(Service):
             globalLogPublisher.removeObserver(self._observer)
         loop, self._loop = self._loop, None
         if loop is not None:
-            loop.stop()
+            try:
+                loop.stop()
+            except Exception:
+                self.log.failure("console: could not be closed in order")
         self._give_back()
 
     def _give_back(self) -> None:
@@ -146,11 +150,10 @@ class Console(Service):
         if self._screen is not None and self._screen.started:
             self._screen.stop()
 
-    def _last_words(self, error: Exception) -> None:
+    def _last_words(self, error: Exception, log_file: str) -> None:
         if self._output is None:
             return
-        me = self._subscription.snapshot.me if self._subscription is not None else None
-        log = f" The log is {me.log_file}." if me is not None else ""
+        log = f" The log is {log_file}." if log_file else ""
         self._output.write(
             f"chatpeer: the console could not be opened ({type(error).__name__}: {error}).{log}\n"
             "The peer goes on without it. Ctrl-C ends it; --headless starts it without a console.\n"

@@ -14,6 +14,7 @@ from chatnet.core.identity import short_text
 from chatnet.core.text import safe_line
 
 STATUS_SECONDS = 10.0
+MOST_STATUS_ROWS = 4
 
 
 class Header(Box):
@@ -146,8 +147,8 @@ class Footer(Box):
             self.quiet()
 
     def needed_rows(self, cols: int) -> int:
-        """A long status takes a second row."""
-        return 2 if width(self.status) > cols - 2 else 1
+        """A long status takes more rows than the coach."""
+        return min(MOST_STATUS_ROWS, urwid.Text(f" {self.status}").rows((cols,)))
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
         if self.status:

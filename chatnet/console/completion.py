@@ -20,7 +20,7 @@ class Completer:
 
     def __call__(self, text: str, pos: int) -> list[tuple[str, int]]:
         before, after = text[:pos], text[pos:]
-        start, words = self._word_start(before)
+        start, words = word_start(before)
         begin = before[start:]
         found = sorted(set(self._candidates(before, begin, words)))[:_MOST]
         if len(found) > 1:
@@ -28,20 +28,6 @@ class Completer:
             if len(common) > len(begin):
                 found = [common]
         return [(before[:start] + one + after, start + len(one)) for one in found]
-
-    def _word_start(self, before: str) -> tuple[int, int]:
-        """Where the word at the cursor begins, and how many words are before it."""
-        start, words, i = 0, 0, 0
-        while i < len(before):
-            if before[i] == "\\":
-                i += 2
-                continue
-            if before[i].isspace():
-                if i > start:
-                    words += 1
-                start = i + 1
-            i += 1
-        return start, words
 
     def _candidates(self, before: str, begin: str, words: int) -> Iterable[str]:
         if not before.startswith("/") or before.startswith("//"):
@@ -97,3 +83,32 @@ def _common_start(found: list[str]) -> str:
     first, last = found[0], found[-1]
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[:length]
+
+
+def word_start(before: str) -> tuple[int, int]:
+    """Where the word at the end of ``before`` begins, and how many words are before it."""
+    start, words, i = 0, 0, 0
+    while i < len(before):
+        if before[i] == "\\":
+            i += 2
+            continue
+        if before[i].isspace():
+            if i > start:
+                words += 1
+            start = i + 1
+        i += 1
+    return start, words
+
+
+def shown_candidates(candidates: list[tuple[str, int]], chosen: int) -> str:
+    """The words of a completion for one line, the chosen one in brackets."""
+    original, at = candidates[0]
+    start, _ = word_start(original[:at])
+    words = []
+    for index, (text, pos) in enumerate(candidates[1:], 1):
+        word = text[start:pos].rstrip()
+        folder, slash = word.endswith("/"), word.rstrip("/").rfind("/")
+        name = word.rstrip("/")[slash + 1 :] + ("/" if folder else "") if slash > 0 else word
+        words.append(f"[{name}]" if index == chosen else f" {name} ")
+    first = max(0, min(chosen - 2, len(words) - 12))
+    return "".join(words[first : first + 12]).strip() + (f"  ({len(words)})" if len(words) > 12 else "")

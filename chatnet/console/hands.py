@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import urwid
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.console.commands import BY_NAME, did_you_mean
-from chatnet.console.completion import Completer
+from chatnet.console.completion import Completer, shown_candidates
 from chatnet.console.conversation import ConversationPane
-from chatnet.console.input import InputRow
+from chatnet.console.input import Editor, InputRow
 from chatnet.console.panes import Scene
 from chatnet.console.view import View
 from chatnet.core import limits
@@ -48,7 +49,7 @@ class Hands:
         self._mouse_on = True
         self._quit_asked: dict[str, float] = {}
         self._last_click: tuple[object, float] = (None, 0.0)
-        self._directory = os.path.expanduser("~")
+        self._directory = _here()
         self.view = View(scene, self.run, self._make_input)
         self.view.people.on_click = self._person_clicked
         self.view.tab_row.on_click = self._show
@@ -58,7 +59,13 @@ class Hands:
 
     def _make_input(self) -> InputRow:
         row = InputRow(self._completer, self._kills, lambda command: self.run(command, ""))
+        urwid.connect_signal(row.editor, "completion_cycle", self._completing)
         return row
+
+    def _completing(self, editor: Editor, cycle: tuple[tuple[tuple[str, int], ...], int] | None) -> None:
+        if cycle is not None:
+            candidates, chosen = cycle
+            self.view.say(shown_candidates(list(candidates), chosen))
 
     def run(self, command: str, stroke: str) -> None:
         """Do what a key names."""
@@ -117,8 +124,11 @@ class Hands:
     def _load(self, pane: ConversationPane, before: int | None) -> None:
         conversation = pane.conversation
         conversation.loading = True
+        cleared = conversation.cleared
 
         def came(page: HistoryPage) -> None:
+            if conversation.cleared != cleared:
+                return
             pane.moved(conversation.put_page(page))
             pane.changed()
             self.look()
@@ -160,3 +170,11 @@ class Hands:
 
 def unexpected(error: BaseException | None) -> str:
     return f"That did not work ({type(error).__name__}); /log says where to read more."
+
+
+def _here() -> str:
+    """Where the program was started, if that is still there."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return os.path.expanduser("~")

@@ -129,6 +129,7 @@ class Conversation:
     loading: bool = False  # a page was asked for
     mark_n: int | None = None  # the "new since" line stands behind this row
     told_n: int = 0  # the last row that mark_read was called with
+    cleared: int = 0
     version: int = 0
 
     @property
@@ -172,6 +173,15 @@ class Conversation:
         for row in inside:
             self.add(row)
         return len(older)
+
+    def clear(self) -> None:
+        """Show nothing until somebody scrolls up; a page under way is for the rows that were."""
+        self.rows.clear()
+        self.more = self.loaded = True
+        self.loading = False
+        self.mark_n = None
+        self.cleared += 1
+        self.version += 1
 
     def trim(self) -> int:
         """Let the oldest rows go when many were read; how many went."""

@@ -95,9 +95,7 @@ class Moving(Hands):
     def cmd_clear(self, rest: str) -> None:
         pane = self.view.tab.pane
         if isinstance(pane, ConversationPane):
-            conversation = pane.conversation
-            conversation.rows.clear()
-            conversation.more = True
+            pane.conversation.clear()
             pane.to_end()
         elif pane is self.view.net:
             self._model.notices.clear()

@@ -88,21 +88,22 @@ class NetPane(ScrollPane):
                 return []
             return [
                 ("text", "Nobody else is here yet. On another machine:"),
-                ("key", f"   {self._other_machine()}"),
+                ("key", "   twistd -n chatpeer --name YOU --registry \\"),
+                ("key", f"   {self._join()}"),
             ]
         names = ", ".join(roster.name(online[i]) for i in range(min(len(online), _NAMES_SHOWN)))
         more = f" and {len(online) - _NAMES_SHOWN} more" if len(online) > _NAMES_SHOWN else ""
         verb = "is" if len(online) == 1 else "are"
         return [("text", f"{count_text(len(online), 'person', 'people')} {verb} here: {names}{more}.")]
 
-    def _other_machine(self) -> str:
+    def _join(self) -> str:
         registry = self.scene.model.registry
         where = registry.address
         if registry.key is not None:
             host, _, port = registry.address.rpartition(":")
             if port.isdigit():
                 where = join_string(host.strip("[]"), int(port), registry.key)
-        return f"twistd -n chatpeer --name YOU --registry {where}"
+        return where
 
     def _ways(self) -> list[tuple[str, str]]:
         me = self.scene.model.me

@@ -102,9 +102,7 @@ class PeopleList(LazyList):
         """A key while the filter is open; whether it was for the filter."""
         if self.filter is None:
             return False
-        if key == "esc":
-            self.filter = None
-        elif key == "backspace":
+        if key == "backspace":
             self.filter = self.filter[:-1]
         elif len(key) == 1 and key.isprintable() and key != "/":
             self.filter += key

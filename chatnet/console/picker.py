@@ -85,7 +85,7 @@ class FilePicker(Box):
         try:
             self.entries = entries_of(directory, self._hidden)
         except OSError as error:
-            self.problem = f"{safe_line(directory)}: {error.strerror or 'cannot be read'}"
+            self.problem = f"{error.strerror or 'cannot be read'}: {safe_line(directory)}"
             return
         self.directory, self.problem = directory, ""
         names = [entry.name for entry in self.entries]

@@ -313,7 +313,8 @@ class View(Box):
                 self.overlay.keypress(self.size, key)
                 self.changed()
             return None
-        self.footer.quiet()
+        if not self.footer.warning:
+            self.footer.quiet()
         if context is Context.PEOPLE and self.people.type(key):
             return None
         command = self._keymap.command(context, key)

@@ -344,7 +344,7 @@ class Row(urwid.Widget):
         prefix_cols = min(self._prefix_cols, cols // 2)
         body = self._body.render((min(self.TEXT_COLS, cols - prefix_cols),))
         if not prefix_cols:
-            return urwid.CompositeCanvas(body)
+            return beside([(body, cols)])
         return beside([(line(self._prefix, prefix_cols), prefix_cols), (body, cols - prefix_cols)])
 
     def rows(self, size: Any, focus: bool = False) -> int:

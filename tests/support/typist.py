@@ -34,7 +34,8 @@ class MemoryScreen(ScriptedScreen):
         self.cleared = 0
 
     def hook_event_loop(self, event_loop: Any, callback: Any) -> None:
-        self.feed = callback
+        # Through the loop, as input comes from a terminal: urwid draws after it.
+        self.feed = lambda keys: event_loop.alarm(0, lambda: callback(keys, []))
 
     def unhook_event_loop(self, event_loop: Any) -> None:
         self.feed = None
@@ -94,7 +95,7 @@ class Typist:
 
     def press(self, *keys: Any) -> None:
         """Keys and mouse events as urwid gives them, in one batch."""
-        self.memory.feed(list(keys), [])
+        self.memory.feed(list(keys))
         self.settle()
 
     def paste(self, text: str) -> None:
@@ -104,7 +105,9 @@ class Typist:
 
     def click(self, text: str, times: int = 1, nth: int = 0) -> None:
         """Press and release the left button on the first character of some text."""
-        found = [(row, at.start()) for row, line in enumerate(self.lines()) for at in re.finditer(re.escape(text), line)]
+        found = [
+            (row, at.start()) for row, line in enumerate(self.lines()) for at in re.finditer(re.escape(text), line)
+        ]
         row, col = found[nth]
         for _ in range(times):
             self.press(("mouse press", 1, col, row), ("mouse release", 1, col, row))
@@ -121,15 +124,18 @@ class Typist:
         """The screen as one text."""
         return "\n".join(self.lines())
 
+    def words(self) -> str:
+        """The text beside the list of people, without its line breaks (at widths from 72 to 119)."""
+        return " ".join(" ".join(line[21:].split()) for line in self.lines())
+
     def calls(self, name: str) -> list[tuple[Any, ...]]:
         """What the console asked the peer for."""
         return [call for call in self.peer.calls if call[0] == name]
 
     def close(self) -> None:
+        """Leave; nothing of the console may be under way then."""
         self.console.stopService()
-        assert self.clock.getDelayedCalls() == [] or all(
-            "ScriptedPeer" in str(call.func) or "urwid" in str(call.func.__module__) for call in self.clock.getDelayedCalls()
-        )
+        assert [call for call in self.clock.getDelayedCalls() if call.func.__module__.startswith("chatnet")] == []
 
 
 def new_clock() -> MemoryReactorClock:

@@ -1,0 +1,180 @@
+"""A conversation that is long, old, new, hostile."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatnet.console.conversation import ConversationPane
+from chatnet.console.model import ConsoleModel
+from chatnet.console.panes import Scene
+from chatnet.console.theme import UNICODE
+from chatnet.core.events import HistoryPage, MessageKind, Snapshot
+from chatnet.core.text import SafeText
+from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
+from tests.support.typist import START, Typist, new_clock
+
+BOB, ECHO = key_of("bob"), key_of("echo")
+NASTY = [
+    "\u0301",
+    "\u200d",
+    "\ufe0f",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\U0001f3fb",
+    "漢",
+    "\u0bbf",
+    "\u0e33",
+    "שלום",
+    "\u202e",
+    "\x1b[31m",
+    "\x9b",
+    "\n",
+    "\t",
+    "\U0001f1e9\U0001f1ea",
+    "\ue000",
+    " ",
+    "abc ",
+    "\u3000",
+    "e\u0301\u0301\u0301\u0301\u0301\u0301",
+]
+hostile = st.lists(st.one_of(st.sampled_from(NASTY), st.characters(exclude_categories=["Cs"])), max_size=40).map(
+    "".join
+)
+
+
+def pane_of(bodies: list[str]) -> ConversationPane:
+    clock = new_clock()
+    peer = ScriptedPeer(clock)
+    person = somebody("bob", peer.now_ms())
+    peer.people = {person.peer: person}
+    for body in bodies:
+        peer.stored(BOB, "")
+        # As if a peer had not cleaned it: the console does so itself.
+        peer.rows[BOB][-1] = msgspec.structs.replace(peer.rows[BOB][-1], body=SafeText(body))
+    snapshot: Snapshot = peer.subscribe(lambda event: None).snapshot
+    scene = Scene(ConsoleModel(snapshot), UNICODE, lambda: int(START * 1000))
+    pane = ConversationPane(scene, BOB)
+    pane.conversation.put_page(HistoryPage(tuple(peer.rows[BOB]), False, 0))
+    return pane
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(hostile, min_size=1, max_size=4), st.integers(1, 200), st.integers(1, 40))
+def test_no_text_takes_the_screen_down_or_leaves_its_cells(bodies: list[str], cols: int, rows: int) -> None:
+    pane = pane_of(bodies)
+    canvas = pane.render((cols, rows))
+    assert (canvas.cols(), canvas.rows()) == (cols, rows)
+    text = b"".join(run for row in canvas.content() for _, _, run in row)
+    assert not any(byte < 0x20 or byte == 0x7F for byte in text)
+    decoded = text.decode()
+    assert not any(c in decoded for c in "\u202e\u200e\u2066\x9b\u2028")
+
+
+def test_new_since_stands_before_what_was_not_read(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    lines = console.lines()
+    at = next(i for i, line in enumerate(lines) if "new since" in line)
+    assert "sending you the video" in lines[at + 1]
+    assert " 3 ─" in lines[at]
+    console.type("<meta 1><meta 2>")
+    assert "new since" not in console.screen()
+    console.type("<meta 1>")
+    console.peer.hear(BOB, "news")
+    console.wait(0.1)
+    console.type("<meta 2>")
+    lines = console.lines()
+    at = next(i for i, line in enumerate(lines) if "new since" in line)
+    assert "news" in lines[at + 1]
+
+
+def test_days_are_named(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    assert sum("November 2026" in line for line in console.lines()) == 2
+
+
+def test_scrolling_back_asks_the_store_for_pages_and_new_rows_do_not_move_the_view() -> None:
+    clock = new_clock()
+    peer = ScriptedPeer(clock)
+    peer.people = {ECHO: somebody("echo", peer.now_ms())}
+    for i in range(100_000):
+        peer.stored(ECHO, f"line {i}")
+    console = Typist(peer, clock=clock)
+    console.type("/msg echo<enter>")
+    assert "line 99999" in console.screen()
+    assert len(console.calls("history")) == 1
+    for _ in range(12):
+        console.type("<pgup>")
+    before = [line for line in console.lines() if "line 9" in line]
+    assert [call[2] for call in console.calls("history")] == [None, 99_901, 99_801]
+    peer.hear(ECHO, "line new")
+    console.wait(0.2)
+    after = [line for line in console.lines() if "line 9" in line]
+    assert [line[20:50] for line in before] == [line[20:50] for line in after]
+    assert "▼ 1 new" in console.screen()
+    assert "line new" not in console.screen()
+    console.type("<meta end>")
+    assert "line new" in console.screen()
+    assert "▼" not in console.screen()
+    console.close()
+
+
+def test_pages_down_and_wheel_come_back_to_the_end() -> None:
+    clock = new_clock()
+    peer = ScriptedPeer(clock)
+    peer.people = {ECHO: somebody("echo", peer.now_ms())}
+    for i in range(90):
+        peer.stored(ECHO, f"line {i}\nand more")
+    console = Typist(peer, clock=clock)
+    console.type("/msg echo<enter>")
+    console.type("<pgup><pgup>")
+    assert "line 89" not in console.screen()
+    console.type("<pgdn><pgdn><pgdn>")
+    assert "line 89" in console.screen()
+    console.press(*[("mouse press", 4, 40, 10)] * 3)
+    assert "line 89" not in console.screen()
+    console.press(*[("mouse press", 5, 40, 10)] * 4)
+    assert "line 89" in console.screen()
+    console.type("<meta home>")
+    assert "line 0" in console.screen()
+    console.type("<pgup>")
+    assert "line 0" in console.screen()
+    console.close()
+
+
+def test_rows_are_kept_while_nothing_changes(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    pane = console.view.tab.pane
+    made = 0
+    row = pane._row
+
+    def counted(*args: object) -> object:
+        nonlocal made
+        made += 1
+        return row(*args)
+
+    pane._row = counted
+    console.type("typing something")
+    console.wait(2)
+    assert made == 0
+    console.peer.hear(BOB, "one more")
+    console.wait(0.1)
+    assert made == 1
+
+
+def test_a_row_of_a_file_that_was_forgotten_keeps_its_title(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    fid = next(iter(console.peer.transfers))
+    console.type("<meta n>")
+    console.wait(0.1)
+    assert "✗ you refused it" in console.screen()
+    console.type("<f4>x<meta 2>")
+    assert fid not in console.console.model.transfers
+    assert "video.mkv" in console.screen()
+
+
+def test_a_title_in_a_file_row_is_one_line() -> None:
+    pane = pane_of(["a\nb"])
+    row = pane.conversation.rows[0]
+    pane.conversation.rows[0] = msgspec.structs.replace(row, kind=MessageKind.FILE)
+    assert "a⏎b" in " ".join(line.decode() for line in pane.render((80, 10)).text)

@@ -1,0 +1,93 @@
+"""The login form."""
+
+from __future__ import annotations
+
+from chatnet.console.app import LoginDefaults
+from chatnet.core.events import RegistryPhase
+from tests.support.scripted_peer import ScriptedPeer
+from tests.support.typist import Typist, new_clock
+
+
+def form() -> Typist:
+    clock = new_clock()
+    return Typist(ScriptedPeer(clock, name=""), login=LoginDefaults("root", "127.0.0.1:9900"), clock=clock)
+
+
+def test_defaults_stand_in_the_fields_and_enter_logs_in() -> None:
+    console = form()
+    screen = console.screen()
+    for text in ("Your name", "root", "Registry", "127.0.0.1:9900", "Presentation server", "[ Login ]"):
+        assert text in screen
+    console.type("<ctrl u>")
+    console.press(*["backspace"] * 4)
+    console.type("carol<enter>")
+    assert console.calls("login") == [("login", "carol", "127.0.0.1:9900", "")]
+    assert "Logging in" in console.screen()
+    console.wait(0.5)
+    assert "Welcome, carol" in console.screen()
+    console.close()
+
+
+def test_refusals_stand_above_the_fields_and_the_form_is_there_again() -> None:
+    console = form()
+    console.press(*["backspace"] * 4)
+    console.type("bob<enter>")
+    console.wait(0.5)
+    lines = console.lines()
+    reason = next(i for i, line in enumerate(lines) if "The name bob belongs to another key." in line)
+    field = next(i for i, line in enumerate(lines) if "Your name" in line)
+    assert reason < field
+    assert "bob" in lines[field]
+    console.press(*["backspace"] * 3)
+    console.type("x y<enter>")
+    assert "'x y' cannot be a name" in console.screen()
+    console.press(*["backspace"] * 3)
+    console.type("xy<enter>")
+    console.wait(0.5)
+    assert "Welcome, xy" in console.screen()
+    console.close()
+
+
+def test_tab_and_mouse_move_and_the_button_works() -> None:
+    console = form()
+    console.type("<tab><tab>show.example:9901")
+    console.click("root")
+    console.type("1")
+    console.click("[ Login ]")
+    assert console.calls("login")[0][2:] == ("127.0.0.1:9900", "show.example:9901")
+    console.close()
+
+
+def test_a_paste_goes_into_the_field_and_logs_nobody_in() -> None:
+    console = form()
+    console.type("<tab>")
+    console.press(*["backspace"] * 14)
+    console.paste("chatnet:192.0.2.1:9900/ABC\n")
+    assert console.calls("login") == []
+    assert "chatnet:192.0.2.1:9900/ABC" in console.screen()
+    console.close()
+
+
+def test_one_can_leave_from_the_form() -> None:
+    console = form()
+    console.type("<ctrl c><ctrl c>")
+    assert console.peer.quits == 1
+    console.close()
+
+
+def test_a_name_taken_later_brings_the_form_again(console: Typist) -> None:
+    reason = "The name carol belongs to another key. Choose another name."
+    console.peer.put_registry(RegistryPhase.REFUSED, reason, "name-taken")
+    console.settle()
+    assert reason in console.screen()
+    assert "[ Login ]" in console.screen()
+    assert "192.0.2.1:9900" in console.screen()
+
+
+def test_the_form_fits_the_smallest_screen() -> None:
+    console = form()
+    console.resize(40, 10)
+    screen = console.screen()
+    for text in ("Your name", "root", "Registry", "[ Login ]"):
+        assert text in screen
+    console.close()

@@ -1,0 +1,94 @@
+"""The model folds events; people stay in order."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatnet.console.model import Conversation, Roster
+from chatnet.core import limits
+from chatnet.core.events import HistoryPage, MessageChanged, MessageState
+from chatnet.core.text import SafeText
+from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
+from tests.support.typist import new_clock
+
+BOB = key_of("bob")
+
+
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=90), max_size=8))
+def test_the_order_is_the_same_whatever_the_changes(batches: list[list[tuple[str, bool]]]) -> None:
+    roster = Roster()
+    last: dict[str, bool] = {}
+    for batch in batches:
+        unique = dict(batch)
+        roster.put(tuple(somebody(name, 0, online=online) for name, online in unique.items()))
+        last.update(unique)
+    for order, online in ((roster.online, True), (roster.offline, False)):
+        names = [roster.name(order[i]) for i in range(len(order))]
+        assert names == sorted(name for name, is_online in last.items() if is_online is online)
+
+
+def test_a_large_batch_is_sorted_once_and_right() -> None:
+    roster = Roster()
+    roster.put(tuple(somebody(f"n{i:04d}", 0, online=i % 2 == 0) for i in range(1000)))
+    roster.put((somebody("n0000", 0, online=False),))
+    roster.drop(key_of("n0002"))
+    assert len(roster.online) == 498
+    assert roster.name(roster.online[0]) == "n0004"
+    assert roster.name(roster.offline[0]) == "n0000"
+
+
+def test_find_by_name_key_or_beginning() -> None:
+    roster = Roster()
+    people = [somebody(name, 0) for name in ("bob", "bobby", "carol")]
+    roster.put(tuple(people))
+    assert roster.find("BOB") == people[0]
+    assert roster.find("ca") == people[2]
+    assert roster.find("bobb") == people[1]
+    assert roster.find("b") is None
+    assert roster.find("") is None
+
+
+def rows(count: int) -> tuple[ScriptedPeer, Conversation]:
+    peer = ScriptedPeer(new_clock())
+    peer.people = {BOB: somebody("bob", 0)}
+    for i in range(count):
+        peer.stored(BOB, str(i))
+    return peer, Conversation(BOB)
+
+
+def test_pages_and_new_rows_meet_without_gap_or_double() -> None:
+    peer, conversation = rows(10)
+    stored = peer.rows[BOB]
+    conversation.add(stored[9])  # told while the page was under way
+    assert conversation.put_page(HistoryPage(tuple(stored[4:10]), True, 7)) == 5
+    assert [row.n for row in conversation.rows] == [5, 6, 7, 8, 9, 10]
+    assert conversation.mark_n == 7
+    assert conversation.put_page(HistoryPage(tuple(stored[:4]), False, 7)) == 4
+    assert [row.n for row in conversation.rows] == list(range(1, 11))
+    assert not conversation.more
+
+
+def test_a_page_fills_what_the_store_had_meanwhile() -> None:
+    peer, conversation = rows(6)
+    stored = peer.rows[BOB]
+    conversation.add(stored[3])
+    conversation.put_page(HistoryPage(tuple(stored), False, 0))
+    assert [row.n for row in conversation.rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_states_change_rows_that_are_loaded_only() -> None:
+    peer, conversation = rows(3)
+    conversation.put_page(HistoryPage(tuple(peer.rows[BOB][1:]), True, 0))
+    conversation.change(MessageChanged(BOB, 1, MessageState.DELIVERED, SafeText("")))
+    conversation.change(MessageChanged(BOB, 3, MessageState.DELIVERED, SafeText("")))
+    assert [row.state for row in conversation.rows] == [MessageState.RECEIVED, MessageState.DELIVERED]
+
+
+def test_many_rows_are_trimmed_and_can_come_back() -> None:
+    count = limits.LIVE_MESSAGES + limits.HISTORY_PAGE + 1
+    peer, conversation = rows(count)
+    conversation.put_page(HistoryPage(tuple(peer.rows[BOB]), False, 0))
+    assert conversation.trim() == count - limits.LIVE_MESSAGES
+    assert conversation.trim() == 0
+    assert conversation.more

@@ -1,0 +1,66 @@
+"""Sizes, times and states as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatnet.console import theme
+from chatnet.console.theme import ASCII, UNICODE, palette, theme_of
+from chatnet.console.words import age_text, bar_text, left_text, message_state, short_rate, size_text, transfer_state
+from chatnet.core.events import MessageState, TransferState
+from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
+from tests.support.typist import new_clock
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1_500_000_000, "1.4 GiB"),
+        (8 * 2**30, "8.0 GiB"),
+        (2**20 - 1, "1.0 MiB"),
+    ],
+)
+def test_sizes(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_times_and_rates() -> None:
+    assert [left_text(s) for s in (0, 11.4, 725, 10937)] == ["0:00", "0:11", "12:05", "3:02:17"]
+    assert [age_text(s) for s in (-1, 40, 700, 9000, 200_000)] == ["0 s", "40 s", "11 min", "2 h", "2 d"]
+    assert [short_rate(r) for r in (0, 500, 48 * 2**20)] == ["0", "500", "48M"]
+    assert bar_text(1, 2, 4, ASCII) == "##--"
+    assert bar_text(0, 0, 2, ASCII) == "##"
+
+
+def test_every_state_has_a_sign_and_the_uncommon_ones_a_word() -> None:
+    peer = ScriptedPeer(new_clock())
+    peer.people = {key_of("bob"): somebody("bob", 0)}
+    for signs in (ASCII, UNICODE):
+        seen = set()
+        for state in MessageState:
+            sign, word, attribute = message_state(peer.stored(key_of("bob"), "x", mine=True, state=state), signs)
+            assert bool(word) is (state not in (MessageState.RECEIVED, MessageState.DELIVERED))
+            assert any(attribute == row[0] for row in palette("dark"))
+            seen.add((sign, word))
+        assert len(seen) == len(MessageState)
+        transfer = peer.offered(key_of("bob"), "x", 10)
+        words = {
+            transfer_state(peer.change_transfer(transfer.fid, state=state), "bob", signs)[0] for state in TransferState
+        }
+        assert len(words) == len(TransferState)
+
+
+def test_ascii_signs_are_ascii_and_as_many() -> None:
+    for name in theme.Signs.__dataclass_fields__:
+        assert getattr(ASCII, name).isascii(), name
+        assert getattr(UNICODE, name)
+
+
+def test_the_theme_follows_what_is_known() -> None:
+    assert theme_of({}) == "dark"
+    assert theme_of({"COLORFGBG": "0;15"}) == "light"
+    assert theme_of({"COLORFGBG": "0;15", "CHATNET_THEME": "dark"}) == "dark"
+    assert [row[0] for row in palette("dark")] == [row[0] for row in palette("light")]
