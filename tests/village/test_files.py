@@ -1,0 +1,161 @@
+"""Files between villagers: whole, or ended on both sides with a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from chatnet.core.errors import LocalError
+from chatnet.core.events import MessageKind, MessageState, TransferState
+from tests.support.village import Village, Villager
+
+LARGE = 40_000_000  # too long to be over before the test looks
+
+
+def made(village: Village, name: str, size: int) -> str:
+    path = village.directory / name
+    path.write_bytes((name.encode() * (size // len(name) + 1))[:size])
+    return str(path)
+
+
+async def offered(village: Village, one: Villager, other: Villager, *paths: str) -> bytes:
+    """The fid of an offer that has arrived."""
+    transfer = await village.done(one.door.offer(other.peer, paths))
+    await village.until(lambda: transfer.fid in other.transfers)
+    return bytes(transfer.fid)
+
+
+async def running(village: Village, one: Villager, other: Villager) -> bytes:
+    """The fid of a large transfer from ``one`` that is under way."""
+    fid = await offered(village, one, other, made(village, "large.bin", LARGE))
+    await village.done(other.door.accept(fid))
+    await village.until(lambda: is_in(TransferState.RUNNING, fid, one, other))
+    return fid
+
+
+def is_in(state: TransferState, fid: bytes, *villagers: Villager) -> bool:
+    return all(one.transfers[fid].state is state for one in villagers)
+
+
+def parts(one: Villager) -> list[Path]:
+    return [path for path in (one.roots.downloads / ".partial").rglob("*") if path.is_file()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_files_and_a_folder_cross(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    (village.directory / "photos" / "2026").mkdir(parents=True)
+    for name, size in (("photos/a.jpg", 300_000), ("photos/2026/b.jpg", 1), ("photos/2026/empty", 0)):
+        made(village, name, size)
+    fid = await offered(village, ann, bob, str(village.directory / "photos"), made(village, "notes.txt", 5_000_000))
+    assert bob.transfers[fid].total_files == 4
+    assert bob.transfers[fid].total_bytes == 5_300_001
+    await village.done(bob.door.accept(fid))
+    await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob), within=60)
+    saved = bob.roots.downloads / "ann"
+    for name in ("photos/a.jpg", "photos/2026/b.jpg", "photos/2026/empty", "notes.txt"):
+        assert (saved / name).read_bytes() == (village.directory / name).read_bytes()
+    assert parts(bob) == []
+    for one, state in ((ann, MessageState.DELIVERED), (bob, MessageState.RECEIVED)):
+        await village.until(
+            lambda one=one, state=state: (
+                [(row.kind, row.state) for row in one.rows.values()] == [(MessageKind.FILE, state)]
+            )
+        )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_broken_line_ends_it_on_both_sides_with_a_reason(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    fid = await running(village, ann, bob)
+    village.net.cut(ann.machine.host, bob.machine.host)
+    await village.until(lambda: is_in(TransferState.FAILED, fid, ann, bob))
+    for one in (ann, bob):
+        assert one.transfers[fid].code == "lost"
+        assert one.transfers[fid].reason
+    await village.until(lambda: parts(bob) == [])
+    assert not (bob.roots.downloads / "ann" / "large.bin").exists()
+    await village.done(ann.door.say(bob.peer, "again?"))
+    await village.until(lambda: "again?" in bob.texts(ann.peer), within=60)
+
+
+@pytest_twisted.ensureDeferred
+async def test_silence_ends_it_on_both_sides(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    fid = await running(village, ann, bob)
+    host = bob.machine.host
+    village.freeze(bob)
+    await village.pass_time(80)
+    assert is_in(TransferState.FAILED, fid, ann)
+    assert ann.transfers[fid].reason
+    village.thaw(host)
+    await village.until(lambda: is_in(TransferState.FAILED, fid, bob), within=120)
+    assert bob.transfers[fid].reason
+    await village.until(lambda: parts(bob) == [])
+
+
+@pytest.mark.parametrize("by_sender", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_either_side_cancels_and_both_know(village: Village, by_sender: bool) -> None:
+    ann, bob = await village.people("ann", "bob")
+    fid = await running(village, ann, bob)
+    await village.done((ann if by_sender else bob).door.cancel(fid))
+    await village.until(lambda: is_in(TransferState.CANCELLED, fid, ann, bob))
+    assert all(one.transfers[fid].reason for one in (ann, bob))
+    assert ann.transfers[fid].reason != bob.transfers[fid].reason  # who did it
+    await village.until(lambda: parts(bob) == [])
+    await village.until(
+        lambda: all(row.state is MessageState.REFUSED for one in (ann, bob) for row in one.rows.values())
+    )
+    await village.settle()
+    assert len(village.net.lines(ann.machine.host, bob.machine.host)) <= 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_offer(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    fid = await offered(village, ann, bob, made(village, "a.txt", 10))
+    await village.done(bob.door.refuse(fid))
+    await village.until(lambda: is_in(TransferState.DECLINED, fid, ann, bob))
+    with pytest.raises(LocalError):
+        await village.done(bob.door.accept(fid))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_transfer_goes_on_without_the_registry(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    fid = await running(village, ann, bob)
+    await village.kill_registry()
+    await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob), within=120)
+    assert (bob.roots.downloads / "ann" / "large.bin").stat().st_size == LARGE
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_who_quits_ends_his_transfers(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    fid = await running(village, ann, bob)
+    await bob.stop()
+    await village.until(lambda: ann.transfers[fid].state is TransferState.FAILED)
+    assert ann.transfers[fid].reason
+    bob.start()
+    await village.until(lambda: fid in bob.transfers and bob.transfers[fid].state is TransferState.FAILED)
+    assert bob.transfers[fid].reason
+    assert parts(bob) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_offered_to_who_is_away(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.until(lambda: bob.texts(ann.peer) == ["hello"])
+    key = bob.peer
+    await bob.stop()
+    await village.until(lambda: ann.online == set())
+    with pytest.raises(LocalError) as refusal:
+        await village.done(ann.door.offer(key, (made(village, "a.txt", 10),)))
+    assert refusal.value.code == "offline"
+    with pytest.raises(LocalError) as refusal:
+        await village.done(ann.door.offer(key, (str(village.directory / "nothing"),)))
+    assert refusal.value.code == "no-such-file"

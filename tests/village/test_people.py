@@ -1,0 +1,135 @@
+"""Who is there: the list, goodbye, silence, a registry that goes and comes, a key that comes twice."""
+
+from __future__ import annotations
+
+import pytest_twisted
+
+from chatnet.core.events import MessageState, RegistryPhase
+from tests.support.village import Village
+
+TEN = ("ann", "bob", "carol", "dave", "eve", "frank", "grace", "heidi", "ivan", "judy")
+
+
+@pytest_twisted.ensureDeferred
+async def test_ten_see_each_other(village: Village) -> None:
+    everybody = await village.people(*TEN)
+    assert [one.phase for one in everybody] == [RegistryPhase.UP] * 10
+    assert all(one.state is not None and one.state.listed == 9 for one in everybody)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_quits_leaves_at_once(village: Village) -> None:
+    ann, bob, carol = await village.people("ann", "bob", "carol")
+    before = village.registry_machine.seconds()
+    await carol.stop()
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"}, within=1)
+    assert village.registry_machine.seconds() - before < 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_silent_leaves_and_is_back_when_he_goes_on(village: Village) -> None:
+    ann, bob, carol = await village.people("ann", "bob", "carol")
+    host = carol.machine.host
+    village.freeze(carol)
+    await village.pass_time(40)
+    assert ann.online == {"bob", "carol"}
+    await village.pass_time(37)  # 75 s of silence, looked at once a second
+    assert ann.online == {"bob"}
+    assert bob.online == {"ann"}
+    village.thaw(host)
+    await village.until(lambda: ann.online == {"bob", "carol"} and carol.phase is RegistryPhase.UP, within=60)
+    assert carol.online == {"ann", "bob"}
+    assert RegistryPhase.LOST in carol.phases
+
+
+@pytest_twisted.ensureDeferred
+async def test_quiet_links_live(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.pass_time(1000, step=1)
+    assert RegistryPhase.LOST not in ann.phases + bob.phases
+    assert ann.online == {"bob"}
+    assert bob.online == {"ann"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_killed_registry_stops_no_chat_and_everybody_is_back_with_it(village: Village) -> None:
+    ann, bob, carol = everybody = await village.people("ann", "bob", "carol")
+    await village.done(ann.door.say(bob.peer, "before"))
+    await village.until(lambda: bob.texts(ann.peer) == ["before"])
+    await village.kill_registry()
+    await village.until(lambda: all(one.phase is RegistryPhase.LOST for one in everybody), within=2)
+    assert ann.state is not None
+    assert ann.state.retry_at_ms is not None
+    await village.done(ann.door.say(bob.peer, "on the link that is there"))
+    await village.done(ann.door.say(carol.peer, "on a new one, by the last list"))
+    await village.until(lambda: len(bob.texts(ann.peer)) == 2 and len(carol.texts(ann.peer)) == 1)
+    await village.pass_time(120)
+    assert [one.phase for one in everybody] == [RegistryPhase.LOST] * 3
+    assert ann.online == {"bob", "carol"}  # the last list
+
+    village.open_registry()
+    await village.until(lambda: all(one.phase is RegistryPhase.UP for one in everybody), within=60)
+    await village.until(lambda: all(len(one.online) == 2 for one in everybody))
+    await village.pass_time(5)
+    assert village.registry is not None
+    assert village.registry.present == 3
+    assert len(village.registry.links) == 3
+    assert [len(one.people) for one in everybody] == [2, 2, 2]
+    assert bob.texts(ann.peer) == ["before", "on the link that is there"]
+    assert ann.states(bob.peer) == [MessageState.DELIVERED] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_registry_that_stops_says_so_and_who_left_meanwhile_is_gone(village: Village) -> None:
+    ann, bob, carol = await village.people("ann", "bob", "carol")
+    await village.shut_registry()
+    await village.until(lambda: ann.phase is RegistryPhase.LOST)
+    await carol.stop()
+    assert ann.online == {"bob", "carol"}  # nobody can know yet
+    village.open_registry()
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"}, within=60)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_registry_away_for_hours_is_found_again(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.kill_registry()
+    await village.pass_time(3 * 3600, step=15)
+    village.open_registry()
+    await village.until(lambda: ann.phase is RegistryPhase.UP and bob.phase is RegistryPhase.UP, within=60)
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_starts_without_a_registry_finds_it_later(village: Village) -> None:
+    await village.shut_registry()
+    ann = village.villager("ann").start()
+    await village.until(lambda: ann.phase is RegistryPhase.LOST)
+    assert ann.state is not None
+    assert "refused" in ann.state.reason
+    village.open_registry()
+    await village.until(lambda: ann.phase is RegistryPhase.UP, within=60)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_start_of_a_crashed_peer_replaces_what_is_left_of_it(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.done(bob.door.say(ann.peer, "one"))
+    await village.until(lambda: ann.texts(bob.peer) == ["one"])
+    village.net.unplug(bob.machine.host)
+    former = bob.peer
+    await bob.stop()
+    assert ann.online == {"bob"}  # nobody has heard of it
+    await village.done(ann.door.say(former, "into the void"))
+    assert ann.states(former) == [MessageState.SENT]
+
+    village.net.replug(bob.machine.host)
+    bob.start()
+    await village.until(lambda: bob.phase is RegistryPhase.UP and bob.online == {"ann"}, within=60)
+    await village.done(bob.door.say(ann.peer, "two"))
+    await village.until(lambda: ann.texts(former) == ["one", "into the void", "two"])  # the order of storing here
+    await village.until(lambda: ann.states(former) == [MessageState.DELIVERED])
+    assert sorted(bob.texts(ann.peer)) == ["into the void", "two"]
+    assert village.registry is not None
+    assert village.registry.present == 2
+    assert len(ann.node.links.links) == len(bob.node.links.links) == 1
