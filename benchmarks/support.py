@@ -326,9 +326,8 @@ def in_turn(rounds: int, contestants: Mapping[str, Contestant]) -> tuple[dict[st
                 left_out[name] = str(reason)
                 print(f"  {name}: skipped, {reason}", file=sys.stderr)
                 continue
-            ours = sum(value for key, value in sample.items() if key.startswith("cpu_s_"))
             cores = (os.cpu_count() or 1) * (time.monotonic() - began)
-            sample["other_load"] = max(0.0, (busy_seconds() - busy - ours) / cores)
+            sample["machine_busy"] = (busy_seconds() - busy) / cores
             if number:
                 samples[name].append(sample)
             turn = f"round {number}" if number else "warm-up"
@@ -365,14 +364,10 @@ def summary(samples: Mapping[str, Sequence[Sample]]) -> dict[str, dict[str, dict
     }
 
 
-def ratios(
-    samples: Mapping[str, Sequence[Sample]], ours: str, quantity: str = "seconds"
-) -> dict[str, dict[str, float]]:
+def ratios(samples: Mapping[str, Sequence[Sample]], ours: str, quantity: str = "seconds") -> dict[str, object]:
     """How many times faster ``ours`` is than each other, round by round: 2 is half the time."""
     return {
-        f"{ours} / {name}": spread(
-            [theirs[quantity] / mine[quantity] for mine, theirs in zip(samples[ours], found, strict=True)]
-        )
+        name: spread([theirs[quantity] / mine[quantity] for mine, theirs in zip(samples[ours], found, strict=True)])
         for name, found in samples.items()
         if name != ours
     }
