@@ -99,7 +99,9 @@ class Roster:
 
     def find(self, who: str) -> Person | None:
         """By name, by the short or the whole key, or by the beginning of exactly one name."""
-        plain = who.lower()
+        plain = who.strip().lower()
+        if not plain:
+            return None
         begins: list[Person] = []
         for person in self.people.values():
             if person.name == plain:

@@ -99,6 +99,10 @@ class FilePicker(Box):
         index = self._listing.selected - 1
         return self.entries[index] if 0 <= index < len(self.entries) else None
 
+    def changed(self) -> None:
+        self._listing.changed()
+        super().changed()
+
     # --- keys and mouse ------------------------------------------------------------------------
 
     def key(self, key: str) -> str | None:

@@ -146,7 +146,7 @@ class View(Box):
             self.tabs.insert(index, Tab(ConversationPane(self.scene, peer), self._make_input()))
             if self.here >= index:
                 self.here += 1
-            self.changed()
+            self.refresh()
         return index
 
     def show(self, index: int) -> None:
@@ -159,7 +159,7 @@ class View(Box):
         self.people.filter = None
         self.focus_on = self.tab.pane.context
         self.footer.quiet()
-        self.changed()
+        self.refresh()
 
     def close(self, index: int) -> bool:
         """Close a person's tab; False for one that stays."""
@@ -212,7 +212,7 @@ class View(Box):
         if self.tab.pane.context is Context.TRANSFERS and not self.input.text:
             self.focus_on = Context.TRANSFERS
         self.footer.quiet()
-        self.changed()
+        self.refresh()
 
     def toggle_people(self) -> None:
         """F2: show and focus; again: hide; on a small screen it takes the place of the pane."""
@@ -223,7 +223,7 @@ class View(Box):
             self.list_beside = True
             self.focus_on = Context.PEOPLE
             self.people.select(max(1, self.people.selected))
-        self.changed()
+        self.refresh()
 
     # --- drawing -------------------------------------------------------------------------------
 
@@ -311,15 +311,17 @@ class View(Box):
                 self._run(self._keymap.command(context, key), key)
             else:
                 self.overlay.keypress(self.size, key)
-                self.changed()
+                self.refresh()
             return None
         if not self.footer.warning:
             self.footer.quiet()
+        self.footer.changed()
         if context is Context.PEOPLE and self.people.type(key):
             return None
         command = self._keymap.command(context, key)
         if command:
             self._run(command, key)
+            self.refresh()
         elif context is Context.PEOPLE:
             self.people.key(key)
         elif context is Context.TRANSFERS:
@@ -341,6 +343,6 @@ class View(Box):
                 handled = place.widget.mouse_event(place.size, event, button, *at, True)
                 if handled and event == _MOUSE_PRESS and button in (4, 5) and place.widget is self.tab.pane:
                     self._run("wheel", "")
-                self.changed()
+                self.refresh()
                 return bool(handled)
         return False

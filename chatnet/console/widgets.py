@@ -98,15 +98,24 @@ def stack(canvases: list[urwid.Canvas], cols: int, rows: int, from_top: bool = T
 
 
 class Box(urwid.Widget):
-    """A widget that fills a rectangle; ``draw``, ``key`` and ``mouse`` are what differs."""
+    """A widget that fills a rectangle; ``draw``, ``key`` and ``mouse`` are what differs.
 
+    What was drawn is kept until ``changed``: urwid's own cache forgets a widget whose parts were
+    made for one drawing only, and then every key would cost the drawing of everything.
+    """
+
+    no_cache = ("render",)
     _sizing = frozenset([urwid.Sizing.BOX])
     _selectable = True
     size: tuple[int, int] = (80, 24)  # as drawn last
 
+    _kept: tuple[Any, urwid.Canvas] | None = None
+
     def render(self, size: Any, focus: bool = False) -> Any:
-        self.size = cols, rows = size
-        return self.draw(cols, rows, focus)
+        if self._kept is None or self._kept[0] != (size, focus):
+            self.size = cols, rows = size
+            self._kept = (size, focus), self.draw(cols, rows, focus)
+        return self._kept[1]
 
     def keypress(self, size: Any, key: str) -> str | None:
         self.size = size
@@ -130,6 +139,7 @@ class Box(urwid.Widget):
 
     def changed(self) -> None:
         """Draw anew next time."""
+        self._kept = None
         self._invalidate()
 
 
@@ -331,6 +341,7 @@ class Scroller(Box):
 class Row(urwid.Widget):
     """A prefix, and text whose later lines stand below its first one, never wider than 100 columns."""
 
+    no_cache = ("render",)  # it never changes and keeps its canvas itself
     _sizing = frozenset([urwid.Sizing.FLOW])
     TEXT_COLS = 100
 
@@ -338,9 +349,15 @@ class Row(urwid.Widget):
         super().__init__()
         self._prefix, self._prefix_cols = prefix, prefix_cols
         self._body = GuardedText(body)
+        self._kept: tuple[int, urwid.CompositeCanvas] | None = None
 
     def render(self, size: Any, focus: bool = False) -> Any:
         (cols,) = size
+        if self._kept is None or self._kept[0] != cols:
+            self._kept = cols, self._draw(cols)
+        return self._kept[1]
+
+    def _draw(self, cols: int) -> urwid.CompositeCanvas:
         prefix_cols = min(self._prefix_cols, cols // 2)
         body = self._body.render((min(self.TEXT_COLS, cols - prefix_cols),))
         if not prefix_cols:
