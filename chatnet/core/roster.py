@@ -27,6 +27,7 @@ class Acquaintance:
     address: str = ""
     rtt_ms: int | None = None
     talked: bool = False  # a conversation exists: stays known without the list
+    written_to: bool = False  # we did; the others are strangers, who may write less
 
 
 @dataclass

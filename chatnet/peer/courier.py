@@ -114,6 +114,7 @@ class Courier:
             self._wall_ms(),
             MessageState.HELD if held else MessageState.WAITING,
         )
+        self._roster.acquaintance(peer).written_to = True
         self._added(row)
         self._waiting(peer, 1)
         if not held:
@@ -230,7 +231,7 @@ class Courier:
         out.retry = None
         self._put_back(link.peer, out)
         limits = self._limits
-        known = self._roster.acquaintance(link.peer).talked
+        known = self._roster.acquaintance(link.peer).written_to
         rate, burst = (
             (limits.messages_per_second, limits.messages_burst)
             if known
@@ -269,9 +270,10 @@ class Courier:
 
     def _acknowledged(self, peer: PeerID, ids: list[bytes]) -> None:
         out = self._out(peer)
-        for id in ids:
-            out.sent.pop(id, None)
-        self._store.delivered(peer, ids).addCallbacks(self._delivered, self._store_went, (peer,))
+        awaited = [id for id in ids if out.sent.pop(id, None) is not None]
+        if not awaited:  # nothing of ours on this link: no work for the disk
+            return
+        self._store.delivered(peer, awaited).addCallbacks(self._delivered, self._store_went, (peer,))
         self._pump(peer)
 
     def _delivered(self, rows: list[StoredMessage], peer: PeerID) -> None:
@@ -280,7 +282,8 @@ class Courier:
             self._changed(peer, row.n, MessageState.DELIVERED, "")
 
     def _not_taken(self, peer: PeerID, nack: Nack) -> None:
-        self._out(peer).sent.pop(nack.id, None)
+        if self._out(peer).sent.pop(nack.id, None) is None:
+            return
         reason = f"{self._roster.name_of(peer)} did not take it."
         refusing = self._store.refused(peer, nack.id, reason)
 

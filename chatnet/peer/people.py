@@ -45,6 +45,8 @@ class People:
             about.talked = True
             about.unread = conversation.unread
             read_n[conversation.peer] = conversation.read_n
+        for peer in await self._store.written_to(self.me):
+            roster.acquaintance(peer).written_to = True
         for peer, count in (await self._store.waiting()).items():
             roster.acquaintance(peer).waiting = count
         return read_n

@@ -630,6 +630,19 @@ class PeerStore(Settings):
 
         return self._database.run(job)
 
+    def written_to(self, me: PeerID) -> Deferred[set[PeerID]]:
+        """Whom we ever wrote to, or offered a file."""
+
+        def job(connection: Connection) -> set[PeerID]:
+            rows = connection.execute(
+                "SELECT peer FROM conversation WHERE EXISTS (SELECT 1 FROM history"
+                " WHERE history.conversation = conversation.conversation AND sender = ?)",
+                (me,),
+            )
+            return {PeerID(peer) for (peer,) in rows}
+
+        return self._database.read(job)
+
     def mark_read(self, peer: PeerID, n: int) -> Deferred[int]:
         """Rows up to ``n`` were seen; the mark never goes back.  Returns what is unread still."""
 
