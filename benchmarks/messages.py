@@ -157,9 +157,7 @@ class CrowdedPeer:
             for n in range(1, history + 1)
         )
         me = Me(key_of("carol"), "carol", "0", False, "/tmp", "/tmp", ("127.0.0.1:1",), "/tmp/log")
-        registry = RegistryState(
-            RegistryPhase.UP, "192.0.2.1:9900", bytes(32), now_ms, None, nothing, "", people, False
-        )
+        up = RegistryState(RegistryPhase.UP, "192.0.2.1:9900", bytes(32), now_ms, None, nothing, "", people, False)
         crowd = tuple(self._person(f"guest{number:05d}", now_ms) for number in range(people))
         self.snapshot = Snapshot(me, up, crowd, (), ())
 
