@@ -1,0 +1,226 @@
+"""The peer's picture of the others: snapshots, pins, new keys, strangers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatnet.core import roster as module
+from chatnet.core.errors import RemoteError
+from chatnet.core.identity import PeerID, short_text
+from chatnet.core.messages import Entry, ListPage
+from chatnet.core.records import endpoint
+from chatnet.core.roster import Changes, Roster
+
+ME = PeerID(b"\xff" * 32)
+CAROL, BOB, DAVE, MALLORY = (PeerID(bytes([n]) * 32) for n in (1, 2, 3, 66))
+HERE, THERE = endpoint("192.0.2.1", 4000), endpoint("192.0.2.2", 4000)
+
+
+def entry(peer: PeerID, name: str, seq: int = 1, where: object = HERE) -> Entry:
+    return Entry(peer, name, [where], seq)  # type: ignore[list-item]
+
+
+def page(*joined: Entry, left: tuple[PeerID, ...] = (), reset: bool = False, more: bool = False) -> ListPage:
+    return ListPage(reset, more, list(joined), list(left), b"")
+
+
+def roster(*entries: Entry) -> Roster:
+    made = Roster(ME)
+    made.apply(page(*entries, reset=True), 0)
+    return made
+
+
+def names(some: Roster) -> set[str]:
+    return {some.name_of(peer) for peer in some.people()}
+
+
+CAROL_ENTRY, BOB_ENTRY, DAVE_ENTRY = entry(CAROL, "carol"), entry(BOB, "bob"), entry(DAVE, "dave")
+
+
+# --- the list ---------------------------------------------------------------------------------
+
+
+def test_the_first_list() -> None:
+    some = Roster(ME)
+    changes = some.apply(page(CAROL_ENTRY, BOB_ENTRY, entry(ME, "myself"), reset=True), 5)
+    assert changes == Changes(changed={CAROL, BOB}, came={CAROL, BOB})
+    assert names(some) == {"carol", "bob"}
+    assert some.person(CAROL).online
+    assert some.person(CAROL).address == "192.0.2.1:4000"
+
+
+def test_a_snapshot_in_pages_takes_nobody_away_before_its_last_page() -> None:
+    some = roster(CAROL_ENTRY, BOB_ENTRY)
+    changes = some.apply(page(BOB_ENTRY, reset=True, more=True), 10)
+    assert changes.left == set()
+    assert some.listed == {CAROL, BOB}
+    some.apply(page(more=True), 10)
+    assert some.listed == {CAROL, BOB}
+    changes = some.apply(page(DAVE_ENTRY), 10)
+    assert changes.left == {CAROL}
+    assert some.listed == {BOB, DAVE}
+    assert names(some) == {"bob", "dave"}
+
+
+def test_a_snapshot_that_begins_anew_forgets_its_first_half() -> None:
+    some = roster(CAROL_ENTRY, BOB_ENTRY)
+    some.apply(page(CAROL_ENTRY, reset=True, more=True), 10)
+    some.apply(page(BOB_ENTRY, reset=True, more=True), 10)
+    assert some.apply(page(), 10).left == {CAROL}
+
+
+def test_who_leaves_within_a_snapshot_is_gone() -> None:
+    some = roster()
+    some.apply(page(CAROL_ENTRY, BOB_ENTRY, reset=True, more=True), 10)
+    assert some.apply(page(left=(CAROL,)), 10).left == {CAROL}
+    assert some.listed == {BOB}
+
+
+def test_changes_of_the_list() -> None:
+    some = roster(CAROL_ENTRY)
+    assert some.apply(page(BOB_ENTRY, left=(CAROL,)), 77).left == {CAROL}
+    assert names(some) == {"bob"}
+    assert some.apply(page(left=(CAROL, DAVE)), 78) == Changes()
+
+
+def test_the_newest_addresses_count() -> None:
+    some = roster(CAROL_ENTRY)
+    some.apply(page(entry(CAROL, "carol", 2, THERE)), 0)
+    assert some.endpoints(CAROL) == [THERE]
+    assert some.endpoints(DAVE) == []
+
+
+def test_a_replayed_entry_with_a_lower_number_changes_nothing() -> None:
+    some = roster(entry(CAROL, "carol", 5, THERE))
+    assert some.apply(page(entry(CAROL, "mallory", 4, HERE)), 0) == Changes()
+    assert some.endpoints(CAROL) == [THERE]
+    assert some.name_of(CAROL) == "carol"
+
+
+def test_a_lower_number_is_remembered_of_known_people_also_while_they_are_away() -> None:
+    some = roster(entry(CAROL, "carol", 5, THERE))
+    some.pin("carol", CAROL, 1)
+    some.apply(page(left=(CAROL,)), 0)
+    some.apply(page(entry(CAROL, "carol", 4, HERE)), 0)
+    assert CAROL not in some.listed
+    assert some.endpoints(CAROL) == [THERE]
+
+
+def test_a_list_may_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_LIST_ENTRIES", 2)
+    some = roster(CAROL_ENTRY, BOB_ENTRY)
+    with pytest.raises(RemoteError) as caught:
+        some.apply(page(DAVE_ENTRY), 0)
+    assert caught.value.code == "too-many"
+
+
+def test_the_list_from_disk_is_the_list_until_the_registry_says_otherwise() -> None:
+    some = Roster(ME)
+    some.restore([CAROL_ENTRY, BOB_ENTRY])
+    assert names(some) == {"carol", "bob"}
+    some.apply(page(BOB_ENTRY, reset=True), 0)
+    assert names(some) == {"bob"}
+
+
+PEERS = [PeerID(bytes([n]) * 32) for n in range(1, 9)]
+
+
+@given(
+    st.sets(st.integers(0, 7)),
+    st.lists(st.tuples(st.sets(st.integers(0, 7)), st.booleans()), min_size=1, max_size=5),
+)
+def test_a_snapshot_leaves_exactly_whom_it_names(before: set[int], pages: list[tuple[set[int], bool]]) -> None:
+    def entries(numbers: set[int]) -> list[Entry]:
+        return [entry(PEERS[n], f"peer{n}") for n in numbers]
+
+    some = roster(*entries(before))
+    named: set[int] = set()
+    for number, (joined, resets) in enumerate(pages):
+        reset = resets or number == 0
+        named = joined if reset else named | joined
+        more = number < len(pages) - 1
+        seen = set(some.listed)
+        some.apply(page(*entries(joined), reset=reset, more=more), 0)
+        assert not more or seen <= some.listed
+    assert some.listed == {PEERS[n] for n in named}
+
+
+# --- names and pins ---------------------------------------------------------------------------
+
+
+def test_a_stranger_is_called_by_the_key() -> None:
+    some = Roster(ME)
+    assert some.vouched_name(CAROL) is None
+    assert some.name_of(CAROL) == "?" + short_text(CAROL)
+    assert not some.is_shown(CAROL)
+    some.acquaintance(CAROL).linked = True
+    assert names(some) == {"?" + short_text(CAROL)}
+
+
+def test_known_people_stay_when_they_leave_and_others_do_not() -> None:
+    some = roster(CAROL_ENTRY, BOB_ENTRY, DAVE_ENTRY)
+    some.pin("carol", CAROL, 3)
+    some.acquaintance(BOB).talked = True
+    some.apply(page(left=(CAROL, BOB, DAVE)), 99)
+    assert set(some.people()) == {CAROL, BOB}
+    person = some.person(CAROL)
+    assert (person.name, person.online, person.last_seen_ms, person.known_since_ms) == ("carol", False, 99, 3)
+
+
+def test_a_new_key_under_a_pinned_name_is_a_warning_and_no_person() -> None:
+    some = roster(CAROL_ENTRY)
+    some.pin("carol", CAROL, 1)
+    changes = some.apply(page(entry(MALLORY, "carol"), left=(CAROL,)), 0)
+    assert CAROL in changes.changed
+    assert some.new_key(CAROL) == MALLORY
+    assert some.person(CAROL).new_key == MALLORY
+    assert some.name_of(CAROL) == "carol"
+    assert some.vouched_name(MALLORY) is None
+    assert some.name_of(MALLORY) == "?" + short_text(MALLORY)
+    assert set(some.people()) == {CAROL}
+
+
+def test_the_warning_ends_when_the_other_key_leaves() -> None:
+    some = roster(entry(MALLORY, "carol"))
+    some.pin("carol", CAROL, 1)
+    assert some.new_key(CAROL) == MALLORY
+    assert CAROL in some.apply(page(left=(MALLORY,)), 0).changed
+    assert some.new_key(CAROL) is None
+
+
+def test_a_new_pin_moves_the_name() -> None:
+    some = roster(entry(MALLORY, "carol"))
+    some.pin("carol", CAROL, 1)
+    some.pin("carol", MALLORY, 2)
+    assert some.pinned("carol") == MALLORY
+    assert (some.is_pinned(CAROL), some.is_pinned(MALLORY)) == (False, True)
+    assert (some.name_of(MALLORY), some.name_of(CAROL)) == ("carol", "?" + short_text(CAROL))
+    assert some.new_key(MALLORY) is None
+
+
+def test_a_pinned_person_keeps_the_name_whatever_the_list_says() -> None:
+    some = roster(entry(CAROL, "caroline", 2))
+    some.pin("carol", CAROL, 1)
+    assert some.name_of(CAROL) == "carol"
+    assert some.pinned("caroline") is None
+
+
+def test_a_key_that_takes_another_name_gives_the_first_one_back() -> None:
+    some = roster(CAROL_ENTRY)
+    some.apply(page(entry(CAROL, "caroline", 2), entry(BOB, "carol")), 0)
+    assert names(some) == {"caroline", "carol"}
+    assert some.name_of(BOB) == "carol"
+
+
+def test_of_two_keys_with_one_name_only_one_has_it() -> None:
+    some = roster(CAROL_ENTRY, entry(MALLORY, "carol"))
+    assert [some.vouched_name(peer) for peer in (CAROL, MALLORY)].count("carol") == 1
+    assert len(some.people()) == 1
+
+
+def test_oneself_is_nobody_in_it() -> None:
+    some = roster(entry(ME, "carol"), CAROL_ENTRY)
+    assert set(some.people()) == {CAROL}
+    assert some.name_of(CAROL) == "carol"
