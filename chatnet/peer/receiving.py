@@ -78,6 +78,11 @@ class Receiving:
         finally:
             await self._disk.run(self._landing.close)
 
+    @property
+    def decided(self) -> bool:
+        """Whether the outcome stands, and ``run`` only clears up: the link's end changes nothing then."""
+        return self._error is not None or self._done.called
+
     def received(self, message: Message) -> None:
         """FILE and END, in the order that was wanted; RemoteError for anything else."""
         if self._error is not None:

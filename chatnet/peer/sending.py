@@ -66,6 +66,11 @@ class Sending:
         self._complete()
         await self._wait()
 
+    @property
+    def decided(self) -> bool:
+        """Whether the outcome stands: the link's end changes nothing then."""
+        return self._error is not None
+
     def received(self, message: Message) -> None:
         """VERIFIED or REJECT from the receiver; RemoteError for anything else, or too early."""
         if isinstance(message, Reject):

@@ -392,6 +392,8 @@ class Transfers:
         if entry is None or entry.link is not link:
             return
         entry.link = None
+        if entry.work is not None and entry.work.decided:
+            return  # a REJECT was faster than our own clearing up
         if not entry.ended:
             code = end.code if end.code in (messages.BAD_FRAME, messages.STOPPING) else messages.LOST
             self._end(entry, Step.FAILED, code, by_me=not end.by_remote)
@@ -577,7 +579,8 @@ class Transfers:
             self._end(entry, Step.VERIFIED)
             return
         # Committed, with everything before it, ahead of the word that the other side relies on.
-        self._move(entry, Step.VERIFIED)
+        if not self._move(entry, Step.VERIFIED):
+            return
         try:
             await self._save(entry)
         except StoreFailed as error:

@@ -728,3 +728,43 @@ async def test_into_a_folder_of_ones_choice(parties, tmp_path: Path) -> None:
     await bob.transfers.accept(offer.fid, str(tmp_path / "there"))
     assert (await bob.end(offer.fid)).saved_to == str(tmp_path / "there" / "a")
     assert (tmp_path / "there" / "a").read_bytes() == b"hello"
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_ends_it_leaves_the_other_time_to_hear_why(parties, stranger) -> None:
+    (bob,) = await parties(1, PeerLimits(close_seconds=0.4))
+    link = await until_accepted(stranger, bob, OfferedFile(["a"], 5, 0))
+    gone = link.when_gone()
+    began = bob.reactor.seconds()
+    await bob.transfers.cancel(b"F" * 16)
+    assert await stranger.heard(Cancel) == Cancel(b"F" * 16, messages.USER)
+    await gone
+    assert bob.reactor.seconds() - began >= 0.39
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_cancelled_file_flows_no_further(parties, stranger, tmp_path: Path) -> None:
+    (alice,) = await parties(1, PeerLimits(close_seconds=1))
+    alice.others[stranger.peer] = SimpleNamespace(port=stranger.listen())  # type: ignore[assignment]
+    path = tmp_path / "large"
+    with path.open("wb") as sparse:
+        sparse.truncate(1024 * MIB)
+    offer = await alice.transfers.offer(stranger.peer, [str(path)])
+    got = [0]
+
+    def count(data: bytes) -> None:
+        got[0] += len(data)
+
+    stranger.user.on_message = lambda link, message: (
+        link.expect_raw(message.length, count) if isinstance(message, File) else None
+    )
+    await stranger.heard(Offer)
+    stranger.user.links[0].send(Accept(offer.fid, b"T" * 32, [messages.Want(0, 0)], False))
+    await stranger.heard(File)
+    link = next(link for link in stranger.user.links if link.role == messages.ROLE_FILE)
+    await alice.until(lambda: (t := alice.latest()) is not None and t.done_bytes > 0)
+    await alice.transfers.cancel(offer.fid)
+    at_cancel = alice.transfers.snapshot()[0].done_bytes
+    await link.when_gone()
+    assert got[0] <= at_cancel
+    assert alice.transfers.snapshot()[0].done_bytes == at_cancel
