@@ -5,9 +5,9 @@
                in one process and without any network
     flood      --messages messages one way, at most --window of them typed and not delivered.  The limit:
                the same rows in commits of 64, one file after the other
-    keys       a key in the console until its screen is drawn, with --people in the list and --history
-               messages in the conversation, on a screen in memory of --columns by --rows.  There are
-               several kinds of keys; the interpreter's garbage collection is on
+    keys       a key in the console until its screen is drawn, urwid's own wait included, with --people in
+               the list and --history messages in the conversation, on a screen in memory of --columns
+               by --rows: writing a line, reading back in the conversation, walking through the list
 
 Latency and flood are two real headless peers and a registry, over mutual TLS 1.3, with the limits on
 the rate of messages changed (the line says how): a benchmark is quicker than people are.
@@ -66,6 +66,7 @@ LIMITS = (
     "stranger_messages_per_second=1000000",
     "stranger_messages_burst=1000000",
 )
+CLOCK_STEP = 1 / 1024
 BODY = "A message of ordinary length, as people write them: not one word, and not a whole page."
 
 
@@ -200,7 +201,7 @@ class MemoryScreen(urwid.display.common.BaseScreen):
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
-        self.feed: Callable[[list[str], list[int]], object] | None = None
+        self.feed: Callable[[list[str]], object] | None = None
         self.drawn = 0
         self.rows: list[bytes] = []
         self._size = size
@@ -212,8 +213,9 @@ class MemoryScreen(urwid.display.common.BaseScreen):
         self.rows = [b"".join(text for _, _, text in row) for row in canvas.content()]
         self.drawn += 1
 
-    def hook_event_loop(self, event_loop: object, callback: Callable[[list[str], list[int]], object]) -> None:
-        self.feed = callback
+    def hook_event_loop(self, event_loop: Any, callback: Callable[[list[str], list[int]], object]) -> None:
+        # Through the loop, as input comes from a terminal: urwid draws after it.
+        self.feed = lambda keys: event_loop.alarm(0, lambda: callback(keys, []))
 
     def unhook_event_loop(self, event_loop: object) -> None:
         self.feed = None
@@ -240,8 +242,7 @@ class Typist:
         self._console.startService()
         for call, arguments, named in self._clock.whenRunningHooks:
             call(*arguments, **named)
-        for _ in range(10):
-            self._clock.advance(0.02)
+        self._clock.pump([0.02] * 10)
         self.press(*"/msg guest00000", "enter")
 
     def press(self, *keys: str) -> list[float]:
@@ -249,15 +250,15 @@ class Typist:
         return [self._press(key) for key in keys]
 
     def _press(self, key: str) -> float:
-        before = self._screen.drawn
+        """With the time for which urwid waits between a key and its drawing, though nobody waits here."""
+        before, clock = self._screen.drawn, self._clock
         assert self._screen.feed is not None
-        began = time.perf_counter()
-        self._screen.feed([key], [])
+        began, waited = time.perf_counter(), clock.seconds()
+        self._screen.feed([key])
         while self._screen.drawn == before:
-            self._clock.advance(0.01)
-        seconds = time.perf_counter() - began
-        for _ in range(4):  # what it caused besides happens before the next key
-            self._clock.advance(0.01)
+            clock.advance(CLOCK_STEP)
+        seconds = time.perf_counter() - began + clock.seconds() - waited
+        clock.pump([0.01] * 4)  # what it caused besides happens before the next key
         return seconds
 
     def shows(self, text: str) -> bool:
