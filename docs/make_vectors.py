@@ -75,7 +75,7 @@ def messages() -> list[tuple[str, m.Message]]:
             m.ListPage(
                 True,
                 True,
-                [m.Entry(peer("carol"), "carol", [IPV4, IPV6], 7), m.Entry(peer("bob"), "bob", [], 0)],
+                [m.Entry(peer("carol"), "carol", [IPV4, IPV6], 7, 1), m.Entry(peer("bob"), "bob", [], 0)],
                 [],
                 b"one",
             ),
@@ -165,6 +165,7 @@ def rejected() -> list[tuple[str, str, bytes]]:
             "8 addresses in an entry",
             raw("list", *page[:2], [[id32, "a", [[b"1234", 1]] * 8, 1]], [], b""),
         ),
+        ("from-registry", "8 proven addresses", raw("list", *page[:2], [[id32, "a", [], 1, 8]], [], b"")),
     ]
 
 

@@ -263,4 +263,7 @@ def _size(entry: Entry | None) -> int:
 def _without_loopback(entry: Entry) -> Entry:
     """``entry`` as other machines see it."""
     outside = [endpoint for endpoint in entry.endpoints if not is_loopback_ip(endpoint.ip)]
-    return entry if len(outside) == len(entry.endpoints) else entry._replace(endpoints=outside)
+    if len(outside) == len(entry.endpoints):
+        return entry
+    proven = sum(not is_loopback_ip(endpoint.ip) for endpoint in entry.endpoints[: entry.proven])
+    return entry._replace(endpoints=outside, proven=proven)

@@ -42,8 +42,13 @@ def _is_private(network: Network) -> bool:
     return network.is_private and not network.is_loopback and not network.is_link_local
 
 
-def preferred(endpoints: Iterable[Endpoint], own_networks: Sequence[Network]) -> list[Endpoint]:
-    """The nearest first: our own machine, our own networks, then the rest in the given order."""
+def preferred(endpoints: Iterable[Endpoint], own_networks: Sequence[Network], proven: int = 0) -> list[Endpoint]:
+    """The order to dial in: the first ``proven``, which the registry has reached, before the others,
+
+    so that who only claims an address is dialled last.  Within both the nearest first: our own
+    machine, our own networks, then the rest in the given order.
+    """
+    given = list(endpoints)
 
     def distance(endpoint: Endpoint) -> int:
         address = ipaddress.ip_address(endpoint.ip)
@@ -51,7 +56,7 @@ def preferred(endpoints: Iterable[Endpoint], own_networks: Sequence[Network]) ->
             return 0
         return 1 if any(address in net for net in own_networks if net.version == address.version) else 2
 
-    return sorted(endpoints, key=distance)
+    return sorted(given[:proven], key=distance) + sorted(given[proven:], key=distance)
 
 
 class DialRules:

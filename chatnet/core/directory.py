@@ -17,7 +17,7 @@ from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.identity import RESERVED_NAMES, PeerID, is_valid_name
 from chatnet.core.limits import MAX_NAME_CHARS, RegistryLimits
 from chatnet.core.messages import Entry
-from chatnet.core.records import RecordFields, SignedRecord, verify_record
+from chatnet.core.records import Endpoint, RecordFields, SignedRecord, verify_record
 
 FULL_RETRY_SECONDS = 3600
 
@@ -36,7 +36,7 @@ class Directory:
         self._names: dict[PeerID, str] = {}
         self._uncommitted: set[PeerID] = set()
         self._records: dict[PeerID, tuple[SignedRecord, RecordFields]] = {}  # also of those who left lately
-        self._present: set[PeerID] = set()
+        self._present: dict[PeerID, Entry] = {}
         self._log = ChangeLog(epoch, limits.departures)
 
     # --- names --------------------------------------------------------------------------------
@@ -103,15 +103,24 @@ class Directory:
 
     def join(self, record: SignedRecord, fields: RecordFields, peer: PeerID, observed_ip: bytes) -> Entry:
         """List ``peer``, or change its entry, by a record that was ``checked``."""
-        entry = Entry(peer, fields.name, listed_endpoints(fields.endpoints, observed_ip), fields.seq)
+        endpoints, before = listed_endpoints(fields.endpoints, observed_ip), self._present.get(peer)
+        proven = before.proven if before is not None and before.endpoints[:1] == endpoints[:1] else 0
         self._records[peer] = record, fields
-        self._present.add(peer)
+        self._present[peer] = entry = Entry(peer, fields.name, endpoints, fields.seq, proven)
         self._log.put(peer, entry)
         return entry
 
+    def prove(self, peer: PeerID, reached: Endpoint) -> bool:
+        """``peer`` answered with its key at ``reached``, the first of its endpoints; False if that is old news."""
+        entry = self._present.get(peer)
+        if entry is None or entry.proven or entry.endpoints[:1] != [reached]:
+            return False
+        self._present[peer] = entry = entry._replace(proven=1)
+        return self._log.put(peer, entry)
+
     def leave(self, peer: PeerID) -> None:
         """Take ``peer`` from the list; its record can be looked up for some time yet."""
-        self._present.discard(peer)
+        self._present.pop(peer, None)
         forgotten = self._log.remove(peer)
         if forgotten is not None:
             self._records.pop(forgotten, None)

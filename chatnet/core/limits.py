@@ -41,12 +41,17 @@ PEOPLE_PER_EVENT = 500  # persons in one event, so that a long list comes in sli
 REGISTRY_STEADY_SECONDS = 60.0  # a registry that held so long counts as a good one again
 STORING_ROWS = 256  # messages of one link on their way to the disk, before its reading stops
 LIST_SAVE_SECONDS = 2.0  # changes of the list gathered before they are saved
+SEQ_STEP = 1_000_000  # to the next record's number when a registry knows a higher one: far beyond any real count
 NOTICES = 200  # lines of the net tab kept for who subscribes later
 PULSE_SECONDS = 1.0  # how often every link looks at the clock
 MAX_SOURCES = 10_000  # sources whose rate is remembered: about 3 MB
 DATABASE_BUSY_MS = 5_000
 GROUP_COMMIT_ROWS = 64  # rows gathered while one commit runs
 HISTORY_PAGE = 200  # rows a call of history() gives at most
+SEARCH_PAGE = 100  # rows a call of search() gives at most
+SEARCH_ROWS = 10_000  # rows that one call looks at: well under 100 ms
+CLOCK_SLACK_MS = 86_400_000  # how far a clock that was set may have put rows out of their order in time
+MAX_DRAFT_CHARS = 1_000_000  # what the editor takes; longer is no draft
 LIVE_MESSAGES = 500  # rows a pane keeps before it asks the store again
 LOG_BYTES = 5_000_000
 LOG_FILES = 5
@@ -55,8 +60,8 @@ DRAW_SECONDS = 0.03  # draws that were not caused by a key are gathered this lon
 PROGRESS_SECONDS = 0.25  # progress of a transfer is told at most four times a second
 
 
-def _limit(default: Any, reason: str) -> Any:
-    return field(default=default, metadata={"reason": reason})
+def _limit(default: Any, reason: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"reason": reason, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class LinkLimits:
     source_connects_per_minute: int = _limit(60, "new connections of one IPv4 address or IPv6 /64")
     source_connects_burst: int = _limit(200, "of those at once: an office behind one address that starts up")
     source_unauthenticated: int = _limit(100, "handshakes and HELLOs under way from one source")
-    loopback: str = _limit("free", "'counted' puts the per-source limits on loopback too")
+    loopback: str = _limit("free", "'counted' puts the per-source limits on loopback too", ("free", "counted"))
 
     def changed(self, assignment: str) -> Self:
         """These limits with ``NAME=VALUE`` applied; ValueError says what is wrong."""
@@ -84,8 +89,9 @@ class LinkLimits:
             raise ValueError(f"--limit takes NAME=VALUE with a NAME that --limits shows, not '{assignment}'")
         present = getattr(self, name)
         if isinstance(present, str):
-            if text not in ("free", "counted"):
-                raise ValueError(f"--limit {name} is 'free' or 'counted', not '{text}'")
+            choices = known[name].metadata["choices"]
+            if text not in choices:
+                raise ValueError(f"--limit {name} is {' or '.join(map(repr, choices))}, not '{text}'")
             changes: dict[str, Any] = {name: text}
             return dataclasses.replace(self, **changes)
         try:
@@ -118,6 +124,11 @@ class RegistryLimits(LinkLimits):
     lookups_burst: int = _limit(500, "of those at once")
     announces_per_minute: int = _limit(30, "changes of address by one peer; as many at once")
     departures: int = _limit(10_000, "peers that left and are remembered for who returns with an old cursor")
+    probe: str = _limit("on", "'off': addresses are not dialled back, and none is marked as proven", ("on", "off"))
+    probes_at_once: int = _limit(16, "addresses dialled back at a time")
+    probe_seconds: float = _limit(60.0, "between two probes of one key: against reflection")
+    probe_timeout_seconds: float = _limit(5.0, "for a probed address to connect, greet and part")
+    proofs_seconds: float = _limit(1.0, "proven addresses gathered before they are told: a storm costs a few pushes")
     replace_seconds: float = _limit(5.0, "between two replacements of one key's connection: two copies of a key")
     traffic_log_seconds: float = _limit(60.0, "between two lines with the bytes in and out, if they changed")
 
@@ -150,3 +161,6 @@ class PeerLimits(LinkLimits):
     checks_per_day: int = _limit(3, "short codes compared with one key: each is a chance in a million to be fooled")
     check_seconds: float = _limit(60.0, "for the three steps of a short code")
     retry_cap_seconds: float = _limit(900.0, "longest wait between two dials to a peer that does not answer")
+    expire_days: float = _limit(30.0, "a message that nobody took for so long expires; /resend sends it again")
+    expire_check_seconds: float = _limit(3_600.0, "between two looks for such messages")
+    store_retry_seconds: float = _limit(5.0, "a disk that took nothing is tried again")

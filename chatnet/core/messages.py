@@ -37,7 +37,7 @@ a feature.
     verified  fid                                        receiver, all final               -
     reject    index code                                 receiver, gives up                -
 
-    role probe (a registry dials back to prove an address): hello, welcome, bye
+    role probe (a registry dials back once, to the address it has seen, to prove it): hello, welcome, bye
 
 Limits and times stand in ``limits.py``; the prose is ``docs/protocol.md``.
 """
@@ -133,12 +133,17 @@ class VersionRange(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One peer in the list: about 90 bytes."""
+    """One peer in the list: about 90 bytes.
+
+    The first ``proven`` endpoints answered the registry with the peer's key; it dials nothing but
+    the address that it has seen.
+    """
 
     peer: Id32
     name: Name
     endpoints: Annotated[list[Endpoint], Meta(max_length=MAX_ENDPOINTS + 1)]
     seq: UInt
+    proven: Annotated[int, Meta(ge=0, le=MAX_ENDPOINTS + 1)] = 0
 
 
 class OfferedFile(NamedTuple):

@@ -190,6 +190,11 @@ class Roster:
         entry = self.entries.get(peer)
         return list(entry.endpoints) if entry else []
 
+    def proven(self, peer: PeerID) -> int:
+        """How many of these, from the first on, the registry has reached."""
+        entry = self.entries.get(peer)
+        return entry.proven if entry else 0
+
     def person(self, peer: PeerID) -> Person:
         about = self._acquaintances.get(peer) or Acquaintance()
         entry = self.entries.get(peer)

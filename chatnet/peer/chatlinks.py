@@ -122,7 +122,9 @@ class ChatLinks:
         listed = self._roster.endpoints(peer)
         if not listed:
             raise Unreachable("no-address", f"no address of {name} is known")
-        allowed = [e for e in preferred(listed, networks) if may_dial(e, networks, loopback=True)]
+        allowed = [
+            e for e in preferred(listed, networks, self._roster.proven(peer)) if may_dial(e, networks, loopback=True)
+        ]
         if not allowed:
             raise Unreachable("no-address", f"no address of {name} may be dialled from here")
         waits = {e: self._rules.wait(e, now) for e in allowed}

@@ -33,7 +33,7 @@ from chatnet.core.events import (
     Transfer,
 )
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import NOTICES
+from chatnet.core.limits import NOTICES, SEQ_STEP
 from chatnet.core.messages import (
     FEATURES,
     ROLE_FILE,
@@ -303,18 +303,21 @@ class Node:
     def _hello(self, role: str, **fields: Any) -> Hello:
         return Hello(VersionRange(VERSION, VERSION), list(FEATURES), role, self._instance, self.name, **fields)
 
-    async def _presence(self) -> Presence:
+    async def _presence(self, outdated: bool) -> Presence:
         self._networks = own_networks()
-        record = await self._record(published_endpoints(self.listener.addresses))
+        record = await self._record(published_endpoints(self.listener.addresses), outdated)
         same_registry = self.keeper.registry is not None and self.keeper.registry == self.registration.place.key
         return Presence(self.name, self._instance, record, self.keeper.cursor or None if same_registry else None)
 
-    async def _record(self, endpoints: list[Endpoint]) -> SignedRecord:
-        """Our signed record; a new one, with a higher number, only if it says something new."""
+    async def _record(self, endpoints: list[Endpoint], outdated: bool) -> SignedRecord:
+        """Our signed record; a new one, with a higher number, only if it says something new, or is ``outdated``.
+
+        The number is the time where that is higher: with a key whose database was lost we are not older than we were.
+        """
         former = await self.store.record(self.me)
-        if former is not None and _said_in(former, self.me) == (self.name, endpoints):
+        if not outdated and former is not None and _said_in(former, self.me) == (self.name, endpoints):
             return former
-        seq = await self.store.next_seq()
+        seq = await self.store.next_seq(round(self._wall()), SEQ_STEP if outdated else 1)
         key, sign = self.identity.public_key, self.identity.sign
         record = sign_record(key, sign, self.name, endpoints, seq, self.wall_ms())
         await self.store.save_record(self.me, record, seq)

@@ -39,6 +39,8 @@ class Reception:
         user = self._user(link)
         if user is not None:
             user.opened(link)
+        else:  # a probe has got what it came for; nobody counts such links, so they do not stay
+            link.leave()
 
     def received(self, link: Link, message: Message) -> None:
         user = self._user(link)

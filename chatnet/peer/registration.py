@@ -1,7 +1,8 @@
 """The link to the registry: sign in, take the list, come back after a loss.
 
 One attempt or one link at a time.  A refusal by name or a wrong key ends the tries until
-somebody asks again; everything else is tried for ever, with jitter.
+somebody asks again; everything else is tried for ever, with jitter.  A record that is refused
+was right but for its number: the next try brings one with a higher number.
 """
 
 from __future__ import annotations
@@ -30,9 +31,7 @@ from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.address import RegistryAddress
 
 # Codes after which trying again would change nothing.
-FINAL = frozenset(
-    {messages.NAME_TAKEN, messages.KEY_BOUND, messages.BAD_NAME, messages.BAD_RECORD, messages.VERSION_UNKNOWN}
-)
+FINAL = frozenset({messages.NAME_TAKEN, messages.KEY_BOUND, messages.BAD_NAME, messages.VERSION_UNKNOWN})
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Registration:
         dialler: Dialler,
         place: RegistryAddress,
         *,
-        presence: Callable[[], Awaitable[Presence]],
+        presence: Callable[[bool], Awaitable[Presence]],
         remember_key: Callable[[PeerID], Awaitable[None]],
         listed: Callable[[], int],
         on_state: Callable[[RegistryState], None],
@@ -81,6 +80,7 @@ class Registration:
         self._attempt: Deferred[None] | None = None
         self._stopped = True
         self._first_seen = False
+        self._outdated = False  # the registry knows a newer record of ours than we do
         self.state = self._state(RegistryPhase.CONNECTING)
 
     # --- what the owner calls -----------------------------------------------------------------
@@ -136,7 +136,8 @@ class Registration:
     async def _try(self, first: bool) -> None:
         expected = self.place.key
         try:
-            presence = await self._presence()
+            presence = await self._presence(self._outdated)
+            self._outdated = False
             hello = Hello(
                 VersionRange(VERSION, VERSION),
                 list(FEATURES),
@@ -180,6 +181,7 @@ class Registration:
 
     def _retry_in(self, wait: float, text: str, code: str) -> None:
         self._failures += 1
+        self._outdated = code == messages.BAD_RECORD
         if self._stopped:
             return
         self._retry = self._clock.callLater(wait, self._begin)

@@ -8,7 +8,7 @@ milliseconds since the epoch, sizes bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
 import msgspec
@@ -16,10 +16,11 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import ENDED, MessageKind, MessageState, TransferState
 from chatnet.core.identity import PeerID
-from chatnet.core.limits import HISTORY_PAGE
+from chatnet.core.limits import CLOCK_SLACK_MS, HISTORY_PAGE, SEARCH_PAGE, SEARCH_ROWS
 from chatnet.core.messages import Entry
 from chatnet.core.records import Endpoint, SignedRecord
 from chatnet.net.database import Connection, Settings
+from chatnet.peer.query import Query, talk_word
 
 MIGRATIONS = (
     Settings.TABLE
@@ -142,6 +143,31 @@ CREATE TABLE unwanted_key (
     since_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+ALTER TABLE list_entry ADD COLUMN proven INTEGER NOT NULL DEFAULT 0;  -- of the endpoints, from the first on
+""",
+    """
+-- The words of the history.  `talk` is a word of its own, so that a search in one conversation
+-- never walks through the others.  Rows are added by _add(): a trigger may not, SQLite before 3.41
+-- refuses FTS5 in it with an untrusted schema.
+CREATE VIEW history_word AS SELECT n, body, hex(substr(conversation, 1, 6)) AS talk FROM history;
+CREATE VIRTUAL TABLE history_text USING fts5(
+    body, talk, content = 'history_word', content_rowid = 'n', columnsize = 0,
+    tokenize = "unicode61 remove_diacritics 2"
+);
+INSERT INTO history_text (history_text) VALUES ('rebuild');
+
+-- Since when a row waits: a message that was sent again waits anew.
+ALTER TABLE outbox ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE outbox SET since_ms = (SELECT stored_ms FROM history WHERE history.n = outbox.n);
+
+-- What the screen had open, and what was typed there and not sent.
+CREATE TABLE tab (
+    peer BLOB PRIMARY KEY,
+    place INTEGER,  -- from the left; NULL when the tab is closed
+    draft TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
@@ -200,6 +226,19 @@ class Conversation(NamedTuple):
     last_ms: int
 
 
+class Found(NamedTuple):
+    """A page of a search, the newest row first; the next one is below ``before_n``, None at the end."""
+
+    rows: list[StoredMessage]
+    before_n: int | None
+
+
+class TabRow(NamedTuple):
+    peer: PeerID
+    draft: str
+    open: bool
+
+
 class TransferRow(NamedTuple):
     peer: PeerID
     fid: bytes
@@ -245,13 +284,14 @@ _FILE = "number, path, size, mtime_ms, source, part, synced, final, done"
 class PeerStore(Settings):
     """A peer's rows, over a Database with this module's MIGRATIONS."""
 
-    def next_seq(self) -> Deferred[int]:
-        """The number for our next record: 1, 2, 3 ..., never twice."""
+    def next_seq(self, at_least: int = 1, step: int = 1) -> Deferred[int]:
+        """The number for our next record: ``step`` more than the last, and ``at_least`` this; never twice."""
 
         def job(connection: Connection) -> int:
             (value,) = connection.execute(
-                "INSERT INTO setting VALUES ('seq', '1')"
-                " ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) RETURNING value"
+                "INSERT INTO setting VALUES ('seq', CAST(?1 AS TEXT)) ON CONFLICT (key) DO UPDATE"
+                " SET value = CAST(max(CAST(value AS INTEGER) + ?2, ?1) AS TEXT) RETURNING value",
+                (at_least, step),
             ).fetchone()
             return int(value)
 
@@ -347,8 +387,10 @@ class PeerStore(Settings):
 
         def job(connection: Connection) -> SavedList:
             state = connection.execute("SELECT registry, cursor, saved_ms FROM list_state").fetchone()
-            rows = connection.execute("SELECT peer, name, endpoints, seq FROM list_entry")
-            entries = [Entry(peer, name, _endpoints.decode(endpoints), seq) for peer, name, endpoints, seq in rows]
+            rows = connection.execute("SELECT peer, name, endpoints, seq, proven FROM list_entry")
+            entries = [
+                Entry(peer, name, _endpoints.decode(blob), seq, proven) for peer, name, blob, seq, proven in rows
+            ]
             registry, cursor, saved_ms = state or (None, b"", 0)
             return SavedList(registry, cursor, saved_ms, entries)
 
@@ -379,8 +421,8 @@ class PeerStore(Settings):
             gone = kept.keys() - {e.peer for e in joined} if reset else left
             connection.executemany("DELETE FROM list_entry WHERE peer = ?", ((peer,) for peer in gone))
             connection.executemany(
-                "INSERT OR REPLACE INTO list_entry VALUES (?, ?, ?, ?)",
-                ((e.peer, e.name, _encode(e.endpoints), e.seq) for e in joined if e.peer not in refused),
+                "INSERT OR REPLACE INTO list_entry (peer, name, endpoints, seq, proven) VALUES (?, ?, ?, ?, ?)",
+                ((e.peer, e.name, _encode(e.endpoints), e.seq, e.proven) for e in joined if e.peer not in refused),
             )
             connection.execute("INSERT OR REPLACE INTO list_state VALUES (1, ?, ?, ?)", (registry, cursor, now_ms))
             return [PeerID(peer) for peer in old]
@@ -425,7 +467,7 @@ class PeerStore(Settings):
         def job(connection: Connection) -> StoredMessage:
             message = _add(connection, conversation, peer, sender, id, MessageKind.TEXT, now_ms, now_ms, body, state)
             assert message is not None  # ids of ours are random
-            connection.execute("INSERT INTO outbox VALUES (?, ?, ?)", (message.n, peer, id))
+            _put_out(connection, message, now_ms)
             return message
 
         return self._database.run(job)
@@ -506,7 +548,7 @@ class PeerStore(Settings):
             for row in former:
                 new = _add(connection, conversation, to, sender, row.id, text, row.sent_ms, now_ms, row.body, waiting)
                 if new is not None:
-                    connection.execute("INSERT INTO outbox VALUES (?, ?, ?)", (new.n, to, row.id))
+                    _put_out(connection, new, now_ms)
                     moved.append(new)
             return former, moved
 
@@ -543,6 +585,47 @@ class PeerStore(Settings):
                     (state.value, reason, n),
                 )
             )
+
+        return self._database.run(job)
+
+    def expire(self, before_ms: int, under_way: Collection[int], reason: str) -> Deferred[list[StoredMessage]]:
+        """What waits since before ``before_ms`` waits no longer; the rows that changed.
+
+        Rows whose ``n`` is ``under_way`` stay: their acknowledgement may be on its way.
+        """
+
+        def job(connection: Connection) -> list[StoredMessage]:
+            old = [n for (n,) in connection.execute("SELECT n FROM outbox WHERE since_ms < ?", (before_ms,))]
+            changed: list[StoredMessage] = []
+            for n in (n for n in old if n not in under_way):
+                connection.execute("DELETE FROM outbox WHERE n = ?", (n,))
+                changed += _messages(
+                    connection,
+                    f"UPDATE history SET state = ?, reason = ? WHERE n = ? RETURNING {_MESSAGE}",
+                    (MessageState.EXPIRED.value, reason, n),
+                )
+            return changed
+
+        return self._database.run(job)
+
+    def resend(self, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
+        """A message of ours that was refused or expired waits again, with the id it had.
+
+        None, and nothing changed, when row ``n`` is no such message.
+        """
+
+        def job(connection: Connection) -> StoredMessage | None:
+            message = _only(
+                _messages(
+                    connection,
+                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND kind = 'text' AND sender != peer"
+                    f" AND state IN ('refused', 'expired') RETURNING {_MESSAGE}",
+                    (state.value, n),
+                )
+            )
+            if message is not None:
+                _put_out(connection, message, now_ms)
+            return message
 
         return self._database.run(job)
 
@@ -602,6 +685,54 @@ class PeerStore(Settings):
 
         return self._database.read(job)
 
+    def history_after(self, conversation: bytes, after: int, limit: int) -> Deferred[tuple[list[StoredMessage], bool]]:
+        """The first rows behind row ``after`` in rising ``n``, and whether newer ones exist."""
+
+        def job(connection: Connection) -> tuple[list[StoredMessage], bool]:
+            rows = _messages(
+                connection,
+                f"SELECT {_MESSAGE} FROM history WHERE conversation = ? AND n > ? ORDER BY n LIMIT ?",
+                (conversation, after, limit + 1),
+            )
+            return rows[:limit], len(rows) > limit
+
+        return self._database.read(job)
+
+    def search(
+        self,
+        query: Query,
+        conversation: bytes | None = None,
+        sender: PeerID | None = None,
+        since_ms: int | None = None,
+        before_n: int | None = None,
+        limit: int = SEARCH_PAGE,
+    ) -> Deferred[Found]:
+        """Rows that ``query`` finds, the newest first, below row ``before_n``.
+
+        At most SEARCH_ROWS rows are looked at in one call, so that none lasts long: a page may be
+        short, or empty, and there is more behind it.
+        """
+        limit = max(1, min(limit, SEARCH_PAGE))
+        newest = 2**63 - 1 if before_n is None else before_n
+
+        def job(connection: Connection) -> Found:
+            found: list[StoredMessage] = []
+            looked_at, last_n = 0, newest
+            for row in _candidates(connection, query, conversation, newest):
+                looked_at, last_n = looked_at + 1, row.n
+                if since_ms is not None and row.stored_ms < since_ms:
+                    if row.stored_ms < since_ms - CLOCK_SLACK_MS:
+                        return Found(found, None)  # what is below is older still
+                elif (
+                    conversation in (None, row.conversation) and sender in (None, row.sender) and query.is_in(row.body)
+                ):
+                    found.append(row._replace(kind=MessageKind(row.kind), state=MessageState(row.state)))
+                    if len(found) == limit:
+                        return Found(found, last_n)
+            return Found(found, last_n if looked_at == SEARCH_ROWS else None)
+
+        return self._database.read(job)
+
     # --- conversations -------------------------------------------------------------------------
 
     def conversations(self) -> Deferred[list[Conversation]]:
@@ -658,6 +789,42 @@ class PeerStore(Settings):
             ).fetchone()
             connection.execute("UPDATE conversation SET unread = ? WHERE peer = ?", (unread, peer))
             return int(unread)
+
+        return self._database.run(job)
+
+    # --- what the screen had open --------------------------------------------------------------
+
+    def tabs(self) -> Deferred[list[TabRow]]:
+        """From the left; then those that are closed and have a draft."""
+
+        def job(connection: Connection) -> list[TabRow]:
+            rows = connection.execute("SELECT peer, draft, place IS NOT NULL FROM tab ORDER BY place IS NULL, place")
+            return [TabRow(PeerID(peer), draft, bool(is_open)) for peer, draft, is_open in rows]
+
+        return self._database.read(job)
+
+    def set_tabs(self, peers: Sequence[PeerID]) -> Deferred[None]:
+        """These tabs are open, from the left, and no others."""
+
+        def job(connection: Connection) -> None:
+            connection.execute("UPDATE tab SET place = NULL")
+            connection.executemany(
+                "INSERT INTO tab (peer, place) VALUES (?, ?) ON CONFLICT (peer) DO UPDATE SET place = excluded.place",
+                ((peer, place) for place, peer in enumerate(peers)),
+            )
+            connection.execute("DELETE FROM tab WHERE place IS NULL AND draft = ''")
+
+        return self._database.run(job)
+
+    def set_draft(self, peer: PeerID, draft: str) -> Deferred[None]:
+        """What stands in the input for ``peer``."""
+
+        def job(connection: Connection) -> None:
+            connection.execute(
+                "INSERT INTO tab (peer, draft) VALUES (?, ?) ON CONFLICT (peer) DO UPDATE SET draft = excluded.draft",
+                (peer, draft),
+            )
+            connection.execute("DELETE FROM tab WHERE place IS NULL AND draft = ''")
 
         return self._database.run(job)
 
@@ -802,6 +969,10 @@ def _add(
         return None
     assert cursor.lastrowid is not None
     connection.execute(
+        "INSERT INTO history_text (rowid, body, talk) VALUES (?, ?, ?)",
+        (cursor.lastrowid, body, talk_word(conversation)),
+    )
+    connection.execute(
         "INSERT INTO conversation (conversation, peer, unread, last_ms) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (conversation) DO UPDATE"
         " SET unread = unread + excluded.unread, last_ms = max(last_ms, excluded.last_ms)",
@@ -809,6 +980,35 @@ def _add(
     )
     return StoredMessage(
         cursor.lastrowid, conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state, reason=""
+    )
+
+
+def _put_out(connection: Connection, message: StoredMessage, now_ms: int) -> None:
+    """The message waits for its receiver from now on."""
+    connection.execute(
+        "INSERT INTO outbox (n, peer, id, since_ms) VALUES (?, ?, ?, ?)",
+        (message.n, message.peer, message.id, now_ms),
+    )
+
+
+def _candidates(
+    connection: Connection, query: Query, conversation: bytes | None, before_n: int
+) -> Iterator[StoredMessage]:
+    """The newest SEARCH_ROWS rows below ``before_n`` that have the words, read as they are needed."""
+    columns = ", ".join(f"history.{column}" for column in _MESSAGE.split(", "))
+    values: tuple[Any, ...] = ()
+    if query.words:
+        rows = "history_text CROSS JOIN history ON history.n = history_text.rowid WHERE history_text MATCH ? AND"
+        n, values = "history_text.rowid", (query.match(conversation),)
+    elif conversation is not None:
+        rows, n, values = "history WHERE conversation = ? AND", "n", (conversation,)
+    else:
+        rows, n = "history WHERE", "n"
+    return map(
+        StoredMessage._make,
+        connection.execute(
+            f"SELECT {columns} FROM {rows} {n} < ? ORDER BY {n} DESC LIMIT ?", (*values, before_n, SEARCH_ROWS)
+        ),
     )
 
 

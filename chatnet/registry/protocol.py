@@ -22,7 +22,9 @@ from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import MAX_SOURCES, RegistryLimits
 from chatnet.core.messages import Announce, Found, Hello, Lookup, Message, Welcome
 from chatnet.core.records import Endpoint, RecordFields, SignedRecord, endpoint
+from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
+from chatnet.registry.probing import Prober
 from chatnet.registry.pushing import Pusher
 from chatnet.registry.store import RegistryStore
 
@@ -60,6 +62,7 @@ class RegistryProtocol:
         store: RegistryStore,
         limits: RegistryLimits,
         instance: bytes,
+        dialler: Dialler,
         name: str = "registry",
     ) -> None:
         self._clock = clock
@@ -70,6 +73,7 @@ class RegistryProtocol:
         self._instance = instance
         self._name = name
         self._pusher = Pusher(clock, directory, limits.push_seconds)
+        self._prober = Prober(clock, dialler, limits, instance, name, self._reached)
         self._new_names = Buckets(limits.new_names_per_hour / 3600, limits.new_names_per_hour, MAX_SOURCES)
         self._early: list[Deferred[None]] | None = []  # who came before the names were read; None afterwards
         self._admitted: set[Link] = set()  # from HELLO to the end of the connection
@@ -143,6 +147,7 @@ class RegistryProtocol:
         if registration is self._present.get(link.peer):
             del self._present[link.peer]
             self._pusher.discard(link)
+            self._prober.forget(link.peer)
             self._directory.leave(link.peer)
             self._pusher.changed()
             self.log.info("left {peer}: {code}", peer=registration, code=end.code)
@@ -150,6 +155,7 @@ class RegistryProtocol:
     def stop(self) -> None:
         """Tell nobody of those who leave from now on: all do."""
         self._pusher.stop()
+        self._prober.stop()
 
     def traffic(self) -> tuple[int, int, int]:
         """Open connections, and the bytes in and out of all since the start, without TLS's own."""
@@ -220,9 +226,17 @@ class RegistryProtocol:
     # --- while it is here ---------------------------------------------------------------------
 
     def _list(self, registration: Registration) -> None:
-        observed = _observed(registration.link)
+        peer, observed = registration.link.peer, _observed(registration.link)
         ip = observed.ip if observed is not None else _LOOPBACK_IP
-        self._directory.join(registration.record, registration.fields, registration.link.peer, ip)
+        entry = self._directory.join(registration.record, registration.fields, peer, ip)
+        self._pusher.changed()
+        if observed is not None and entry.endpoints and entry.endpoints[0].ip == ip and not entry.proven:
+            self._prober.want(peer, entry.endpoints[0])
+
+    def _reached(self, answered: list[tuple[PeerID, Endpoint]]) -> None:
+        """These have proven their addresses."""
+        for peer, at in answered:
+            self._directory.prove(peer, at)
         self._pusher.changed()
 
     def _spend(self, registration: Registration, bucket: TokenBucket) -> None:

@@ -23,6 +23,7 @@ from chatnet.core.errors import StoreFailed
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import RegistryLimits
 from chatnet.net.database import Database
+from chatnet.net.dialling import Dialler
 from chatnet.net.keys import Identity
 from chatnet.net.link import Link, LinkSettings
 from chatnet.net.listening import LinkFactory, Listener
@@ -69,12 +70,19 @@ class RegistryService(MultiService):
         self._database = Database(database, MIGRATIONS, reactor)
         self._store = RegistryStore(self._database)
         self._directory = Directory(token(EPOCH_BYTES), limits)
-        self._protocol = RegistryProtocol(
-            reactor, lambda: int(wall() * 1000), self._directory, self._store, limits, token(INSTANCE_BYTES)
-        )
         settings = LinkSettings(limits, limits.queue_bytes, Pulse(reactor), jitter)
+        tls = TLS(identity)
+        self._protocol = RegistryProtocol(
+            reactor,
+            lambda: int(wall() * 1000),
+            self._directory,
+            self._store,
+            limits,
+            token(INSTANCE_BYTES),
+            Dialler(reactor, tls, settings),
+        )
         self._factory = LinkFactory(settings, self._protocol, limits.unauthenticated, limits.send_buffer_bytes)
-        self._listener = Listener(reactor, TLS(identity), self._factory)
+        self._listener = Listener(reactor, tls, self._factory)
         self._logged = self._protocol.traffic()
         timer = TimerService(limits.traffic_log_seconds, self._log_traffic)
         timer.clock = reactor
