@@ -141,22 +141,9 @@ class CrowdedPeer:
 
     def __init__(self, people: int, history: int, now_ms: int) -> None:
         self.friend = key_of("guest00000")
+        self._history = history
+        self._now_ms = now_ms
         nothing = SafeText("")
-        self._rows = tuple(
-            ChatMessage(
-                n=n,
-                peer=self.friend,
-                kind=MessageKind.TEXT,
-                id=n.to_bytes(16, "big"),
-                mine=n % 3 == 0,
-                sent_ms=now_ms - (history - n) * 10_000,
-                stored_ms=now_ms - (history - n) * 10_000,
-                body=SafeText(f"{n}: {BODY if n % 4 else BODY * 4}"),
-                state=MessageState.DELIVERED if n % 3 == 0 else MessageState.RECEIVED,
-                reason=nothing,
-            )
-            for n in range(1, history + 1)
-        )
         me = Me(key_of("carol"), "carol", "0", False, "/tmp", "/tmp", ("127.0.0.1:1",), "/tmp/log")
         up = RegistryState(RegistryPhase.UP, "192.0.2.1:9900", bytes(32), now_ms, None, nothing, "", people, False)
         crowd = tuple(self._person(f"guest{number:05d}", now_ms) for number in range(people))
@@ -184,10 +171,26 @@ class CrowdedPeer:
         """Nobody is told anything anyway."""
 
     def history(self, peer: bytes, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
-        rows = self._rows if peer == self.friend else ()
-        end = len(rows) if before is None else min(len(rows), before - 1)
-        page = rows[max(0, end - limit) : end]
-        return succeed(HistoryPage(page, end > limit, len(rows)))
+        """Made when they are asked for, as the store does: what is not shown is not in memory."""
+        end = 0 if peer != self.friend else self._history if before is None else before - 1
+        first = max(0, end - limit)
+        rows = tuple(self._row(n) for n in range(first + 1, end + 1))
+        return succeed(HistoryPage(rows, first > 0, self._history))
+
+    def _row(self, n: int) -> ChatMessage:
+        mine, at_ms = n % 3 == 0, self._now_ms - (self._history - n) * 10_000
+        return ChatMessage(
+            n=n,
+            peer=self.friend,
+            kind=MessageKind.TEXT,
+            id=n.to_bytes(16, "big"),
+            mine=mine,
+            sent_ms=at_ms,
+            stored_ms=at_ms,
+            body=SafeText(f"{n}: {BODY if n % 4 else BODY * 4}"),
+            state=MessageState.DELIVERED if mine else MessageState.RECEIVED,
+            reason=SafeText(""),
+        )
 
     def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
         return succeed(None)
