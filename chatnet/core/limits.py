@@ -48,6 +48,7 @@ MAX_SOURCES = 10_000  # sources whose rate is remembered: about 3 MB
 DATABASE_BUSY_MS = 5_000
 GROUP_COMMIT_ROWS = 64  # rows gathered while one commit runs
 HISTORY_PAGE = 200  # rows a call of history() gives at most
+INDEX_ROWS = 500  # rows whose words are indexed at once: about 10 ms of the store's time
 SEARCH_PAGE = 100  # rows a call of search() gives at most
 SEARCH_ROWS = 10_000  # rows that one call looks at: well under 100 ms
 CLOCK_SLACK_MS = 86_400_000  # how far a clock that was set may have put rows out of their order in time

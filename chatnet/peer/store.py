@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
 import msgspec
 from twisted.internet.defer import Deferred
 
+from chatnet.core.errors import StoreFailed
 from chatnet.core.events import ENDED, MessageKind, MessageState, TransferState
 from chatnet.core.identity import PeerID
-from chatnet.core.limits import CLOCK_SLACK_MS, HISTORY_PAGE, SEARCH_PAGE, SEARCH_ROWS
+from chatnet.core.limits import CLOCK_SLACK_MS, HISTORY_PAGE, INDEX_ROWS, SEARCH_PAGE, SEARCH_ROWS
 from chatnet.core.messages import Entry
 from chatnet.core.records import Endpoint, SignedRecord
 from chatnet.net.database import Connection, Settings
@@ -147,15 +149,14 @@ CREATE TABLE unwanted_key (
 ALTER TABLE list_entry ADD COLUMN proven INTEGER NOT NULL DEFAULT 0;  -- of the endpoints, from the first on
 """,
     """
--- The words of the history.  `talk` is a word of its own, so that a search in one conversation
--- never walks through the others.  Rows are added by _add(): a trigger may not, SQLite before 3.41
--- refuses FTS5 in it with an untrusted schema.
-CREATE VIEW history_word AS SELECT n, body, hex(substr(conversation, 1, 6)) AS talk FROM history;
+-- The words of the history, up to row `indexed.n`.  `talk` is the conversation as a word of its
+-- own, so that a search in one never walks through the others.  No trigger fills it: each savepoint
+-- would write it out, and SQLite before 3.41 refuses FTS5 there with an untrusted schema.
 CREATE VIRTUAL TABLE history_text USING fts5(
-    body, talk, content = 'history_word', content_rowid = 'n', columnsize = 0,
-    tokenize = "unicode61 remove_diacritics 2"
+    body, talk, content = '', columnsize = 0, tokenize = "unicode61 remove_diacritics 2"
 );
-INSERT INTO history_text (history_text) VALUES ('rebuild');
+CREATE TABLE indexed (only INTEGER PRIMARY KEY CHECK (only = 1), n INTEGER NOT NULL) STRICT;
+INSERT INTO indexed VALUES (1, 0);
 
 -- Since when a row waits: a message that was sent again waits anew.
 ALTER TABLE outbox ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
@@ -283,6 +284,8 @@ _FILE = "number, path, size, mtime_ms, source, part, synced, final, done"
 
 class PeerStore(Settings):
     """A peer's rows, over a Database with this module's MIGRATIONS."""
+
+    _unindexed = 0  # rows stored since the last that was indexed, at most
 
     def next_seq(self, at_least: int = 1, step: int = 1) -> Deferred[int]:
         """The number for our next record: ``step`` more than the last, and ``at_least`` this; never twice."""
@@ -470,6 +473,7 @@ class PeerStore(Settings):
             _put_out(connection, message, now_ms)
             return message
 
+        self._count_unindexed()
         return self._database.run(job)
 
     def add_incoming(
@@ -497,6 +501,7 @@ class PeerStore(Settings):
             same = present.body == body and present.kind is MessageKind.TEXT
             return Incoming("duplicate" if same else "conflict", present)
 
+        self._count_unindexed()
         return self._database.run(job)
 
     def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:
@@ -698,7 +703,7 @@ class PeerStore(Settings):
 
         return self._database.read(job)
 
-    def search(
+    async def search(
         self,
         query: Query,
         conversation: bytes | None = None,
@@ -706,7 +711,7 @@ class PeerStore(Settings):
         since_ms: int | None = None,
         before_n: int | None = None,
         limit: int = SEARCH_PAGE,
-    ) -> Deferred[Found]:
+    ) -> Found:
         """Rows that ``query`` finds, the newest first, below row ``before_n``.
 
         At most SEARCH_ROWS rows are looked at in one call, so that none lasts long: a page may be
@@ -731,7 +736,22 @@ class PeerStore(Settings):
                         return Found(found, last_n)
             return Found(found, last_n if looked_at == SEARCH_ROWS else None)
 
-        return self._database.read(job)
+        await self.index()
+        return await self._database.read(job)
+
+    async def index(self) -> None:
+        """Make all that is stored ready to be found; a disk that takes nothing leaves the newest rows out."""
+        self._unindexed = 0
+        with suppress(StoreFailed):
+            while await self._database.run(_index):
+                pass
+
+    def _count_unindexed(self) -> None:
+        """Index many rows at once: one by one it would cost more than storing them."""
+        self._unindexed += 1
+        if self._unindexed >= INDEX_ROWS:
+            self._unindexed = 0
+            self._database.run(_index).addErrback(lambda failure: failure.trap(StoreFailed))
 
     # --- conversations -------------------------------------------------------------------------
 
@@ -969,10 +989,6 @@ def _add(
         return None
     assert cursor.lastrowid is not None
     connection.execute(
-        "INSERT INTO history_text (rowid, body, talk) VALUES (?, ?, ?)",
-        (cursor.lastrowid, body, talk_word(conversation)),
-    )
-    connection.execute(
         "INSERT INTO conversation (conversation, peer, unread, last_ms) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (conversation) DO UPDATE"
         " SET unread = unread + excluded.unread, last_ms = max(last_ms, excluded.last_ms)",
@@ -981,6 +997,21 @@ def _add(
     return StoredMessage(
         cursor.lastrowid, conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state, reason=""
     )
+
+
+def _index(connection: Connection) -> bool:
+    """Look up the words of the next INDEX_ROWS rows; whether there may be more."""
+    (done,) = connection.execute("SELECT n FROM indexed").fetchone()
+    rows = connection.execute(
+        "SELECT n, body, conversation FROM history WHERE n > ? ORDER BY n LIMIT ?", (done, INDEX_ROWS)
+    ).fetchall()
+    if rows:
+        connection.executemany(
+            "INSERT INTO history_text (rowid, body, talk) VALUES (?, ?, ?)",
+            ((n, body, talk_word(conversation)) for n, body, conversation in rows),
+        )
+        connection.execute("UPDATE indexed SET n = ?", (rows[-1][0],))
+    return len(rows) == INDEX_ROWS
 
 
 def _put_out(connection: Connection, message: StoredMessage, now_ms: int) -> None:

@@ -1,0 +1,71 @@
+"""What a person types to find something, made into what the store can look for.
+
+Words are found whole and in any order, whatever their accents and capitals; the last one also as
+the beginning of a longer one; "words in quotes" next to each other.  Scripts without spaces, and
+signs such as emoji, have no words to look up: they are found by comparing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from chatnet.core.errors import LocalError
+
+PREFIX_FROM_CHARS = 3  # a shorter beginning has so many words that looking them up takes long
+
+_PARTS = re.compile(r'"([^"]*)"|(\S+)')
+# Thai, Lao, Burmese, Khmer; kana, ideographs, compatibility forms; the later ideographs.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]")
+
+
+class Query(NamedTuple):
+    """``words`` is an FTS5 expression, may be empty; ``pieces`` are in the text as they stand here."""
+
+    words: str
+    pieces: tuple[str, ...]
+
+    def match(self, conversation: bytes | None) -> str:
+        """The expression, for one conversation or for all."""
+        here = "" if conversation is None else f' AND talk : "{talk_word(conversation)}"'
+        return f"body : ({self.words}){here}"
+
+    def is_in(self, body: str) -> bool:
+        """Whether ``body`` has the pieces; the words were looked up already."""
+        return not self.pieces or all(piece in body.casefold() for piece in self.pieces)
+
+
+def understand_query(text: str) -> Query:
+    """Raises LocalError("empty") when there is nothing to look for."""
+    words: list[str] = []
+    pieces: list[str] = []
+    text = text.replace("\0", " ").encode("utf-8", "replace").decode()
+    last = ""
+    for found in _PARTS.finditer(text):
+        quoted, word = found.group(1), found.group(2)
+        part = (quoted if quoted is not None else word).replace('"', " ").strip()
+        last = ""
+        if not part:
+            continue
+        if _UNSPACED.search(part) or not any(map(_is_letter, part)):
+            pieces.append(part.casefold())
+            continue
+        words.append(f'"{part}"')
+        if quoted is None and len(part) >= PREFIX_FROM_CHARS and not text[-1].isspace():
+            last = words[-1]
+    if last:
+        words[-1] = f"{last} *"
+    if not words and not pieces:
+        raise LocalError("empty", "There is nothing to look for: /search TEXT")
+    return Query(" AND ".join(words), tuple(pieces))
+
+
+def talk_word(conversation: bytes) -> str:
+    """A conversation as a word of the index; two with the same word are told apart by the rows."""
+    return conversation[:6].hex()
+
+
+def _is_letter(char: str) -> bool:
+    """Whether FTS5's unicode61 takes this character for a part of a word."""
+    return unicodedata.category(char)[0] in "LN" or unicodedata.category(char) == "Co"
