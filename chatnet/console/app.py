@@ -134,8 +134,7 @@ class Console(Service):
         if self._subscription is not None:
             self._subscription.cancel()
             self._subscription = None
-        if self._observer in globalLogPublisher._observers:
-            globalLogPublisher.removeObserver(self._observer)
+        globalLogPublisher.removeObserver(self._observer)  # harmless when it was never added
         loop, self._loop = self._loop, None
         if loop is not None:
             try:
@@ -173,8 +172,8 @@ class Console(Service):
             return
         self.model.fold(event)
         match event:
-            case MessageAdded(message) if not message.mine:
-                self.actions.view.open(message.peer)
+            case MessageAdded(message):
+                self.actions.arrived(message)
             case RegistryChanged(registry) if registry.phase is RegistryPhase.REFUSED and registry.code == "name-taken":
                 me = self.model.me
                 known = LoginDefaults(me.name if me is not None else "", registry.address)

@@ -32,7 +32,7 @@ class Header(Box):
         name = me.name if me is not None else "not logged in"
         key = f" {short_text(me.peer)}" if me is not None else ""
         left = name if small else f" chatnet  {name}{key}"
-        registry, alarm = self.registry(small)
+        registry, alarm = self.registry(small) if me is not None else ("", False)
         down, up = self.scene.model.rates()
         rates = f"  {signs.incoming} {short_rate(down)}  {signs.outgoing} {short_rate(up)}"
         clock = f"  {clock_text(self.scene.now_ms())} "
@@ -162,7 +162,7 @@ class Footer(Box):
             return text
         shown = " "
         for key, word in self._hints():
-            piece = f"{key} {word}"
+            piece = f"{key} {word}".strip()
             if width(shown) + width(piece) + 2 > cols:
                 break
             shown += ("" if shown == " " else "  ") + piece

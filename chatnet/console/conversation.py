@@ -100,7 +100,7 @@ class ConversationPane(ScrollPane):
         if person is None:
             return line(left, cols)
         if person.new_key is not None:
-            return two_sided(left, ("state.error", f"{signs.alarm} KEY CHANGED {signs.dot} sending is held "), cols)
+            return two_sided(left, ("state.error", f"  {signs.alarm} KEY CHANGED {signs.dot} sending is held "), cols)
         if person.linked:
             facts = [f"direct {safe_line(person.address)}"]
             if person.rtt_ms is not None:
@@ -108,7 +108,7 @@ class ConversationPane(ScrollPane):
             right = f" {signs.dot} ".join(facts)
         else:
             right = seen_text(person, self.scene.now_ms())
-        return two_sided(left, ("text.soft", f"{right} "), cols)
+        return two_sided(left, ("text.soft", f"  {right} "), cols)
 
     # --- the blocks ----------------------------------------------------------------------------
 

@@ -19,8 +19,10 @@ from chatnet.console.panes import Scene
 from chatnet.console.view import View
 from chatnet.core import limits
 from chatnet.core.errors import ChatnetError
-from chatnet.core.events import HistoryPage, Person
+from chatnet.core.events import ChatMessage, HistoryPage, Person
 from chatnet.peer.api import PeerApi
+
+MOST_TABS_UNASKED = 50  # strangers cannot fill the row of tabs; the list of people shows their messages too
 
 
 class Terminal(Protocol):
@@ -120,6 +122,16 @@ class Hands:
         if conversation.rows and conversation.last_n > conversation.told_n:
             conversation.told_n = conversation.last_n
             self._ask(self._api.mark_read, pane.peer, conversation.last_n)
+
+    def arrived(self, message: ChatMessage) -> None:
+        """A new row: somebody who writes gets a tab, behind the others; what nobody looks at stays short."""
+        view = self.view
+        index = view.tab_of(message.peer)
+        if index is None and not message.mine and len(view.tabs) < MOST_TABS_UNASKED:
+            index = view.open(message.peer)
+        pane = view.tabs[index].pane if index is not None else None
+        if isinstance(pane, ConversationPane) and pane.at_end():
+            pane.moved(-pane.conversation.trim())
 
     def _load(self, pane: ConversationPane, before: int | None) -> None:
         conversation = pane.conversation

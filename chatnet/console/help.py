@@ -20,6 +20,22 @@ def help_lines() -> list[tuple[str, str, str]]:
     return keys + commands
 
 
+def as_markdown() -> str:
+    """The same rows for docs/keys.md."""
+    out = [
+        "# Keys and commands",
+        "",
+        "F1 in the console shows this; `chatnet/console/keys.py` and `commands.py` hold it.",
+    ]
+    section = ""
+    for where, shown, text in help_lines():
+        if where != section:
+            section = where
+            out += ["", f"## {section}", "", "| press or type | it does |", "| --- | --- |"]
+        out.append(f"| `{shown}` | {text} |")
+    return "\n".join(out) + "\n"
+
+
 class HelpView(Scroller):
     """Scrolls; letters search; Esc closes."""
 

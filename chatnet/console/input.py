@@ -19,7 +19,8 @@ _BUTTONS_FROM_COLS = 60
 Completer = Callable[[str, int], Sequence[tuple[str, int]]]
 
 
-def _command_map() -> urwid.CommandMap:
+def readline_keys() -> urwid.CommandMap:
+    """Readline's keys for an editor; moving between widgets is ours, not urwid's."""
     commands = urwid.CommandMap()
     for stroke in ("tab", "shift tab", "ctrl n", "ctrl p", "ctrl l"):
         commands[stroke] = None
@@ -30,7 +31,7 @@ def _command_map() -> urwid.CommandMap:
 class Editor(urwid.Edit):
     """urwid's editor with readline's keys; what it cannot draw it shows escaped."""
 
-    _command_map = _command_map()
+    _command_map = readline_keys()
 
     def __init__(self, completer: Completer, kills: list[str | bytes]) -> None:
         super().__init__(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import urwid
 
+from chatnet.console.input import readline_keys
 from chatnet.console.widgets import Box, Markup, Row, beside, line, stack
 from chatnet.core.text import safe_text
 
@@ -26,13 +27,18 @@ _BUTTON = "[ Login ]"
 _SIDE_BY_SIDE_FROM = 60
 
 
+class _Field(urwid.Edit):
+    _command_map = readline_keys()
+
+
 class LoginForm(Box):
     """Three fields and a button; Tab, arrows and mouse move, Enter logs in."""
 
     def __init__(self, defaults: LoginDefaults, submit: Callable[[LoginDefaults], None], reason: str = "") -> None:
         super().__init__()
         values = (defaults.name, defaults.registry, defaults.presentation)
-        self.edits = [urwid.Edit(edit_text=value, wrap="clip") for value in values]
+        kills: list[str | bytes] = []
+        self.edits = [_Field(edit_text=value, wrap="clip", kill_buffer=kills) for value in values]
         self.at = 0  # the field, or the button behind the last one
         self.busy = False
         self.reason = reason

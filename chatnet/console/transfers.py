@@ -14,6 +14,7 @@ from chatnet.core.text import safe_line
 _MOVING = (TransferState.RUNNING, TransferState.CHECKING)
 
 _INDENT = 6  # columns of number and sign
+_TITLE_COLS = 12  # a state stands beside the title if this much is left for that
 
 
 class TransfersPane(Pane):
@@ -105,10 +106,7 @@ class TransfersPane(Pane):
         return stack(canvases, cols, rows)
 
     def _rows(self, fids: list[bytes]) -> int:
-        return sum(self._height(self.scene.model.transfers[fid]) for fid in fids)
-
-    def _height(self, transfer: Transfer) -> int:
-        return 1 + (transfer.state in _MOVING) + bool(transfer.saved_to) + bool(transfer.warning)
+        return sum(len(self._block(self.scene.model.transfers[fid], self.size[0], False)) for fid in fids)
 
     def _block(self, transfer: Transfer, cols: int, chosen: bool) -> list[urwid.Canvas]:
         model, signs = self.scene.model, self.scene.signs
@@ -117,15 +115,19 @@ class TransfersPane(Pane):
         moving = transfer.state in _MOVING
         sign = signs.outgoing if transfer.outgoing else signs.incoming
         who, size = _filled(cut(name, 10, signs), 10), f"{size_text(transfer.total_bytes):>9}"
-        room = max(8, cols - _INDENT - 12 - 10 - (0 if moving else min(width(words), 36) + 2))
+        room = cols - _INDENT - 12 - 10
+        beside_title = not moving and room - width(words) - 2 >= _TITLE_COLS
+        room = max(8, room - width(words) - 2 if beside_title else room)
         title = _filled(cut(safe_line(transfer.title), room, signs), room)
         start = f"{model.numbers[transfer.fid]:>3} {sign} "
         markup = [("time", start), ("name.theirs", who), f" {title} {size}"]
-        if not moving:
+        if beside_title:
             markup.append((attribute, f"  {words}"))
         rows = [line(plain(markup) if chosen else markup, cols, "selected" if chosen else "")]
         if moving:
             rows.append(self._bar(transfer, (attribute, f"  {words}"), cols))
+        elif not beside_title:
+            rows.append(line((attribute, f"{' ' * _INDENT}{words}"), cols))
         if transfer.saved_to:
             rows.append(line(("text.soft", f"{' ' * _INDENT}saved as {safe_line(transfer.saved_to, 1000)}"), cols))
         if transfer.warning:

@@ -204,6 +204,28 @@ def test_a_message_opens_a_tab_in_the_background(console: Typist) -> None:
     assert "▸2 erin◂" in console.lines()[1]
 
 
+def test_strangers_cannot_fill_the_row_of_tabs(console: Typist) -> None:
+    people = [somebody(f"stranger{i:03d}", console.peer.now_ms()) for i in range(200)]
+    console.peer.put_people(*people)
+    for person in people:
+        console.peer.hear(person.peer, "buy this")
+    console.wait(0.2)
+    assert len(console.view.tabs) == 50
+    console.type("/msg stranger199<enter>")
+    assert "buy this" in console.screen()
+
+
+def test_a_flood_behind_another_tab_stays_short(console: Typist) -> None:
+    for i in range(limits.LIVE_MESSAGES * 3):
+        console.peer.hear(ECHO, f"flood {i}")
+        if i % 100 == 0:
+            console.settle()
+    console.settle()
+    assert len(console.console.model.conversations[ECHO].rows) <= limits.LIVE_MESSAGES + limits.HISTORY_PAGE
+    console.type("<meta a>")
+    assert f"flood {limits.LIVE_MESSAGES * 3 - 1}" in console.screen()
+
+
 def test_a_tab_is_switched_by_a_click(console: Typist) -> None:
     console.type("/msg bob<enter>")
     console.click("1 net")

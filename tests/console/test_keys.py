@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from chatnet.console.actions import Actions
 from chatnet.console.commands import COMMANDS
-from chatnet.console.help import help_lines
+from chatnet.console.help import as_markdown, help_lines
 from chatnet.console.keys import KEYS, Context, Key, KeyConflict, Keymap, hint, stroke_text
 from tests.support.typist import Typist
 
@@ -32,6 +34,12 @@ def test_help_holds_the_whole_table() -> None:
         assert (str(key.context), key.shown, key.help) in rows
     for command in COMMANDS:
         assert any(shown == command.shown and text == command.help for _, shown, text in rows)
+
+
+def test_the_document_is_made_from_the_table() -> None:
+    """``python -c 'from chatnet.console.help import as_markdown; print(as_markdown(), end="")' > docs/keys.md``"""
+    document = Path(__file__).parents[2] / "docs" / "keys.md"
+    assert document.read_text(encoding="utf-8") == as_markdown()
 
 
 def test_two_commands_on_one_key_is_an_error_with_both_names() -> None:
