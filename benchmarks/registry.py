@@ -127,7 +127,7 @@ class Round:
                     registry.stop()
                     load.answer()
                 self._sample["peak_mb_registry"] = registry.peak_mb
-                registry = self._start(Path(made), f"tcp:{registry.port}:interface=127.0.0.1")
+                registry = self._start(Path(made), LISTEN.replace(":0:", f":{registry.port}:"))
                 with stopped_after(registry):
                     self._log_in("restart", registry, load)
         sample = self._sample

@@ -30,7 +30,7 @@ from typing import IO, Any
 from OpenSSL import SSL
 
 HERE = Path(__file__).parent
-LISTEN = "tcp:0:interface=127.0.0.1"
+LISTEN = "tcp:0:backlog=1024:interface=127.0.0.1"  # the backlog of the usual ports; an endpoint's own is 50
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 LOOK_SECONDS = 0.05
