@@ -133,14 +133,14 @@ class RequestLines(LineReceiver):
         self._requests = requests
 
     def lineReceived(self, line: bytes) -> None:
-        request = json.loads(line)
-        number, what = request.pop("id"), request.pop("do")
-        working = Deferred.fromCoroutine(self._run(what, request))
-        working.addErrback(lambda failure: {"error": failure.getErrorMessage()})
-        working.addCallback(lambda answer: self.sendLine(json.dumps({"id": number, **answer}).encode()))
+        Deferred.fromCoroutine(self._run(**json.loads(line)))
 
-    async def _run(self, what: str, request: dict[str, Any]) -> dict[str, Any]:
-        return await self._requests.kinds[what](**request)
+    async def _run(self, id: int, do: str, **arguments: Any) -> None:
+        try:
+            answer = await self._requests.kinds[do](**arguments)
+        except Exception as error:  # whatever it is, the other side waits for an answer
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        self.sendLine(json.dumps({"id": id, **answer}).encode())  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: object = None) -> None:
         if reactor.running:

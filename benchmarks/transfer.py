@@ -20,6 +20,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from support import (
@@ -254,7 +255,7 @@ class SCP(Pair):
         receiver.stop()
 
 
-def ssh_options(options: dict[str, object]) -> list[str]:
+def ssh_options(options: Mapping[str, object]) -> list[str]:
     return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 
