@@ -92,6 +92,7 @@ class Dialler:
         Raises the most telling failure: WrongKey, then Refused, then Unreachable with one clause
         for each address.
         """
+        addresses = tuple(dict.fromkeys(addresses))  # one that is named twice fails once
         if not addresses:
             raise Unreachable("no-address", "no address is known")
         won: Deferred[Link] = Deferred()
