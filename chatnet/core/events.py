@@ -106,6 +106,31 @@ class HistoryPage(Plain, frozen=True):
     read_n: int  # the last row that was marked read: the "new since" line stands behind it
 
 
+class SearchPage(Plain, frozen=True):
+    """Rows that were found, the newest first; the next page is below ``before_n``, None at the end.
+
+    A page may be empty and not the last: one call looks at a limited number of rows.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    before_n: int | None
+
+
+class Exported(Plain, frozen=True):
+    """A file that was written."""
+
+    path: str
+    messages: int
+
+
+class Tab(Plain, frozen=True):
+    """A conversation that was open, or had a text not yet sent, when the screen was last there."""
+
+    peer: bytes
+    draft: str
+    open: bool = True
+
+
 # --- transfers --------------------------------------------------------------------------------
 
 
@@ -186,10 +211,25 @@ class Snapshot(Plain, frozen=True):
     people: tuple[Person, ...]
     transfers: tuple[Transfer, ...]
     notices: tuple[Notice, ...]
+    tabs: tuple[Tab, ...] = ()  # from the left
+    store_trouble: SafeText = SafeText("")  # why nothing can be stored now; empty when all is well
 
 
 class LoggedIn(Event, frozen=True):
     me: Me
+
+
+class TabsRestored(Event, frozen=True):
+    """What was open when this profile was last used; comes once, behind LoggedIn and the people."""
+
+    tabs: tuple[Tab, ...]
+
+
+class StoreChanged(Event, frozen=True):
+    """The disk stopped taking what we write (``text`` says why, for people), or takes it again."""
+
+    ok: bool
+    text: SafeText
 
 
 class RegistryChanged(Event, frozen=True):

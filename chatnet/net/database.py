@@ -54,7 +54,8 @@ class Database:
     """The owner of one file, of its thread, and of everything that waits for it.
 
     ``migrations[i]`` is the SQL that brings the schema from version i to i + 1.  ``damaged`` is
-    told what the check after opening found, if anything.
+    told what the check after opening found, if anything; ``on_failure``, set by the owner, of every
+    group of jobs that the disk did not take.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Database:
         self._migrations = migrations
         self._reactor = reactor
         self._damaged = damaged
+        self.on_failure: Callable[[StoreFailed], object] | None = None
         self._log = Logger()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -140,6 +142,12 @@ class Database:
         for deferred in closed:
             deferred.callback(None)
 
+    def _told(self, batch: Iterable[_Job[Any]]) -> None:
+        failures = [job.error for job in batch if isinstance(job.error, StoreFailed)]
+        if failures and self.on_failure is not None:
+            self.on_failure(failures[0])
+        _tell(batch)
+
     def _report(self, found: str) -> None:
         self._log.error("{path}: the check found damage: {found}", path=self.path, found=found)
         if self._damaged is not None:
@@ -162,7 +170,7 @@ class Database:
                     job.attempt(connection)
             else:
                 _commit(connection, batch)
-            self._reactor.callFromThread(_tell, batch)
+            self._reactor.callFromThread(self._told, batch)
             del batch  # else an idle thread would keep the last results alive
         checker.join()
         connection.close()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from chatnet.core.events import ChatMessage, Event, HistoryPage, Me, Snapshot, Transfer
+from chatnet.core.events import ChatMessage, Event, Exported, HistoryPage, Me, SearchPage, Snapshot, Transfer
 
 
 class Subscription(Protocol):
@@ -42,8 +42,46 @@ class PeerApi(Protocol):
         Fails with LocalError("too-long" | "empty" | "unknown-peer"), or StoreFailed.
         """
 
-    def history(self, peer: bytes, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
-        """The last ``limit`` rows before row ``before`` (None: from the end)."""
+    def resend(self, peer: bytes, n: int) -> Deferred[None]:
+        """A message of ours that was refused or expired waits again, and goes out as the one it was.
+
+        Fails with LocalError("not-failed" | "blocked"), or StoreFailed.
+        """
+
+    def history(
+        self, peer: bytes, before: int | None = None, limit: int = 100, after: int | None = None
+    ) -> Deferred[HistoryPage]:
+        """The last ``limit`` rows before row ``before`` (None: from the end).
+
+        With ``after``, the first ones behind that row; ``more`` then says whether newer ones exist.
+        """
+
+    def search(
+        self,
+        text: str,
+        peer: bytes | None = None,
+        since_ms: int | None = None,
+        before_n: int | None = None,
+        limit: int = 50,
+        sender: bytes | None = None,
+    ) -> Deferred[SearchPage]:
+        """Rows with all these words, in one conversation or everywhere, the newest first.
+
+        The last word may be the beginning of one; "words in quotes" stand next to each other.
+        ``sender``: only what that key said.  Fails with LocalError("empty").
+        """
+
+    def export(self, peer: bytes, file: str, format: str = "text") -> Deferred[Exported]:
+        """Write a conversation into the new file ``file``, as "text" or "json".
+
+        Fails with LocalError("exists" | "unwritable" | "bad-format"): then there is no file.
+        """
+
+    def set_tabs(self, peers: tuple[bytes, ...]) -> Deferred[None]:
+        """These conversations are open, from the left: to be restored next time."""
+
+    def set_draft(self, peer: bytes, text: str) -> Deferred[None]:
+        """What stands in the input of a conversation and was not sent."""
 
     def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
         """Rows up to ``n`` were seen by a person."""

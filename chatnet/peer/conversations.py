@@ -22,7 +22,7 @@ from chatnet.core.events import (
     TransferState,
 )
 from chatnet.core.identity import PeerID, conversation_of
-from chatnet.core.limits import MAX_BODY_BYTES
+from chatnet.core.limits import HISTORY_PAGE, MAX_BODY_BYTES
 from chatnet.core.text import safe_line, safe_text
 from chatnet.peer.courier import Courier
 from chatnet.peer.people import People
@@ -47,7 +47,7 @@ class Conversations:
         self._store = store
         self._read_n = read_n
         self._emit = emit
-        self._wall_ms = wall_ms
+        self.wall_ms = wall_ms
 
     # --- for the door -------------------------------------------------------------------------
 
@@ -66,9 +66,22 @@ class Conversations:
         await self._people.meet(known)
         return self.shown(await self.courier.say(known, body))
 
-    async def history(self, peer: bytes, before: int | None, limit: int) -> HistoryPage:
+    async def resend(self, peer: bytes, n: int) -> None:
+        known = self._people.known(peer)
+        if known in self._people.roster.blocked:
+            name = self._people.name_of(known)
+            raise LocalError("blocked", f"You have blocked {name}. Nothing was sent: /unblock {name} first.")
+        row = await self.courier.resend(known, n)
+        if row is None:
+            raise LocalError("not-failed", "This message has not failed: there is nothing to send again.")
+
+    async def history(self, peer: bytes, before: int | None, limit: int, after: int | None) -> HistoryPage:
         known = PeerID(peer)
-        rows, more = await self._store.history(conversation_of(self._people.me, known), before, limit)
+        talk = conversation_of(self._people.me, known)
+        if after is not None:
+            rows, more = await self._store.history_after(talk, after, min(limit, HISTORY_PAGE))
+        else:
+            rows, more = await self._store.history(talk, before, limit)
         return HistoryPage(tuple(self.shown(row) for row in rows), more, self._read_n.get(known, 0))
 
     async def mark_read(self, peer: bytes, n: int) -> None:
@@ -119,7 +132,7 @@ class Conversations:
         elif transfer.state.ended:
             keeping = Deferred.fromCoroutine(self._end_file_row(peer, transfer))
             if transfer.state is TransferState.DONE:
-                self._emit(Traffic(peer, transfer.outgoing, "file", transfer.total_bytes, self._wall_ms()))
+                self._emit(Traffic(peer, transfer.outgoing, "file", transfer.total_bytes, self.wall_ms()))
         else:
             return
         keeping.addErrback(lambda failure: self.log.warn("a row was not kept: {why}", why=failure.getErrorMessage()))

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.core import messages
-from chatnet.core.backoff import Uniform, online_wait, peer_wait
+from chatnet.core.backoff import Uniform, obeyed, online_wait, peer_wait
 from chatnet.core.bucket import TokenBucket
 from chatnet.core.errors import ChatnetError, StoreFailed
 from chatnet.core.events import MessageState
@@ -90,6 +90,7 @@ class Courier:
         self._outbound: dict[PeerID, _Outbound] = {}
         self._inbound: dict[Link, _Inbound] = {}
         self._stopped = False
+        self._store_works = True
 
     def stop(self) -> None:
         """No timer of ours is left; what waits is in the store."""
@@ -121,6 +122,31 @@ class Courier:
             self._let_go(peer, row)
         return row
 
+    async def resend(self, peer: PeerID, n: int) -> StoredMessage | None:
+        """A message that failed waits again; None when row ``n`` is none.  Raises StoreFailed."""
+        held = self._roster.new_key(peer) is not None
+        state = MessageState.HELD if held else MessageState.WAITING
+        row = await self._store.resend(peer, n, state, self._wall_ms())
+        if row is not None:
+            self._changed(peer, n, state, "")
+            self._waiting(peer, 1)
+            out = self._out(peer)
+            out.upto_n, out.more = min(out.upto_n, n - 1), True
+            self.wake(peer)
+        return row
+
+    def under_way(self) -> set[int]:
+        """Rows that were sent and not yet acknowledged."""
+        return {row.n for out in self._outbound.values() for row in out.sent.values()}
+
+    def store_changed(self, ok: bool) -> None:
+        """While the disk takes nothing, nothing goes out: what is delivered then could not be noted."""
+        self._store_works = ok
+        if ok:
+            for peer, out in list(self._outbound.items()):
+                out.upto_n, out.more = 0, True
+                self.wake(peer)
+
     def state_of(self, row: StoredMessage) -> MessageState:
         """The state to show: what is under way is known only here."""
         out = self._outbound.get(row.peer)
@@ -128,7 +154,7 @@ class Courier:
 
     def wake(self, peer: PeerID) -> None:
         """Something waits for ``peer``, or may go again: send it, dialling if there is no link."""
-        if self._stopped or self._roster.new_key(peer) is not None:
+        if self._stopped or not self._store_works or self._roster.new_key(peer) is not None:
             return
         if peer in self._links.links:
             self._pump(peer)
@@ -161,7 +187,7 @@ class Courier:
 
     def _pump(self, peer: PeerID) -> None:
         out = self._out(peer)
-        if out.reading or not out.more or self._stopped:
+        if out.reading or not out.more or self._stopped or not self._store_works:
             return
         out.reading = True
         pumping = Deferred.fromCoroutine(self._read_and_send(peer, out))
@@ -175,12 +201,14 @@ class Courier:
                 if link is None or link.congested or room <= 0 or self._roster.new_key(peer) is not None:
                     return
                 out.more = False
-                rows = await self._store.outbox(peer, out.upto_n, room)
+                under_way = set(out.sent)  # after a resend these are behind ``upto_n`` again
+                rows = await self._store.outbox(peer, out.upto_n, room + len(under_way))
                 if self._links.links.get(peer) is not link:
                     out.more = True
                     continue
-                out.more = out.more or len(rows) == room
-                for row in rows:
+                fresh = [row for row in rows if row.id not in under_way]
+                out.more = out.more or len(fresh) >= room
+                for row in fresh[:room]:
                     self._send(link, out, row)
         except StoreFailed as error:
             out.more = True
@@ -249,7 +277,8 @@ class Courier:
         out = self._out(link.peer)
         self._put_back(link.peer, out)
         if end.code not in (messages.REPLACED, messages.NOT_EXPECTED):
-            self._retry_in(link.peer, peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform))
+            wait = peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform)
+            self._retry_in(link.peer, max(wait, obeyed(end.retry_after_s, self._uniform)))
 
     def _put_back(self, peer: PeerID, out: _Outbound) -> None:
         """What was under way waits again."""

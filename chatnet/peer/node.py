@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, LocalError, RemoteError, StoreFailed, WrongKey
+from chatnet.core.errors import ChatnetError, LocalError, RemoteError, WrongKey
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -64,15 +64,19 @@ from chatnet.net.profile import ProfileLock
 from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
 from chatnet.peer.address import RegistryAddress
+from chatnet.peer.archive import Archive
 from chatnet.peer.chatlinks import ChatLinks
 from chatnet.peer.conversations import Conversations
 from chatnet.peer.courier import Courier
+from chatnet.peer.desk import Desk
+from chatnet.peer.expiry import Expiry
 from chatnet.peer.listkeeper import ListKeeper
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.people import People
 from chatnet.peer.reception import FileDoor, Reception
 from chatnet.peer.registration import Presence, Registration
 from chatnet.peer.store import MIGRATIONS, PeerStore
+from chatnet.peer.storewatch import StoreWatch
 from chatnet.peer.transfers import Transfers
 from chatnet.peer.trust import Trust
 from chatnet.peer.verifying import Verifying
@@ -146,6 +150,10 @@ class Node:
         self._closers.append(database.close)
         await database.open()
         self.store = PeerStore(database)
+        retry_seconds = self._settings.limits.store_retry_seconds
+        self.watch = StoreWatch(self._reactor, self.store, retry_seconds, self._emit, self._store_changed)
+        database.on_failure = self.watch.failed
+        self._closers.append(self.watch.stop)
         self._closers.append(lambda: self.listener.close(lambda link: link.abort()))
         if not self._settings.listen:
             await self._listen_where_we_were()
@@ -154,7 +162,11 @@ class Node:
         await self.transfers.start()
         self._closers.append(self._say_goodbye)
         self.reception.open(self.links, FileDoor(self.transfers))
+        self.expiry.start()
         self.is_open = True
+        Deferred.fromCoroutine(self.store.index()).addErrback(
+            lambda failure: self.log.failure("the index of words met a defect of ours", failure)
+        )
         shown = ", ".join(self.listening)
         self.log.info("{name} {peer} listens on {shown}", name=self.name, peer=short_text(self.me), shown=shown)
 
@@ -181,11 +193,13 @@ class Node:
 
     async def _say_goodbye(self) -> None:
         self.people.stop()
+        self.expiry.stop()
         self.courier.stop()
         self.verifying.stop()
         await self.registration.stop()
         await self.transfers.stop()
         await self.links.stop()
+        self.archive.stop()
         await self.keeper.flush(self.wall_ms())
 
     async def _listen_where_we_were(self) -> None:
@@ -233,11 +247,16 @@ class Node:
             changed=self.conversations.changed,
             waiting=self.people.waiting_changed,
             undialled=self._not_reached,
-            store_failed=self._store_failed,
+            store_failed=lambda error: self.log.info("not stored: {text}", text=error.text),
             random_bytes=self._chance.randbytes,
             uniform=self._chance.uniform,
             wall_ms=wall_ms,
         )
+        self.expiry = Expiry(clock, limits, self.store, self.people, self.conversations)
+        await self.expiry.look(wall_ms())
+        self.archive = Archive(clock, self.people, self.store, self.conversations.shown)
+        self.desk = Desk(self.people, self.store)
+        await self.desk.recall()
         self.transfers = Transfers(
             clock,
             limits,
@@ -374,9 +393,13 @@ class Node:
         else:
             self.notice(NoticeLevel.INFO, f"{name} is listed but does not answer: {error.text}.", peer)
 
-    def _store_failed(self, error: StoreFailed) -> None:
-        self.log.error("the store failed: {text}", text=error.text)
-        self.notice(NoticeLevel.ERROR, error.text)
+    def _store_changed(self, ok: bool) -> None:
+        if ok:
+            self.notice(NoticeLevel.INFO, "The disk takes what is written again. Everything goes on.")
+        else:
+            self.notice(NoticeLevel.ERROR, self.watch.trouble)
+        if self.is_open:
+            self.courier.store_changed(ok)
 
     # --- what the parts need of the links -------------------------------------------------------
 

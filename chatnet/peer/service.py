@@ -20,6 +20,7 @@ from chatnet.core.errors import ChatnetError, LocalError, Refused, WrongKey
 from chatnet.core.events import (
     ChatMessage,
     Event,
+    Exported,
     HistoryPage,
     LoggedIn,
     Me,
@@ -27,7 +28,10 @@ from chatnet.core.events import (
     RegistryChanged,
     RegistryPhase,
     RegistryState,
+    SearchPage,
     Snapshot,
+    StoreChanged,
+    TabsRestored,
     Transfer,
     TransferChanged,
 )
@@ -138,6 +142,9 @@ class PeerService(Service):
             self._feed.emit(PeopleChanged(people[start : start + PEOPLE_PER_EVENT]))
         for transfer in node.transfers.snapshot():
             self._feed.emit(TransferChanged(transfer))
+        self._feed.emit(TabsRestored(node.desk.tabs()))
+        if node.watch.trouble:
+            self._feed.emit(StoreChanged(False, node.watch.trouble))
 
     async def _give_up(self, node: Node) -> None:
         """The registry refused: what was made for this login goes, its reason stays."""
@@ -158,8 +165,33 @@ class PeerService(Service):
     def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
         return self._with_node(lambda node: node.conversations.say(peer, body))
 
-    def history(self, peer: bytes, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
-        return self._with_node(lambda node: node.conversations.history(peer, before, limit))
+    def resend(self, peer: bytes, n: int) -> Deferred[None]:
+        return self._with_node(lambda node: node.conversations.resend(peer, n))
+
+    def history(
+        self, peer: bytes, before: int | None = None, limit: int = 100, after: int | None = None
+    ) -> Deferred[HistoryPage]:
+        return self._with_node(lambda node: node.conversations.history(peer, before, limit, after))
+
+    def search(
+        self,
+        text: str,
+        peer: bytes | None = None,
+        since_ms: int | None = None,
+        before_n: int | None = None,
+        limit: int = 50,
+        sender: bytes | None = None,
+    ) -> Deferred[SearchPage]:
+        return self._with_node(lambda node: node.archive.search(text, peer, since_ms, before_n, limit, sender))
+
+    def export(self, peer: bytes, file: str, format: str = "text") -> Deferred[Exported]:
+        return self._with_node(lambda node: node.archive.export(peer, file, format))
+
+    def set_tabs(self, peers: tuple[bytes, ...]) -> Deferred[None]:
+        return self._with_node(lambda node: node.desk.set_tabs(peers))
+
+    def set_draft(self, peer: bytes, text: str) -> Deferred[None]:
+        return self._with_node(lambda node: node.desk.set_draft(peer, text))
 
     def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
         return self._with_node(lambda node: node.conversations.mark_read(peer, n))
@@ -252,7 +284,13 @@ class PeerService(Service):
         if node is None:
             return Snapshot(None, self._refusal or self._nowhere(), (), (), ())
         return Snapshot(
-            self._me, node.registry_state, node.people.all(), tuple(node.transfers.snapshot()), tuple(node.notices)
+            me=self._me,
+            registry=node.registry_state,
+            people=node.people.all(),
+            transfers=tuple(node.transfers.snapshot()),
+            notices=tuple(node.notices),
+            tabs=node.desk.tabs(),
+            store_trouble=node.watch.trouble,
         )
 
     def _nowhere(self) -> RegistryState:

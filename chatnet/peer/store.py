@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import ENDED, MessageKind, MessageState, TransferState
 from chatnet.core.identity import PeerID
-from chatnet.core.limits import CLOCK_SLACK_MS, HISTORY_PAGE, INDEX_ROWS, SEARCH_PAGE, SEARCH_ROWS
+from chatnet.core.limits import CLOCK_SLACK_MS, HISTORY_PAGE, INDEX_ROWS, PROBE_BYTES, SEARCH_PAGE, SEARCH_ROWS
 from chatnet.core.messages import Entry
 from chatnet.core.records import Endpoint, SignedRecord
 from chatnet.net.database import Connection, Settings
@@ -613,19 +613,19 @@ class PeerStore(Settings):
 
         return self._database.run(job)
 
-    def resend(self, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
+    def resend(self, peer: PeerID, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
         """A message of ours that was refused or expired waits again, with the id it had.
 
-        None, and nothing changed, when row ``n`` is no such message.
+        None, and nothing changed, when row ``n`` of ``peer`` is no such message.
         """
 
         def job(connection: Connection) -> StoredMessage | None:
             message = _only(
                 _messages(
                     connection,
-                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND kind = 'text' AND sender != peer"
-                    f" AND state IN ('refused', 'expired') RETURNING {_MESSAGE}",
-                    (state.value, n),
+                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND peer = ? AND sender != peer"
+                    f" AND kind = 'text' AND state IN ('refused', 'expired') RETURNING {_MESSAGE}",
+                    (state.value, n, peer),
                 )
             )
             if message is not None:
@@ -738,6 +738,17 @@ class PeerStore(Settings):
 
         await self.index()
         return await self._database.read(job)
+
+    def probe(self) -> Deferred[None]:
+        """Write more than a message has: a disk that fails, or is full, fails here too."""
+
+        def write(connection: Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO setting VALUES ('probe', ?)", ("." * PROBE_BYTES,))
+
+        def undo(connection: Connection) -> None:
+            connection.execute("DELETE FROM setting WHERE key = 'probe'")
+
+        return self._database.run(write).addCallback(lambda nothing: self._database.run(undo))
 
     async def index(self) -> None:
         """Make all that is stored ready to be found; a disk that takes nothing leaves the newest rows out."""

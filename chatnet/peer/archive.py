@@ -1,0 +1,166 @@
+"""The whole history: found again by its words, and written out into a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from chatnet.core.errors import LocalError
+from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
+from chatnet.core.identity import PeerID, conversation_of
+from chatnet.core.limits import EXPORT_ROWS
+from chatnet.core.text import safe_text
+from chatnet.peer.disk import Disk
+from chatnet.peer.people import People
+from chatnet.peer.query import understand_query
+from chatnet.peer.store import PeerStore, StoredMessage
+
+Format = Literal["text", "json"]
+
+# Words in the text form for what became of a message of ours; what went well needs none.
+_FAILED = {MessageState.REFUSED: "not accepted", MessageState.EXPIRED: "expired", MessageState.HELD: "held"}
+
+
+class Archive:
+    """See the module.  ``shown`` makes a row fit for the screen."""
+
+    def __init__(
+        self, clock: Any, people: People, store: PeerStore, shown: Callable[[StoredMessage], ChatMessage]
+    ) -> None:
+        self._people = people
+        self._store = store
+        self._shown = shown
+        self._disk = Disk(clock)
+        self._disk.start()
+
+    def stop(self) -> None:
+        self._disk.stop()
+
+    async def search(
+        self,
+        text: str,
+        peer: bytes | None,
+        since_ms: int | None,
+        before_n: int | None,
+        limit: int,
+        sender: bytes | None,
+    ) -> SearchPage:
+        query = understand_query(text)
+        if peer is None and sender is not None and sender != self._people.me:
+            peer = sender  # a person speaks in one conversation only
+        talk = None if peer is None else conversation_of(self._people.me, PeerID(peer))
+        who = None if sender is None else PeerID(sender)
+        found = await self._store.search(query, talk, who, since_ms, before_n, limit)
+        return SearchPage(tuple(map(self._shown, found.rows)), found.before_n)
+
+    async def export(self, peer: bytes, file: str, format: str) -> Exported:
+        """Write a conversation into a new file that only its owner may read."""
+        if format not in ("text", "json"):
+            raise LocalError("bad-format", f"'{format}' is no format: text or json.")
+        known = self._people.known(peer)
+        path = Path(os.path.abspath(os.path.expanduser(file)))
+        writer = _Writer(path, format == "json", self._people.name_of(known), self._people.me)
+        await self._on_disk(path, writer.open)
+        count = 0
+        try:
+            talk, after, more = conversation_of(self._people.me, known), 0, True
+            while more:
+                rows, more = await self._store.history_after(talk, after, EXPORT_ROWS)
+                await self._on_disk(path, writer.write, rows)
+                count += len(rows)
+                after = rows[-1].n if rows else after
+            await self._on_disk(path, writer.close)
+        except BaseException:
+            writer.give_up()
+            raise
+        return Exported(str(path), count)
+
+    async def _on_disk(self, path: Path, work: Callable[..., None], *args: Any) -> None:
+        try:
+            await self._disk.run(work, *args)
+        except FileExistsError:
+            raise LocalError("exists", f"{path} is there already and was not changed. Choose another name.") from None
+        except OSError as error:
+            raise LocalError(
+                "unwritable", f"{path} cannot be written: {error.strerror}. Choose another place."
+            ) from None
+
+
+class _Writer:
+    """One file being written, page by page; its methods wait for the disk."""
+
+    def __init__(self, path: Path, as_json: bool, name: str, me: PeerID) -> None:
+        self._path = path
+        self._as_json = as_json
+        self._name = name
+        self._me = me
+        self._descriptor = -1
+        self._rows = 0
+
+    def open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o600)
+        os.fchmod(self._descriptor, 0o600)
+
+    def write(self, rows: Iterable[StoredMessage]) -> None:
+        parts = []
+        for row in rows:
+            if self._as_json:
+                parts.append((",\n" if self._rows else "[\n") + self._json(row))
+            else:
+                parts.append(self._text(row))
+            self._rows += 1
+        self._put("".join(parts).encode())
+
+    def close(self) -> None:
+        if self._as_json:
+            self._put(b"\n]\n" if self._rows else b"[]\n")
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def give_up(self) -> None:
+        """A file that is not whole does not stay."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            with suppress(OSError):
+                self._path.unlink()
+
+    def _put(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def _text(self, row: StoredMessage) -> str:
+        who = "you" if row.sender == self._me else self._name
+        body = safe_text(row.body).replace("\n", "\n    ")
+        what = f"[file] {body}" if row.kind == "file" else body
+        failed = f"  ({_FAILED[row.state]})" if row.state in _FAILED else ""
+        return f"{_time(row.stored_ms):%Y-%m-%d %H:%M:%S} {who}: {what}{failed}\n"
+
+    def _json(self, row: StoredMessage) -> str:
+        mine = row.sender == self._me
+        fields = {
+            "n": row.n,
+            "time": _time(row.stored_ms).isoformat(timespec="milliseconds"),
+            "sent_ms": row.sent_ms,
+            "from": "you" if mine else self._name,
+            "mine": mine,
+            "kind": row.kind.value,
+            "state": row.state.value,
+            "reason": row.reason,
+            "text": row.body,
+        }
+        return msgspec.json.encode(fields).decode()
+
+
+def _time(ms: int) -> datetime:
+    """Local time, with its zone."""
+    return datetime.fromtimestamp(ms / 1000).astimezone()

@@ -1,0 +1,65 @@
+"""Messages that nobody took for a month stop waiting, and say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from chatnet.core.errors import StoreFailed
+from chatnet.core.events import MessageState
+from chatnet.core.limits import PeerLimits
+from chatnet.peer.conversations import Conversations
+from chatnet.peer.people import People
+from chatnet.peer.store import PeerStore
+
+_DAY_MS = 86_400_000
+
+
+class Expiry:
+    """Looks at the start, and again every ``expire_check_seconds``."""
+
+    log = Logger("chatnet.expiry")
+
+    def __init__(
+        self, clock: Any, limits: PeerLimits, store: PeerStore, people: People, conversations: Conversations
+    ) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._store = store
+        self._people = people
+        self._conversations = conversations
+        self._timer: IDelayedCall | None = None
+        self._stopped = False
+
+    async def look(self, now_ms: int) -> None:
+        """Let what is too old expire; a disk that takes nothing now is asked again later."""
+        courier, days = self._conversations.courier, self._limits.expire_days
+        reason = f"not taken for {days:g} days"
+        try:
+            gone = await self._store.expire(now_ms - round(days * _DAY_MS), courier.under_way(), reason)
+            for row in gone:
+                if row.n in courier.under_way():  # sent in this moment: its acknowledgement decides
+                    await self._store.resend(row.peer, row.n, MessageState.WAITING, now_ms)
+                    continue
+                self._people.waiting_changed(row.peer, -1)
+                self._conversations.changed(row.peer, row.n, row.state, row.reason)
+        except StoreFailed as error:
+            self.log.warn("nothing expired: {why}", why=error.text)
+
+    def start(self) -> None:
+        """Look again and again, from now on."""
+        if not self._stopped:
+            self._timer = self._clock.callLater(self._limits.expire_check_seconds, self._look_again)
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _look_again(self) -> None:
+        looking = Deferred.fromCoroutine(self.look(self._conversations.wall_ms()))
+        looking.addErrback(lambda failure: self.log.failure("expiry met a defect of ours", failure))
+        looking.addBoth(lambda nothing: self.start())
