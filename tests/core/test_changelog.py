@@ -308,3 +308,18 @@ def test_whatever_happens_everybody_ends_with_the_same_list(
         assert subscriber.complete
         assert subscriber.list == (truth if subscriber.reader.local else outside)
         assert not log.waiting(subscriber.reader)
+
+
+def test_a_proven_loopback_address_says_nothing_to_other_machines() -> None:
+    log = ChangeLog(EPOCH, 10)
+    log.put(peer(1), entry(1, endpoints=[LOOPBACK, OUTSIDE])._replace(proven=1))
+    log.put(peer(2), entry(2, endpoints=[OUTSIDE, LOOPBACK])._replace(proven=1))
+    inside, outside = Subscriber(log), Subscriber(log, local=False)
+    for one in (inside, outside):
+        while one.read():
+            pass
+    assert [inside.list[peer(n)].proven for n in (1, 2)] == [1, 1]
+    assert [(outside.list[peer(n)].endpoints, outside.list[peer(n)].proven) for n in (1, 2)] == [
+        ([OUTSIDE], 0),
+        ([OUTSIDE], 1),
+    ]

@@ -67,6 +67,13 @@ def test_the_nearest_first_and_otherwise_the_given_order() -> None:
     assert preferred([far, other, near, mine], LAN) == [mine, near, far, other]
 
 
+def test_what_the_registry_has_reached_comes_before_what_is_only_claimed() -> None:
+    far, near, mine = endpoint("8.8.8.8", 4000), endpoint("192.168.1.7", 4000), endpoint("127.0.0.1", 4000)
+    assert preferred([far, mine, near], LAN, proven=1) == [far, mine, near]
+    assert preferred([far, near, mine], LAN, proven=2) == [near, far, mine]
+    assert preferred([far, near], LAN, proven=7) == [near, far]
+
+
 def test_one_address_has_its_spacing_whoever_it_is_said_to_be() -> None:
     rules = DialRules(LIMITS, 0.0)
     assert rules.wait(HERE, 0.0) == 0.0

@@ -236,3 +236,21 @@ def test_readers_anywhere_end_with_who_is_present(departures: int, steps: list[t
         read_all(rules, reader, known)
         assert {peer: e.seq for peer, e in known.items()} == present
     assert len(rules) == len(present)
+
+
+def test_a_mark_is_for_the_address_that_was_reached_while_it_holds() -> None:
+    rules = directory()
+    reached = endpoint("10.0.0.2", 4000)
+    assert not rules.prove(BOB.peer, reached)
+    join(rules, BOB)
+    assert not rules.prove(BOB.peer, endpoint("10.0.0.2", 4001))
+    before = rules.revision
+    assert rules.prove(BOB.peer, reached)
+    assert not rules.prove(BOB.peer, reached)
+    assert rules.revision == before + 1
+    join(rules, BOB, seq=2)
+    assert not rules.prove(BOB.peer, reached)  # it is marked still
+    rules.leave(BOB.peer)
+    assert not rules.prove(BOB.peer, reached)
+    join(rules, BOB, seq=3)
+    assert rules.prove(BOB.peer, reached)

@@ -65,6 +65,9 @@ async def test_seq_rises_also_over_restarts(store, database):
     assert await gatherResults([store.next_seq() for _ in range(3)]) == [1, 2, 3]
     store = await again(database)
     assert await store.next_seq() == 4
+    assert await store.next_seq(at_least=1000) == 1000
+    assert await store.next_seq(at_least=3) == 1001
+    assert await store.next_seq(at_least=3, step=50) == 1051
 
 
 @pytest_twisted.ensureDeferred
