@@ -64,39 +64,40 @@ class Archive:
         if format not in ("text", "json"):
             raise LocalError("bad-format", f"'{format}' is no format: text or json.")
         known = self._people.known(peer)
-        path = Path(os.path.abspath(os.path.expanduser(file)))
-        writer = _Writer(path, format == "json", self._people.name_of(known), self._people.me)
-        await self._on_disk(path, writer.open)
+        writer = _Writer(file, format == "json", self._people.name_of(known), self._people.me)
+        await self._on_disk(writer, writer.open)
         count = 0
         try:
             talk, after, more = conversation_of(self._people.me, known), 0, True
             while more:
                 rows, more = await self._store.history_after(talk, after, EXPORT_ROWS)
-                await self._on_disk(path, writer.write, rows)
+                await self._on_disk(writer, writer.write, rows)
                 count += len(rows)
                 after = rows[-1].n if rows else after
-            await self._on_disk(path, writer.close)
+            await self._on_disk(writer, writer.close)
         except BaseException:
             writer.give_up()
             raise
-        return Exported(str(path), count)
+        return Exported(str(writer.path), count)
 
-    async def _on_disk(self, path: Path, work: Callable[..., None], *args: Any) -> None:
+    async def _on_disk(self, writer: _Writer, work: Callable[..., None], *args: Any) -> None:
         try:
             await self._disk.run(work, *args)
         except FileExistsError:
-            raise LocalError("exists", f"{path} is there already and was not changed. Choose another name.") from None
+            raise LocalError(
+                "exists", f"{writer.path} is there already and was not changed. Choose another name."
+            ) from None
         except OSError as error:
             raise LocalError(
-                "unwritable", f"{path} cannot be written: {error.strerror}. Choose another place."
+                "unwritable", f"{writer.path} cannot be written: {error.strerror}. Choose another place."
             ) from None
 
 
 class _Writer:
     """One file being written, page by page; its methods wait for the disk."""
 
-    def __init__(self, path: Path, as_json: bool, name: str, me: PeerID) -> None:
-        self._path = path
+    def __init__(self, file: str, as_json: bool, name: str, me: PeerID) -> None:
+        self.path = Path(file).expanduser().absolute()
         self._as_json = as_json
         self._name = name
         self._me = me
@@ -105,7 +106,7 @@ class _Writer:
 
     def open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, flags, 0o600)
+        self._descriptor = os.open(self.path, flags, 0o600)
         os.fchmod(self._descriptor, 0o600)
 
     def write(self, rows: Iterable[StoredMessage]) -> None:
@@ -131,7 +132,7 @@ class _Writer:
             os.close(self._descriptor)
             self._descriptor = -1
             with suppress(OSError):
-                self._path.unlink()
+                self.path.unlink()
 
     def _put(self, data: bytes) -> None:
         view = memoryview(data)
