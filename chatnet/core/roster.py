@@ -150,11 +150,16 @@ class Roster:
         """What a person is called on the screen."""
         return self.vouched_name(peer) or "?" + short_text(peer)
 
-    def new_key(self, peer: PeerID) -> PeerID | None:
+    def rival(self, peer: PeerID) -> PeerID | None:
         """The other key that the list gives this pinned person's name to."""
         name = self._pinned_name.get(peer)
         other = self._keys.get(name) if name else None
-        return other if other is not None and other != peer and other not in self.unwanted else None
+        return other if other != peer else None
+
+    def new_key(self, peer: PeerID) -> PeerID | None:
+        """A rival that the person has not decided about."""
+        rival = self.rival(peer)
+        return rival if rival not in self.unwanted else None
 
     def verified(self, peer: PeerID) -> int:
         """How people compared this key: 0 not, 1 by the short code, 2 by the whole number."""

@@ -173,6 +173,8 @@ CREATE TABLE tab (
 
 WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
 
+_MOST_VALUES = 10_000  # in one statement; SQLite takes 32,766
+
 _encode = msgspec.msgpack.encode
 _endpoints = msgspec.msgpack.Decoder(list[Endpoint])
 _path = msgspec.msgpack.Decoder(tuple[str, ...])
@@ -319,17 +321,47 @@ class PeerStore(Settings):
 
         return self._database.run(job)
 
-    def trust(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Pin]:
-        """The name belongs to this key from now on; the former key's row stays, not current."""
+    def take_key(
+        self,
+        name: str,
+        old: PeerID,
+        new: PeerID,
+        verified: int,
+        conversation: bytes,
+        sender: PeerID,
+        now_ms: int,
+        reason: str,
+    ) -> Deferred[tuple[list[StoredMessage], list[StoredMessage]]]:
+        """The name belongs to the new key from now on, and what waits for the old one waits for it.
 
-        def job(connection: Connection) -> Pin:
-            connection.execute("UPDATE pin SET current = 0 WHERE name = ? AND peer != ?", (name, peer))
+        One commit: never the one without the other.  The old key's pin stays, not current.  What
+        waits moves into ``conversation``, in its order.  Returns the former rows, which end as
+        REFUSED with ``reason``, and the new ones.
+        """
+
+        def job(connection: Connection) -> tuple[list[StoredMessage], list[StoredMessage]]:
+            connection.execute("UPDATE pin SET current = 0 WHERE name = ? AND peer != ?", (name, new))
             connection.execute(
-                "INSERT INTO pin (name, peer, first_ms, current) VALUES (?, ?, ?, 1)"
-                " ON CONFLICT (name, peer) DO UPDATE SET current = 1",
-                (name, peer, now_ms),
+                "INSERT INTO pin (name, peer, first_ms, verified, current) VALUES (?, ?, ?, ?, 1)"
+                " ON CONFLICT (name, peer) DO UPDATE SET verified = excluded.verified, current = 1",
+                (name, new, now_ms, verified),
             )
-            return _pins(connection, "name = ? AND current = 1", name)[0]
+            connection.execute("DELETE FROM unwanted_key WHERE peer = ?", (new,))
+            _touch(connection, conversation, new, name, now_ms)
+            ids = [id for (id,) in connection.execute("SELECT id FROM outbox WHERE peer = ? ORDER BY n", (old,))]
+            former: list[StoredMessage] = []
+            for start in range(0, len(ids), _MOST_VALUES):
+                former += _settle(connection, old, ids[start : start + _MOST_VALUES], MessageState.REFUSED, reason)
+            text, waiting = MessageKind.TEXT, MessageState.WAITING
+            moved = []
+            for row in former:
+                added = _add(
+                    connection, conversation, new, sender, row.id, text, row.sent_ms, now_ms, row.body, waiting
+                )
+                if added is not None:
+                    _put_out(connection, added, now_ms)
+                    moved.append(added)
+            return former, moved
 
         return self._database.run(job)
 
@@ -535,29 +567,6 @@ class PeerStore(Settings):
     def refused(self, peer: PeerID, id: bytes, reason: str) -> Deferred[StoredMessage | None]:
         """``peer`` will never store it: it leaves the outbox.  None when it was not there."""
         return self._database.run(lambda c: _only(_settle(c, peer, [id], MessageState.REFUSED, reason)))
-
-    def readdress(
-        self, peer: PeerID, to: PeerID, conversation: bytes, sender: PeerID, now_ms: int, reason: str
-    ) -> Deferred[tuple[list[StoredMessage], list[StoredMessage]]]:
-        """What waits for one key waits for another from now on, in ``conversation``, in its order.
-
-        Returns the former rows, which end as REFUSED with ``reason``, and the new ones.
-        """
-
-        def job(connection: Connection) -> tuple[list[StoredMessage], list[StoredMessage]]:
-            ids = [id for (id,) in connection.execute("SELECT id FROM outbox WHERE peer = ? ORDER BY n", (peer,))]
-            former = _settle(connection, peer, ids, MessageState.REFUSED, reason)
-            former.sort()
-            text, waiting = MessageKind.TEXT, MessageState.WAITING
-            moved = []
-            for row in former:
-                new = _add(connection, conversation, to, sender, row.id, text, row.sent_ms, now_ms, row.body, waiting)
-                if new is not None:
-                    _put_out(connection, new, now_ms)
-                    moved.append(new)
-            return former, moved
-
-        return self._database.run(job)
 
     def release(self, peer: PeerID) -> Deferred[list[StoredMessage]]:
         """What was held for ``peer`` waits like the rest.  Returns the rows that changed."""
@@ -782,15 +791,7 @@ class PeerStore(Settings):
     def touch_conversation(self, conversation: bytes, peer: PeerID, name: str, now_ms: int) -> Deferred[None]:
         """The conversation exists, with this name, and something happened in it now."""
 
-        def job(connection: Connection) -> None:
-            connection.execute(
-                "INSERT INTO conversation (conversation, peer, name, last_ms) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (conversation) DO UPDATE"
-                " SET name = excluded.name, last_ms = max(last_ms, excluded.last_ms)",
-                (conversation, peer, name, now_ms),
-            )
-
-        return self._database.run(job)
+        return self._database.run(lambda connection: _touch(connection, conversation, peer, name, now_ms))
 
     def written_to(self, me: PeerID) -> Deferred[set[PeerID]]:
         """Whom we ever wrote to, or offered a file."""
@@ -972,6 +973,14 @@ def _messages(connection: Connection, sql: str, values: Sequence[Any]) -> list[S
     """The rows of a statement that gives the columns of _MESSAGE."""
     found = (StoredMessage(*row) for row in connection.execute(sql, values))
     return [row._replace(kind=MessageKind(row.kind), state=MessageState(row.state)) for row in found]
+
+
+def _touch(connection: Connection, conversation: bytes, peer: PeerID, name: str, now_ms: int) -> None:
+    connection.execute(
+        "INSERT INTO conversation (conversation, peer, name, last_ms) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (conversation) DO UPDATE SET name = excluded.name, last_ms = max(last_ms, excluded.last_ms)",
+        (conversation, peer, name, now_ms),
+    )
 
 
 def _only(messages: list[StoredMessage]) -> StoredMessage | None:

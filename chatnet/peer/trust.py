@@ -61,6 +61,8 @@ class Trust:
 
     async def keep(self, peer: bytes) -> None:
         known, new = self._changed_key(peer)
+        if new in self._roster.unwanted:
+            raise LocalError("no-new-key", f"The key of {self._roster.name_of(known)} that you know is kept already.")
         await self._store.add_unwanted_key(new, self._wall_ms())
         self._roster.unwanted.add(new)
         for row in await self._store.release(known):
@@ -98,8 +100,9 @@ class Trust:
         self._people.tell(known)
 
     def _changed_key(self, peer: bytes) -> tuple[PeerID, PeerID]:
+        """Also one that the person decided against, and would take after all."""
         known = self._people.known(peer)
-        new = self._roster.new_key(known)
+        new = self._roster.rival(known)
         if new is None:
             raise LocalError("no-new-key", f"{self._roster.name_of(known)} has no new key.")
         return known, new
@@ -107,19 +110,21 @@ class Trust:
     async def _take(self, old: PeerID, new: PeerID, verified: int) -> None:
         """The name is the new key's from now on; what waited for the old one goes to the new one."""
         name, now, me = self._roster.name_of(old), self._wall_ms(), self._people.me
-        await self._store.trust(name, new, now)
-        await self._store.set_verified(name, new, verified)
-        self._roster.pin(name, new, now, verified)
-        self._roster.acquaintance(new).talked = True
         conversation = conversation_of(me, new)
-        await self._store.touch_conversation(conversation, new, name, now)
-        former, moved = await self._store.readdress(old, new, conversation, me, now, "sent to the new key instead")
-        for row in former:
-            self._conversations.changed(old, row.n, row.state, row.reason)
-        for row in moved:
-            self._conversations.added(row)
-        self._people.waiting_changed(old, -len(former))
-        self._people.waiting_changed(new, len(moved))
+        for sweep in (1, 2):  # the second is for what was held while the first was written
+            former, moved = await self._store.take_key(
+                name, old, new, verified, conversation, me, now, "sent to the new key instead"
+            )
+            if sweep == 1:
+                self._roster.pin(name, new, now, verified)
+                self._roster.unwanted.discard(new)
+                self._roster.acquaintance(new).talked = True
+            for row in former:
+                self._conversations.changed(old, row.n, row.state, row.reason)
+            for row in moved:
+                self._conversations.added(row)
+            self._people.waiting_changed(old, -len(former))
+            self._people.waiting_changed(new, len(moved))
         self._people.tell(old)
         self._people.tell(new)
         self.log.info("{name} is {new} now, was {old}", name=name, new=short_text(new), old=short_text(old))

@@ -2,12 +2,14 @@
 
 The two nonces and both keys make six digits.  Who is in the middle has two keys and so two
 different codes, and cannot steer either: ``core.identity.short_code``.
+
+When both begin at once, the exchange of the smaller PeerID goes on and serves both.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +19,10 @@ from twisted.internet.interfaces import IDelayedCall
 
 from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.identity import PeerID, short_code, short_commitment
-from chatnet.core.limits import PeerLimits
+from chatnet.core.limits import MAX_SOURCES, PeerLimits
 from chatnet.core.messages import Check, Message
 
-NONCE_BYTES = 16
+NONCE_BYTES, COMMITMENT_BYTES = 16, 32
 DAY_SECONDS = 86_400.0
 COMMIT, NONCE, REVEAL = 1, 2, 3
 
@@ -31,8 +33,12 @@ class _Exchange:
 
     nonce: bytes
     timer: IDelayedCall
-    commitment: bytes = b""  # theirs, when they began
-    done: Deferred[str] | None = None  # ours, when we began
+    commitment: bytes = b""  # theirs, when theirs is the first nonce
+    done: Deferred[str] | None = None  # somebody here waits for the code
+
+    @property
+    def ours(self) -> bool:
+        return not self.commitment
 
 
 class Verifying:
@@ -55,7 +61,7 @@ class Verifying:
         self._ready = ready
         self._random_bytes = random_bytes
         self._exchanges: dict[PeerID, _Exchange] = {}
-        self._attempts: dict[PeerID, deque[float]] = {}
+        self._attempts: OrderedDict[PeerID, deque[float]] = OrderedDict()  # the least lately tried first
         self._compared: set[PeerID] = set()  # a code was shown, and may be confirmed
 
     def stop(self) -> None:
@@ -81,43 +87,64 @@ class Verifying:
             await self._send(peer, Check(COMMIT, short_commitment(exchange.nonce)))
         except ChatnetError:
             if self._exchanges.get(peer) is exchange:
-                del self._exchanges[peer]
-            if exchange.timer.active():
-                exchange.timer.cancel()
-            raise
+                self._close(peer)
+                raise
         return await done
 
     async def received(self, peer: PeerID, check: Check) -> None:
         """A step of theirs; one that does not belong to an exchange is ignored."""
+        if len(check.value) != (COMMITMENT_BYTES if check.step == COMMIT else NONCE_BYTES):
+            return
         exchange = self._exchanges.get(peer)
         if check.step == COMMIT:
-            if not self._may_try(peer):
+            await self._answer(peer, exchange, check.value)
+        elif check.step == NONCE and exchange is not None and exchange.ours:
+            self._close(peer)
+            try:
+                await self._send(peer, Check(REVEAL, exchange.nonce))
+            except ChatnetError as error:
+                if exchange.done is not None:
+                    exchange.done.errback(error)
                 return
-            self._end(peer, LocalError("check-failed", "The other side began a check at the same time. Try again."))
-            nonce = self._random_bytes(NONCE_BYTES)
-            self._exchanges[peer] = _Exchange(nonce, self._deadline(peer), commitment=check.value)
-            await self._send(peer, Check(NONCE, nonce))
-        elif check.step == NONCE and exchange is not None and exchange.done is not None:
-            done, mine = exchange.done, exchange.nonce
-            exchange.done = None
-            self._close(peer)
-            await self._send(peer, Check(REVEAL, mine))
-            code = short_code(self._me, peer, mine, check.value)
-            self._tell(peer, code, asked=True)
-            done.callback(code)
-        elif check.step == REVEAL and exchange is not None and exchange.commitment:
-            self._close(peer)
+            self._finish(peer, exchange, exchange.nonce, check.value)
+        elif check.step == REVEAL and exchange is not None and not exchange.ours:
             if hmac.compare_digest(short_commitment(check.value), exchange.commitment):
-                self._tell(peer, short_code(self._me, peer, check.value, exchange.nonce), asked=False)
+                self._close(peer)
+                self._finish(peer, exchange, check.value, exchange.nonce)
+            else:
+                self._end(peer, LocalError("check-failed", "The other side broke its word: there is no code."))
 
-    def _tell(self, peer: PeerID, code: str, asked: bool) -> None:
+    async def _answer(self, peer: PeerID, exchange: _Exchange | None, commitment: bytes) -> None:
+        """They begin.  If we did too, one of the two exchanges stays, and who waits here waits for that."""
+        done = None
+        if exchange is not None and exchange.ours:
+            if self._me < peer:
+                return
+            done, exchange.done = exchange.done, None
+            self._close(peer)
+        elif not self._may_try(peer):
+            return
+        else:
+            self._end(peer, LocalError("check-failed", "Another check began."))
+        nonce = self._random_bytes(NONCE_BYTES)
+        self._exchanges[peer] = _Exchange(nonce, self._deadline(peer), commitment, done)
+        await self._send(peer, Check(NONCE, nonce))
+
+    def _finish(self, peer: PeerID, exchange: _Exchange, first: bytes, second: bytes) -> None:
+        code = short_code(self._me, peer, first, second)
         self._compared.add(peer)
-        self._ready(peer, code, asked)
+        self._ready(peer, code, exchange.done is not None)
+        if exchange.done is not None:
+            exchange.done.callback(code)
 
     def _may_try(self, peer: PeerID) -> bool:
         """Count an attempt, ours or theirs: each is a chance to be fooled."""
         now = self._clock.seconds()
         attempts = self._attempts.setdefault(peer, deque())
+        self._attempts.move_to_end(peer)
+        while len(self._attempts) > MAX_SOURCES:
+            forgotten, _ = self._attempts.popitem(last=False)
+            self._compared.discard(forgotten)
         while attempts and now - attempts[0] >= DAY_SECONDS:
             attempts.popleft()
         if len(attempts) >= self._limits.checks_per_day:
