@@ -93,13 +93,17 @@ class Directory:
         fields = verify_record(record, peer)
         if fields.name != name:
             raise RemoteError(messages.BAD_RECORD, "the record has another name than the peer")
+        self.check_newest(record, fields, peer)
+        return fields
+
+    def check_newest(self, record: SignedRecord, fields: RecordFields, peer: PeerID) -> None:
+        """RemoteError("bad-record") if a verified record is older than the last, or another with its seq."""
         if peer in self._records:
             last_record, last = self._records[peer]
             if fields.seq < last.seq:
                 raise RemoteError(messages.BAD_RECORD, f"the record's seq {fields.seq} is below {last.seq}")
             if fields.seq == last.seq and record.payload != last_record.payload:
                 raise RemoteError(messages.BAD_RECORD, f"another record with the same seq {fields.seq}")
-        return fields
 
     def join(self, record: SignedRecord, fields: RecordFields, peer: PeerID, observed_ip: bytes) -> Entry:
         """List ``peer``, or change its entry, by a record that was ``checked``."""

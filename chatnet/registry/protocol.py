@@ -105,7 +105,7 @@ class RegistryProtocol:
         fields = self._directory.checked(hello.record, link.peer, hello.name)
         if claimed is Claimed.NEW:
             await self._commit(hello.name, link)
-            fields = self._directory.checked(hello.record, link.peer, hello.name)  # a newer one may have come
+            self._directory.check_newest(hello.record, fields, link.peer)  # another may have come meanwhile
         else:
             self._store.seen(link.peer, self._wall_ms())
         if not link.gone.called:
