@@ -63,7 +63,7 @@ class Conversations:
         if known in self._people.roster.blocked:
             name = self._people.name_of(known)
             raise LocalError("blocked", f"You have blocked {name}. Nothing was sent: /unblock {name} first.")
-        await self._people.meet(known)
+        self._people.meet(known)
         return self.shown(await self.courier.say(known, body))
 
     async def resend(self, peer: bytes, n: int) -> None:
@@ -111,8 +111,7 @@ class Conversations:
         if not mine:
             about = self._people.roster.acquaintance(row.peer)
             if not about.talked or not self._people.roster.is_pinned(row.peer):
-                meeting = Deferred.fromCoroutine(self._people.meet(row.peer))
-                meeting.addErrback(lambda failure: self.log.failure("a pin could not be stored", failure))
+                self._people.meet(row.peer)
             self._people.tell(row.peer, unread=about.unread + 1)
         self._emit(MessageAdded(self.shown(row)))
         if row.kind is MessageKind.TEXT:
@@ -138,7 +137,7 @@ class Conversations:
         keeping.addErrback(lambda failure: self.log.warn("a row was not kept: {why}", why=failure.getErrorMessage()))
 
     async def _keep_file_row(self, peer: PeerID, transfer: Transfer) -> None:
-        await self._people.meet(peer)
+        self._people.meet(peer)
         me = self._people.me
         sender, state = (me, MessageState.SENT) if transfer.outgoing else (peer, MessageState.RECEIVED)
         conversation, now = conversation_of(me, peer), transfer.offered_ms

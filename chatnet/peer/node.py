@@ -424,7 +424,10 @@ class Node:
         known = self.people.known(peer)
         if self.roster.new_key(known) is not None:
             raise LocalError("held", f"{self.roster.name_of(known)} has another key now. Nothing is sent to it.")
-        await self.people.meet(known)
+        if known in self.roster.blocked:
+            name = self.roster.name_of(known)
+            raise LocalError("blocked", f"You have blocked {name}. Nothing was sent: /unblock {name} first.")
+        self.people.meet(known)
         return await self.transfers.offer(known, paths)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import Event, PeopleChanged, Person, PersonGone
@@ -17,6 +19,8 @@ from chatnet.peer.store import PeerStore
 
 class People:
     """See the module."""
+
+    log = Logger("chatnet.people")
 
     def __init__(
         self, clock: Any, me: PeerID, store: PeerStore, emit: Callable[[Event], None], wall_ms: Callable[[], int]
@@ -101,15 +105,23 @@ class People:
     def name_of(self, peer: bytes) -> str:
         return self.roster.name_of(PeerID(peer))
 
-    async def meet(self, peer: PeerID) -> None:
-        """The first exchange binds the name to the key."""
+    def meet(self, peer: PeerID) -> None:
+        """The first exchange binds the name to the key.
+
+        The store is asked before this returns, so that it does this ahead of what is asked of it
+        next; nobody waits for it, or a second message would overtake the first.
+        """
         about, name, now = self.roster.acquaintance(peer), self.roster.vouched_name(peer), self._wall_ms()
         if name is not None and not self.roster.is_pinned(peer):
             self.roster.pin(name, peer, now)
-            await self._store.add_pin(name, peer, now)
+            self._store.add_pin(name, peer, now).addErrback(self._not_met)
         if not about.talked:
             about.talked = True
-            await self._store.touch_conversation(conversation_of(self.me, peer), peer, name or "", now)
+            touching = self._store.touch_conversation(conversation_of(self.me, peer), peer, name or "", now)
+            touching.addErrback(self._not_met)
+
+    def _not_met(self, failure: Failure) -> None:
+        self.log.warn("a first exchange could not be stored: {why}", why=failure.getErrorMessage())
 
     def folder_of(self, peer: bytes) -> str:
         """Where files from a person go: a key that nothing vouches for gets a folder of its own."""

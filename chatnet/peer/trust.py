@@ -86,7 +86,7 @@ class Trust:
         if new is not None and level == BY_NUMBER:
             await self._take(known, new, level)
             return
-        await self._people.meet(known)
+        self._people.meet(known)
         if self._roster.vouched_name(known) is None:
             raise LocalError("no-check", f"Nothing binds a name to {name}'s key yet, so there is nothing to mark.")
         await self._store.set_verified(name, known, level)

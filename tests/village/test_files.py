@@ -114,6 +114,17 @@ async def test_either_side_cancels_and_both_know(village: Village, by_sender: bo
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_offer_that_ends_at_once_has_a_row_that_says_so(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    offer = await village.done(ann.door.offer(bob.peer, (made(village, "a.txt", 10),)))
+    ended = ann.door.cancel(offer.fid)  # before anything of bob is stored
+    await village.done(ended)
+    await village.until(lambda: [row.state for row in ann.rows.values()] == [MessageState.REFUSED])
+    page = await village.done(ann.door.history(bob.peer))
+    assert [row.state for row in page.messages] == [MessageState.REFUSED]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_refused_offer(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
     fid = await offered(village, ann, bob, made(village, "a.txt", 10))

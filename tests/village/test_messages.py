@@ -23,6 +23,17 @@ async def befriend(village: Village, one: Villager, other: Villager, word: str =
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_first_words_to_somebody_stay_in_order(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    words = [f"word {number}" for number in range(10)]
+    for word in words:
+        ann.door.say(bob.peer, word)
+    await village.until(lambda: ann.states(bob.peer) == [DELIVERED] * 10)
+    assert bob.texts(ann.peer) == words
+    assert ann.texts(bob.peer) == words
+
+
+@pytest_twisted.ensureDeferred
 async def test_both_ways_in_order_and_exactly_once(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
     await befriend(village, ann, bob)
