@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from chatnet.console.desk import Desk
 from chatnet.console.filing import Filing
+from chatnet.console.finding import Finding
 from chatnet.console.moving import Moving
 from chatnet.console.program import Program
 from chatnet.console.talking import Talking
 
 
-class Actions(Moving, Talking, Filing, Program):
+class Actions(Moving, Talking, Finding, Filing, Desk, Program):
     """All of them, over one set of hands."""

@@ -20,7 +20,7 @@ from chatnet.console.panes import Scene
 from chatnet.console.screen import GuardedLoop, free_the_signal_keys, terminal_screen
 from chatnet.console.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.core import limits
-from chatnet.core.events import Event, MessageAdded, RegistryChanged, RegistryPhase
+from chatnet.core.events import Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
 from chatnet.peer.api import PeerApi, Subscription
 
 __all__ = ["Console", "LoginDefaults"]
@@ -81,6 +81,8 @@ class Console(Service):
 
     def stopService(self) -> Deferred[None] | None:
         super().stopService()  # type: ignore[no-untyped-call]
+        if self.actions is not None:
+            self.actions.save_desk()
         self._close()
         return None
 
@@ -121,6 +123,8 @@ class Console(Service):
             on_trouble=self.trouble,
             on_input_closed=self._input_closed,
         )
+        if snapshot.me is not None:
+            self.actions.restore(snapshot.tabs)
         if snapshot.me is None and self._login is not None:
             self.actions.show_login(self._login)
         elif signs is ASCII and not self._ascii_only:
@@ -174,6 +178,8 @@ class Console(Service):
         match event:
             case MessageAdded(message):
                 self.actions.arrived(message)
+            case TabsRestored(tabs):
+                self.actions.restore(tabs)
             case RegistryChanged(registry) if registry.phase is RegistryPhase.REFUSED and registry.code == "name-taken":
                 me = self.model.me
                 known = LoginDefaults(me.name if me is not None else "", registry.address)
@@ -217,6 +223,7 @@ class Console(Service):
         if self.actions is None or self._loop is None:
             return
         self.actions.view.tick()
+        self.actions.save_desk()
         self._show_title()
         self._loop.draw_screen()
 

@@ -62,6 +62,30 @@ class Header(Box):
                 return f"{word} has ANOTHER KEY", True
 
 
+class Banner(Box):
+    """What is wrong with the disk, as long as it is; it goes by itself."""
+
+    _selectable = False
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__()
+        self.scene = scene
+
+    def needed_rows(self, cols: int) -> int:
+        """0 when all is well."""
+        return min(MOST_STATUS_ROWS, self._text().rows((cols,))) if self.scene.model.store_trouble else 0
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        canvas = urwid.CompositeCanvas(self._text().render((cols,)))
+        if canvas.rows() > rows:
+            canvas.trim(0, rows)
+        canvas.fill_attr("header.alarm")
+        return canvas
+
+    def _text(self) -> urwid.Text:
+        return urwid.Text(f" {self.scene.signs.alarm} {safe_line(self.scene.model.store_trouble, 400)}")
+
+
 class TabRow(Box):
     """The tabs; as many of them as fit around the one that is shown."""
 

@@ -25,8 +25,16 @@ class Command:
 COMMANDS: tuple[Command, ...] = (
     Command("msg", "WHO [TEXT]", "open the conversation with somebody, and send a text", "Talk", ("person",)),
     Command("say", "TEXT", "send a text that begins with a slash; //text does the same", "Talk"),
+    Command("resend", "", "send your newest failed message here again", "Talk"),
     Command("close", "", "close this tab; the conversation stays in the history", "Talk"),
     Command("clear", "", "empty this screen; PgUp brings the history back", "Talk"),
+    Command(
+        "search",
+        "TEXT [from:WHO] [since:DATE]",
+        'find messages with all these words, or "these words together"',
+        "Find",
+    ),
+    Command("export", "FILE", "write this conversation into a new file; FILE.json for programs", "Find", ("path",)),
     Command("send", "[WHO] PATH…", "offer files and folders", "Files", ("person-or-path", "path")),
     Command(
         "accept", "[N] [DIRECTORY]", "take an offer, into a directory of your choice", "Files", ("number", "directory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 import urwid
@@ -39,6 +40,7 @@ class ConversationPane(ScrollPane):
         self.peer = peer
         self.conversation = scene.model.conversation(peer)
         self._seen_n = 0  # the newest row that was in view
+        self._found_n = 0  # the row that was jumped to
         self._made: dict[int, tuple[tuple[Any, ...], list[urwid.Widget]]] = {}
 
     # --- the tab -------------------------------------------------------------------------------
@@ -66,6 +68,38 @@ class ConversationPane(ScrollPane):
 
     def left(self) -> None:
         self.conversation.mark_n = self.conversation.last_n or None
+
+    # --- moving --------------------------------------------------------------------------------
+
+    def at_end(self) -> bool:
+        return super().at_end() and not self.conversation.newer
+
+    def near_end(self) -> bool:
+        """Whether fewer than two pages are below what is in view."""
+        return self.anchor is None or self.anchor + 2 * self.size[1] >= self.count()
+
+    def to_end(self) -> None:
+        if self.conversation.newer:
+            self.conversation.start_over()
+        self._found_n = 0
+        super().to_end()
+
+    def hold(self) -> None:
+        """Rows are put below: what is in view stays."""
+        if self.anchor is None and self.conversation.rows:
+            self.anchor, self.hidden = len(self.conversation.rows) - 1, 0
+
+    def show_row(self, n: int) -> bool:
+        """Bring row ``n`` to the middle and mark it; False when it is not loaded."""
+        rows = self.conversation.rows
+        index = bisect_left(rows, n, key=lambda row: row.n)
+        if index == len(rows) or rows[index].n != n:
+            return False
+        self._found_n = n
+        self.anchor, self.hidden = index, 0
+        self.scroll(self.size[1] // 2)
+        self.changed()
+        return True
 
     # --- drawing -------------------------------------------------------------------------------
 
@@ -127,7 +161,8 @@ class ConversationPane(ScrollPane):
         transfer = self.scene.model.transfers.get(message.id) if message.kind is MessageKind.FILE else None
         newest_offer = transfer is not None and self.scene.model.offer_of(self.peer) is transfer
         cols = self.size[0]
-        key = (message, transfer, new_day, new_line, newest_offer, cols, self.name)
+        found = message.n == self._found_n
+        key = (message, transfer, new_day, new_line, newest_offer, cols, self.name, found)
         made = self._made.get(message.n)
         if made is not None and made[0] == key:
             return made[1]
@@ -152,7 +187,7 @@ class ConversationPane(ScrollPane):
             sign, attribute = (signs.outgoing, "name.own") if message.mine else (signs.incoming, "name.theirs")
             body = self._file(message, transfer, newest_offer)
         else:
-            body = [("text", safe_text(message.body))]
+            body = [("selected" if message.n == self._found_n else "text", safe_text(message.body))]
             if word:
                 body += [(attribute, f"  {sign} {word}")]
         return self._line(sign, attribute, message.stored_ms, message.mine, body, cols)

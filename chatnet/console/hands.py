@@ -48,6 +48,8 @@ class Hands:
         self._clock, self._terminal = clock, terminal
         self._completer = Completer(scene.model)
         self._kills: list[str | bytes] = []
+        self._drafts: dict[bytes, str] = {}  # of conversations whose tabs are closed
+        self._told_drafts: dict[bytes, str] = {}  # as the peer keeps them
         self._mouse_on = True
         self._quit_asked: dict[str, float] = {}
         self._last_click: tuple[object, float] = (None, 0.0)
@@ -105,8 +107,31 @@ class Hands:
         self.look()
 
     def open_person(self, peer: bytes) -> None:
-        """Show a person's tab."""
-        self._show(self.view.open(peer))
+        """Show a person's tab, with what was typed there before it was closed."""
+        index = self.view.open(peer)
+        draft = self._drafts.pop(peer, "")
+        if draft and not self.view.tabs[index].input.text:
+            self.view.tabs[index].input.put(draft)
+        self._show(index)
+
+    def _close_tab(self, index: int) -> bool:
+        """False for a tab that stays; a text not yet sent waits for the tab to open again."""
+        tab = self.view.tabs[index]
+        if not self.view.close(index):
+            return False
+        if isinstance(tab.pane, ConversationPane) and tab.input.text:
+            self._drafts[tab.pane.peer] = tab.input.text
+        return True
+
+    def _keep(self, keeping: Deferred[None]) -> None:
+        """What nobody waits for, and what is told again when the disk is there again."""
+
+        def failed(failure: Failure) -> None:
+            self._told_drafts.clear()
+            if not isinstance(failure.value, ChatnetError):
+                self.log.failure("console: tabs or drafts were not kept", failure)
+
+        keeping.addErrback(failed)
 
     def look(self) -> None:
         """What is in view is loaded, and counts as read."""
@@ -153,6 +178,32 @@ class Hands:
             pane.peer,
             before,
             limits.HISTORY_PAGE // 2,
+            then=came,
+            failed=failed,
+            what="The history could not be read: ",
+        )
+
+    def _load_newer(self, pane: ConversationPane) -> None:
+        """The rows behind those that are here, after a jump far back."""
+        conversation = pane.conversation
+        conversation.loading = True
+        cleared = conversation.cleared
+
+        def came(page: HistoryPage) -> None:
+            if conversation.cleared == cleared:
+                pane.hold()
+                conversation.put_newer(page)
+                pane.changed()
+
+        def failed() -> None:
+            conversation.loading = False
+
+        self._ask(
+            self._api.history,
+            pane.peer,
+            None,
+            limits.HISTORY_PAGE // 2,
+            conversation.last_n,
             then=came,
             failed=failed,
             what="The history could not be read: ",

@@ -14,6 +14,8 @@ class Context(StrEnum):
     INPUT = "In the input"
     PEOPLE = "In the list of people"
     TRANSFERS = "In the list of transfers"
+    FIND = "While finding"
+    RESULTS = "In what was found"
     FORM = "In a form"
     PICKER = "In the file picker"
 
@@ -58,6 +60,7 @@ def stroke_text(stroke: str) -> str:
 
 _ANY, _INPUT, _PEOPLE, _TRANSFERS = Context.ANYWHERE, Context.INPUT, Context.PEOPLE, Context.TRANSFERS
 _FORM, _PICKER = Context.FORM, Context.PICKER
+_FIND, _RESULTS = Context.FIND, Context.RESULTS
 
 KEYS: tuple[Key, ...] = (
     Key(_INPUT, ("enter",), "send", "send the message, or run the command", "send"),
@@ -85,6 +88,7 @@ KEYS: tuple[Key, ...] = (
     Key(_ANY, ("meta s",), "save_as", "accept it into a directory of your choice, when the input is empty", "save as…"),
     Key(_ANY, ("f1",), "help", "this help; /help does the same", "help"),
     Key(_ANY, ("f2", "meta p"), "people", "the list of people: show, focus, hide", "people"),
+    Key(_ANY, ("f3", "ctrl f"), "find", "find in this conversation; /search finds in all", "find"),
     Key(_ANY, ("f4", "meta t"), "transfers", "the tab of transfers", "transfers"),
     Key(_ANY, ("f5", "ctrl o"), "pick_file", "send a file: opens the picker", "send file"),
     Key(_ANY, ("meta m",), "mouse", "mouse on or off (off: the terminal's own selection works)"),
@@ -105,6 +109,10 @@ KEYS: tuple[Key, ...] = (
     Key(_TRANSFERS, ("c",), "cancel_selected", "cancel the transfer", "cancel"),
     Key(_TRANSFERS, ("x",), "forget_ended", "clear what has ended", "clear finished"),
     Key(_TRANSFERS, ("/",), "command_line", "open the command line", "command"),
+    Key(_FIND, ("enter",), "find_next", "the next one, further back", "next"),
+    Key(_FIND, ("shift tab",), "find_previous", "the one before, newer again", "previous"),
+    Key(_RESULTS, ("up", "down"), "", "choose a message; older ones come at the end"),
+    Key(_RESULTS, ("enter",), "", "open the conversation at that message"),
     Key(_FORM, ("tab", "down"), "", "the next field"),
     Key(_FORM, ("shift tab", "up"), "", "the field before"),
     Key(_FORM, ("enter",), "", "log in"),

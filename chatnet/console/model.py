@@ -24,6 +24,7 @@ from chatnet.core.events import (
     RegistryChanged,
     RegistryState,
     Snapshot,
+    StoreChanged,
     Transfer,
     TransferChanged,
     TransferState,
@@ -122,13 +123,14 @@ class Roster:
 
 @dataclass
 class Conversation:
-    """The rows of one person that are loaded: without a gap, up to the newest."""
+    """The rows of one person that are loaded: without a gap, and up to the newest unless ``newer``."""
 
     peer: bytes
     rows: list[ChatMessage] = field(default_factory=list)
     more: bool = True  # older rows may exist
     loaded: bool = False  # the first page has come
     loading: bool = False  # a page was asked for
+    newer: bool = False  # newer rows exist that are not here: one has jumped far back
     mark_n: int | None = None  # the "new since" line stands behind this row
     told_n: int = 0  # the last row that mark_read was called with
     cleared: int = 0
@@ -141,6 +143,8 @@ class Conversation:
     def add(self, message: ChatMessage) -> None:
         """A new row; one that is there already is replaced."""
         self.version += 1
+        if self.newer and message.n > self.last_n:
+            return  # it comes with the rows between
         if not self.rows or message.n > self.rows[-1].n:
             self.rows.append(message)
             return
@@ -176,10 +180,30 @@ class Conversation:
             self.add(row)
         return len(older)
 
+    def put_window(self, older: HistoryPage, newer: HistoryPage) -> None:
+        """Rows around one in the middle of the history, in place of all that are here."""
+        self.rows = [*older.messages, *newer.messages]
+        self.more, self.newer = older.more, newer.more
+        self.loaded, self.loading = True, False
+        self.told_n = max(self.told_n, older.read_n)
+        self.version += 1
+
+    def put_newer(self, page: HistoryPage) -> None:
+        """The rows that follow."""
+        self.rows += [row for row in page.messages if row.n > self.last_n]
+        self.newer, self.loading = page.more, False
+        self.version += 1
+
+    def start_over(self) -> None:
+        """Forget the rows: the newest are loaded again when they are looked at."""
+        self.clear()
+        self.loaded = self.newer = False
+
     def clear(self) -> None:
         """Show nothing until somebody scrolls up; a page under way is for the rows that were."""
         self.rows.clear()
         self.more = self.loaded = True
+        self.newer = False
         self.loading = False
         self.mark_n = None
         self.cleared += 1
@@ -208,6 +232,7 @@ class ConsoleModel:
         self.numbers: dict[bytes, int] = {fid: i for i, fid in enumerate(self.transfers, 1)}
         self.notices: deque[Notice] = deque(snapshot.notices, maxlen=limits.LIVE_MESSAGES)
         self.conversations: dict[bytes, Conversation] = {}
+        self.store_trouble = str(snapshot.store_trouble)  # why nothing can be stored now
 
     def fold(self, event: Event) -> None:
         """What an event changes here."""
@@ -230,6 +255,10 @@ class ConsoleModel:
                 self.registry = registry
             case LoggedIn(me):
                 self.me = me
+            case StoreChanged(ok, text):
+                self.store_trouble = "" if ok else str(text)
+                for conversation in self.conversations.values():
+                    conversation.told_n = 0  # what was read meanwhile is told again
             case Notice():
                 self.notices.append(event)
             case _:

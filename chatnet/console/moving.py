@@ -20,7 +20,7 @@ class Moving(Hands):
             return
         open_tab = self.view.tab_of(peer)
         if open_tab is not None:
-            self.view.close(open_tab)
+            self._close_tab(open_tab)
             self.look()
         else:
             self.open_person(peer)
@@ -34,6 +34,8 @@ class Moving(Hands):
             conversation = pane.conversation
             if conversation.more and conversation.loaded and not conversation.loading and pane.near_top():
                 self._load(pane, conversation.rows[0].n if conversation.rows else None)
+            if conversation.newer and not conversation.loading and pane.near_end():
+                self._load_newer(pane)
             self.look()
 
     def key_go_to_tab(self, stroke: str) -> None:
@@ -61,7 +63,7 @@ class Moving(Hands):
         self.view.say("Nothing unread.")
 
     def key_close_tab(self, stroke: str) -> None:
-        if not self.view.close(self.view.here):
+        if not self._close_tab(self.view.here):
             self.view.say("This tab stays; Alt-w closes conversations.")
         self.look()
 

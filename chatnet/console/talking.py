@@ -96,6 +96,8 @@ class Talking(Hands):
         overlay = self.view.overlay
         if isinstance(overlay, LoginForm):
             overlay.paste(text)
+        elif self.view.finder is not None and self.view.context() is Context.FIND:
+            self.view.finder.insert(text)
         elif overlay is not None:
             self.view.say("Paste again when this is closed (Esc).")
         elif len(text) > PASTE_CHARS:

@@ -8,8 +8,9 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.bars import Footer, Header, TabRow
+from chatnet.console.bars import Banner, Footer, Header, TabRow
 from chatnet.console.conversation import ConversationPane
+from chatnet.console.findbar import FindBar
 from chatnet.console.input import MAX_ROWS, InputRow
 from chatnet.console.keys import Context, Keymap, hint
 from chatnet.console.login import LoginForm
@@ -17,6 +18,7 @@ from chatnet.console.net import NetPane
 from chatnet.console.panes import Pane, Scene
 from chatnet.console.people import PeopleList
 from chatnet.console.picker import FilePicker
+from chatnet.console.results import ResultsView
 from chatnet.console.transfers import TransfersPane
 from chatnet.console.widgets import Box, Markup, cut
 
@@ -45,6 +47,8 @@ _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
         ("Left", "folder above"),
         ("Esc", "back"),
     ],
+    Context.FIND: [hint("find_next", Context.FIND), hint("find_previous", Context.FIND), hint("back")],
+    Context.RESULTS: [("Enter", "open there"), ("Esc", "back")],
     Context.PEOPLE: [hint(name, Context.PEOPLE) for name in _PEOPLE_KEYS],
     Context.TRANSFERS: [hint(name, Context.TRANSFERS) for name in _TRANSFER_KEYS],
 }
@@ -111,6 +115,8 @@ class View(Box):
         self.focus_on = Context.INPUT
         self.list_beside = True
         self.overlay: Box | None = None
+        self.finder: FindBar | None = None
+        self.banner = Banner(scene)
         self.tab_row = TabRow(scene, lambda: [tab.pane for tab in self.tabs], lambda: self.here)
         self.footer = Footer(scene, self._hints)
         self._wall = _Wall(scene)
@@ -155,6 +161,8 @@ class View(Box):
         if index != self.here:
             self.tab.pane.left()
             self.here = index
+        if self.finder is not None and self.finder.peer != self.peer:
+            self.finder = None
         self.people.here = self.peer
         self.people.filter = None
         self.focus_on = self.tab.pane.context
@@ -180,7 +188,7 @@ class View(Box):
 
     def refresh(self) -> None:
         """The model changed: what is in view is drawn anew, rows that did not change are kept."""
-        for widget in (self.header, self.tab_row, self.people, self.tab.pane, self.footer):
+        for widget in (self.header, self.tab_row, self.banner, self.people, self.tab.pane, self.footer):
             widget.changed()
         if self.overlay is not None:
             self.overlay.changed()
@@ -199,11 +207,14 @@ class View(Box):
             return Context.FORM
         if isinstance(self.overlay, FilePicker):
             return Context.PICKER
+        if isinstance(self.overlay, ResultsView):
+            return Context.RESULTS
         return self.focus_on
 
     def back(self) -> None:
         """Esc: to the input, or to the list of a tab that is one; nothing is deleted."""
         self.overlay = None
+        self.finder = None
         self.people.filter = None
         if self.focus_on is Context.INPUT and not self.input.text:
             self.focus_on = self.tab.pane.context
@@ -247,14 +258,18 @@ class View(Box):
         foot = self.footer.needed_rows(cols)
         top = Place(self.header, 0, 0, cols, 1)
         bottom = Place(self.footer, 0, rows - foot, cols, foot)
+        alarm = self.banner.needed_rows(cols)
         if self.overlay is not None:
             return [top, Place(self.overlay, 0, 1, cols, rows - 1 - foot), bottom]
+        finding = self.finder if self.focus_on is Context.FIND else None
         self.input.prompt = self._prompt()
         self.input.max_rows = max(1, min(MAX_ROWS, rows // 4))
-        input_rows = self.input.rows((cols,))
-        body_top = 2
+        input_rows = 1 if finding is not None else self.input.rows((cols,))
+        body_top = 2 + alarm
         body = rows - body_top - input_rows - foot
         places = [top, Place(self.tab_row, 0, 1, cols, 1)]
+        if alarm:
+            places.append(Place(self.banner, 0, 2, cols, alarm))
         pane = self.tab.pane
         if cols >= PEOPLE_BESIDE_FROM and self.list_beside:
             people = PEOPLE_COLS_WIDE if cols >= WIDE_FROM else PEOPLE_COLS
@@ -267,7 +282,10 @@ class View(Box):
             places.append(Place(self.people, 0, body_top, cols, body, Context.PEOPLE))
         else:
             places.append(Place(pane, 0, body_top, cols, body, pane.context))
-        places.append(Place(self.input, 0, body_top + body, cols, None, Context.INPUT))
+        if finding is not None:
+            places.append(Place(finding, 0, body_top + body, cols, None, Context.FIND))
+        else:
+            places.append(Place(self.input, 0, body_top + body, cols, None, Context.INPUT))
         return [*places, bottom]
 
     def _prompt(self) -> Markup:
@@ -326,6 +344,8 @@ class View(Box):
             self.people.key(key)
         elif context is Context.TRANSFERS:
             self.transfers.key(key)
+        elif context is Context.FIND and self.finder is not None:
+            self.finder.keypress((self.size[0],), key)
         else:
             self.input.keypress((self.size[0],), key)
         return None

@@ -18,6 +18,7 @@ from chatnet.core.errors import ChatnetError, LocalError, Refused
 from chatnet.core.events import (
     ChatMessage,
     Event,
+    Exported,
     HistoryPage,
     LoggedIn,
     Me,
@@ -32,7 +33,9 @@ from chatnet.core.events import (
     RegistryChanged,
     RegistryPhase,
     RegistryState,
+    SearchPage,
     Snapshot,
+    Tab,
     Transfer,
     TransferChanged,
     TransferState,
@@ -100,6 +103,8 @@ class ScriptedPeer:
         self.taken_names = {"bob"}
         self.fail_next: ChatnetError | None = None  # the next say or history fails with it
         self.quits = 0
+        self.tabs: tuple[Tab, ...] = ()
+        self.store_trouble = SafeText("")
         self._n = 0
         self._listeners: list[Callable[[Event], None]] = []
 
@@ -267,6 +272,8 @@ class ScriptedPeer:
             people=tuple(self.people.values()),
             transfers=tuple(self.transfers.values()),
             notices=tuple(self.notices),
+            tabs=self.tabs,
+            store_trouble=self.store_trouble,
         )
         return _Subscription(snapshot, lambda: self._listeners.remove(listener))
 
@@ -319,15 +326,63 @@ class ScriptedPeer:
             self.change_person(peer, waiting=person.waiting + 1)
         return succeed(message)
 
-    def history(self, peer: bytes, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
+    def resend(self, peer: bytes, n: int) -> Deferred[None]:
+        self.calls.append(("resend", peer, n))
+        message = next(row for row in self.rows[peer] if row.n == n)
+        self.set_state(message, MessageState.WAITING)
+        return succeed(None)
+
+    def search(
+        self,
+        text: str,
+        peer: bytes | None = None,
+        since_ms: int | None = None,
+        before_n: int | None = None,
+        limit: int = 50,
+        sender: bytes | None = None,
+    ) -> Deferred[SearchPage]:
+        self.calls.append(("search", text, peer, since_ms, before_n, limit, sender))
+        mine = self.me.peer if self.me is not None else b""
+        found = [
+            row
+            for talk, rows in self.rows.items()
+            for row in rows
+            if all(word in row.body.lower() for word in text.lower().split())
+            and peer in (None, talk)
+            and row.stored_ms >= (since_ms or 0)
+            and (before_n is None or row.n < before_n)
+            and sender in (None, mine if row.mine else talk)
+        ]
+        found.sort(key=lambda row: -row.n)
+        page = tuple(found[:limit])
+        return succeed(SearchPage(page, page[-1].n if len(found) > limit else None))
+
+    def export(self, peer: bytes, file: str, format: str = "text") -> Deferred[Exported]:
+        self.calls.append(("export", peer, file, format))
+        return succeed(Exported(f"/home/{file}", len(self.rows.get(peer, []))))
+
+    def set_tabs(self, peers: tuple[bytes, ...]) -> Deferred[None]:
+        self.calls.append(("set_tabs", peers))
+        return succeed(None)
+
+    def set_draft(self, peer: bytes, text: str) -> Deferred[None]:
+        self.calls.append(("set_draft", peer, text))
+        return succeed(None)
+
+    def history(
+        self, peer: bytes, before: int | None = None, limit: int = 100, after: int | None = None
+    ) -> Deferred[HistoryPage]:
         self.calls.append(("history", peer, before, limit))
         failing = self._failing()
         if failing is not None:
             return failing
         rows = self.rows.get(peer, [])
+        limit = min(limit, limits.HISTORY_PAGE)
         if before is not None:
             rows = [row for row in rows if row.n < before]
-        page = tuple(rows[-min(limit, limits.HISTORY_PAGE) :])
+        if after is not None:
+            rows = [row for row in rows if row.n > after]
+        page = tuple(rows[-limit:] if after is None else rows[:limit])
         answer: Deferred[HistoryPage] = Deferred()
         found = HistoryPage(page, len(rows) > len(page), self.read_n.get(peer, 0))
         self.clock.callLater(0, answer.callback, found)

@@ -1,0 +1,43 @@
+"""Tabs and drafts: told to the peer while they change, and put back after a restart."""
+
+from __future__ import annotations
+
+from chatnet.console.conversation import ConversationPane
+from chatnet.console.hands import Hands
+from chatnet.core.events import Tab
+
+
+class Desk(Hands):
+    """Nothing is told before the former state was put back: it would be lost."""
+
+    _restored = False
+    _told_tabs: tuple[bytes, ...] = ()
+
+    def restore(self, tabs: tuple[Tab, ...]) -> None:
+        """Open what was open; what was typed stands in its input, or waits for its tab."""
+        for tab in tabs:
+            self._told_drafts[tab.peer] = tab.draft
+            if tab.open:
+                row = self.view.tabs[self.view.open(tab.peer)].input
+                if not row.text:
+                    row.put(tab.draft)
+            elif tab.draft:
+                self._drafts[tab.peer] = tab.draft
+        self._told_tabs = tuple(tab.peer for tab in tabs if tab.open)
+        self._restored = True
+        self.view.refresh()
+
+    def save_desk(self) -> None:
+        """Tell the peer what changed since the last time; while the disk takes nothing, later."""
+        if not self._restored or self._model.me is None or self._model.store_trouble:
+            return
+        open_now = {tab.pane.peer: tab.input for tab in self.view.tabs if isinstance(tab.pane, ConversationPane)}
+        if self._told_tabs != tuple(open_now):
+            self._told_tabs = tuple(open_now)
+            self._keep(self._api.set_tabs(self._told_tabs))
+        drafts = self._drafts | {peer: row.text for peer, row in open_now.items()}
+        for peer in drafts.keys() | self._told_drafts.keys():
+            draft = drafts.get(peer, "")
+            if draft != self._told_drafts.get(peer, ""):
+                self._told_drafts[peer] = draft
+                self._keep(self._api.set_draft(peer, draft))
