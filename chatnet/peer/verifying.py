@@ -74,14 +74,19 @@ class Verifying:
 
     async def begin(self, peer: PeerID, name: str) -> str:
         """Six digits.  Raises LocalError("too-often" | "check-late" | "check-failed"), ChatnetError."""
+        done: Deferred[str] = Deferred()
+        running = self._exchanges.get(peer)
+        if running is not None:
+            if running.done is not None:
+                raise LocalError("check-failed", f"A code with {name} is on its way already.")
+            running.done = done
+            return await done
         if not self._may_try(peer):
             raise LocalError(
                 "too-often",
                 f"{self._limits.checks_per_day} codes a day with one person, and today's are used."
                 f" Compare the 60 digits instead: /verify {name}",
             )
-        self._end(peer, LocalError("check-failed", "Another check began."))
-        done: Deferred[str] = Deferred()
         exchange = self._exchanges[peer] = _Exchange(self._random_bytes(NONCE_BYTES), self._deadline(peer), done=done)
         try:
             await self._send(peer, Check(COMMIT, short_commitment(exchange.nonce)))

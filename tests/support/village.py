@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from chatnet.core.events import (
     ChatMessage,
+    CodeReady,
     Event,
     Me,
     MessageAdded,
@@ -66,6 +67,7 @@ class Villager:
         self.limits = limits
         self.service: PeerService | None = None
         self.starts = 0
+        self.wall_offset = 0.0  # seconds by which its time of day is wrong
         self.forget()
 
     def forget(self) -> None:
@@ -76,6 +78,7 @@ class Villager:
         self.transfers: dict[bytes, Transfer] = {}
         self.phases: list[RegistryPhase] = []
         self.notices: list[str] = []
+        self.codes: list[CodeReady] = []
         self.state: RegistryState | None = None
 
     # --- life ---
@@ -101,7 +104,7 @@ class Villager:
             settings,
             None,
             console=True,  # or a refusal would end the process
-            wall=lambda: START + self.machine.seconds(),
+            wall=lambda: START + self.machine.seconds() + self.wall_offset,
             chance=random.Random(f"{self.roots.data} {self.starts}"),
         )
         subscription = self.service.subscribe(self._heard)
@@ -179,6 +182,8 @@ class Villager:
                     self.phases.append(registry.phase)
             case Notice(_, text):
                 self.notices.append(text)
+            case CodeReady():
+                self.codes.append(event)
             case _:
                 pass
 

@@ -133,3 +133,50 @@ async def test_a_new_start_of_a_crashed_peer_replaces_what_is_left_of_it(village
     assert village.registry is not None
     assert village.registry.present == 2
     assert len(ann.node.links.links) == len(bob.node.links.links) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_lost_the_database_but_not_the_key_is_listed_and_reached(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    key = bob.node.places.key
+    seq = ann.node.roster.entries[bob.peer].seq
+    await bob.stop()
+    for file in key.parent.iterdir():
+        if file != key:
+            file.unlink()
+    await village.pass_time(10)
+    bob.start()
+    await village.until(lambda: bob.online == {"ann"} and ann.online == {"bob"}, within=60)
+    assert ann.node.roster.entries[bob.peer].seq > seq
+    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.until(lambda: bob.texts(ann.peer) == ["hello"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_also_with_a_clock_that_went_back_by_years(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    data, seq = bob.node.places.data, ann.node.roster.entries[bob.peer].seq
+    await bob.stop()
+    for file in data.iterdir():
+        if file.name != "identity.key":
+            file.unlink()
+    bob.wall_offset = -100_000_000.0
+    bob.start()
+    await village.until(lambda: bob.phase is RegistryPhase.LOST and bob.state is not None)
+    assert bob.state is not None
+    assert bob.state.code == "bad-record"
+    await village.until(lambda: bob.online == {"ann"} and ann.online == {"bob"}, within=60)
+    assert ann.node.roster.entries[bob.peer].seq > seq
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_the_registry_reached_a_peer_is_marked_for_the_others(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.until(lambda: ann.node.roster.proven(bob.peer) == 1 and bob.node.roster.proven(ann.peer) == 1)
+    await village.pass_time(10)
+    assert len(village.net.lines("127.0.1.1", bob.machine.host)) == 1  # the probe did not stay
+    # It holds over a restart of the reader, who is told only what changed since.
+    await ann.stop()
+    ann.start()
+    await village.until(lambda: ann.online == {"bob"})
+    assert ann.node.roster.proven(bob.peer) == 1

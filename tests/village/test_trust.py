@@ -1,0 +1,234 @@
+"""A changed key taken or kept, keys compared, people blocked: between real services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from chatnet.core.errors import LocalError
+from chatnet.core.events import MessageState, RegistryPhase, TransferState
+from chatnet.core.identity import PeerID, key_text, safety_number, short_text
+from tests.support.village import Village, Villager
+from tests.village.test_files import made, offered
+from tests.village.test_keys import impostor_of_bob
+
+DELIVERED, HELD, REFUSED, WAITING = (
+    MessageState.DELIVERED,
+    MessageState.HELD,
+    MessageState.REFUSED,
+    MessageState.WAITING,
+)
+
+
+async def failure(village: Village, work: Deferred[Any]) -> str:
+    with pytest.raises(LocalError) as caught:
+        await village.done(work)
+    return caught.value.code
+
+
+async def held_texts(village: Village, *texts: str) -> tuple[Villager, PeerID, Villager]:
+    """Ann, bob's old key, and who uses the name now; ann's texts are held."""
+    ann, _, impostor = await impostor_of_bob(village)
+    key = next(PeerID(peer) for peer in ann.people)
+    await village.until(lambda: ann.people[key].new_key == impostor.peer)
+    for text in texts:
+        row = await village.done(ann.door.say(key, text))
+        assert row.state is HELD
+    return ann, key, impostor
+
+
+def prefix(one: Villager) -> str:
+    return key_text(one.peer)[:8]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_key_gets_what_was_held_in_its_order_once(village: Village) -> None:
+    ann, key, new = await held_texts(village, "one", "two", "three")
+    for wrong in ("", "AAAAAAAA", prefix(new)[:7], key_text(key)[:8], prefix(new) + "A"):
+        assert await failure(village, ann.door.trust(key, wrong)) == "wrong-prefix"
+    assert new.added == []
+    await village.done(ann.door.trust(key, short_text(new.peer).lower()))
+    await village.until(lambda: ann.states(new.peer) == [DELIVERED] * 3)
+    assert new.texts(ann.peer) == ["one", "two", "three"]
+    assert ann.states(key) == [DELIVERED, REFUSED, REFUSED, REFUSED]
+    await village.until(lambda: ann.people[new.peer].name == "bob" and ann.people[key].name == "?" + short_text(key))
+    assert (ann.people[new.peer].new_key, ann.people[new.peer].verified, ann.people[key].waiting) == (None, 0, 0)
+    assert await failure(village, ann.door.trust(new.peer, prefix(new))) == "no-new-key"
+    await village.done(ann.door.say(new.peer, "four"))
+    await village.until(lambda: new.texts(ann.peer) == ["one", "two", "three", "four"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_typed_while_the_key_is_taken_goes_too(village: Village) -> None:
+    ann, key, new = await held_texts(village, "one")
+    taking = ann.door.trust(key, prefix(new))
+    saying = ann.door.say(key, "two")
+    await village.done(taking)
+    await village.done(saying)
+    await village.until(lambda: new.texts(ann.peer) == ["one", "two"])
+    await village.until(lambda: ann.people[key].waiting == 0)
+    assert HELD not in ann.states(key)
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+@pytest_twisted.ensureDeferred
+async def test_killed_while_it_takes_a_key(village: Village, commits: int) -> None:
+    """Before the commit nothing has happened, behind it all has: never half of it."""
+    ann, key, new = await held_texts(village, "one", "two")
+    address = new.peer
+    take, deaths = ann.node.store.take_key, []
+
+    def dying(*arguments: Any) -> Deferred[Any]:
+        if commits:
+            take(*arguments)
+        deaths.append(Deferred.fromCoroutine(ann.stop()))
+        return Deferred()
+
+    ann.node.store.take_key = dying  # type: ignore[method-assign]
+    ann.door.trust(key, prefix(new)).addErrback(lambda _: None)
+    await village.until(lambda: bool(deaths) and deaths[0].called)
+    ann.start()
+    await village.until(lambda: ann.phase is RegistryPhase.UP and len(ann.people) >= 1)
+    if commits:
+        await village.until(lambda: new.texts(ann.peer) == ["one", "two"])
+        await village.until(lambda: ann.people[address].name == "bob" and ann.people[address].waiting == 0)
+    else:
+        await village.until(lambda: key in ann.people and ann.people[key].new_key == address)
+        assert ann.people[key].waiting == 2
+        assert new.added == []
+        await village.done(ann.door.trust(key, prefix(new)))
+        await village.until(lambda: new.texts(ann.peer) == ["one", "two"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_keeping_the_old_key_releases_to_it_alone(village: Village) -> None:
+    ann, key, new = await held_texts(village, "for the real bob")
+    await village.done(ann.door.keep_key(key))
+    await village.until(lambda: ann.people[key].new_key is None)
+    assert ann.states(key) == [DELIVERED, WAITING]
+    await village.pass_time(60)
+    assert new.added == []
+    assert await failure(village, ann.door.keep_key(key)) == "no-new-key"
+    # It holds over a restart, and does not ask again.
+    await ann.stop()
+    ann.start()
+    await village.until(lambda: key in ann.people and ann.people[key].online is False and ann.phase is RegistryPhase.UP)
+    assert ann.people[key].new_key is None
+    # The old key comes back and gets it.
+    await new.stop()
+    await village.shut_registry()
+    (village.directory / "registry.db").unlink()
+    village.open_registry()
+    bob = village.villagers[1].start()
+    await village.until(lambda: [row.body for row in bob.added] == ["for the real bob"], within=90)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_kept_key_can_be_replaced_after_all(village: Village) -> None:
+    ann, key, new = await held_texts(village, "one")
+    await village.done(ann.door.keep_key(key))
+    await village.done(ann.door.trust(key, prefix(new)))
+    await village.until(lambda: new.texts(ann.peer) == ["one"])
+    await village.until(lambda: ann.people[new.peer].name == "bob")
+    await ann.stop()
+    ann.start()
+    await village.until(lambda: new.peer in ann.people and ann.people[new.peer].online)
+    assert ann.people[new.peer].name == "bob"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_verified_person_needs_the_number(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.until(lambda: ann.states(bob.peer) == [DELIVERED])
+    old = bob.peer
+    assert await village.done(ann.door.safety_number(old)) == await village.done(bob.door.safety_number(ann.peer))
+    await village.done(ann.door.confirm(old, 2))
+    await village.until(lambda: ann.people[old].verified == 2)
+    await bob.stop()
+    await village.shut_registry()
+    (village.directory / "registry.db").unlink()
+    village.open_registry()
+    await village.until(lambda: ann.phase is RegistryPhase.UP, within=60)
+    new = village.villager("bob", place="other").start()
+    await village.until(lambda: new.online == {"ann"})
+    await village.until(lambda: ann.people[old].new_key == new.peer)
+    await village.done(ann.door.say(old, "held"))
+    assert await failure(village, ann.door.trust(old, prefix(new))) == "verified"
+    assert await village.done(ann.door.safety_number(old)) == safety_number(ann.peer, new.peer)
+    await village.pass_time(30)
+    assert new.added == []
+    await village.done(ann.door.confirm(old, 2))
+    await village.until(lambda: new.texts(ann.peer) == ["held"])
+    await village.until(lambda: ann.people[new.peer].verified == 2)
+    # The mark is on disk.
+    peer = new.peer
+    await ann.stop()
+    ann.start()
+    await village.until(lambda: peer in ann.people)
+    assert ann.people[peer].verified == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_live_code_on_both_screens(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    assert await failure(village, ann.door.confirm(bob.peer, 1)) == "no-check"
+    code = await village.done(ann.door.check_live(bob.peer))
+    await village.until(lambda: bool(bob.codes) and bool(ann.codes))
+    assert [(event.peer, event.code, event.asked) for event in ann.codes] == [(bob.peer, code, True)]
+    assert [(event.peer, event.code, event.asked) for event in bob.codes] == [(ann.peer, code, False)]
+    for one, other in ((ann, bob), (bob, ann)):
+        await village.done(one.door.confirm(other.peer, 1))
+        await village.until(lambda one=one, other=other: one.people[other.peer].verified == 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_at_the_other_end_of_a_live_code(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.done(ann.door.connect(bob.peer))
+    village.freeze(bob)
+    late = ann.door.check_live(bob.peer)
+    await village.pass_time(61)
+    assert await failure(village, late) == "check-late"
+    village.thaw(bob.machine.host)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_block_takes_nothing_and_tells_nothing(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.done(bob.door.block(ann.peer, True))
+    await village.until(lambda: bob.people[ann.peer].blocked)
+    await village.done(ann.door.say(bob.peer, "are you there?"))
+    await village.until(lambda: ann.states(bob.peer) == [REFUSED])
+    (row,) = ann.rows.values()
+    assert row.reason == "bob did not take it."
+    assert not ann.people[bob.peer].blocked
+    transfer = await village.done(ann.door.offer(bob.peer, (made(village, "a.txt", 10),)))
+    await village.until(lambda: ann.transfers[transfer.fid].state is TransferState.DECLINED)
+    said = [ann.transfers[transfer.fid].reason, row.reason, *ann.notices]
+    assert not any("block" in text for text in said)
+    assert (bob.added, bob.transfers) == ([], {})
+    assert await failure(village, bob.door.say(ann.peer, "no")) == "blocked"
+    assert await failure(village, bob.door.offer(ann.peer, (made(village, "b.txt", 10),))) == "blocked"
+
+    await bob.stop()
+    bob.start()
+    await village.until(lambda: ann.peer in bob.people and bob.people[ann.peer].blocked)
+    await village.done(bob.door.block(ann.peer, False))
+    await village.until(lambda: ann.online == {"bob"} and not bob.people[ann.peer].blocked)
+    await village.done(ann.door.say(bob.peer, "and now?"))
+    await village.until(lambda: bob.texts(ann.peer) == ["and now?"])
+    await offered(village, ann, bob, made(village, "c.txt", 10))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_blocked_person_gets_no_code(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.done(bob.door.block(ann.peer, True))
+    late = ann.door.check_live(bob.peer)
+    await village.pass_time(61)
+    assert await failure(village, late) == "check-late"
+    assert bob.codes == []
