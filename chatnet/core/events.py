@@ -139,6 +139,8 @@ class TransferState(StrEnum):
     QUEUED = "queued"  # accepted, waits for its turn or for its connection
     RUNNING = "running"
     CHECKING = "checking"  # all bytes are there, digest and disk are being settled
+    BROKEN = "broken"  # the connection is lost: it goes on by itself when both are there
+    PAUSED = "paused"  # a person, or a full disk, holds it; see code and reason
     DONE = "done"
     DECLINED = "declined"
     CANCELLED = "cancelled"
@@ -172,6 +174,28 @@ class Transfer(Plain, frozen=True):
     reason: SafeText  # the reason for people
     saved_to: str  # directory or file, once DONE and incoming
     offered_ms: int
+    resumed_from: int = 0  # bytes that were there when it last went on
+    paused_here: bool = False  # this side holds it, and may let it go on
+
+
+class SpeedLimits(Plain, frozen=True):
+    """Bytes a second of all transfers together; None: as fast as it goes."""
+
+    up: int | None = None
+    down: int | None = None
+
+
+class RuleKind(StrEnum):
+    ASK = "ask"
+    AUTO = "auto"  # accepted unasked
+    REFUSE = "refuse"
+
+
+class FileRule(Plain, frozen=True):
+    """What happens to the offers of one person."""
+
+    kind: RuleKind = RuleKind.ASK
+    max_bytes: int = 0  # AUTO up to this size, above it asks; 0: any size
 
 
 # --- everything at once -----------------------------------------------------------------------

@@ -29,6 +29,9 @@ a feature.
     decline   fid code                                   receiver                          -
     dialme    fid                                        sender that cannot dial           a file link
     cancel    fid code                                   either, at any time               -
+    pause     fid code                                   either: holds it                  -
+    resume    fid                                        either: holds it not any more     accept | verified | pause
+    verified  fid                                        receiver, when asked: all final   -
     check     step value                                 either: commit, nonce, reveal     the next step
 
     role file (dialled by the sender, or by the receiver after dialme; fid and token present)
@@ -70,7 +73,8 @@ from chatnet.core.records import Endpoint, SignedRecord
 
 ALPN = b"chatnet/1"
 VERSION = 1
-FEATURES: tuple[str, ...] = ()
+RESUME = "resume"  # pause and resume of transfers, verified on chat links
+FEATURES: tuple[str, ...] = (RESUME,)
 
 ROLE_REGISTRY = "registry"
 ROLE_CHAT = "chat"
@@ -109,6 +113,7 @@ UNREADABLE = "unreadable"
 UNWRITABLE = "unwritable"
 LOST = "lost"  # the connection broke
 LATE = "late"  # nobody came
+PAUSED = "paused"  # a person's wish
 TOO_MANY = "too-many"
 
 # --- field types ------------------------------------------------------------------------------
@@ -295,11 +300,26 @@ class Cancel(Message, frozen=True, tag="cancel"):
     code: Code
 
 
+class Pause(Message, frozen=True, tag="pause"):
+    """``code``: why, "paused" or what stands in the way."""
+
+    fid: Id16
+    code: Code
+
+
+class Resume(Message, frozen=True, tag="resume"):
+    fid: Id16
+
+
 class Check(Message, frozen=True, tag="check"):
     """One step of comparing a short code: 1 commitment (32 bytes), 2 the other's nonce, 3 the first's."""
 
     step: Annotated[int, Meta(ge=1, le=3)]
     value: Annotated[bytes, Meta(min_length=16, max_length=32)]
+
+    def __post_init__(self) -> None:
+        if len(self.value) != (32 if self.step == 1 else 16):
+            raise ValueError("a value of another length than this step's")
 
 
 # --- role file --------------------------------------------------------------------------------
@@ -331,7 +351,24 @@ FromDialler = Hello | Error
 FromListener = Welcome | Error
 ToRegistry = Lookup | Announce | Ping | Pong | Bye | Error
 FromRegistry = ListPage | Found | Ping | Pong | Bye | Error
-Chat = Say | Ack | Nack | Offer | Accept | Decline | DialMe | Cancel | Check | Ping | Pong | Bye | Error
+Chat = (
+    Say
+    | Ack
+    | Nack
+    | Offer
+    | Accept
+    | Decline
+    | DialMe
+    | Cancel
+    | Pause
+    | Resume
+    | Verified
+    | Check
+    | Ping
+    | Pong
+    | Bye
+    | Error
+)
 FileLink = File | End | Verified | Reject | Ping | Pong | Bye | Error
 Probe = Ping | Pong | Bye | Error
 

@@ -5,6 +5,10 @@
        v                     +---- cancelled: CANCELLED, failed: FAILED (from everywhere)
     DECLINED
 
+    QUEUED, RUNNING, CHECKING --broken--> BROKEN --resumed--> QUEUED
+    these and BROKEN ---------paused--> PAUSED --broken (let go)--> BROKEN, --resumed--> QUEUED
+    BROKEN, PAUSED, QUEUED --verified--> DONE: the receiver had everything already
+
 The receiver sends ACCEPT when its own turn has come; the sender then connects at once and begins
 when it has its turn.  So QUEUED is a waiting for either.
 """
@@ -31,6 +35,7 @@ from chatnet.core.messages import Accept, Offer, OfferedFile, Want
 from chatnet.core.text import SafeName, SafeText, name_warning, safe_file_name, safe_line
 
 NAMES_SHOWN = 5
+PACE_BURST_SECONDS = 0.1  # what a limit lets through at once after a rest
 RATE_SECONDS = 5.0  # the speed is that of the last seconds: steady enough to read, quick enough to believe
 
 # --- states -----------------------------------------------------------------------------------
@@ -46,10 +51,15 @@ class Step(StrEnum):
     VERIFIED = "verified"
     CANCELLED = "cancelled"
     FAILED = "failed"
+    BROKEN = "broken"  # its link is gone
+    PAUSED = "paused"
+    RESUMED = "resumed"
 
 
 _ENDINGS = {Step.CANCELLED: TransferState.CANCELLED, Step.FAILED: TransferState.FAILED}
-_OPEN = (TransferState.OFFERED, TransferState.QUEUED, TransferState.RUNNING, TransferState.CHECKING)
+_OPEN = tuple(state for state in TransferState if not state.ended)
+_UNDER_WAY = (TransferState.QUEUED, TransferState.RUNNING, TransferState.CHECKING)
+_HALTED = (TransferState.BROKEN, TransferState.PAUSED)
 
 TABLE: dict[tuple[TransferState, Step], TransferState] = {
     (TransferState.OFFERED, Step.ACCEPTED): TransferState.QUEUED,
@@ -57,7 +67,12 @@ TABLE: dict[tuple[TransferState, Step], TransferState] = {
     (TransferState.QUEUED, Step.STARTED): TransferState.RUNNING,
     (TransferState.RUNNING, Step.COMPLETE): TransferState.CHECKING,
     (TransferState.CHECKING, Step.VERIFIED): TransferState.DONE,
-} | {(state, step): ending for state in _OPEN for step, ending in _ENDINGS.items()}
+    **{(state, Step.BROKEN): TransferState.BROKEN for state in (*_UNDER_WAY, TransferState.PAUSED)},
+    **{(state, Step.PAUSED): TransferState.PAUSED for state in (*_UNDER_WAY, TransferState.BROKEN)},
+    **{(state, Step.RESUMED): TransferState.QUEUED for state in _HALTED},
+    **{(state, Step.VERIFIED): TransferState.DONE for state in (*_HALTED, TransferState.QUEUED)},
+    **{(state, step): ending for state in _OPEN for step, ending in _ENDINGS.items()},
+}
 
 
 def after(state: TransferState, step: Step) -> TransferState | None:
@@ -96,6 +111,7 @@ _AT_RECEIVER = {
 _AT_EITHER = {
     messages.USER: ("you cancelled it", "they cancelled it"),
     messages.BAD_FRAME: ("the other side broke the protocol", "this side broke the protocol"),
+    messages.PAUSED: ("you paused it", "they paused it"),
     messages.STOPPING: ("the program was ended here", "the program was ended there"),
 }
 _BETWEEN = {
@@ -276,6 +292,26 @@ class Rate:
     def seconds_left(self, left: int) -> float | None:
         speed = self.per_second
         return left / speed if speed else None
+
+
+class Pace:
+    """A limit of bytes a second that may change at any time; the time, in seconds, is handed in."""
+
+    def __init__(self) -> None:
+        self.rate: int | None = None
+        self._free_at = 0.0
+
+    def spend(self, now: float, count: int) -> None:
+        """``count`` bytes go now."""
+        if self.rate:
+            self._free_at = max(self._free_at, now - PACE_BURST_SECONDS) + count / self.rate
+
+    def delay(self, now: float) -> float:
+        """Seconds until the next ones may go."""
+        if not self.rate:
+            self._free_at = 0.0
+            return 0.0
+        return max(0.0, self._free_at - now)
 
 
 # --- turns ------------------------------------------------------------------------------------

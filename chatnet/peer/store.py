@@ -16,7 +16,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from chatnet.core.errors import StoreFailed
-from chatnet.core.events import ENDED, MessageKind, MessageState, TransferState
+from chatnet.core.events import ENDED, FileRule, MessageKind, MessageState, RuleKind, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import CLOCK_SLACK_MS, HISTORY_PAGE, INDEX_ROWS, PROBE_BYTES, SEARCH_PAGE, SEARCH_ROWS
 from chatnet.core.messages import Entry
@@ -169,6 +169,19 @@ CREATE TABLE tab (
     draft TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+-- What a transfer needs to go on after a restart.
+ALTER TABLE transfer ADD COLUMN directory BLOB NOT NULL DEFAULT x'';
+ALTER TABLE transfer ADD COLUMN stem TEXT NOT NULL DEFAULT '';
+ALTER TABLE transfer ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE transfer_file ADD COLUMN mark BLOB NOT NULL DEFAULT x'';    -- outgoing: by which it is known unchanged
+ALTER TABLE transfer_file ADD COLUMN digest BLOB NOT NULL DEFAULT x'';  -- incoming: verified, about to be named
+CREATE TABLE file_rule (
+    peer BLOB PRIMARY KEY,
+    kind TEXT NOT NULL,
+    max_bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
@@ -255,6 +268,9 @@ class TransferRow(NamedTuple):
     saved_to: str
     offered_ms: int
     ended_ms: int | None
+    directory: str = ""  # incoming: the one that was chosen
+    stem: str = ""  # incoming: how the names of its parts begin
+    paused: int = 0  # 1: here, 2: there, 3: both
 
 
 class TransferChanges(TypedDict, total=False):
@@ -265,6 +281,9 @@ class TransferChanges(TypedDict, total=False):
     reason: str
     saved_to: str
     ended_ms: int | None
+    directory: str
+    stem: str
+    paused: int
 
 
 class FileRow(NamedTuple):
@@ -275,13 +294,18 @@ class FileRow(NamedTuple):
     source: str = ""
     part: str = ""
     synced: int = 0
-    final: str = ""
+    final: str = ""  # until it is done, the folder that it gets its name in
     done: bool = False
+    mark: bytes = b""
+    digest: bytes = b""
 
 
 _MESSAGE = "n, conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state, reason"
-_TRANSFER = "peer, fid, outgoing, title, total_files, total_bytes, state, code, reason, saved_to, offered_ms, ended_ms"
-_FILE = "number, path, size, mtime_ms, source, part, synced, final, done"
+_TRANSFER = (
+    "peer, fid, outgoing, title, total_files, total_bytes, state, code, reason, saved_to, offered_ms, ended_ms,"
+    " directory, stem, paused"
+)
+_FILE = "number, path, size, mtime_ms, source, part, synced, final, done, mark, digest"
 
 
 class PeerStore(Settings):
@@ -866,11 +890,13 @@ class PeerStore(Settings):
         """An offer, either way.  Fails with sqlite3.IntegrityError when ``(peer, fid)`` is known."""
 
         def job(connection: Connection) -> None:
-            values = row._replace(state=row.state.value, saved_to=os.fsencode(row.saved_to))  # type: ignore[arg-type]
+            values = row._replace(  # type: ignore[arg-type]
+                state=row.state.value, saved_to=os.fsencode(row.saved_to), directory=os.fsencode(row.directory)
+            )
             marks = ", ".join("?" * len(values))
             cursor = connection.execute(f"INSERT INTO transfer ({_TRANSFER}) VALUES ({marks})", values)
             connection.executemany(
-                f"INSERT INTO transfer_file (t, {_FILE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO transfer_file (t, {_FILE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 ((cursor.lastrowid, *_file_values(file)) for file in files),
             )
 
@@ -885,8 +911,9 @@ class PeerStore(Settings):
             raise TypeError(f"a transfer has no {unknown} to change")
         if "state" in values:
             values["state"] = changes["state"].value
-        if "saved_to" in values:
-            values["saved_to"] = os.fsencode(changes["saved_to"])
+        for column in ("saved_to", "directory"):
+            if column in values:
+                values[column] = os.fsencode(values[column])
         assignments = ", ".join(f"{column} = ?" for column in values) or "fid = fid"
 
         def job(connection: Connection) -> TransferRow | None:
@@ -942,6 +969,21 @@ class PeerStore(Settings):
 
         return self._database.run(job)
 
+    def files_whole(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, str, bytes, str]]) -> Deferred[None]:
+        """These, ``(number, part, digest, folder)``, are on the disk and verified; their names come next."""
+
+        def job(connection: Connection) -> None:
+            connection.executemany(
+                "UPDATE transfer_file SET part = ?, synced = size, digest = ?, final = ?"
+                " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ?",
+                [
+                    (os.fsencode(part), digest, os.fsencode(folder), peer, fid, number)
+                    for number, part, digest, folder in files
+                ],
+            )
+
+        return self._database.run(job)
+
     def files_done(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, str]]) -> Deferred[None]:
         """These files, ``(number, final name)``, are verified and have their names; one commit."""
 
@@ -951,6 +993,47 @@ class PeerStore(Settings):
                 " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ?",
                 [(os.fsencode(final), peer, fid, number) for number, final in files],
             )
+
+        return self._database.run(job)
+
+    def transfer(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow | None]:
+        """One transfer, also a forgotten one."""
+
+        def job(connection: Connection) -> TransferRow | None:
+            row = connection.execute(
+                f"SELECT {_TRANSFER} FROM transfer WHERE peer = ? AND fid = ?", (peer, fid)
+            ).fetchone()
+            return None if row is None else _transfer(row)
+
+        return self._database.read(job)
+
+    def received_files(self, peer: PeerID) -> Deferred[list[FileRow]]:
+        """All files of this peer that stand under their final names, the oldest first."""
+
+        def job(connection: Connection) -> list[FileRow]:
+            rows = connection.execute(
+                f"SELECT {_FILE} FROM transfer_file JOIN transfer USING (t)"
+                " WHERE peer = ? AND outgoing = 0 AND done = 1 ORDER BY t, number",
+                (peer,),
+            )
+            return [_file(row) for row in rows]
+
+        return self._database.read(job)
+
+    def file_rules(self) -> Deferred[dict[PeerID, FileRule]]:
+        """By person, of whom there is one."""
+
+        def job(connection: Connection) -> dict[PeerID, FileRule]:
+            rows = connection.execute("SELECT peer, kind, max_bytes FROM file_rule")
+            return {PeerID(peer): FileRule(RuleKind(kind), max_bytes) for peer, kind, max_bytes in rows}
+
+        return self._database.read(job)
+
+    def set_file_rule(self, peer: PeerID, rule: FileRule) -> Deferred[None]:
+        def job(connection: Connection) -> None:
+            connection.execute("DELETE FROM file_rule WHERE peer = ?", (peer,))
+            if rule.kind is not RuleKind.ASK:
+                connection.execute("INSERT INTO file_rule VALUES (?, ?, ?)", (peer, rule.kind.value, rule.max_bytes))
 
         return self._database.run(job)
 
@@ -1085,17 +1168,18 @@ def _transfer(row: Sequence[Any]) -> TransferRow:
         outgoing=bool(found.outgoing),
         state=TransferState(found.state),
         saved_to=os.fsdecode(found.saved_to),
+        directory=os.fsdecode(found.directory),
     )
 
 
 def _file_values(file: FileRow) -> tuple[Any, ...]:
     return (
         *(file.number, _encode(file.path), file.size, file.mtime_ms, os.fsencode(file.source), os.fsencode(file.part)),
-        *(file.synced, os.fsencode(file.final), file.done),
+        *(file.synced, os.fsencode(file.final), file.done, file.mark, file.digest),
     )
 
 
 def _file(row: Sequence[Any]) -> FileRow:
-    number, path, size, mtime_ms, source, part, synced, final, done = row
+    number, path, size, mtime_ms, source, part, synced, final, done, mark, digest = row
     source, part, final = map(os.fsdecode, (source, part, final))
-    return FileRow(number, _path.decode(path), size, mtime_ms, source, part, synced, final, bool(done))
+    return FileRow(number, _path.decode(path), size, mtime_ms, source, part, synced, final, bool(done), mark, digest)

@@ -42,6 +42,8 @@ WELL_FORMED = [
     m.Decline(ID16, "declined"),
     m.DialMe(ID16),
     m.Cancel(ID16, "user"),
+    m.Pause(ID16, "paused"),
+    m.Resume(ID16),
     m.Check(1, ID32),
     m.File(0, 0, 10),
     m.End(0, ID32),

@@ -78,6 +78,8 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "decline": {"fid": _id16, "code": _code},
     "dialme": {"fid": _id16},
     "cancel": {"fid": _id16, "code": _code},
+    "pause": {"fid": _id16, "code": _code},
+    "resume": {"fid": _id16},
     "check": {"step": st.integers(1, 3), "value": st.binary(min_size=16, max_size=32)},
     "file": {"index": _uint, "offset": _uint, "length": _uint},
     "end": {"index": _uint, "digest": _id32},
