@@ -1,0 +1,217 @@
+"""The store's side of finding, expiring, sending again, and of what the screen had open."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from chatnet.core import limits
+from chatnet.core.errors import StoreFailed
+from chatnet.core.events import MessageState
+from chatnet.net.database import Database
+from chatnet.peer.query import understand_query
+from chatnet.peer.store import MIGRATIONS, PeerStore, StoredMessage, TabRow
+
+ME, BOB, EVE = b"m" * 32, b"b" * 32, b"e" * 32
+TALK, OTHER = b"T" * 32, b"O" * 32
+DAY_MS = 86_400_000
+WAITING, EXPIRED, REFUSED = MessageState.WAITING, MessageState.EXPIRED, MessageState.REFUSED
+
+
+@pytest_twisted.async_yield_fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    from twisted.internet import reactor
+
+    database = Database(tmp_path / "peer.db", MIGRATIONS, reactor)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def store(database: Database) -> PeerStore:
+    return PeerStore(database)
+
+
+async def say(store: PeerStore, n: int, body: str, at_ms: int = 1000, peer: bytes = BOB) -> StoredMessage:
+    talk = TALK if peer == BOB else OTHER
+    return await store.add_outgoing(talk, peer, ME, n.to_bytes(16), body, at_ms, WAITING)
+
+
+async def hear(store: PeerStore, n: int, body: str, at_ms: int = 1000, peer: bytes = BOB) -> None:
+    talk = TALK if peer == BOB else OTHER
+    await store.add_incoming(talk, peer, peer, n.to_bytes(16), body, at_ms, at_ms)
+
+
+async def found(store: PeerStore, typed: str, *where: object, **more: object) -> list[str]:
+    page = await store.search(understand_query(typed), *where, **more)  # type: ignore[arg-type]
+    return [row.body for row in page.rows]
+
+
+@pytest_twisted.ensureDeferred
+async def test_words_are_found_whole_or_begun_in_any_case_and_accent(store: PeerStore) -> None:
+    await say(store, 1, "The Café is closed")
+    await hear(store, 2, "cafeteria?")
+    await hear(store, 3, "我们明天见面 👋", peer=EVE)
+    assert await found(store, "cafe") == ["cafeteria?", "The Café is closed"]
+    assert await found(store, "cafe ") == ["The Café is closed"]
+    assert await found(store, "closed CAFÉ") == ["The Café is closed"]
+    assert await found(store, '"café is" closed') == ["The Café is closed"]
+    assert await found(store, '"is café"') == []
+    assert await found(store, "明天") == ["我们明天见面 👋"]
+    assert await found(store, "👋", TALK) == []
+    assert await found(store, "👋", OTHER) == ["我们明天见面 👋"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_said_it_where_and_since_when(store: PeerStore) -> None:
+    await hear(store, 1, "ship it", at_ms=1 * DAY_MS)
+    await say(store, 2, "ship ahoy", at_ms=9 * DAY_MS)
+    await hear(store, 3, "a ship", at_ms=10 * DAY_MS, peer=EVE)
+    assert await found(store, "ship") == ["a ship", "ship ahoy", "ship it"]
+    assert await found(store, "ship", TALK) == ["ship ahoy", "ship it"]
+    assert await found(store, "ship", TALK, BOB) == ["ship it"]
+    assert await found(store, "ship", None, ME) == ["ship ahoy"]
+    assert await found(store, "ship", since_ms=9 * DAY_MS) == ["a ship", "ship ahoy"]
+    assert await found(store, "ship", TALK, since_ms=10 * DAY_MS) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_clock_that_was_wrong_for_hours_hides_nothing(store: PeerStore) -> None:
+    await hear(store, 1, "early word", at_ms=100 * DAY_MS)
+    await hear(store, 2, "wrong word", at_ms=100 * DAY_MS - 3_600_000)
+    assert await found(store, "word", since_ms=100 * DAY_MS) == ["early word"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_pages_meet_without_gap_or_overlap(store: PeerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatnet.peer.store.SEARCH_ROWS", 7)
+    for n in range(40):
+        await hear(store, n, f"word {n} {'rare' if n % 10 == 0 else ''}", peer=BOB if n % 2 else EVE)
+    query, rows, before, pages = understand_query("word rare"), [], None, 0
+    while pages == 0 or before is not None:
+        page = await store.search(query, None, EVE, None, before, 2)
+        rows += [row.body for row in page.rows]
+        before, pages = page.before_n, pages + 1
+    assert rows == ["word 30 rare", "word 20 rare", "word 10 rare", "word 0 rare"]
+    piece = understand_query("😀")
+    page = await store.search(piece)  # nothing among the first seven: the page says where to go on
+    assert (page.rows, page.before_n) == ([], 34)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_undone_is_not_found_and_what_follows_is(store: PeerStore, database: Database) -> None:
+    await say(store, 1, "first")
+
+    def broken(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "INSERT INTO history (conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state)"
+            " VALUES (?, ?, ?, ?, 'text', 1, 1, 'undone', 'received')",
+            (TALK, BOB, BOB, b"x" * 16),
+        )
+        raise ValueError("undone")
+
+    with pytest.raises(ValueError, match="undone"):
+        await database.run(broken)
+    await say(store, 2, "second")
+    assert await found(store, "undone") == []
+    assert await found(store, "second") == ["second"]
+    await database.close()
+    await database.open()
+    await say(store, 3, "third")
+    assert await found(store, "third") == ["third"]
+    assert await found(store, "first") == ["first"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_database_of_the_first_step_is_found_in_after_its_migration(tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    without = next(i for i, script in enumerate(MIGRATIONS) if "history_text" in script)
+    database = Database(tmp_path / "old.db", MIGRATIONS[:without], reactor)
+    await database.open()
+
+    def fill(connection: sqlite3.Connection) -> None:
+        rows = [(TALK, BOB, ME, n.to_bytes(16), n * 1000, f"old number{n}") for n in range(limits.INDEX_ROWS + 10)]
+        connection.executemany(
+            "INSERT INTO history (conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state)"
+            " VALUES (?, ?, ?, ?, 'text', 1, ?, ?, 'waiting')",
+            rows,
+        )
+        connection.execute("INSERT INTO outbox SELECT n, peer, id FROM history")
+
+    await database.run(fill)
+    await database.close()
+    database = Database(tmp_path / "old.db", MIGRATIONS, reactor)
+    await database.open()
+    store = PeerStore(database)
+    assert await found(store, f"number{limits.INDEX_ROWS + 5}") == [f"old number{limits.INDEX_ROWS + 5}"]
+    assert await found(store, "number7 ") == ["old number7"]
+    expired = await store.expire(2500, (), "old")  # since when each waits came with it
+    assert [row.body for row in expired] == ["old number0", "old number1", "old number2"]
+    await database.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_rows_are_indexed_before_anybody_searches(store: PeerStore, database: Database) -> None:
+    for n in range(limits.INDEX_ROWS + 1):
+        store.add_incoming(TALK, BOB, BOB, n.to_bytes(16), f"word{n}", 1, 1)
+    (indexed,) = await database.read(lambda connection: connection.execute("SELECT n FROM indexed").fetchone())
+    assert indexed >= limits.INDEX_ROWS - 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_expired_rows_leave_the_outbox_and_come_back_with_their_id(store: PeerStore) -> None:
+    old, sent, new = await say(store, 1, "old", 10), await say(store, 2, "sent", 10), await say(store, 3, "new", 100)
+    (gone,) = await store.expire(50, {sent.n}, "nobody took it")
+    assert (gone.n, gone.state, gone.reason) == (old.n, EXPIRED, "nobody took it")
+    assert [row.n for row in await store.outbox(BOB, 0, 10)] == [sent.n, new.n]
+    assert await store.resend(EVE, old.n, WAITING, 200) is None
+    assert await store.resend(BOB, new.n, WAITING, 200) is None
+    again = await store.resend(BOB, old.n, WAITING, 200)
+    assert again is not None
+    assert (again.n, again.id, again.state, again.reason) == (old.n, old.id, WAITING, "")
+    assert [row.n for row in await store.outbox(BOB, 0, 10)] == [old.n, sent.n, new.n]
+    assert [row.n for row in await store.expire(150, (), "")] == [sent.n, new.n]  # it waits since 200 now
+    assert await store.waiting() == {BOB: 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_tabs_and_drafts_stay(store: PeerStore, database: Database) -> None:
+    await store.set_tabs([BOB, EVE])
+    await store.set_draft(EVE, "half a thou")
+    await store.set_draft(ME, "to myself")
+    await database.close()
+    await database.open()
+    assert await store.tabs() == [
+        TabRow(BOB, "", True),
+        TabRow(EVE, "half a thou", True),
+        TabRow(ME, "to myself", False),
+    ]
+    await store.set_tabs([EVE])
+    await store.set_draft(ME, "")
+    assert await store.tabs() == [TabRow(EVE, "half a thou", True)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk_is_told_and_the_probe_sees_its_end(store: PeerStore, database: Database) -> None:
+    await say(store, 1, "before it was full")
+    failures: list[StoreFailed] = []
+    database.on_failure = failures.append
+    await database.run(lambda c: c.execute(f"PRAGMA max_page_count = {c.execute('PRAGMA page_count').fetchone()[0]}"))
+    with pytest.raises(StoreFailed) as full:
+        await say(store, 2, "x" * 16_000)
+    assert full.value.code == "no-space"
+    with pytest.raises(StoreFailed):
+        await store.probe()
+    assert [failure.code for failure in failures] == ["no-space", "no-space"]
+    assert await found(store, "full") == ["before it was full"]
+    await database.run(lambda c: c.execute("PRAGMA max_page_count = 1000000"))
+    await store.probe()
+    await say(store, 2, "x" * 16_000)
+    assert await store.get("probe") is None
+    assert len(failures) == 2
