@@ -39,7 +39,7 @@ class LinkFactory(Factory):
         self._settings = settings
         self._user = user
         self._admission = Admission(settings.limits, unauthenticated)
-        self._send_buffer_bytes = send_buffer_bytes
+        self.send_buffer_bytes = send_buffer_bytes
         self.links: set[Link] = set()  # every connection that has not ended, open or not
 
     def buildProtocol(self, addr: IAddress | None) -> Link | None:
@@ -59,10 +59,6 @@ class LinkFactory(Factory):
 
     def _proven(self, link: Link) -> None:
         self._admission.done(link)
-        if self._send_buffer_bytes:
-            handle = getattr(getattr(link.transport, "transport", None), "socket", None)
-            if handle is not None:
-                handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_buffer_bytes)
 
     def _ended(self, _: object, link: Link) -> None:
         self._admission.done(link)
@@ -75,7 +71,7 @@ class Listener:
     def __init__(self, reactor: Any, tls: TLS, factory: LinkFactory) -> None:
         self._reactor = reactor
         self._factory = factory
-        self._wrapped: Any = tls.wrap(factory, dialling=False)
+        self._wrapped: Any = tls.wrap(factory, dialling=False, send_buffer_bytes=factory.send_buffer_bytes)
         self.ports: list[IListeningPort] = []
 
     def listen(self, endpoints: tuple[str, ...]) -> None:
@@ -172,4 +168,3 @@ def _as_deferred(result: Any) -> Deferred[Any]:
     done: Deferred[Any] = Deferred()
     done.callback(result)
     return done
-

@@ -8,21 +8,30 @@ callback, which resumption would skip and which must not raise.
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    ISystemHandle,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatnet.core.errors import RemoteError, WrongKey
 from chatnet.core.identity import PeerID, peer_id_of, same_id, short_text
 from chatnet.core.messages import ALPN
 from chatnet.net.keys import Identity
+from chatnet.net.transport import Above, SocketTLS
 
 # AES first: every processor since 2012 has instructions for it.
+MODE_ENABLE_PARTIAL_WRITE = 1  # openssl/ssl.h; pyOpenSSL sets it and does not name it
 CIPHERS = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 
@@ -40,6 +49,7 @@ class TLS:
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 30 kB less for each idle connection
+        context.clear_mode(MODE_ENABLE_PARTIAL_WRITE)  # four records of a piece in one call
         context.set_tls13_ciphersuites(CIPHERS)
         context.use_certificate(identity.certificate())
         context.use_privatekey(identity.private_key)
@@ -56,9 +66,66 @@ class TLS:
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         return SSL.Connection(self._context, None)
 
-    def wrap(self, factory: Factory, dialling: bool) -> TLSMemoryBIOFactory:
-        """``factory`` behind this TLS."""
-        return TLSMemoryBIOFactory(self, dialling, factory)
+    def wrap(self, factory: Factory, dialling: bool, send_buffer_bytes: int = 0) -> Factory:
+        """``factory`` behind this TLS; ``send_buffer_bytes`` is the kernel's for each, 0 its own choice."""
+        return _TLSFactory(self, factory, dialling, send_buffer_bytes)
+
+    def connection(self, on: socket.socket) -> SSL.Connection:
+        return SSL.Connection(self._context, on)
+
+
+class _TLSFactory(Factory):
+    noisy = False
+
+    def __init__(self, tls: TLS, factory: Factory, dialling: bool, send_buffer_bytes: int) -> None:
+        self.tls = tls
+        self.dialling = dialling
+        self.send_buffer_bytes = send_buffer_bytes
+        self.memory = TLSMemoryBIOFactory(tls, dialling, factory)
+        self._factory = factory
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        protocol: Any = self._factory.buildProtocol(addr)
+        return None if protocol is None else _Below(self, protocol)
+
+    def doStart(self) -> None:
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        self._factory.doStop()
+
+
+class _Below(Protocol):
+    """What Twisted's transport sees: it puts TLS between that transport and the protocol above.
+
+    On a socket OpenSSL works by itself; any other transport carries Twisted's TLS.
+    """
+
+    def __init__(self, factory: _TLSFactory, above: Above) -> None:
+        self._factory = factory
+        self._above = above
+
+    def connectionMade(self) -> None:
+        factory, transport = self._factory, cast(Any, self.transport)
+        handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+        if isinstance(handle, socket.socket):
+            if handle.family in (socket.AF_INET, socket.AF_INET6):
+                transport.setTcpNoDelay(True)
+            if factory.send_buffer_bytes:
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, factory.send_buffer_bytes)
+            on_socket = SocketTLS(factory.tls.connection(handle), transport, self._above)
+            self._lost = on_socket.lost
+            on_socket.begin(factory.dialling)
+        else:
+            in_memory: Any = factory.memory.protocol(factory.memory, self._above)
+            self._received, self._lost = in_memory.dataReceived, in_memory.connectionLost
+            in_memory.makeConnection(transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost(reason)
 
 
 def proven_peer(connection: SSL.Connection, expected: PeerID | None) -> tuple[PeerID, bytes]:

@@ -235,8 +235,7 @@ async def test_a_quiet_link_pings_and_a_dead_one_ends(stations):
     assert link.is_open
     assert link._heard > heard
     assert link.rtt_ms is not None
-    link.transport.transport.pauseProducing = lambda: None
-    link.transport.transport.stopReading()
-    bob.user.links[0].transport.transport.stopReading()
+    link.transport.pauseProducing()
+    bob.user.links[0].transport.pauseProducing()
     await alice.user.until(lambda: bool(alice.user.ends))
     assert alice.user.ends[0].code == "silence"

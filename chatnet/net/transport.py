@@ -1,0 +1,331 @@
+"""TLS on the socket itself: the transport under every accepted and dialled connection.
+
+Twisted's own TLS passes every record through memory buffers, which costs more than the cipher.
+Here Twisted still accepts, connects, owns and closes the socket; OpenSSL reads and writes it,
+driven by the reactor.  To the protocol above it is a transport like Twisted's: consumer, producer,
+orderly and abrupt end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IConsumer, IPushProducer, IReadWriteDescriptor, ITransport
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+RECORD_BYTES = 16_384  # what one TLS record holds; OpenSSL then keeps no rest of it back
+PIECE_BYTES = 65_536  # given to OpenSSL at once; with more than this unsent a push producer waits
+STEPS_PER_TURN = 16  # records taken, or pieces given, before the other connections have their turn
+
+
+class Above(Protocol):
+    """The protocol that this transport carries."""
+
+    def makeConnection(self, transport: Any) -> object: ...
+
+    def handshakeCompleted(self) -> object:
+        """The other side's key is proven; no byte comes before this."""
+
+    def dataReceived(self, data: bytes) -> object: ...
+
+    def connectionLost(self, reason: Failure) -> object: ...
+
+
+class TLSFault(ConnectionLost):
+    """The other side does not speak TLS as we do; the text is OpenSSL's reason."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@implementer(IReadWriteDescriptor, ITransport, IConsumer, IPushProducer)
+class SocketTLS:
+    """``connection`` on ``socket_transport``, Twisted's transport of a stream socket.
+
+    The reactor calls ``doRead`` and ``doWrite``, which return why the connection is over, if it is.
+    Its owner, the protocol of ``socket_transport``, calls ``begin`` and ``lost``.
+    """
+
+    def __init__(self, connection: SSL.Connection, socket_transport: Any, above: Above) -> None:
+        self._tls = connection
+        self._socket = socket_transport
+        self._reactor = socket_transport.reactor
+        self._above = above
+        self._shaken = False  # the handshake is over
+        self._paused = False  # the protocol wants nothing
+        self._closing = False  # say goodbye when all is sent; what still comes is dropped
+        self._bidden = False  # goodbye is said
+        self._over = False  # nothing more in either direction
+        self._read_waits = False  # OpenSSL has to write before it can read on, or
+        self._write_waits = False  # the other way round: half a key update
+        self._fault: Exception | None = None  # met in ``write``, whose caller must not see it
+        self._offered: bytes | memoryview = b""  # refused once: OpenSSL wants the same bytes again
+        self._unsent: list[bytes | memoryview] = []  # behind it, in pieces
+        self._unsent_bytes = 0  # of both
+        self._producer: Any = None
+        self._pulling = False  # the producer writes once each time it is asked
+        self._producer_paused = False
+        self._written = False  # something, since the producer was asked
+
+    # --- the life of the connection ---
+
+    def begin(self, dialled: bool) -> None:
+        """Take the socket over from its transport and start the handshake."""
+        self._socket.stopReading()
+        if dialled:
+            self._tls.set_connect_state()
+            self._reactor.addWriter(self)
+        else:
+            self._tls.set_accept_state()
+            self._reactor.addReader(self)
+        self._above.makeConnection(self)
+
+    def loseConnection(self) -> None:
+        """Send what was written, say goodbye, and wait for the other side's; drop what still comes."""
+        if not self._shaken:
+            self.abortConnection()
+        elif not self._over and not self._closing:
+            self._closing = True
+            self.resumeProducing()
+            self._write_on()
+
+    def abortConnection(self) -> None:
+        """Cut at once; nothing is delivered any more, ``connectionLost`` follows in a later turn."""
+        if not self._over:
+            self._stop()
+            self._reactor.removeReader(self)
+            self._reactor.removeWriter(self)
+            self._socket.abortConnection()
+
+    def lost(self, reason: Failure) -> None:
+        """The socket is closed."""
+        self._stop()
+        above, producer, self._producer = self._above, self._producer, None
+        del self._above, self._tls  # a cycle would keep OpenSSL's buffers until the next collection
+        if producer is not None:
+            producer.stopProducing()
+        above.connectionLost(reason)
+
+    def getHandle(self) -> SSL.Connection:
+        return self._tls
+
+    def getPeer(self) -> Any:
+        return self._socket.getPeer()
+
+    def getHost(self) -> Any:
+        return self._socket.getHost()
+
+    def _stop(self) -> None:
+        self._over = True
+        self._offered, self._unsent, self._unsent_bytes = b"", [], 0
+
+    def _shake_hands(self) -> Exception | None:
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            self._reactor.removeWriter(self)
+            self._reactor.addReader(self)
+        except SSL.WantWriteError:
+            self._reactor.removeReader(self)
+            self._reactor.addWriter(self)
+        except SSL.Error as error:
+            return _why(error)
+        else:
+            self._shaken = True
+            self._read_on()
+            self._write_on()  # what was written meanwhile
+            self._above.handshakeCompleted()
+        return None
+
+    def _say_goodbye(self) -> Exception | None:
+        if self._bidden:
+            return None
+        try:
+            heard = self._tls.shutdown()
+        except SSL.WantWriteError:
+            return None
+        except SSL.Error as error:
+            return _why(error)
+        self._bidden = True
+        return CONNECTION_DONE if heard else None
+
+    # --- for the reactor ---
+
+    def fileno(self) -> int:
+        return int(self._socket.fileno())
+
+    def logPrefix(self) -> str:
+        return str(self._socket.logPrefix())
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._stop()
+        self._socket.connectionLost(reason)
+
+    def doRead(self) -> Any:
+        if self._over:
+            return None
+        if not self._shaken:
+            why = self._shake_hands()
+            if why is not None or not self._shaken:
+                return why
+        if self._write_waits:
+            self._write_waits = False
+            self._reactor.addWriter(self)
+        return self._receive()
+
+    def doWrite(self) -> Any:
+        if self._over or self._fault is not None:
+            return self._fault
+        if not self._shaken:
+            return self._shake_hands()
+        if self._read_waits:
+            self._read_waits = False
+            self._read_on()
+        for _ in range(STEPS_PER_TURN):
+            if self._unsent_bytes:
+                if not self._send_next():
+                    return self._fault
+            elif not self._ask_for_more():
+                break
+        else:
+            return None
+        if self._closing and self._producer is None and not self._bidden and not self._over:
+            return self._say_goodbye()
+        self._reactor.removeWriter(self)
+        return None
+
+    # --- in ---
+
+    def pauseProducing(self) -> None:
+        """Deliver nothing until ``resumeProducing``."""
+        if self._shaken and not self._closing and not self._over:
+            self._paused = True
+            self._reactor.removeReader(self)
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        self._read_on()
+
+    def stopProducing(self) -> None:
+        self.loseConnection()
+
+    def _read_on(self) -> None:
+        if not self._over and not self._paused and not self._read_waits:
+            self._reactor.addReader(self)
+
+    def _receive(self) -> Exception | None:
+        for _ in range(STEPS_PER_TURN):
+            if self._over or self._paused:
+                break
+            try:
+                data = self._tls.recv(RECORD_BYTES)
+            except SSL.WantReadError:
+                break
+            except SSL.WantWriteError:
+                self._read_waits = True
+                self._reactor.removeReader(self)
+                self._reactor.addWriter(self)
+                break
+            except SSL.Error as error:
+                why = _why(error)
+                if why is CONNECTION_DONE:
+                    self._say_goodbye()
+                return why
+            if not self._closing:
+                self._above.dataReceived(data)
+        return None
+
+    # --- out ---
+
+    def write(self, data: bytes) -> None:
+        """Send at once if nothing waits; queue what the socket does not take."""
+        if self._over or not data or (self._closing and self._producer is None):
+            return
+        if len(data) <= PIECE_BYTES:
+            self._unsent.append(data)
+        else:
+            view = memoryview(data)
+            self._unsent += [view[at : at + PIECE_BYTES] for at in range(0, len(view), PIECE_BYTES)]
+        self._written = True
+        waited, self._unsent_bytes = self._unsent_bytes, self._unsent_bytes + len(data)
+        if not waited and self._shaken:
+            self._send_next()
+        if self._unsent_bytes or self._pulling:
+            self._write_on()
+        waits = self._producer is None or self._pulling or self._producer_paused
+        if self._unsent_bytes > PIECE_BYTES and not waits:
+            self._producer_paused = True
+            self._producer.pauseProducing()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self.write(b"".join(data))
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        if self._producer is not None:
+            raise RuntimeError(f"{producer} cannot be registered: {self._producer} still is")
+        if self._over:
+            producer.stopProducing()
+            return
+        self._producer, self._pulling, self._producer_paused = producer, not streaming, False
+        if self._pulling:
+            producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        self._producer, self._pulling = None, False
+        if self._closing:
+            self._write_on()
+
+    def _write_on(self) -> None:
+        if not self._over and not self._write_waits:
+            self._reactor.addWriter(self)
+
+    def _ask_for_more(self) -> bool:
+        """Whether the producer wrote something, now that all is sent."""
+        if self._producer is None or not (self._pulling or self._producer_paused):
+            return False
+        self._producer_paused = self._written = False
+        self._producer.resumeProducing()
+        return self._written
+
+    def _send_next(self) -> bool:
+        """Whether the socket took one more piece."""
+        if not self._offered:
+            self._offered = self._gathered()
+        try:
+            self._tls.send(self._offered)
+        except SSL.WantWriteError:
+            return False
+        except SSL.WantReadError:
+            self._write_waits = True
+            self._reactor.removeWriter(self)
+            return False
+        except SSL.Error as error:
+            self._fault = _why(error)
+            return False
+        self._unsent_bytes -= len(self._offered)
+        self._offered = b""
+        return True
+
+    def _gathered(self) -> bytes | memoryview:
+        """The next piece; small ones that had to wait leave together."""
+        count, size = 1, len(self._unsent[0])
+        while count < len(self._unsent) and size + len(self._unsent[count]) <= PIECE_BYTES:
+            size += len(self._unsent[count])
+            count += 1
+        pieces, self._unsent[:count] = self._unsent[:count], []
+        return pieces[0] if count == 1 else b"".join(pieces)
+
+
+def _why(error: SSL.Error) -> Exception:
+    """What the reactor is told.  An end without goodbye is a loss like any other."""
+    if isinstance(error, SSL.ZeroReturnError):
+        return CONNECTION_DONE
+    if isinstance(error, SSL.SysCallError):
+        return CONNECTION_LOST
+    reasons = error.args[0] if error.args else []
+    return TLSFault(f"TLS: {reasons[-1][2]}" if reasons else "TLS failed")
