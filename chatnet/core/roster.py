@@ -58,8 +58,8 @@ class Roster:
     # --- the list -----------------------------------------------------------------------------
 
     def apply(self, page: ListPage, now_ms: int) -> Changes:
-        """Take one page in.  A snapshot replaces the list when its last page has come, so that
-        the list is never shown half.  RemoteError if the list grows beyond MAX_LIST_ENTRIES."""
+        """Take one page in.  Who a snapshot does not name leaves when its last page has come, so
+        that nobody disappears for a moment.  RemoteError if the list grows beyond MAX_LIST_ENTRIES."""
         changes = Changes()
         if page.reset:
             self._snapshot = set()

@@ -39,7 +39,9 @@ class ChatLinks:
         roster: Roster,
         *,
         hello: Callable[..., Hello],
+        welcome: Callable[[Link], Welcome],
         networks: Callable[[], Sequence[Network]],
+        loopback: bool,
         up: Callable[[Link], None],
         down: Callable[[Link, LinkEnd], None],
         message: Callable[[Link, Message], None],
@@ -52,7 +54,9 @@ class ChatLinks:
         self._limits = limits
         self._roster = roster
         self._hello = hello
+        self._welcome = welcome
         self._networks = networks
+        self._loopback = loopback  # the registry is on this machine, so others on it may be dialled
         self._up = up
         self._down = down
         self._message = message
@@ -123,7 +127,9 @@ class ChatLinks:
         if not listed:
             raise Unreachable("no-address", f"no address of {name} is known")
         allowed = [
-            e for e in preferred(listed, networks, self._roster.proven(peer)) if may_dial(e, networks, loopback=True)
+            e
+            for e in preferred(listed, networks, self._roster.proven(peer))
+            if may_dial(e, networks, loopback=self._loopback)
         ]
         if not allowed:
             raise Unreachable("no-address", f"no address of {name} may be dialled from here")
@@ -151,8 +157,7 @@ class ChatLinks:
         present = self.links.get(link.peer)
         if present is not None and present.instance == hello.instance and present.dialled and self._mine_stays(link):
             raise Refused(messages.REPLACED, "the other link stays")
-        own = self._hello(ROLE_CHAT)
-        return Welcome(messages.VERSION, list(messages.FEATURES), own.instance, own.name, _observed(link))
+        return self._welcome(link)
 
     def opened(self, link: Link) -> None:
         if self._stopped:
@@ -227,7 +232,8 @@ class ChatLinks:
             await link.when_gone()
 
 
-def _observed(link: Link) -> Endpoint | None:
+def observed(link: Link) -> Endpoint | None:
+    """The other side's address, as it is told in WELCOME."""
     try:
         return endpoint(*link.remote)
     except ValueError:

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from chatnet import __version__
 from chatnet.core import messages
+from chatnet.core.admission import is_loopback
 from chatnet.core.dialrules import Network
 from chatnet.core.errors import ChatnetError, LocalError, RemoteError, WrongKey
 from chatnet.core.events import (
@@ -51,6 +52,7 @@ from chatnet.core.messages import (
     Offer,
     Say,
     VersionRange,
+    Welcome,
 )
 from chatnet.core.records import Endpoint, SignedRecord, sign_record, verify_record
 from chatnet.core.text import safe_line
@@ -65,7 +67,7 @@ from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
 from chatnet.peer.address import RegistryAddress
 from chatnet.peer.archive import Archive
-from chatnet.peer.chatlinks import ChatLinks
+from chatnet.peer.chatlinks import ChatLinks, observed
 from chatnet.peer.conversations import Conversations
 from chatnet.peer.courier import Courier
 from chatnet.peer.desk import Desk
@@ -161,7 +163,7 @@ class Node:
         await self._make_parts()
         await self.transfers.start()
         self._closers.append(self._say_goodbye)
-        self.reception.open(self.links, FileDoor(self.transfers))
+        self.reception.open(self.links, FileDoor(self.transfers, self._welcome), self._welcome)
         self.expiry.start()
         self.is_open = True
         Deferred.fromCoroutine(self.store.index()).addErrback(
@@ -231,7 +233,9 @@ class Node:
             limits,
             self.roster,
             hello=self._hello,
+            welcome=self._welcome,
             networks=lambda: self._networks,
+            loopback=self._registry.host == "localhost" or is_loopback(self._registry.host),
             up=self._link_up,
             down=self._link_down,
             message=self._message,
@@ -318,6 +322,9 @@ class Node:
         notice = Notice(level, safe_line(text, 400), self.wall_ms(), peer)
         self.notices.append(notice)
         self._emit(notice)
+
+    def _welcome(self, link: Link) -> Welcome:
+        return Welcome(VERSION, list(FEATURES), self._instance, self.name, observed(link))
 
     def _hello(self, role: str, **fields: Any) -> Hello:
         return Hello(VersionRange(VERSION, VERSION), list(FEATURES), role, self._instance, self.name, **fields)

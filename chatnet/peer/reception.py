@@ -5,6 +5,8 @@ While the node is not ready, everybody is asked to come again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chatnet.core import messages
 from chatnet.core.errors import Refused
 from chatnet.core.messages import ROLE_CHAT, ROLE_FILE, ROLE_PROBE, Hello, Message, Welcome
@@ -19,8 +21,9 @@ class Reception:
         self._chat: LinkUser | None = None
         self._file: LinkUser | None = None
 
-    def open(self, chat: LinkUser, file: LinkUser) -> None:
-        """From now on both are served."""
+    def open(self, chat: LinkUser, file: LinkUser, welcome: Callable[[Link], Welcome]) -> None:
+        """From now on everybody is served."""
+        self._welcome = welcome
         self._chat = chat
         self._file = file
 
@@ -32,7 +35,7 @@ class Reception:
         if hello.role == ROLE_FILE:
             return await self._file.answer(link, hello)
         if hello.role == ROLE_PROBE:  # a registry proves our address: the handshake was all it wants
-            return Welcome(messages.VERSION, [], hello.instance, "")
+            return self._welcome(link)
         raise Refused(messages.ROLE_UNKNOWN, "this is a peer, not a registry")
 
     def opened(self, link: Link) -> None:
@@ -59,13 +62,14 @@ class Reception:
 class FileDoor:
     """Incoming links of role ``file``: each is expected beforehand, or refused."""
 
-    def __init__(self, transfers: Transfers) -> None:
+    def __init__(self, transfers: Transfers, welcome: Callable[[Link], Welcome]) -> None:
         self._transfers = transfers
+        self._welcome = welcome
 
     async def answer(self, link: Link, hello: Hello) -> Welcome:
         if not self._transfers.expects(link.peer, hello.fid, hello.token):
             raise Refused(messages.NOT_EXPECTED, "nobody waits for this file link")
-        return Welcome(messages.VERSION, list(messages.FEATURES), hello.instance, "")
+        return self._welcome(link)
 
     def opened(self, link: Link) -> None:
         hello = link.greeting
