@@ -8,7 +8,8 @@ from chatnet.console.finding import Finding
 from chatnet.console.moving import Moving
 from chatnet.console.program import Program
 from chatnet.console.talking import Talking
+from chatnet.console.trusting import Trusting
 
 
-class Actions(Moving, Talking, Finding, Filing, Desk, Program):
+class Actions(Moving, Talking, Trusting, Finding, Filing, Desk, Program):
     """All of them, over one set of hands."""

@@ -20,7 +20,7 @@ from chatnet.console.panes import Scene
 from chatnet.console.screen import GuardedLoop, free_the_signal_keys, terminal_screen
 from chatnet.console.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.core import limits
-from chatnet.core.events import Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
+from chatnet.core.events import CodeReady, Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
 from chatnet.peer.api import PeerApi, Subscription
 
 __all__ = ["Console", "LoginDefaults"]
@@ -178,6 +178,8 @@ class Console(Service):
         match event:
             case MessageAdded(message):
                 self.actions.arrived(message)
+            case CodeReady():
+                self.actions.code_ready(event)
             case TabsRestored(tabs):
                 self.actions.restore(tabs)
             case RegistryChanged(registry) if registry.phase is RegistryPhase.REFUSED and registry.code == "name-taken":

@@ -15,7 +15,7 @@ class Command:
     arguments: str
     help: str
     group: str
-    takes: tuple[str, ...] = ()  # of "person", "path", "directory", "command", "number"
+    takes: tuple[str, ...] = ()  # of "person", "path", "directory", "command", "number", "key", or words with | between
 
     @property
     def shown(self) -> str:
@@ -44,7 +44,19 @@ COMMANDS: tuple[Command, ...] = (
     Command("transfers", "", "the tab of transfers", "Files"),
     Command("peers", "[LETTERS]", "the list of people, or those whose names have these letters", "People"),
     Command("whois", "[WHO]", "key, address and presence of somebody", "People", ("person",)),
-    Command("myid", "", "your key, to read out or to send", "Me"),
+    Command(
+        "trust", "[WHO] XXXXXXXX", "take somebody's new key, by its first 8 characters", "People", ("person", "key")
+    ),
+    Command(
+        "verify",
+        "[WHO] [live | same | same code]",
+        "compare keys: sixty digits, or six while both are here; then say that they are the same",
+        "People",
+        ("person", "live|same", "code|"),
+    ),
+    Command("block", "[WHO]", "take nothing from somebody any more; it is not told", "People", ("person",)),
+    Command("unblock", "[WHO]", "end that", "People", ("person",)),
+    Command("myid", "", "your key, what others join with, and a QR code of that", "Me"),
     Command("net", "", "the first tab", "Network"),
     Command("reconnect", "", "try the registry now", "Network"),
     Command("log", "", "where the log file is", "Network"),

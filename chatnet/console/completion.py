@@ -50,6 +50,10 @@ class Completer:
                 return self._paths(begin, directories=True)
             case "person-or-path":
                 return [*self._people(begin, " "), *self._paths(begin)] if begin else self._people("", " ")
+            case "key":
+                return []
+            case choices if "|" in choices:
+                return [f"{word} " for word in choices.split("|") if word and word.startswith(begin)]
             case _:
                 return self._paths(begin)
 

@@ -133,6 +133,10 @@ class ConversationPane(ScrollPane):
         left: list[Markup] = [("tab.here", f" {self.name}"), ("text.soft", f"  key {short_text(self.peer)}")]
         if person is None:
             return line(left, cols)
+        if person.verified:
+            left.insert(1, ("state.good", f" {signs.verified} verified"))
+        if person.blocked:
+            left.insert(1, ("state.error", f" {signs.failed} blocked"))
         if person.new_key is not None:
             return two_sided(left, ("state.error", f"  {signs.alarm} KEY CHANGED {signs.dot} sending is held "), cols)
         if person.linked:
@@ -237,6 +241,8 @@ class ConversationPane(ScrollPane):
     def _tail(self) -> list[urwid.Widget]:
         if self.held():
             return self._held_note()
+        if self.peer in self.scene.model.codes:
+            return self._code_note(self.scene.model.codes[self.peer])
         note = self._waiting_note()
         if note:
             return [Row("", 2, ("state.wait", note))]
@@ -269,8 +275,34 @@ class ConversationPane(ScrollPane):
             ("text", "Usual cause: a new computer, a reinstall. Or: somebody else took the name.\n"),
             ("text", f"   known   {short_text(person.peer)}{since}\n"),
             ("text", f"   new     {short_text(person.new_key)}\n"),
-            ("text", f"Ask {name} on another way, by phone, whether the key was changed.\n"),
-            ("state.error", "Sending is held: nothing you type here is sent to the new key."),
+            ("text", f"Ask {name} on another way, by phone, to read out the new key's first 8 characters.\n"),
+            *self._ways_on(person),
+            ("state.error", "Nothing you type here is sent until you choose."),
         ]
         prefix: Markup = [("state.error", signs.alarm), ("name.chatnet", " chatnet  ")]
         return [Row(prefix, width(prefix) if cols >= 40 else 2, body)]
+
+    def _ways_on(self, person: Person) -> list[Markup]:
+        """By what a changed key is taken, or not."""
+        name = person.name
+        if person.verified:
+            take: list[Markup] = [
+                ("key", f"   /verify {name}"),
+                ("text", "  take it, once you compared it as you did before\n"),
+            ]
+        else:
+            take = [("key", f"   /trust {name} XXXXXXXX"), ("text", "  take the new key\n")]
+        return [*take, ("key", "   Alt-k"), ("text", "  keep the old key\n")]
+
+    def _code_note(self, code: str) -> list[urwid.Widget]:
+        name = self.name
+        body: list[Markup] = [
+            ("text", f"Code with {name}:  "),
+            ("key", f"{code[:3]} {code[3:]}\n"),
+            ("text", f"Tell it each other by voice: {name}'s screen must show the same.\n"),
+            ("key", f"   /verify {name} same code"),
+            ("text", "  it is the same\n"),
+            ("text", "Another code there: somebody is between you."),
+        ]
+        prefix: Markup = [("state.wait", " "), ("name.chatnet", " chatnet  ")]
+        return [Row(prefix, width(prefix) if self.size[0] >= 40 else 2, body)]

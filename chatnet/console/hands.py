@@ -148,11 +148,15 @@ class Hands:
             conversation.told_n = conversation.last_n
             self._ask(self._api.mark_read, pane.peer, conversation.last_n)
 
+    def has_room_for_a_tab(self) -> bool:
+        """For somebody whom nobody here has asked for."""
+        return len(self.view.tabs) < MOST_TABS_UNASKED
+
     def arrived(self, message: ChatMessage) -> None:
         """A new row: somebody who writes gets a tab, behind the others; what nobody looks at stays short."""
         view = self.view
         index = view.tab_of(message.peer)
-        if index is None and not message.mine and len(view.tabs) < MOST_TABS_UNASKED:
+        if index is None and not message.mine and self.has_room_for_a_tab():
             index = view.open(message.peer)
         pane = view.tabs[index].pane if index is not None else None
         if isinstance(pane, ConversationPane) and pane.at_end():

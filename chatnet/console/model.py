@@ -11,6 +11,7 @@ import msgspec
 from chatnet.core import limits
 from chatnet.core.events import (
     ChatMessage,
+    CodeReady,
     Event,
     HistoryPage,
     LoggedIn,
@@ -232,6 +233,7 @@ class ConsoleModel:
         self.numbers: dict[bytes, int] = {fid: i for i, fid in enumerate(self.transfers, 1)}
         self.notices: deque[Notice] = deque(snapshot.notices, maxlen=limits.LIVE_MESSAGES)
         self.conversations: dict[bytes, Conversation] = {}
+        self.codes: dict[bytes, str] = {}  # six digits to compare, by person, until they are
         self.store_trouble = str(snapshot.store_trouble)  # why nothing can be stored now
 
     def fold(self, event: Event) -> None:
@@ -251,8 +253,12 @@ class ConsoleModel:
                 self.roster.put(people)
             case PersonGone(peer):
                 self.roster.drop(peer)
+                self.codes.pop(peer, None)
             case RegistryChanged(registry):
                 self.registry = registry
+            case CodeReady(peer, code):
+                if peer in self.roster.people:
+                    self.codes[peer] = code
             case LoggedIn(me):
                 self.me = me
             case StoreChanged(ok, text):

@@ -7,12 +7,20 @@ import urwid
 from chatnet.console.panes import ScrollPane
 from chatnet.console.widgets import Markup, Row
 from chatnet.console.words import age_text, clock_text, count_text
-from chatnet.core.events import NoticeLevel, RegistryPhase
+from chatnet.core.events import NoticeLevel, RegistryPhase, RegistryState
 from chatnet.core.identity import join_string, short_text
 from chatnet.core.text import safe_line, safe_text
 
 _NAMES_SHOWN = 8
 _LEVELS = {NoticeLevel.INFO: "text", NoticeLevel.WARNING: "state.wait", NoticeLevel.ERROR: "state.error"}
+
+
+def registry_join(registry: RegistryState) -> str:
+    """What others give as ``--registry``; empty while the key is not known."""
+    host, _, port = registry.address.rpartition(":")
+    if registry.key is None or not port.isdigit():
+        return ""
+    return join_string(host.strip("[]"), int(port), registry.key)
 
 
 class NetPane(ScrollPane):
@@ -89,21 +97,12 @@ class NetPane(ScrollPane):
             return [
                 ("text", "Nobody else is here yet. On another machine:"),
                 ("key", "   twistd -n chatpeer --name YOU --registry \\"),
-                ("key", f"   {self._join()}"),
+                ("key", f"   {registry_join(registry) or registry.address}"),
             ]
         names = ", ".join(roster.name(online[i]) for i in range(min(len(online), _NAMES_SHOWN)))
         more = f" and {len(online) - _NAMES_SHOWN} more" if len(online) > _NAMES_SHOWN else ""
         verb = "is" if len(online) == 1 else "are"
         return [("text", f"{count_text(len(online), 'person', 'people')} {verb} here: {names}{more}.")]
-
-    def _join(self) -> str:
-        registry = self.scene.model.registry
-        where = registry.address
-        if registry.key is not None:
-            host, _, port = registry.address.rpartition(":")
-            if port.isdigit():
-                where = join_string(host.strip("[]"), int(port), registry.key)
-        return where
 
     def _ways(self) -> list[tuple[str, str]]:
         me = self.scene.model.me

@@ -80,12 +80,15 @@ class PeopleList(LazyList):
             attribute = "person.news"
         sign = signs.online if person.online else signs.offline
         right = self._right(person, news, cols)
-        name = cut(person.name, max(1, cols - 3 - width(right) - (1 if right else 0)), signs)
-        return (attribute, _justify(f"{sign} {name}", right, cols))
+        mark = f" {signs.verified}" if person.verified else ""
+        name = cut(person.name, max(1, cols - 3 - width(mark) - width(right) - (1 if right else 0)), signs)
+        return (attribute, _justify(f"{sign} {name}{mark}", right, cols))
 
     def _right(self, person: Person, news: int, cols: int) -> str:
         signs = self.scene.signs
         parts = []
+        if person.blocked:
+            parts.append("blocked" if cols >= 24 else signs.failed)
         if person.waiting:
             parts.append(f"{signs.queued}{person.waiting}")
         if news:

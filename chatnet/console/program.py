@@ -12,7 +12,6 @@ from chatnet.console.login import LoginDefaults, LoginForm
 from chatnet.console.words import count_text
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import Me
-from chatnet.core.identity import grouped_text, short_text
 
 QUIT_TWICE_SECONDS = 2.0
 
@@ -92,13 +91,6 @@ class Program(Hands):
             "Not stopped: it would halt every transfer. To stay online without a window: "
             f"quit, then  twistd chatpeer --name {name}"
         )
-
-    def cmd_myid(self, rest: str) -> None:
-        me = self._model.me
-        if me is None:
-            self.view.say("Not logged in yet.")
-        else:
-            self.view.say(f"{me.name}: key {grouped_text(me.peer)}, short {short_text(me.peer)}")
 
     def cmd_reconnect(self, rest: str) -> None:
         self.view.say("Trying the registry now.")

@@ -29,6 +29,7 @@ _LOOKS: tuple[tuple[str, str, str, str, str, str], ...] = (
     ("state.good", "light green", "default", "dark green", "default", "default"),
     ("state.wait", "yellow", "default", "brown", "default", "default"),
     ("state.error", "light red", "default", "dark red", "default", "bold"),
+    ("qr", "black", "white", "black", "white", "standout"),
     ("new", "light red", "default", "dark red", "default", "bold"),
     ("bar", "white", "dark gray", "black", "light gray", "default"),
     ("bar.done", "black", "dark cyan", "white", "dark blue", "standout"),
@@ -70,6 +71,7 @@ class Signs:
     alarm: str
     incoming: str
     outgoing: str
+    verified: str  # behind a name: people have compared the keys
     queued: str  # before the number of messages that wait for somebody
     below: str  # there are newer rows below
     here_left: str
@@ -94,6 +96,7 @@ UNICODE = Signs(
     alarm="!",
     incoming="↓",
     outgoing="↑",
+    verified="✓",
     queued="▲",
     below="▼",
     here_left="▸",
@@ -117,6 +120,7 @@ ASCII = Signs(
     alarm="!",
     incoming="<",
     outgoing="^",
+    verified="+",
     queued="^",
     below="v",
     here_left="[",

@@ -28,7 +28,15 @@ PEOPLE_COLS, PEOPLE_COLS_WIDE, WIDE_FROM = 20, 26, 120
 
 _MOUSE_PRESS = "mouse press"
 _WHILE_OVERLAY = ("ctrl c", "f10", "ctrl l", "ctrl z", "meta m")  # keys that hold whatever is open
-_PEOPLE_KEYS = ("open_selected", "filter_people", "whois_selected", "send_to_selected", "back")
+_PEOPLE_KEYS = (
+    "open_selected",
+    "filter_people",
+    "whois_selected",
+    "send_to_selected",
+    "verify_selected",
+    "block_selected",
+    "back",
+)
 _TRANSFER_KEYS = (
     "open_transfer",
     "accept_selected",
@@ -309,7 +317,7 @@ class View(Box):
         pane = self.tab.pane
         if isinstance(pane, ConversationPane):
             if pane.held():
-                hints.append(("", "Sending is held, nothing is sent to the new key"))
+                hints += [("", "Sending is held until you choose"), hint("keep_key")]
             if peer is not None and model.offer_of(peer) is not None:
                 hints += [hint("accept"), hint("save_as"), hint("refuse")]
             if not pane.at_end():

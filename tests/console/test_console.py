@@ -292,7 +292,7 @@ def test_notices_come_into_the_net_tab(console: Typist) -> None:
 def test_facts_on_request(console: Typist) -> None:
     console.type("/myid<enter>")
     assert grouped_text(key_of("carol")) in console.screen().replace("\n", "")
-    console.type("/log<enter>")
+    console.type("<esc>/log<enter>")
     assert "chatpeer.log" in console.screen()
     console.type("/version<enter>")
     assert "chatnet 0." in console.screen()
@@ -440,7 +440,7 @@ def test_held_sending_is_explained(console: Typist) -> None:
     assert "KEY CHANGED" in screen
     assert short_text(MALLORY) in screen
     assert short_text(key_of("another mallory")) in screen
-    assert "/trust" not in screen
+    assert "/trust mallory XXXXXXXX" in screen
     console.type("is it you?<enter>")
     assert "held, not sent" in console.screen()
     assert "mallory!" in console.lines()[1]

@@ -17,6 +17,7 @@ from chatnet.core import limits
 from chatnet.core.errors import ChatnetError, LocalError, Refused
 from chatnet.core.events import (
     ChatMessage,
+    CodeReady,
     Event,
     Exported,
     HistoryPage,
@@ -40,7 +41,7 @@ from chatnet.core.events import (
     TransferChanged,
     TransferState,
 )
-from chatnet.core.identity import PeerID, is_valid_name
+from chatnet.core.identity import PeerID, is_valid_name, key_text, short_text
 from chatnet.core.text import SafeText, name_warning, safe_line, safe_text
 from chatnet.peer.api import Subscription
 
@@ -429,6 +430,54 @@ class ScriptedPeer:
     def forget_ended(self) -> Deferred[None]:
         self.calls.append(("forget_ended",))
         self.transfers = {fid: transfer for fid, transfer in self.transfers.items() if not transfer.state.ended}
+        return succeed(None)
+
+    def trust(self, peer: bytes, prefix: str) -> Deferred[None]:
+        self.calls.append(("trust", peer, prefix))
+        new = self.people[peer].new_key
+        if new is None:
+            return fail(LocalError("no-new-key", "There is no new key."))
+        if prefix.replace("-", "").upper() != key_text(new)[:8]:
+            return fail(LocalError("wrong-prefix", "These are not the first 8 characters. Nothing changed."))
+        self._take_key(peer, new, 0)
+        return succeed(None)
+
+    def _take_key(self, peer: bytes, new: bytes, verified: int) -> None:
+        person = self.people[peer]
+        self.put_people(
+            msgspec.structs.replace(person, name=f"?{short_text(peer)}", online=False, new_key=None, waiting=0),
+            somebody(person.name, self.now_ms(), peer=new, verified=verified),
+        )
+
+    def keep_key(self, peer: bytes) -> Deferred[None]:
+        self.calls.append(("keep_key", peer))
+        self.change_person(peer, new_key=None)
+        return succeed(None)
+
+    def safety_number(self, peer: bytes) -> Deferred[str]:
+        self.calls.append(("safety_number", peer))
+        return succeed(" ".join(f"{n:05d}" for n in range(11111, 11123)))
+
+    def check_live(self, peer: bytes) -> Deferred[str]:
+        self.calls.append(("check_live", peer))
+        failing = self._failing()
+        if failing is not None:
+            return failing
+        self.emit(CodeReady(peer, "482913", asked=True))
+        return succeed("482913")
+
+    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
+        self.calls.append(("confirm", peer, level))
+        new = self.people[peer].new_key
+        if new is not None and level == 2:
+            self._take_key(peer, new, 2)
+        else:
+            self.change_person(peer, verified=level)
+        return succeed(None)
+
+    def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
+        self.calls.append(("block", peer, blocked))
+        self.change_person(peer, blocked=blocked)
         return succeed(None)
 
     def reconnect(self) -> Deferred[None]:

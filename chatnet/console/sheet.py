@@ -1,0 +1,69 @@
+"""A page over the pane, to read and to put away: lines, and a code that a camera reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import segno
+import urwid
+
+from chatnet.console.theme import UNICODE, Signs
+from chatnet.console.widgets import Markup, Row, Scroller, line
+
+QR_BORDER = 2  # modules of quiet zone; more than that is in the dark around it
+_HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
+
+
+def qr_rows(text: str) -> list[str]:
+    """A QR code in half blocks, two modules above each other a character: dark is drawn, light is blank."""
+    code = segno.make(text, error="l", micro=False)
+    modules = [list(row) for row in code.matrix_iter(border=QR_BORDER)]
+    if len(modules) % 2:
+        modules.append([0] * len(modules[0]))
+    pairs = zip(modules[::2], modules[1::2], strict=True)
+    return ["".join(_HALVES[top & 1, bottom & 1] for top, bottom in zip(*pair, strict=True)) for pair in pairs]
+
+
+class Sheet(Scroller):
+    """``lines`` are rows; ``qr``, if not empty, is drawn below them where the window has room for it."""
+
+    def __init__(
+        self, title: str, lines: Sequence[Markup], signs: Signs, close: Callable[[], None], qr: str = ""
+    ) -> None:
+        super().__init__()
+        self._title = title
+        self._lines = lines
+        self._close = close
+        self._qr = qr_rows(qr) if qr and signs is UNICODE else []
+        self._to_start = True
+
+    def count(self) -> int:
+        return len(self._lines) + bool(self._qr)
+
+    def block(self, index: int) -> list[urwid.Widget]:
+        if index < len(self._lines):
+            return [Row("", 1, self._lines[index])]
+        cols, rows = self.size
+        if len(self._qr[0]) + 1 > cols or len(self._qr) > rows:
+            needed = f"{len(self._qr[0]) + 1}×{len(self._qr) + 3}"
+            return [Row("", 1, ("text.soft", f"(a window of {needed} has room for a QR code)"))]
+        return [Row(" ", 1, ("qr", row)) for row in self._qr]
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        self.size = cols, max(1, rows - 1)
+        if self._to_start:
+            self._from_top(*self.size)
+            self._to_start = False
+        head = line([("group", f" {self._title}"), ("text.soft", "   Esc closes")], cols)
+        return urwid.CanvasCombine([(head, None, False), (super().draw(*self.size, focus), None, False)])
+
+    def key(self, key: str) -> str | None:
+        height = max(1, self.size[1] - 1)
+        steps = {"up": -1, "down": 1, "page up": -height, "page down": height, "home": -1_000, "end": 1_000}
+        if key in steps:
+            self.scroll(steps[key])
+        elif key in ("esc", "enter"):
+            self._close()
+        else:
+            return key
+        return None

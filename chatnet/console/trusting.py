@@ -1,0 +1,194 @@
+"""Whose key it is: taking a new one, keeping the old one, comparing, blocking, showing one's own."""
+
+from __future__ import annotations
+
+from chatnet.console.conversation import ConversationPane
+from chatnet.console.hands import Hands
+from chatnet.console.net import registry_join
+from chatnet.console.sheet import Sheet
+from chatnet.console.widgets import Markup
+from chatnet.core.events import CodeReady, Person
+from chatnet.core.identity import grouped_text, short_text
+
+BY_CODE, BY_NUMBER = 1, 2
+GROUPS_A_LINE = 4
+
+
+class Trusting(Hands):
+    """What a person decides about keys."""
+
+    # --- a key that changed -----------------------------------------------------------------------
+
+    def cmd_trust(self, rest: str) -> None:
+        who, _, prefix = rest.strip().partition(" ")
+        here = self._person_here()
+        if who and not prefix.strip() and here is not None:
+            who, prefix = here.name, who
+        if not prefix.strip():
+            self._usage("trust")
+            return
+        person = self._somebody(who)
+        if person is not None:
+            self._ask(
+                self._api.trust, person.peer, prefix.strip(), then=lambda _: self._taken(person.name, person.new_key)
+            )
+
+    def _taken(self, name: str, key: bytes | None) -> None:
+        if key is not None:
+            self.open_person(key)
+        self.view.say(f"The new key is {name}'s now, and what was held goes to it. /verify {name} compares it whole.")
+
+    def key_keep_key(self, stroke: str) -> None:
+        pane = self.view.tab.pane
+        if not isinstance(pane, ConversationPane) or not pane.held():
+            self.view.say("Nobody's key has changed here.")
+            return
+        name = pane.name
+        kept = f"The key you know stays {name}'s: what was held goes to it only. /trust takes the other one after all."
+        self._ask(self._api.keep_key, pane.peer, then=lambda _: self.view.say(kept))
+
+    # --- comparing --------------------------------------------------------------------------------
+
+    def cmd_verify(self, rest: str) -> None:
+        words = rest.split()
+        here = self._person_here()
+        if here is not None and (not words or words[0] in ("same", "live")):
+            words.insert(0, here.name)
+        ways = {
+            (): self._show_number,
+            ("same",): self._same_number,
+            ("same", "code"): self._same_code,
+            ("live",): self._begin_code,
+        }
+        way = ways.get(tuple(words[1:]))
+        if not words or way is None:
+            self._usage("verify")
+            return
+        person = self._somebody(words[0])
+        if person is not None:
+            way(person)
+
+    def key_verify_selected(self, stroke: str) -> None:
+        person = self.view.people.chosen()
+        if person is not None:
+            self._show_number(person)
+
+    def _show_number(self, person: Person) -> None:
+        def show(number: str) -> None:
+            name, groups = person.name, number.split()
+            whose = f"{name}'s NEW key" if person.new_key is not None else f"{name}'s key"
+            lines: list[Markup] = [("text", f"The number of {whose} and yours:"), ""]
+            for start in range(0, len(groups), GROUPS_A_LINE):
+                lines.append([("text", "    "), ("key", "  ".join(groups[start : start + GROUPS_A_LINE]))])
+            take = ", which also takes the new key" if person.new_key is not None else ""
+            lines += [
+                "",
+                ("text", f"Ask {name} to type /verify {self._my_name()}, and read the digits to each other, side by"),
+                ("text", "side or by phone: both screens must show the same sixty."),
+                "",
+                [("text", "All the same:  "), ("key", f"/verify {name} same"), ("text", take)],
+                ("state.error", "One is different:  somebody is between you. Send nothing, and tell each other."),
+            ]
+            if person.new_key is None:
+                lines += [
+                    "",
+                    [("text", "Quicker, with six digits, while both are here:  "), ("key", f"/verify {name} live")],
+                ]
+            self._show_sheet(f"Verify {name}", lines)
+
+        self._ask(self._api.safety_number, person.peer, then=show)
+
+    def _same_number(self, person: Person) -> None:
+        def marked(_: None) -> None:
+            if person.new_key is not None:
+                self.open_person(person.new_key)
+            self.view.say(f"{person.name} is verified: you compared all sixty digits.")
+
+        self._ask(self._api.confirm, person.peer, BY_NUMBER, then=marked)
+
+    def _same_code(self, person: Person) -> None:
+        def marked(_: None) -> None:
+            self._model.codes.pop(person.peer, None)
+            self.view.refresh()
+            self.view.say(f"{person.name} is verified: you compared the code.")
+
+        self._ask(self._api.confirm, person.peer, BY_CODE, then=marked)
+
+    def _begin_code(self, person: Person) -> None:
+        self.open_person(person.peer)
+        self.view.say(f"Making a code with {person.name}: it appears on both screens.")
+        self._ask(self._api.check_live, person.peer)
+
+    def code_ready(self, event: CodeReady) -> None:
+        """A code stands in the person's tab until it is compared; nothing is taken from who types elsewhere."""
+        person = self._model.roster.people.get(event.peer)
+        if person is None:
+            return
+        if self.view.tab_of(event.peer) is None and self.has_room_for_a_tab():
+            self.view.open(event.peer)
+        self.view.refresh()
+        if self.view.peer != event.peer:
+            asked = "The code is ready" if event.asked else f"{person.name} wants to compare a code with you"
+            self.view.say(f"{asked}: it stands in the tab {person.name}.")
+
+    # --- blocking ---------------------------------------------------------------------------------
+
+    def cmd_block(self, rest: str) -> None:
+        self._block_named("block", rest, True)
+
+    def cmd_unblock(self, rest: str) -> None:
+        self._block_named("unblock", rest, False)
+
+    def key_block_selected(self, stroke: str) -> None:
+        person = self.view.people.chosen()
+        if person is not None:
+            self._block(person, not person.blocked)
+
+    def _block_named(self, command: str, rest: str, blocked: bool) -> None:
+        person = self._somebody(rest.strip()) if rest.strip() else self._person_here()
+        if person is not None:
+            self._block(person, blocked)
+        elif not rest.strip():
+            self._usage(command)
+
+    def _block(self, person: Person, blocked: bool) -> None:
+        name = person.name
+        done = (
+            f"{name} is blocked: nothing is taken from this key, and {name} is not told why. /unblock {name} ends it."
+            if blocked
+            else f"{name} is not blocked any more."
+        )
+        self._ask(self._api.block, person.peer, blocked, then=lambda _: self.view.say(done))
+
+    # --- one's own --------------------------------------------------------------------------------
+
+    def cmd_myid(self, rest: str) -> None:
+        me, join = self._model.me, registry_join(self._model.registry)
+        if me is None:
+            self.view.say("Not logged in yet.")
+            return
+        lines: list[Markup] = [
+            [("text", f"{me.name}, key "), ("key", short_text(me.peer)), ("text", ", whole:")],
+            ("key", f"  {grouped_text(me.peer)}"),
+        ]
+        if join:
+            lines += [
+                "",
+                ("text", "To join this network on another machine:"),
+                ("key", "  twistd -n chatpeer --name YOU --registry \\"),
+                ("key", f"  {join}"),
+                "",
+            ]
+        self._show_sheet("Who you are", lines, join)
+
+    # --- together ---------------------------------------------------------------------------------
+
+    def _person_here(self) -> Person | None:
+        return self._model.roster.people.get(self.view.peer) if self.view.peer is not None else None
+
+    def _my_name(self) -> str:
+        return self._model.me.name if self._model.me is not None else "YOU"
+
+    def _show_sheet(self, title: str, lines: list[Markup], qr: str = "") -> None:
+        self.view.overlay = Sheet(title, lines, self._scene.signs, self.view.back, qr)
+        self.view.changed()

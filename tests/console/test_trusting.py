@@ -1,0 +1,244 @@
+"""What a person sees and does about keys: changed, compared, blocked, one's own."""
+
+from __future__ import annotations
+
+import msgspec
+import segno
+
+from chatnet.console.sheet import qr_rows
+from chatnet.core.errors import LocalError
+from chatnet.core.events import CodeReady
+from chatnet.core.identity import grouped_text, join_string, short_text
+from tests.support.scripted_peer import key_of, somebody
+from tests.support.typist import Typist
+
+BOB, MALLORY, OTHER = key_of("bob"), key_of("mallory"), key_of("another mallory")
+NUMBER = [f"{n}" for n in range(11111, 11123)]
+
+
+def people_rows(console: Typist) -> list[str]:
+    return [line[:20].rstrip() for line in console.lines()]
+
+
+# --- a key that changed --------------------------------------------------------------------------
+
+
+def test_a_changed_key_says_the_ways_on(console: Typist) -> None:
+    console.type("/msg mallory<enter>")
+    words = console.words()
+    for part in (
+        "another key than the mallory you know",
+        f"known {short_text(MALLORY)}",
+        f"new {short_text(OTHER)}",
+        "/trust mallory XXXXXXXX",
+        "Alt-k keep the old key",
+        "Nothing you type here is sent until you choose.",
+    ):
+        assert part in words
+    assert console.lines()[-1].startswith(" Sending is held until you choose  Alt-k keep the old key")
+    assert console.lines()[-2].startswith("mallory (held)>")
+
+
+def test_trust_takes_the_new_key_and_opens_its_tab(console: Typist) -> None:
+    console.type(f"/msg mallory<enter>/trust mallory {short_text(OTHER)}<enter>")
+    assert console.calls("trust") == [("trust", MALLORY, short_text(OTHER))]
+    assert console.view.peer == OTHER
+    assert "mallory>" in console.screen()
+    assert "KEY CHANGED" not in console.screen()
+
+
+def test_in_the_tab_the_name_need_not_be_typed(console: Typist) -> None:
+    console.type(f"/msg mallory<enter>/trust {short_text(OTHER)}<enter>")
+    assert console.calls("trust") == [("trust", MALLORY, short_text(OTHER))]
+
+
+def test_wrong_letters_change_nothing_and_are_told(console: Typist) -> None:
+    console.type("/msg mallory<enter>/trust mallory AAAAAAAA<enter>")
+    assert "These are not the first 8 characters." in console.screen()
+    assert "KEY CHANGED" in console.screen()
+    console.type("<esc>/trust mallory<enter>")
+    assert len(console.calls("trust")) == 2  # "mallory" was taken for the letters, and refused
+    console.type("/net<enter>/trust<enter>")
+    assert "/trust [WHO] XXXXXXXX" in console.screen()
+    assert len(console.calls("trust")) == 2
+
+
+def test_alt_k_keeps_the_old_key_and_does_nothing_elsewhere(console: Typist) -> None:
+    console.type("/msg bob<enter><meta k>")
+    assert console.calls("keep_key") == []
+    assert "Nobody's key has changed here." in console.screen()
+    console.type("/msg mallory<enter><meta k>")
+    assert console.calls("keep_key") == [("keep_key", MALLORY)]
+    assert "KEY CHANGED" not in console.screen()
+    assert "mallory>" in console.screen()
+
+
+def test_a_verified_person_is_compared_again(console: Typist) -> None:
+    console.peer.change_person(MALLORY, verified=2)
+    console.type("/msg mallory<enter>")
+    assert "/verify mallory take it, once you compared it as you did before" in console.words()
+    assert "/trust" not in console.screen()
+    console.type("/verify<enter>")
+    assert "The number of mallory's NEW key and yours" in console.screen()
+    assert "/verify mallory live" not in console.screen()
+    console.type("<esc>/verify same<enter>")
+    assert console.calls("confirm") == [("confirm", MALLORY, 2)]
+    assert console.view.peer == OTHER
+    assert "mallory ✓ verified" in console.screen()
+
+
+# --- comparing -----------------------------------------------------------------------------------
+
+
+def test_the_sixty_digits_and_what_to_do(console: Typist) -> None:
+    console.type("/verify bob<enter>")
+    lines = console.lines()
+    shown = [group for line in lines for group in line.split() if group in NUMBER]
+    assert shown == NUMBER
+    assert all(len([g for g in line.split() if g in NUMBER]) in (0, 4) for line in lines)
+    for part in ("/verify carol", "/verify bob same", "/verify bob live", "somebody is between you"):
+        assert part in console.screen()
+    console.type("<esc>")
+    assert "11111" not in console.screen()
+
+
+def test_the_same_marks_in_list_and_head(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    assert "verified" not in console.screen()
+    console.type("/verify bob same<enter>")
+    assert console.calls("confirm") == [("confirm", BOB, 2)]
+    assert " ● bob ✓" in people_rows(console)
+    assert "bob ✓ verified" in console.screen()
+    assert "you compared all sixty digits" in console.screen()
+
+
+def test_a_live_code_stands_until_it_is_compared(console: Typist) -> None:
+    console.type("/verify bob live<enter>")
+    assert console.calls("check_live") == [("check_live", BOB)]
+    console.wait(30)
+    assert "Code with bob: 482 913" in console.words()
+    assert "/verify bob same code" in console.words()
+    console.type("/verify same code<enter>")
+    assert console.calls("confirm") == [("confirm", BOB, 1)]
+    assert "482 913" not in console.screen()
+    assert " ● bob ✓" in people_rows(console)
+
+
+def test_a_code_that_they_began_takes_nothing_from_who_types(console: Typist) -> None:
+    console.type("/msg dave<enter>half a sen")
+    console.peer.emit(CodeReady(BOB, "000123", asked=False))
+    console.wait(0.1)
+    assert "bob wants to compare a code with you: it stands in the tab bob." in console.screen()
+    console.type("tence")
+    assert "dave> half a sentence" in console.screen()
+    console.type("<ctrl u>/msg bob<enter>")
+    assert "Code with bob: 000 123" in console.words()
+
+
+def test_a_code_with_somebody_unknown_shows_nothing(console: Typist) -> None:
+    before = console.lines()
+    console.peer.emit(CodeReady(key_of("nobody here"), "000123", asked=False))
+    console.wait(0.1)
+    assert console.lines() == before
+
+
+def test_why_there_is_no_code_is_told(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    console.peer.fail_next = LocalError("check-late", "The other side did not answer in time.")
+    console.type("/verify bob live<enter>")
+    assert "The other side did not answer in time." in console.screen()
+
+
+def test_what_verify_does_not_know(console: Typist) -> None:
+    for typed in ("/verify", "/verify bob maybe", "/verify bob same number"):
+        console.type(f"/net<enter>{typed}<enter>")
+        assert "/verify [WHO] [live | same | same code]" in console.screen()
+    console.type("/verify nobody<enter>")
+    assert "Nobody here is called nobody." in console.screen()
+    assert console.calls("confirm") == console.calls("safety_number") == console.calls("check_live") == []
+
+
+def test_completion_knows_the_words(console: Typist) -> None:
+    console.type("/ver<tab>bo<tab>l<tab>")
+    assert "> /verify bob live" in console.screen()
+    console.type("<ctrl u>/verify bob sa<tab>c<tab>")
+    assert "> /verify bob same code" in console.screen()
+    console.type("<ctrl u>/trust mal<tab>E<tab>")
+    assert "> /trust mallory E" in console.screen()
+
+
+# --- blocking ------------------------------------------------------------------------------------
+
+
+def test_block_and_unblock(console: Typist) -> None:
+    console.type("/block bob<enter>")
+    assert console.calls("block") == [("block", BOB, True)]
+    assert " ● bob            ✗" in people_rows(console)
+    console.type("/msg bob<enter>")
+    assert "bob ✗ blocked" in console.screen()
+    console.type("/unblock<enter>")
+    assert console.calls("block")[1:] == [("block", BOB, False)]
+    assert "blocked" not in console.lines()[2]
+
+
+def test_keys_of_the_list(console: Typist) -> None:
+    console.type("<f2>")
+    name = console.view.people.chosen().name
+    console.type("b")
+    assert console.calls("block") == [("block", key_of(name), True)]
+    console.type("b")
+    assert console.calls("block")[1:] == [("block", key_of(name), False)]
+    console.type("v")
+    assert f"The number of {name}'s key and yours" in console.screen()
+    console.type("<esc>")
+
+
+# --- one's own -----------------------------------------------------------------------------------
+
+
+def test_my_key_whole_and_what_others_join_with(console: Typist) -> None:
+    console.resize(100, 40)
+    console.type("/myid<enter>")
+    text = console.screen()
+    assert console.peer.me is not None
+    assert grouped_text(console.peer.me.peer) in text
+    join = join_string("192.0.2.1", 9900, key_of("registry"))
+    assert join in text
+    for row in qr_rows(join):
+        assert row.rstrip() in text
+
+
+def test_a_small_window_says_what_the_code_needs(console: Typist) -> None:
+    console.resize(60, 16)
+    console.type("/myid<enter><end>")
+    assert "has room for a QR code" in console.screen()
+    assert "█" not in console.screen()
+
+
+def test_without_a_registry_there_is_the_key_alone(console: Typist) -> None:
+    console.peer.registry = msgspec.structs.replace(console.peer.registry, key=None)
+    console.peer.put_registry(console.peer.registry.phase)
+    console.type("/myid<enter>")
+    assert short_text(key_of("carol")) in console.screen()
+    assert "chatnet:" not in console.screen()
+    assert "▀" not in console.screen()
+
+
+def test_the_code_is_drawn_as_it_is() -> None:
+    text = join_string("2001:db8::7", 9900, key_of("registry"))
+    drawn = qr_rows(text)
+    dark = {" ": (0, 0), "▀": (1, 0), "▄": (0, 1), "█": (1, 1)}
+    modules: list[list[int]] = []
+    for row in drawn:
+        pairs = [dark[character] for character in row]
+        modules += [[top for top, _ in pairs], [bottom for _, bottom in pairs]]
+    wanted = [[int(bit) for bit in row] for row in segno.make(text, error="l", micro=False).matrix]
+    inside = [row[2:-2] for row in modules[2 : 2 + len(wanted)]]
+    assert inside == wanted
+    assert {len(row) for row in drawn} == {len(wanted) + 4}
+
+
+def test_somebody_verified_offline_keeps_the_mark(console: Typist) -> None:
+    console.peer.put_people(somebody("zoe", console.peer.now_ms(), online=False, verified=1))
+    console.wait(0.1)
+    assert " ○ zoe ✓" in people_rows(console)
