@@ -114,6 +114,7 @@ class Round:
         self._sample: Sample = {}
 
     def run(self) -> Sample:
+        self._sample = {}
         with tempfile.TemporaryDirectory(prefix="round-", dir=self._place) as made:
             load = self._load()
             with stopped_after(load):

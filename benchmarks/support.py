@@ -15,6 +15,7 @@ import os
 import platform
 import select
 import shutil
+import signal
 import socket
 import sqlite3
 import statistics
@@ -62,7 +63,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def workplace(options: argparse.Namespace) -> Iterator[Path]:
-    """An empty directory that is gone afterwards."""
+    """An empty directory that is gone afterwards; a signal that ends us ends what we started too."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     parent = Path("/dev/shm") if options.tmpfs else options.work
     with tempfile.TemporaryDirectory(prefix="chatnet-bench-", dir=parent, ignore_cleanup_errors=True) as made:
         yield Path(made)
