@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 
+from chatnet.net.clock import make_steady
 from chatnet.net.exits import complain
 from chatnet.net.logs import LoggedService
 from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
@@ -32,6 +33,7 @@ class PeerProgram(LoggedService):
 def makeService(options: PeerOptions) -> IService:
     from twisted.internet import reactor
 
+    make_steady(reactor)
     return PeerProgram(reactor, options.settings)
 
 

@@ -14,6 +14,7 @@ from chatnet.core.admission import is_loopback
 from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.identity import grouped_text, join_string
 from chatnet.net.busy import explain_bind_error
+from chatnet.net.clock import make_steady
 from chatnet.net.exits import refuse_start, say, stop_with
 from chatnet.net.interfaces import published_endpoints
 from chatnet.net.keys import load_or_make_identity
@@ -92,6 +93,7 @@ class RegistryProgram(MultiService):
 def makeService(options: RegistryOptions) -> IService:
     from twisted.internet import reactor
 
+    make_steady(reactor)
     settings = options.settings
     service = LoggedService(settings.log.make())
     RegistryProgram(reactor, settings, service).setServiceParent(service)  # type: ignore[no-untyped-call]
