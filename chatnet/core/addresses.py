@@ -12,6 +12,8 @@ from chatnet.core.limits import MAX_ENDPOINTS
 from chatnet.core.records import Endpoint
 
 _MAPPED = b"\x00" * 10 + b"\xff\xff"
+_LOOPBACK_NETWORK = 127  # 127.0.0.0/8
+_LOOPBACK_IPV6 = b"\x00" * 15 + b"\x01"
 _THIS_NETWORK = b"\x00"  # 0.0.0.0/8: some systems take any of it for themselves
 
 
@@ -21,7 +23,8 @@ def unmapped(ip: bytes) -> bytes:
 
 
 def is_loopback_ip(ip: bytes) -> bool:
-    return ipaddress.ip_address(unmapped(ip)).is_loopback
+    ip = unmapped(ip)
+    return ip[0] == _LOOPBACK_NETWORK if len(ip) == 4 else ip == _LOOPBACK_IPV6
 
 
 def is_dialable_ip(ip: bytes) -> bool:

@@ -11,6 +11,11 @@ A peer that left is a change too, remembered until so many others left after it;
 would need a forgotten one begins again with a snapshot.  So memory is bounded by the list and
 the remembered departures, whatever the readers do.
 
+A log can go on from an earlier one, of a registry that was restarted: ``kept_since`` tells what is
+to be kept for that, ``restore`` takes it.  The new log has an epoch of its own, so that a cursor is
+never taken for another with the same number; one of an earlier log is understood up to the
+revision that was kept.  What came after that is lost, and who has seen it begins again.
+
 Pages are cut when the log is written, not when it is read, and a full one is encoded again only
 when a peer in it changes.  A storm of logins therefore encodes each page once, not once for each
 newcomer.
@@ -20,6 +25,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,6 +80,13 @@ class Reader:
     told: bool = False  # at least one page was read: a newcomer gets one even if nothing changed
 
 
+class Span(NamedTuple):
+    """A log, by its epoch, and the revision up to which it is known."""
+
+    epoch: bytes
+    upto: int
+
+
 class ChangeLog:
     """``epoch`` is 16 bytes that no other log has; ``departures`` at least 1."""
 
@@ -88,10 +101,11 @@ class ChangeLog:
             raise ValueError(f"an epoch has {EPOCH_BYTES} bytes")
         self.head = 0  # the revision of the newest change
         self._epoch = epoch
+        self._former: dict[bytes, int] = {}  # earlier epochs, and up to where their revisions are ours
         self._most_departures = max(1, departures)
         self._page_bytes = page_bytes
         self._page_entries = page_entries
-        self._floor = 0  # departures up to here may be forgotten
+        self.floor = 0  # departures up to here may be forgotten
         self._revisions: dict[PeerID, int] = {}
         self._departed: OrderedDict[PeerID, None] = OrderedDict()  # in the order of leaving
         self._segments = [_Segment(0)]  # in order; the last is being written and never dropped
@@ -117,24 +131,28 @@ class ChangeLog:
         if len(self._departed) <= self._most_departures:
             return None
         forgotten, _ = self._departed.popitem(last=False)
-        self._floor = self._revisions[forgotten]
+        self.floor = self._revisions[forgotten]
         self._take_out(forgotten)
         return forgotten
 
     def _append(self, peer: PeerID, inside: Entry | None, outside: Entry | None) -> None:
         self._take_out(peer)
-        size = _size(inside)
+        self._place(Change(self.head + 1, peer, inside, outside))
+        self._pieces.clear()
+
+    def _place(self, change: Change) -> None:
+        """``change`` is the newest."""
+        size = _size(change.inside)
         tail = self._segments[-1]
         tail.pages.clear()
         if tail.changes and (tail.size + size > self._page_bytes or len(tail.changes) >= self._page_entries):
             tail = _Segment(self.head)
             self._segments.append(tail)
-        self.head += 1
-        tail.changes[peer] = Change(self.head, peer, inside, outside)
+        self.head = change.revision
+        tail.changes[change.peer] = change
         tail.last = self.head
         tail.size += size
-        self._revisions[peer] = self.head
-        self._pieces.clear()
+        self._revisions[change.peer] = self.head
 
     def _take_out(self, peer: PeerID) -> None:
         revision = self._revisions.pop(peer, None)
@@ -175,6 +193,35 @@ class ChangeLog:
     def _segment_of(self, revision: int) -> _Segment:
         return self._segments[self._index_of(revision)]
 
+    # --- keeping ------------------------------------------------------------------------------
+
+    @property
+    def span(self) -> Span:
+        return Span(self._epoch, self.head)
+
+    def kept_since(self, revision: int) -> Iterator[Change]:
+        """Every change after ``revision``, in their order.
+
+        With those up to ``revision`` they are the whole log as of ``head``, once each takes the
+        place of an earlier one of its peer, and departures up to ``floor`` are left out.
+        """
+        for segment in self._segments[bisect_right(self._segments, revision, key=lambda segment: segment.last) :]:
+            yield from (change for change in segment.changes.values() if change.revision > revision)
+
+    def restore(self, spans: Iterable[Span], floor: int, changes: Iterable[tuple[int, PeerID, Entry | None]]) -> None:
+        """Go on from an earlier log, before anything is written to this one.
+
+        ``spans`` are the earlier logs that followed one another, the last one as it was kept;
+        ``changes`` what was kept of it: revision, peer and entry, in their order.
+        """
+        self._former = dict(spans)
+        self.floor = floor
+        for revision, peer, entry in changes:
+            self._place(Change(revision, peer, entry, None if entry is None else _without_loopback(entry)))
+            if entry is None:
+                self._departed[peer] = None
+        self.head = self._segments[-1].last = max(self.head, *self._former.values(), 0)
+
     # --- reading ------------------------------------------------------------------------------
 
     def reader(self, since: bytes | None, local: bool) -> Reader:
@@ -198,7 +245,7 @@ class ChangeLog:
         """
         if not self.waiting(reader):
             return None
-        if max(reader.position, reader.began) < self._floor:  # it would need a departure that is forgotten
+        if max(reader.position, reader.began) < self.floor:  # it would need a departure that is forgotten
             reader.position, reader.began, reader.reset = 0, self.head, True
         index = bisect_right(self._segments, reader.position, key=lambda segment: segment.last)
         if index == len(self._segments):  # nothing changed since
@@ -247,10 +294,11 @@ class ChangeLog:
 
     def _position(self, cursor: bytes | None) -> int | None:
         """The position that a cursor of ours names, if departures since then are all remembered."""
-        if cursor is None or len(cursor) != EPOCH_BYTES + REVISION_BYTES or not cursor.startswith(self._epoch):
+        if cursor is None or len(cursor) != EPOCH_BYTES + REVISION_BYTES:
             return None
-        position = int.from_bytes(cursor[EPOCH_BYTES:], "big")
-        return position if self._floor <= position <= self.head else None
+        epoch, position = cursor[:EPOCH_BYTES], int.from_bytes(cursor[EPOCH_BYTES:], "big")
+        upto = self.head if epoch == self._epoch else self._former.get(epoch, -1)
+        return position if self.floor <= position <= upto else None
 
 
 def _size(entry: Entry | None) -> int:

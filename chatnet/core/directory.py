@@ -1,18 +1,22 @@
 """The registry's rules: which key a name belongs to, who is present, what everybody is told.
 
 Names are bound for ever to the key that claims them first; the bindings outlive the process in
-the registry's store.  Presence lives here only.  The list that readers get is the whole list,
-their own entry too, so that all get the same bytes; a peer leaves itself out by its PeerID.
+the registry's store.  Presence does too, a little behind: after a restart those who were here are
+*presumed* present, as they were listed, until they come back or are let go.  The list that readers
+get is the whole list, their own entry too, so that all get the same bytes; a peer leaves itself
+out by its PeerID.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from itertools import islice
+from typing import NamedTuple
 
 from chatnet.core import messages
 from chatnet.core.addresses import listed_endpoints
-from chatnet.core.changelog import ChangeLog, Reader
+from chatnet.core.changelog import ChangeLog, Reader, Span
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.identity import RESERVED_NAMES, PeerID, is_valid_name
 from chatnet.core.limits import MAX_NAME_CHARS, RegistryLimits
@@ -27,6 +31,27 @@ class Claimed(Enum):
     KNOWN = "known"
 
 
+class Row(NamedTuple):
+    """One peer's latest change as it is kept; no ``entry``: it left."""
+
+    revision: int
+    peer: PeerID
+    entry: Entry | None
+    record: SignedRecord
+    seq: int
+
+
+class Kept(NamedTuple):
+    """The list as of the last span's end, or what changed in it since an earlier revision.
+
+    Departures up to ``floor`` are forgotten; ``rows`` are in the order of their revisions.
+    """
+
+    spans: list[Span]
+    floor: int
+    rows: list[Row]
+
+
 class Directory:
     """``epoch``: 16 bytes that no other directory has."""
 
@@ -35,8 +60,9 @@ class Directory:
         self._keys: dict[str, PeerID] = {}
         self._names: dict[PeerID, str] = {}
         self._uncommitted: set[PeerID] = set()
-        self._records: dict[PeerID, tuple[SignedRecord, RecordFields]] = {}  # also of those who left lately
+        self._records: dict[PeerID, tuple[SignedRecord, int]] = {}  # with its seq; also of those who left lately
         self._present: dict[PeerID, Entry] = {}
+        self._presumed: dict[PeerID, None] = {}  # those of them who have not come back since the restart
         self._log = ChangeLog(epoch, limits.departures)
 
     # --- names --------------------------------------------------------------------------------
@@ -99,17 +125,18 @@ class Directory:
     def check_newest(self, record: SignedRecord, fields: RecordFields, peer: PeerID) -> None:
         """RemoteError("bad-record") if a verified record is older than the last, or another with its seq."""
         if peer in self._records:
-            last_record, last = self._records[peer]
-            if fields.seq < last.seq:
-                raise RemoteError(messages.BAD_RECORD, f"the record's seq {fields.seq} is below {last.seq}")
-            if fields.seq == last.seq and record.payload != last_record.payload:
+            last_record, last_seq = self._records[peer]
+            if fields.seq < last_seq:
+                raise RemoteError(messages.BAD_RECORD, f"the record's seq {fields.seq} is below {last_seq}")
+            if fields.seq == last_seq and record.payload != last_record.payload:
                 raise RemoteError(messages.BAD_RECORD, f"another record with the same seq {fields.seq}")
 
     def join(self, record: SignedRecord, fields: RecordFields, peer: PeerID, observed_ip: bytes) -> Entry:
         """List ``peer``, or change its entry, by a record that was ``checked``."""
         endpoints, before = listed_endpoints(fields.endpoints, observed_ip), self._present.get(peer)
         proven = before.proven if before is not None and before.endpoints[:1] == endpoints[:1] else 0
-        self._records[peer] = record, fields
+        self._records[peer] = record, fields.seq
+        self._presumed.pop(peer, None)
         self._present[peer] = entry = Entry(peer, fields.name, endpoints, fields.seq, proven)
         self._log.put(peer, entry)
         return entry
@@ -125,6 +152,7 @@ class Directory:
     def leave(self, peer: PeerID) -> None:
         """Take ``peer`` from the list; its record can be looked up for some time yet."""
         self._present.pop(peer, None)
+        self._presumed.pop(peer, None)
         forgotten = self._log.remove(peer)
         if forgotten is not None:
             self._records.pop(forgotten, None)
@@ -134,8 +162,39 @@ class Directory:
         return held[0] if held else None
 
     def __len__(self) -> int:
-        """How many are present."""
+        """How many are listed."""
         return len(self._present)
+
+    # --- restarts -----------------------------------------------------------------------------
+
+    @property
+    def presumed(self) -> int:
+        """How many are listed only because they were before the restart."""
+        return len(self._presumed)
+
+    def restore(self, kept: Kept) -> None:
+        """Go on from what an earlier directory left, before anybody joins."""
+        self._log.restore(kept.spans, kept.floor, ((row.revision, row.peer, row.entry) for row in kept.rows))
+        for row in kept.rows:
+            self._records[row.peer] = row.record, row.seq
+            if row.entry is not None:
+                self._present[row.peer] = row.entry
+                self._presumed[row.peer] = None
+
+    def let_go(self, most: int) -> int:
+        """``most`` of those who did not come back leave; how many did."""
+        gone = list(islice(self._presumed, most))
+        for peer in gone:
+            self.leave(peer)
+        return len(gone)
+
+    def changed_since(self, revision: int) -> Kept:
+        """What is to be kept beyond what ``revision`` had."""
+        rows = [
+            Row(change.revision, change.peer, change.inside, *self._records[change.peer])
+            for change in self._log.kept_since(revision)
+        ]
+        return Kept([self._log.span], self._log.floor, rows)
 
     # --- telling ------------------------------------------------------------------------------
 

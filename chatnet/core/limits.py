@@ -128,7 +128,7 @@ class RegistryLimits(LinkLimits):
     lookups_burst: int = _limit(500, "of those at once")
     announces_per_minute: int = _limit(30, "changes of address by one peer; as many at once")
     departures: int = _limit(10_000, "peers that left and are remembered for who returns with an old cursor")
-    grace_seconds: float = _limit(90.0, "who was here before a restart counts as present, and leaves unless back by then")
+    grace_seconds: float = _limit(90.0, "who was here before a restart is presumed present, and leaves unless back")
     keep_seconds: float = _limit(0.25, "changes gathered before they are written: what a crash may lose")
     probe: str = _limit("on", "'off': addresses are not dialled back, and none is marked as proven", ("on", "off"))
     probes_at_once: int = _limit(16, "addresses dialled back at a time")

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from chatnet.core import messages
 from chatnet.core.admission import is_loopback, source_of
 from chatnet.core.bucket import Buckets, TokenBucket
-from chatnet.core.directory import Claimed, Directory
+from chatnet.core.directory import Claimed, Directory, Kept
 from chatnet.core.errors import Refused, RemoteError, StoreFailed
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import MAX_SOURCES, RegistryLimits
@@ -24,6 +24,7 @@ from chatnet.core.messages import Announce, Found, Hello, Lookup, Message, Welco
 from chatnet.core.records import Endpoint, RecordFields, SignedRecord, endpoint
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
+from chatnet.registry.keeping import PresenceKeeper
 from chatnet.registry.probing import Prober
 from chatnet.registry.pushing import Pusher
 from chatnet.registry.store import RegistryStore
@@ -73,6 +74,7 @@ class RegistryProtocol:
         self._instance = instance
         self._name = name
         self._pusher = Pusher(clock, directory, limits.push_seconds)
+        self._keeper = PresenceKeeper(clock, directory, store, limits, self._changed)
         self._prober = Prober(clock, dialler, limits, instance, name, self._reached)
         self._new_names = Buckets(limits.new_names_per_hour / 3600, limits.new_names_per_hour, MAX_SOURCES)
         self._early: list[Deferred[None]] | None = []  # who came before the names were read; None afterwards
@@ -80,10 +82,12 @@ class RegistryProtocol:
         self._let_in: dict[Link, Registration] = {}
         self._present: dict[PeerID, Registration] = {}  # the newest of each key
         self._ended_bytes = (0, 0)
+        self._stopping = False
 
-    def begin(self, bindings: Iterable[tuple[str, PeerID]]) -> None:
-        """The names are read: answer those who wait, and all who come."""
+    def begin(self, bindings: Iterable[tuple[str, PeerID]], kept: Kept) -> None:
+        """The names and the last list are read: answer those who wait, and all who come."""
         self._directory.load(bindings)
+        self._keeper.begin(kept)
         early, self._early = self._early or [], None
         for waiting in early:
             waiting.callback(None)
@@ -148,14 +152,22 @@ class RegistryProtocol:
             del self._present[link.peer]
             self._pusher.discard(link)
             self._prober.forget(link.peer)
-            self._directory.leave(link.peer)
-            self._pusher.changed()
+            if not self._stopping:
+                self._directory.leave(link.peer)
+                self._changed()
             self.log.info("left {peer}: {code}", peer=registration, code=end.code)
 
     def stop(self) -> None:
-        """Tell nobody of those who leave from now on: all do."""
+        """All leave from now on: that is no change of the list, neither told nor kept."""
+        self._stopping = True
         self._pusher.stop()
+        self._keeper.stop()
         self._prober.stop()
+
+    async def flush(self) -> None:
+        """What is known is on disk.  Raises StoreFailed."""
+        await self._keeper.flush()
+        await self._store.flush()
 
     def traffic(self) -> tuple[int, int, int]:
         """Open connections, and the bytes in and out of all since the start, without TLS's own."""
@@ -228,8 +240,10 @@ class RegistryProtocol:
     def _list(self, registration: Registration) -> None:
         peer, observed = registration.link.peer, _observed(registration.link)
         ip = observed.ip if observed is not None else _LOOPBACK_IP
+        before = self._directory.revision
         entry = self._directory.join(registration.record, registration.fields, peer, ip)
-        self._pusher.changed()
+        if self._directory.revision != before:
+            self._changed()
         if observed is not None and entry.endpoints and entry.endpoints[0].ip == ip and not entry.proven:
             self._prober.want(peer, entry.endpoints[0])
 
@@ -237,7 +251,12 @@ class RegistryProtocol:
         """These have proven their addresses."""
         for peer, at in answered:
             self._directory.prove(peer, at)
+        self._changed()
+
+    def _changed(self) -> None:
+        """The list changed."""
         self._pusher.changed()
+        self._keeper.changed()
 
     def _spend(self, registration: Registration, bucket: TokenBucket) -> None:
         """One token; who has none left is not read from until there is one."""

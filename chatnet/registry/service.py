@@ -127,10 +127,14 @@ class RegistryService(MultiService):
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
+    async def flush(self) -> None:
+        """Who is here is on disk, also what is not due yet.  Raises StoreFailed."""
+        await self._protocol.flush()
+
     async def _read_store(self) -> None:
         await self._database.open()
-        claims = await self._store.load()
-        self._protocol.begin((claim.name, claim.peer) for claim in claims)
+        claims, kept = await self._store.load(), await self._store.load_list()
+        self._protocol.begin(((claim.name, claim.peer) for claim in claims), kept)
         self.log.info("serving: {names} names are bound", names=len(claims))
 
     async def _stop(self) -> None:
@@ -138,9 +142,9 @@ class RegistryService(MultiService):
         await self._listener.close(lambda link: link.close(messages.STOPPING, "The registry is stopping."))
         self._log_traffic(always=True)
         try:
-            await self._store.flush()
+            await self.flush()
         except StoreFailed as error:
-            self.log.warn("when each peer was last here could not be stored: {text}", text=error.text)
+            self.log.warn("who was here last could not be stored: {text}", text=error.text)
         await self._database.close()
 
     def _log_traffic(self, always: bool = False) -> None:

@@ -1,14 +1,19 @@
-"""What the registry keeps: which key each name belongs to, for ever."""
+"""What the registry keeps: which key each name belongs to, for ever; and who was here lately."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 from twisted.internet.defer import Deferred
 
+from chatnet.core.changelog import Span
+from chatnet.core.directory import Kept, Row
 from chatnet.core.errors import Refused
 from chatnet.core.identity import PeerID
-from chatnet.core.messages import KEY_BOUND, NAME_TAKEN
+from chatnet.core.limits import EPOCHS_KEPT
+from chatnet.core.messages import KEY_BOUND, NAME_TAKEN, Entry
+from chatnet.core.records import SignedRecord
 from chatnet.net.database import Connection, Database, Settings
 
 MIGRATIONS = (
@@ -21,7 +26,28 @@ CREATE TABLE name (
     last_ms INTEGER NOT NULL  -- when it was last here, to about the last claim or clean stop
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+CREATE TABLE change (  -- the latest of each peer: the list's change log as of the newest epoch's revision
+    peer BLOB PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    entry BLOB,  -- MessagePack; NULL: it left
+    seq INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    signature BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX departure ON change (revision) WHERE entry IS NULL;
+CREATE TABLE epoch (
+    n INTEGER PRIMARY KEY,
+    epoch BLOB NOT NULL UNIQUE,
+    upto INTEGER NOT NULL,  -- its last revision that is kept here
+    floor INTEGER NOT NULL  -- departures up to this revision are forgotten
+) STRICT;
+""",
 )
+
+_encode = msgspec.msgpack.encode
+_entries = msgspec.msgpack.Decoder(Entry)
 
 
 class Claim(NamedTuple):
@@ -80,5 +106,49 @@ class RegistryStore(Settings):
         def job(connection: Connection) -> None:
             rows = ((at_ms, peer) for peer, at_ms in seen.items())
             connection.executemany("UPDATE name SET last_ms = ? WHERE peer = ?", rows)
+
+        return self._database.run(job)
+
+    # --- who was here -------------------------------------------------------------------------
+
+    def load_list(self) -> Deferred[Kept]:
+        """The list as it was last kept."""
+
+        def job(connection: Connection) -> Kept:
+            spans = connection.execute("SELECT epoch, upto, floor FROM epoch ORDER BY n").fetchall()
+            rows = connection.execute(
+                "SELECT revision, peer, entry, key, payload, signature, seq FROM change ORDER BY revision"
+            )
+            return Kept(
+                [Span(epoch, upto) for epoch, upto, _ in spans],
+                spans[-1][2] if spans else 0,
+                [
+                    Row(revision, peer, None if blob is None else _entries.decode(blob), SignedRecord(*record), seq)
+                    for revision, peer, blob, *record, seq in rows
+                ],
+            )
+
+        return self._database.read(job)
+
+    def keep_list(self, changed: Kept) -> Deferred[None]:
+        """Bring what is kept up to ``changed``, all of it or nothing."""
+
+        def job(connection: Connection) -> None:
+            (span,) = changed.spans
+            connection.execute(
+                "INSERT INTO epoch (epoch, upto, floor) VALUES (?, ?, ?)"
+                " ON CONFLICT (epoch) DO UPDATE SET upto = excluded.upto, floor = excluded.floor",
+                (*span, changed.floor),
+            )
+            connection.execute("DELETE FROM epoch WHERE n <= (SELECT max(n) FROM epoch) - ?", (EPOCHS_KEPT,))
+            connection.executemany(
+                "INSERT OR REPLACE INTO change (revision, peer, entry, key, payload, signature, seq)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (row.revision, row.peer, None if row.entry is None else _encode(row.entry), *row.record, row.seq)
+                    for row in changed.rows
+                ),
+            )
+            connection.execute("DELETE FROM change WHERE entry IS NULL AND revision <= ?", (changed.floor,))
 
         return self._database.run(job)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatnet.core.changelog import ChangeLog, Reader
+from chatnet.core.changelog import Change, ChangeLog, Reader, Span
 from chatnet.core.framing import Framer
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_FRAME, MAX_PAGE_ENTRIES
@@ -323,3 +323,150 @@ def test_a_proven_loopback_address_says_nothing_to_other_machines() -> None:
         ([OUTSIDE], 0),
         ([OUTSIDE], 1),
     ]
+
+
+# --- restarts ----------------------------------------------------------------------------------
+
+
+class Disk:
+    """What was kept of a log, as a store keeps it: each row the latest of its peer."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.floor = 0
+        self.rows: dict[PeerID, Change] = {}
+
+    @property
+    def upto(self) -> int:
+        return self.spans[-1].upto if self.spans else -1
+
+    def keep(self, log: ChangeLog) -> None:
+        own = bool(self.spans) and self.spans[-1].epoch == log.span.epoch
+        for change in log.kept_since(self.upto):
+            self.rows[change.peer] = change
+        self.spans[-1 if own else len(self.spans) :] = [log.span]
+        self.floor = log.floor
+        self.rows = {p: c for p, c in self.rows.items() if c.inside is not None or c.revision > log.floor}
+
+    def log(self, number: int, departures: int, page_entries: int) -> ChangeLog:
+        log = ChangeLog(number.to_bytes(16, "big"), departures, page_entries=page_entries)
+        rows = sorted((change.revision, change.peer, change.inside) for change in self.rows.values())
+        log.restore(self.spans, self.floor, rows)
+        return log
+
+
+def restarted(log: ChangeLog, number: int = 1) -> ChangeLog:
+    disk = Disk()
+    disk.keep(log)
+    return disk.log(number, 10, MAX_PAGE_ENTRIES)
+
+
+def test_after_a_restart_a_cursor_from_before_is_understood() -> None:
+    first = many(50, ChangeLog(EPOCH, 10))
+    early, late = Subscriber(first).read_all(), Subscriber(first)
+    first.remove(peer(4))
+    late.read_all()
+    second = restarted(first)
+    for n in range(50):
+        second.put(peer(n), entry(n)) if n != 4 else second.remove(peer(4))
+    for subscriber in (early, late):
+        subscriber.come_again(second)
+        subscriber.read_all()
+        assert not subscriber.pages[-1].reset
+        assert not subscriber.pages[-1].joined
+        assert len(subscriber.list) == 49
+    assert (early.pages[-1].left, late.pages[-1].left) == ([peer(4)], [])
+
+
+def test_a_revision_that_was_not_kept_is_not_taken_for_a_new_one() -> None:
+    first = many(3, ChangeLog(EPOCH, 10))
+    second = restarted(first)
+    first.put(peer(7), entry(7))
+    subscriber = Subscriber(first).read_all()
+    for n in range(10, 20):
+        second.put(peer(n), entry(n))
+    subscriber.come_again(second)
+    subscriber.read_all()
+    assert subscriber.pages[1].reset
+    assert names(subscriber) == {f"peer{n}" for n in (0, 1, 2, *range(10, 20))}
+
+
+def test_what_was_forgotten_before_a_restart_is_forgotten_after_it() -> None:
+    first = many(5, ChangeLog(EPOCH, departures=1))
+    subscriber = Subscriber(first).read_all()
+    first.remove(peer(1))
+    assert first.remove(peer(2)) == peer(1)
+    subscriber.come_again(restarted(first))
+    subscriber.read_all()
+    assert subscriber.pages[-1].reset
+    assert names(subscriber) == {"peer0", "peer3", "peer4"}
+
+
+def test_nothing_kept_is_an_empty_log() -> None:
+    log = Disk().log(1, 10, MAX_PAGE_ENTRIES)
+    log.put(peer(1), entry(1))
+    assert names(Subscriber(log).read_all()) == {"peer1"}
+
+
+RESTARTS = st.one_of(
+    STEPS,
+    st.tuples(st.just("keep"), st.just(0), st.just(0)),
+    st.tuples(st.just("restart"), st.just(0), st.just(0)),  # what was not kept is lost
+    st.tuples(st.just("grace"), st.just(0), st.just(0)),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    departures=st.integers(1, 3),
+    page_entries=st.integers(1, 8),
+    steps=st.lists(RESTARTS, min_size=20, max_size=150),
+)
+def test_restarts_at_any_moment_leave_nobody_with_another_list(
+    departures: int, page_entries: int, steps: list[tuple[str, int, int]]
+) -> None:
+    disk = Disk()
+    log = disk.log(0, departures, page_entries)
+    restarts = 0
+    truth: dict[bytes, Entry] = {}  # who is here
+    presumed: set[PeerID] = set()  # and who is only listed
+    subscribers = [Subscriber(log) for _ in range(4)]
+
+    def grace() -> None:
+        while presumed:
+            log.remove(presumed.pop())
+
+    for action, n, seq in steps:
+        if action == "put":
+            truth[peer(n)] = there = entry(n, seq)
+            presumed.discard(peer(n))
+            log.put(peer(n), there)
+        elif action == "remove":
+            truth.pop(peer(n), None)
+            presumed.discard(peer(n))
+            log.remove(peer(n))
+        elif action == "read":
+            subscribers[n].read()
+        elif action == "again":
+            subscribers[n].come_again(log)
+        elif action == "alien":
+            subscribers[n].cursor = b"another registry's"
+            subscribers[n].come_again(log)
+        elif action == "keep":
+            disk.keep(log)
+        elif action == "grace":
+            grace()
+        else:
+            restarts += 1
+            log = disk.log(restarts, departures, page_entries)
+            truth.clear()
+            presumed = {p for p, change in disk.rows.items() if change.inside is not None}
+            for subscriber in subscribers:
+                subscriber.come_again(log)
+        assert len(log._revisions) <= len(truth) + len(presumed) + departures
+
+    grace()
+    for subscriber in [*subscribers, Subscriber(log)]:
+        subscriber.read_all()
+        assert subscriber.complete
+        assert subscriber.list == truth

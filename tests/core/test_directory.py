@@ -254,3 +254,39 @@ def test_a_mark_is_for_the_address_that_was_reached_while_it_holds() -> None:
     assert not rules.prove(BOB.peer, reached)
     join(rules, BOB, seq=3)
     assert rules.prove(BOB.peer, reached)
+
+
+# --- restarts -----------------------------------------------------------------------------------
+
+
+def test_after_a_restart_the_last_list_is_presumed_and_a_return_changes_nothing() -> None:
+    before, after = directory(), Directory(b"f" * 16, LIMITS)
+    join(before, CAROL)
+    join(before, BOB, seq=3)
+    after.restore(before.changed_since(-1))
+    assert (len(after), after.presumed, after.revision) == (2, 2, before.revision)
+    assert after.record_of(BOB.peer) == BOB.record(3)
+    join(after, BOB, seq=3)
+    assert (len(after), after.presumed, after.revision) == (2, 1, before.revision)
+    assert after.let_go(10) == 1
+    assert (len(after), after.presumed, after.revision) == (1, 0, before.revision + 1)
+
+
+def test_after_a_restart_an_older_record_is_still_an_older_one() -> None:
+    before, after = directory(), Directory(b"f" * 16, LIMITS)
+    join(before, CAROL, seq=5)
+    before.leave(CAROL.peer)
+    after.restore(before.changed_since(-1))
+    assert (len(after), after.presumed) == (0, 0)
+    with pytest.raises(RemoteError):
+        join(after, CAROL, seq=4)
+
+
+def test_what_changed_since_is_no_more_than_that() -> None:
+    rules = directory()
+    join(rules, CAROL)
+    upto = rules.revision
+    join(rules, BOB)
+    rules.leave(BOB.peer)
+    assert [(row.peer, row.entry, row.seq) for row in rules.changed_since(upto).rows] == [(BOB.peer, None, 1)]
+    assert rules.changed_since(rules.revision).rows == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, Refused
 from chatnet.core.identity import short_text
 from chatnet.core.limits import RegistryLimits
-from chatnet.core.messages import Lookup, Say
+from chatnet.core.messages import ListPage, Lookup, Say
 from chatnet.core.records import endpoint, verify_record
 from chatnet.net.keys import Identity
 from chatnet.registry.service import RegistryService
@@ -38,11 +39,19 @@ class House:
         self.guests: list[Guest] = []
         self.registries: list[RegistryService] = []
 
-    def open(self, limits: RegistryLimits = HASTY) -> RegistryService:
-        registry = RegistryService(self.reactor, self.identity, self.database, limits, LOOPBACK)
+    def open(self, limits: RegistryLimits = HASTY, database: Path | None = None) -> RegistryService:
+        registry = RegistryService(self.reactor, self.identity, database or self.database, limits, LOOPBACK)
         registry.startService()
         self.registries.append(registry)
         return registry
+
+    def copy(self) -> Path:
+        """What is on the disk at this moment, in a place of its own."""
+        place = self.database.parent / "copy"
+        place.mkdir()
+        for file in self.database.parent.glob(f"{self.database.name}*"):
+            shutil.copy(file, place)
+        return place / self.database.name
 
     async def shut(self, registry: RegistryService) -> None:
         self.registries.remove(registry)
@@ -153,20 +162,84 @@ async def test_who_returns_with_a_cursor_gets_what_changed(house: House) -> None
     assert alice.pages[seen].left == [bob.peer]
 
 
+# --- restarts -----------------------------------------------------------------------------------
+
+
+async def back(guest: Guest, registry: RegistryService) -> list[ListPage]:
+    """What a guest is told that returns with its cursor, up to the end of the list."""
+    seen = len(guest.pages)
+    await guest.join(registry.port)
+    await guest.until(lambda: len(guest.pages) > seen and not guest.pages[-1].more)
+    return guest.pages[seen:]
+
+
+def is_nothing_new(page: ListPage) -> bool:
+    return not (page.reset or page.joined or page.left)
+
+
 @pytest_twisted.ensureDeferred
-async def test_a_restarted_registry_gives_the_list_anew_and_knows_the_names(house: House) -> None:
+async def test_a_restart_is_no_news_to_who_comes_back(house: House) -> None:
     first = house.open()
     alice, bob = await house.joined(first, "alice", "bob")
     await house.shut(first)
     assert [guest.ends[-1].code for guest in (alice, bob)] == [messages.STOPPING] * 2
     second = house.open()
-    await alice.join(second.port)
-    await alice.sees("alice")
-    assert alice.pages[-1].reset or any(page.reset for page in alice.pages[-2:])
+    for guest in (alice, bob):
+        assert all(map(is_nothing_new, await back(guest, second)))
+    told = len(alice.pages)
+    carol = house.guest("carol")
+    await carol.join(second.port)
+    await carol.sees("alice", "bob", "carol")
+    await alice.sees("alice", "bob", "carol")
+    assert [entry.name for page in alice.pages[told:] for entry in page.joined] == ["carol"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restarted_registry_knows_the_names_and_the_records(house: House) -> None:
+    first = house.open()
+    alice, bob = await house.joined(first, "alice", "bob")
+    await house.shut(first)
+    second = house.open()
     code, text, _ = await refusal(house.guest("bob").join(second.port))
     assert (code, text) == (messages.NAME_TAKEN, "The name bob belongs to another key. Choose another name.")
-    await bob.join(second.port)
-    await alice.sees("alice", "bob")
+    await alice.join(second.port)
+    alice.link.send(Lookup(bob.peer))
+    await alice.until(lambda: bool(alice.found))
+    assert alice.found[0].record == bob.record()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_does_not_come_back_leaves_after_the_time_of_grace(house: House) -> None:
+    first = house.open()
+    alice, _ = await house.joined(first, "alice", "bob")
+    await house.shut(first)
+    second = house.open(dataclasses.replace(HASTY, grace_seconds=0.2))
+    pages = await back(alice, second)
+    await alice.sees("alice")
+    assert not any(page.reset for page in pages)
+    assert second.present == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_a_crash_who_knows_what_was_lost_begins_again_and_the_others_do_not(house: House) -> None:
+    first = house.open(dataclasses.replace(HASTY, keep_seconds=3600))
+    alice, bob = await house.joined(first, "alice", "bob")
+    bob.link.leave()
+    await alice.sees("alice")
+    await bob.link.when_gone()
+    await first.flush()
+    carol = house.guest("carol")
+    await carol.join(first.port)
+    await alice.sees("alice", "carol")
+    second = house.open(dataclasses.replace(HASTY, grace_seconds=0.2), house.copy())  # as a crash would leave it
+    assert (await back(alice, second))[0].reset
+    await alice.sees("alice")
+    pages = await back(bob, second)
+    assert not any(page.reset for page in pages)
+    await bob.sees("alice", "bob")
+    await carol.join(second.port)
+    for guest in (alice, bob, carol):
+        await guest.sees("alice", "bob", "carol")
 
 
 # --- records ------------------------------------------------------------------------------------
