@@ -111,6 +111,7 @@ class Link(TwistedProtocol):
         self._raw_sink: Callable[[bytes], None] | None = None
         self._sending_raw = False
         self._told_opened = False
+        self._told_why = False  # the log has the reason why it ended
         self._paused_by: set[str] = set()
         self._on_drained: Callable[[], None] | None = None
         self._drain_waiters: list[Deferred[None]] = []
@@ -398,10 +399,14 @@ class Link(TwistedProtocol):
 
     def _drop(self, error: RemoteError) -> None:
         """The other side broke the protocol."""
-        self.log.info("dropped {link}: {text}", link=self, text=safe_line(error.text))
+        self._log_drop(error.text)
         self._failure = self._failure or error
         self._framer.stop()
         self._finish(LinkEnd(error.code, error.text), Error(error.code, ascii(error.text)[:MAX_TEXT_BYTES]))
+
+    def _log_drop(self, text: str) -> None:
+        self._told_why = True
+        self.log.info("dropped {link}: {text}", link=self, text=safe_line(text))
 
     def _finish(self, end: LinkEnd, last_word: Message) -> None:
         if self._session.state in (State.CLOSING, State.CLOSED):
@@ -438,6 +443,7 @@ class Link(TwistedProtocol):
     def _disagree(self, failure: Failure) -> None:
         if isinstance(failure.value, Refused):
             refusal = failure.value
+            self._told_why = True
             self.log.info("refused {link}: {code}", link=self, code=refusal.code)
             self.close(refusal.code, refusal.text, refusal.retry_after_s)
         elif isinstance(failure.value, RemoteError):
@@ -480,6 +486,8 @@ class Link(TwistedProtocol):
         end = self._end or LinkEnd("lost", "the connection is gone", by_remote=True)
         if self._told_opened:
             self._user.lost(self, end)
+        elif not self.dialled and not self._told_why:  # a stranger who came no further
+            self._log_drop(end.text)
         if self.dialled and not self.opening.called:
             self.opening.errback(self._failure or Refused(end.code, end.text, end.retry_after_s))
         self.gone.callback(end)

@@ -56,7 +56,6 @@ def test_one_line_and_exit_code_1(stage: Stage) -> None:
     for what, (process, words) in starts.items():
         line = refused(process)
         assert re.search(words, line), f"{what}: {line}"
-    assert not (stage.state / "dave").exists() or peer.lives
     assert peer.lives
 
 
@@ -102,8 +101,10 @@ def throw(port: int, data: bytes) -> None:
             line.shutdown(socket.SHUT_WR)
             while line.recv(65_536):
                 pass
-        except ConnectionError:
-            pass
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # it was cut, sooner or later
 
 
 def tls_without_a_certificate(port: int) -> None:
@@ -132,10 +133,13 @@ def test_hostile_bytes_at_both_ports(stage: Stage) -> None:
         for data in GARBAGE:
             throw(port, data)
         tls_without_a_certificate(port)
-        stage.until(lambda process=process: process.lives, "it lives")
-        lines = process.log.splitlines()[before:]
-        assert "Traceback" not in process.log
-        assert len(lines) <= len(GARBAGE) + 1, lines
+
+        def lines(process: Process = process, before: int = before) -> list[str]:
+            return [line for line in process.log.splitlines()[before:] if "probe" not in line]
+
+        stage.until(lambda lines=lines: len(lines()) >= len(GARBAGE) + 1, "each has its line")
+        assert len(lines()) == len(GARBAGE) + 1
+        assert all("dropped link nobody yet 127.0.0.1:" in line for line in lines())
     bob = stage.peer("bob")
     bob.shows("registry up · 1 peer")
     bob.enter("/msg ann hello")
