@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -72,7 +73,7 @@ class RegistryProgram(MultiService):
 
     def _serving(self, _: None, registry: RegistryService) -> None:
         joins = _joins(registry)
-        _leave(self._places.join, joins[0])
+        leave_join(self._places.join, joins[0])
         where = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in registry.addresses)
         say(f"chatregistry {__version__}   listening on {where}")
         say(f"  key   {grouped_text(registry.peer_id)}")
@@ -110,8 +111,11 @@ def _option(port: int) -> str:
     return "" if port == DEFAULT_PORT else f" --registry tcp:127.0.0.1:{port}"
 
 
-def _leave(path: Any, join: str) -> None:
-    """For ``make demo`` and scripts, whole or not at all."""
+def leave_join(path: Path, join: str) -> None:
+    """For ``make demo`` and scripts: whole or not at all, and nobody else can put another registry there."""
     unfinished = path.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
+    unfinished.chmod(0o600)  # a strict umask may have taken our own rights away
     unfinished.write_text(join + "\n")
     unfinished.replace(path)
