@@ -202,7 +202,7 @@ async def test_a_full_disk_is_told_and_the_probe_sees_its_end(store: PeerStore, 
     await say(store, 1, "before it was full")
     failures: list[StoreFailed] = []
     database.on_failure = failures.append
-    await database.run(lambda c: c.execute(f"PRAGMA max_page_count = {c.execute('PRAGMA page_count').fetchone()[0]}"))
+    await database.read(lambda c: c.execute(f"PRAGMA max_page_count = {c.execute('PRAGMA page_count').fetchone()[0]}"))
     with pytest.raises(StoreFailed) as full:
         await say(store, 2, "x" * 16_000)
     assert full.value.code == "no-space"
@@ -210,7 +210,7 @@ async def test_a_full_disk_is_told_and_the_probe_sees_its_end(store: PeerStore, 
         await store.probe()
     assert [failure.code for failure in failures] == ["no-space", "no-space"]
     assert await found(store, "full") == ["before it was full"]
-    await database.run(lambda c: c.execute("PRAGMA max_page_count = 1000000"))
+    await database.read(lambda c: c.execute("PRAGMA max_page_count = 1000000"))
     await store.probe()
     await say(store, 2, "x" * 16_000)
     assert await store.get("probe") is None

@@ -1,0 +1,179 @@
+"""What lasts: found again, written out, sent again, expired, restored, and through a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from chatnet.core.errors import LocalError, StoreFailed
+from chatnet.core.events import Event, MessageState, StoreChanged, Tab, TabsRestored
+from chatnet.core.limits import PeerLimits
+from tests.support.village import Village, Villager
+
+DELIVERED, EXPIRED, WAITING = MessageState.DELIVERED, MessageState.EXPIRED, MessageState.WAITING
+
+
+async def said(village: Village, one: Villager, other: Villager, *texts: str) -> None:
+    for text in texts:
+        await village.done(one.door.say(other.peer, text))
+    await village.until(lambda: one.states(other.peer)[-1:] == [DELIVERED] and texts[-1] in other.texts(one.peer))
+
+
+def fill_disk(villager: Villager, full: bool) -> Deferred[None]:
+    def job(connection: sqlite3.Connection) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages if full else 1_000_000}")
+
+    return villager.node.store._database.read(job)  # in no transaction that could fail with others
+
+
+@pytest_twisted.ensureDeferred
+async def test_search_in_one_conversation_and_everywhere(village: Village) -> None:
+    ann, bob, eve = await village.people("ann", "bob", "eve")
+    await said(village, ann, bob, "the red house", "the blue house")
+    await said(village, eve, ann, "a red car")
+    bodies = lambda page: [message.body for message in page.messages]  # noqa: E731
+    assert bodies(await village.done(ann.door.search("red"))) == ["a red car", "the red house"]
+    assert bodies(await village.done(ann.door.search("red", bob.peer))) == ["the red house"]
+    assert bodies(await village.done(ann.door.search("red", sender=eve.peer))) == ["a red car"]
+    assert bodies(await village.done(ann.door.search("hou", sender=ann.peer))) == ["the blue house", "the red house"]
+    page = await village.done(ann.door.search("house", limit=1))
+    assert bodies(page) == ["the blue house"]
+    assert bodies(await village.done(ann.door.search("house", before_n=page.before_n))) == ["the red house"]
+    with pytest.raises(LocalError):
+        await village.done(ann.door.search('"'))
+
+
+@pytest_twisted.ensureDeferred
+async def test_export_writes_all_and_overwrites_nothing(village: Village, tmp_path: Path) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.done(ann.door.say(bob.peer, "\x1b[2Jzero"))
+    await said(village, ann, bob, "one\ntwo")
+    await said(village, bob, ann, "你好")
+    former = os.umask(0)
+    try:
+        text, data = tmp_path / "out.txt", tmp_path / "out.json"
+        exported = await village.done(ann.door.export(bob.peer, str(text)))
+        await village.done(ann.door.export(bob.peer, str(data), "json"))
+    finally:
+        os.umask(former)
+    assert (exported.path, exported.messages) == (str(text), 3)
+    assert [path.stat().st_mode & 0o777 for path in (text, data)] == [0o600, 0o600]
+    lines = text.read_text("utf-8").splitlines()
+    assert [line[20:] for line in lines if not line.startswith(" ")][1:] == ["you: one", "bob: 你好"]
+    assert lines[2] == "    two"
+    assert "\x1b" not in text.read_text("utf-8")
+    rows = json.loads(data.read_text("utf-8"))
+    assert [(row["from"], row["text"]) for row in rows] == [
+        ("you", "\x1b[2Jzero"),
+        ("you", "one\ntwo"),
+        ("bob", "你好"),
+    ]
+    for file, form, code in (
+        (text, "text", "exists"),
+        (tmp_path / "no" / "x", "text", "unwritable"),
+        (data, "pdf", "bad-format"),
+    ):
+        with pytest.raises(LocalError) as refusal:
+            await village.done(ann.door.export(bob.peer, str(file), form))
+        assert refusal.value.code == code
+    assert text.read_text("utf-8").splitlines() == lines
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_expires_and_goes_out_after_all(village: Village) -> None:
+    ann = village.villager("ann", limits=PeerLimits(expire_days=2.0, loopback="free")).start()
+    bob = village.villager("bob").start()
+    await village.until(lambda: {"bob"} <= ann.online and {"ann"} <= bob.online)
+    await said(village, ann, bob, "hello")
+    peer = bob.peer
+    await bob.stop()
+    await village.until(lambda: "bob" not in ann.online)
+    late = await village.done(ann.door.say(peer, "are you there?"))
+    village.advance(2 * 86_400 - 3_700)
+    await village.done(ann.door.history(peer))  # behind the look for what is old
+    assert ann.states(peer) == [DELIVERED, WAITING]
+    for _ in range(3):  # it is looked for every hour
+        village.advance(3_600)
+        await village.done(ann.door.history(peer))
+    await village.until(lambda: ann.states(peer) == [DELIVERED, EXPIRED])
+    assert ann.rows[late.n].reason == "not taken for 2 days"
+    await village.until(lambda: ann.people[peer].waiting == 0)
+    bob.start()
+    await village.until(lambda: "bob" in ann.online, within=120)
+    with pytest.raises(LocalError) as refusal:
+        await village.done(ann.door.resend(peer, late.n - 1))
+    assert refusal.value.code == "not-failed"
+    await village.done(ann.door.resend(peer, late.n))
+    await village.until(lambda: ann.states(peer) == [DELIVERED, DELIVERED], within=60)
+    assert [message.body for message in bob.added if not message.mine] == ["are you there?"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_tabs_and_drafts_are_there_after_a_restart(village: Village) -> None:
+    ann, bob, eve = await village.people("ann", "bob", "eve")
+    await village.done(ann.door.set_tabs((eve.peer, bob.peer)))
+    await village.done(ann.door.set_draft(bob.peer, "half a tho"))
+    restored = (Tab(eve.peer, ""), Tab(bob.peer, "half a tho"))
+    assert ann.door.subscribe(lambda event: None).snapshot.tabs == restored
+    await ann.stop()
+    ann.start()
+    heard: list[Event] = []
+    ann.door.subscribe(heard.append)
+    await village.until(lambda: any(isinstance(event, TabsRestored) for event in heard))
+    assert [event.tabs for event in heard if isinstance(event, TabsRestored)] == [restored]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_receiver_with_a_full_disk_loses_nothing_and_goes_on_by_itself(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await said(village, ann, bob, "before")
+    states: list[StoreChanged] = []
+    bob.door.subscribe(lambda event: states.append(event) if isinstance(event, StoreChanged) else None)
+    await village.done(fill_disk(bob, True))
+    texts = [f"{number} {'x' * 16_000}" for number in range(5)]
+    for text in texts:
+        await village.done(ann.door.say(bob.peer, text))
+    await village.until(lambda: bool(states), within=30)
+    assert not states[0].ok
+    assert "The disk is full" in states[0].text
+    assert bob.door.subscribe(lambda event: None).snapshot.store_trouble == states[0].text
+    with pytest.raises(StoreFailed):
+        await village.done(bob.door.say(ann.peer, "y" * 16_000))
+    await village.pass_time(30)
+    assert ann.states(bob.peer).count(DELIVERED) < 6  # what was not stored was not acknowledged
+    assert [state.ok for state in states] == [False]
+    await village.done(fill_disk(bob, False))
+    await village.until(lambda: states[-1].ok, within=10)
+    await village.until(lambda: ann.states(bob.peer) == [DELIVERED] * 6, within=120)
+    assert [message.body for message in bob.added if not message.mine] == ["before", *texts]
+    assert bob.door.subscribe(lambda event: None).snapshot.store_trouble == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_sender_with_a_full_disk_notes_what_was_delivered_later(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await said(village, ann, bob, "before")
+    peer = bob.peer
+    await bob.stop()
+    await village.until(lambda: "bob" not in ann.online)
+    for number in range(3):
+        await village.done(ann.door.say(peer, f"{number}"))
+    quick = ann.node.store._database.read(lambda c: c.execute("PRAGMA busy_timeout = 50").fetchall())
+    await village.done(quick)
+    with sqlite3.connect(ann.roots.of("ann").database) as lock:
+        lock.execute("BEGIN IMMEDIATE")  # nobody else can write
+        failing = ann.door.say(peer, "not stored")
+        with pytest.raises(StoreFailed):
+            await village.done(failing)
+        bob.start()
+        await village.pass_time(20)
+        lock.rollback()
+    await village.until(lambda: ann.states(peer) == [DELIVERED] * 4, within=120)
+    assert [message.body for message in bob.added if not message.mine] == ["0", "1", "2"]
