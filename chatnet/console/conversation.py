@@ -79,7 +79,7 @@ class ConversationPane(ScrollPane):
         return self.anchor is None or self.anchor + 2 * self.size[1] >= self.count()
 
     def to_end(self) -> None:
-        if self.conversation.newer:
+        if self.conversation.newer or not self.conversation.loaded:  # also while a jump is under way
             self.conversation.start_over()
         self._found_n = 0
         super().to_end()
