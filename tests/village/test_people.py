@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest_twisted
 
 from chatnet.core.events import MessageState, RegistryPhase
+from chatnet.core.limits import RegistryLimits
 from tests.support.village import Village
 
 TEN = ("ann", "bob", "carol", "dave", "eve", "frank", "grace", "heidi", "ivan", "judy")
@@ -87,7 +88,9 @@ async def test_a_registry_that_stops_says_so_and_who_left_meanwhile_is_gone(vill
     await carol.stop()
     assert ann.online == {"bob", "carol"}  # nobody can know yet
     village.open_registry()
-    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"}, within=60)
+    await village.until(lambda: ann.phase is bob.phase is RegistryPhase.UP, within=60)
+    grace = RegistryLimits().grace_seconds  # who was here is presumed to be so long
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"}, within=grace + 5, step=0.5)
 
 
 @pytest_twisted.ensureDeferred
