@@ -39,12 +39,14 @@ WRITE_CHUNK_BYTES = 65_536  # FileSender's piece: fastest through TLS, see docs/
 EVENTS_PER_TURN = 200  # told to subscribers before the reactor turns: well under 20 ms
 PEOPLE_PER_EVENT = 500  # persons in one event, so that a long list comes in slices
 REGISTRY_STEADY_SECONDS = 60.0  # a registry that held so long counts as a good one again
+READY_ROWS = 512  # messages to one person read ahead of the link
 STORING_ROWS = 256  # messages of one link on their way to the disk, before its reading stops
 LIST_SAVE_SECONDS = 2.0  # changes of the list gathered before they are saved
 SEQ_STEP = 2**32  # to the next record's number when a registry knows a higher one: more than any clock was wrong by
 EPOCHS_KEPT = 64  # starts of a registry after which a cursor from before them is still understood
 NOTICES = 200  # lines of the net tab kept for who subscribes later
 PULSE_SECONDS = 1.0  # how often every link looks at the clock
+BEATS_PER_TURN = 1_000  # links that do so before the reactor turns: about 2 ms
 MAX_SOURCES = 10_000  # sources whose rate is remembered: about 3 MB
 DATABASE_BUSY_MS = 5_000
 GROUP_COMMIT_ROWS = 64  # rows gathered while one commit runs
@@ -61,6 +63,8 @@ LOG_BYTES = 5_000_000
 LOG_FILES = 5
 DOUBLE_CLICK_SECONDS = 0.4
 DRAW_SECONDS = 0.03  # draws that were not caused by a key are gathered this long
+LATE_LINKS = 5  # file links of one transfer that do not come, in a row, before it has failed
+LEAST_SPEED = 16_384  # bytes a second that a speed limit may be: slower looks like a dead connection
 PROGRESS_SECONDS = 0.25  # progress of a transfer is told at most four times a second
 
 
@@ -159,7 +163,7 @@ class PeerLimits(LinkLimits):
     offers_pending: int = _limit(3, "unanswered offers from one peer")
     transfers_per_peer: int = _limit(2, "running transfers with one peer, each way")
     transfers: int = _limit(4, "running transfers in all, each way")
-    send_window: int = _limit(64, "messages sent to one peer and not yet acknowledged")
+    send_window: int = _limit(512, "messages sent to one peer and not yet acknowledged")
     dial_me_seconds: float = _limit(5.0, "a sender's dial before it asks the receiver to dial instead")
     file_link_seconds: float = _limit(30.0, "an accepted transfer's connection must have come")
     free_bytes_reserve: int = _limit(268_435_456, "space that a transfer leaves free on the disk")

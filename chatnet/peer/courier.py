@@ -7,6 +7,7 @@ history exactly once, since a message is unique by (conversation, sender, id).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,9 @@ from chatnet.core.backoff import Uniform, obeyed, online_wait, peer_wait
 from chatnet.core.bucket import TokenBucket
 from chatnet.core.errors import ChatnetError, StoreFailed
 from chatnet.core.events import MessageState
+from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID, conversation_of
-from chatnet.core.limits import MAX_ACKS, STORING_ROWS, PeerLimits
+from chatnet.core.limits import MAX_ACKS, READY_ROWS, STORING_ROWS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.core.roster import Roster
 from chatnet.net.link import Link, LinkEnd
@@ -34,12 +36,26 @@ class _Outbound:
 
     def __init__(self) -> None:
         self.sent: dict[bytes, StoredMessage] = {}  # on the link, not acknowledged
-        self.upto_n = 0  # rows up to here were sent on this link
+        self.ready: deque[StoredMessage] = deque()  # the next ones in their order
+        self.upto_n = 0  # rows up to here were sent on this link, or are ready
         self.more = True  # the store may have rows behind ``upto_n``
         self.reading = False
         self.failures = 0
         self.retry: IDelayedCall | None = None
         self.dialling = False
+
+    def add(self, row: StoredMessage) -> None:
+        """A row just stored; with too many, or some unread before it, the store keeps it for later."""
+        if self.more or self.reading or len(self.ready) >= READY_ROWS:
+            self.more = True
+        else:
+            self.ready.append(row)
+            self.upto_n = row.n
+
+    def reread(self, upto_n: int = 0) -> None:
+        """Begin again behind row ``upto_n``, from the store."""
+        self.ready.clear()
+        self.upto_n, self.more = min(self.upto_n, upto_n), True
 
 
 class _Inbound:
@@ -131,7 +147,7 @@ class Courier:
             self._changed(peer, n, state, "")
             self._waiting(peer, 1)
             out = self._out(peer)
-            out.upto_n, out.more = min(out.upto_n, n - 1), True
+            out.reread(n - 1)
             self.wake(peer)
         return row
 
@@ -144,7 +160,7 @@ class Courier:
         self._store_works = ok
         if ok:
             for peer, out in list(self._outbound.items()):
-                out.upto_n, out.more = 0, True
+                out.reread()
                 self.wake(peer)
 
     def state_of(self, row: StoredMessage) -> MessageState:
@@ -168,48 +184,59 @@ class Courier:
         self._retry_in(peer, online_wait(len(self._roster.listed), self._uniform))
 
     def _let_go(self, peer: PeerID, row: StoredMessage) -> None:
-        """A new row goes at once where nothing stands before it."""
-        out, link = self._out(peer), self._links.links.get(peer)
-        if link is None:
-            self.wake(peer)
-        elif out.more or out.reading or link.congested or len(out.sent) >= self._limits.send_window:
-            out.more = True
-            self._pump(peer)
-        else:
-            self._send(link, out, row)
-
-    def _send(self, link: Link, out: _Outbound, row: StoredMessage) -> None:
-        out.upto_n = row.n
-        out.sent[row.id] = row
-        link.send(Say(row.conversation, row.id, row.sent_ms, row.body))
-        if row.id in out.sent:  # the link may have died of it
-            self._changed(row.peer, row.n, MessageState.SENT, "")
+        """A new row goes as soon as nothing stands before it."""
+        self._out(peer).add(row)
+        self.wake(peer)
 
     def _pump(self, peer: PeerID) -> None:
+        """Send what may go now, and read on if the store has more."""
         out = self._out(peer)
-        if out.reading or not out.more or self._stopped or not self._store_works:
-            return
-        out.reading = True
-        pumping = Deferred.fromCoroutine(self._read_and_send(peer, out))
-        pumping.addErrback(lambda failure: self.log.failure("the outbox met a defect of ours", failure))
+        self._send_ready(peer, out)
+        if out.more and not out.reading and self._may_send(peer, out) is not None:
+            out.reading = True
+            pumping = Deferred.fromCoroutine(self._read_and_send(peer, out))
+            pumping.addErrback(lambda failure: self.log.failure("the outbox met a defect of ours", failure))
+
+    def _may_send(self, peer: PeerID, out: _Outbound) -> Link | None:
+        """The link that takes more to ``peer`` now."""
+        link = self._links.links.get(peer)
+        if self._stopped or not self._store_works or link is None or link.congested:
+            return None
+        if len(out.sent) >= self._limits.send_window or self._roster.new_key(peer) is not None:
+            return None
+        return link
+
+    def _send_ready(self, peer: PeerID, out: _Outbound) -> None:
+        """Small messages leave together: one write, one TLS record for many."""
+        while out.ready and (link := self._may_send(peer, out)) is not None:
+            rows: list[StoredMessage] = []
+            frames: list[bytes] = []
+            size = 0
+            room = self._limits.send_window - len(out.sent)
+            while out.ready and len(rows) < room and size < WRITE_CHUNK_BYTES:
+                row = out.ready.popleft()
+                if row.id not in out.sent:  # a resend reads again what is under way
+                    frames.append(frame(messages.encode(Say(row.conversation, row.id, row.sent_ms, row.body))))
+                    size += len(frames[-1])
+                    rows.append(row)
+                    out.sent[row.id] = row
+            link.send_frames(b"".join(frames))
+            for row in rows:
+                if row.id in out.sent:  # the link may have died of it
+                    self._changed(row.peer, row.n, MessageState.SENT, "")
 
     async def _read_and_send(self, peer: PeerID, out: _Outbound) -> None:
         try:
-            while out.more and not self._stopped:
-                link = self._links.links.get(peer)
-                room = self._limits.send_window - len(out.sent)
-                if link is None or link.congested or room <= 0 or self._roster.new_key(peer) is not None:
-                    return
+            while out.more and self._may_send(peer, out) is not None:
                 out.more = False
-                under_way = set(out.sent)  # after a resend these are behind ``upto_n`` again
-                rows = await self._store.outbox(peer, out.upto_n, room + len(under_way))
-                if self._links.links.get(peer) is not link:
-                    out.more = True
+                after = out.upto_n
+                rows = await self._store.outbox(peer, after, READY_ROWS)
+                if out.upto_n != after:  # begun again meanwhile
                     continue
-                fresh = [row for row in rows if row.id not in under_way]
-                out.more = out.more or len(fresh) >= room
-                for row in fresh[:room]:
-                    self._send(link, out, row)
+                out.ready.extend(rows)
+                out.upto_n = rows[-1].n if rows else after
+                out.more = out.more or len(rows) == READY_ROWS
+                self._send_ready(peer, out)
         except StoreFailed as error:
             out.more = True
             self._store_failed(error)
@@ -283,7 +310,7 @@ class Courier:
     def _put_back(self, peer: PeerID, out: _Outbound) -> None:
         """What was under way waits again."""
         back, out.sent = out.sent, {}
-        out.upto_n, out.more = 0, True
+        out.reread()
         for row in back.values():
             self._changed(peer, row.n, MessageState.WAITING, "")
 
