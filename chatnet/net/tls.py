@@ -9,6 +9,7 @@ callback, which resumption would skip and which must not raise.
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -109,10 +110,11 @@ class _Below(Protocol):
         factory, transport = self._factory, cast(Any, self.transport)
         handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
         if isinstance(handle, socket.socket):
-            if handle.family in (socket.AF_INET, socket.AF_INET6):
-                transport.setTcpNoDelay(True)
-            if factory.send_buffer_bytes:
-                handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, factory.send_buffer_bytes)
+            with suppress(OSError):  # some systems refuse on a socket that is cut already
+                if handle.family in (socket.AF_INET, socket.AF_INET6):
+                    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if factory.send_buffer_bytes:
+                    handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, factory.send_buffer_bytes)
             on_socket = SocketTLS(factory.tls.connection(handle), transport, self._above)
             self._lost = on_socket.lost
             on_socket.begin(factory.dialling)

@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 RECORD_BYTES = 16_384  # what one TLS record holds; OpenSSL then keeps no rest of it back
 PIECE_BYTES = 65_536  # given to OpenSSL at once; with more than this unsent a push producer waits
+MAX_LATE_STEPS = 32  # of OpenSSL's handshake when it is over: a listener's two tickets take 6
 STEPS_PER_TURN = 16  # records taken, or pieces given, before the other connections have their turn
 
 
@@ -64,6 +65,7 @@ class SocketTLS:
         self._read_waits = False  # OpenSSL has to write before it can read on, or
         self._write_waits = False  # the other way round: half a key update
         self._fault: Exception | None = None  # met in ``write``, whose caller must not see it
+        self._late_steps = 0
         self._offered: bytes | memoryview = b""  # refused once: OpenSSL wants the same bytes again
         self._unsent: list[bytes | memoryview] = []  # behind it, in pieces
         self._unsent_bytes = 0  # of both
@@ -137,10 +139,18 @@ class SocketTLS:
             return _why(error)
         else:
             self._shaken = True
+            self._tls.set_info_callback(self._on_info)
             self._read_on()
             self._write_on()  # what was written meanwhile
             self._above.handshakeCompleted()
         return None
+
+    def _on_info(self, connection: SSL.Connection, where: int, value: int) -> None:
+        """OpenSSL does not return from reading while key updates come: nobody else would have a turn."""
+        if where & SSL.SSL_CB_LOOP:
+            self._late_steps += 1
+            if self._late_steps > MAX_LATE_STEPS:
+                connection.set_shutdown(SSL.RECEIVED_SHUTDOWN)  # reading ends here, as a loss
 
     def _say_goodbye(self) -> Exception | None:
         if self._bidden:

@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import pytest
 import pytest_twisted
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
@@ -107,6 +110,12 @@ class Puppet(Protocol):
         finally:
             self.drain()
         return True
+
+    def heard(self) -> bytes:
+        try:
+            return self.tls.recv(RECORD_BYTES)
+        except SSL.WantReadError:
+            return b""
 
     def drain(self) -> None:
         try:
@@ -382,6 +391,101 @@ async def test_there_is_no_renegotiation():
     await until(lambda: here.got == b"still here")
     drop(here)
     await until(lambda: here.lost and there.lost)
+
+
+# --- key updates, which nobody of us sends ------------------------------------------------------
+
+
+class Rekeyer:
+    """A puppet's own records, made by hand from its secret: TLS in memory cannot send key updates."""
+
+    def __init__(self) -> None:
+        self.secret = b""
+        tls = TLS(new_identity())
+        tls._context.set_keylog_callback(self._log)
+        self.connection = tls.clientConnectionForTLS(None)
+        self.connection.set_connect_state()
+        self.number = 0
+
+    def _log(self, connection: SSL.Connection, line: bytes) -> None:
+        label, _, secret = line.split()
+        if label == b"CLIENT_TRAFFIC_SECRET_0":
+            self.secret = bytes.fromhex(secret.decode())
+
+    def _derived(self, label: bytes, size: int) -> bytes:
+        info = size.to_bytes(2, "big") + bytes([6 + len(label)]) + b"tls13 " + label + b"\0"
+        return HKDFExpand(SHA256(), size, info).derive(self.secret)
+
+    def record(self, kind: int, content: bytes) -> bytes:
+        header = b"\x17\x03\x03" + (len(content) + 17).to_bytes(2, "big")
+        nonce = int.from_bytes(self._derived(b"iv", 12), "big") ^ self.number
+        self.number += 1
+        key = AESGCM(self._derived(b"key", 16))
+        return header + key.encrypt(nonce.to_bytes(12, "big"), content + bytes([kind]), header)
+
+    def update(self) -> bytes:
+        record = self.record(HANDSHAKE, KEY_UPDATE)
+        self.renew()
+        return record
+
+    def renew(self) -> None:
+        self.secret, self.number = self._derived(b"traffic upd", 32), 0
+
+
+HANDSHAKE, DATA = 22, 23
+KEY_UPDATE = b"\x18\0\0\x01\0"
+
+
+async def open_rekeyer(end: End) -> tuple[Puppet, Rekeyer]:
+    rekeyer = Rekeyer()
+    puppet = Puppet(rekeyer.connection)
+    joined(HERE.wrap(Only(end), dialling=False), Only(puppet))
+    await puppet.finish_handshake()
+    await until(lambda: end.shaken)
+    return puppet, rekeyer
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_few_key_updates_are_followed():
+    end = End()
+    puppet, rekeyer = await open_rekeyer(end)
+    for number in range(3):
+        puppet.transport.write(rekeyer.update() + rekeyer.record(DATA, b"%d" % number))
+    await until(lambda: end.got == b"012")
+    drop(end)
+    await until(lambda: end.lost)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flood_of_key_updates_is_cut_and_holds_nobody_up():
+    end = End()
+    puppet, rekeyer = await open_rekeyer(end)
+    puppet.transport.write(b"".join(rekeyer.update() for _ in range(100)) + rekeyer.record(DATA, b"behind it"))
+    await until(lambda: end.lost)
+    assert end.story == ["made", "shaken", "lost"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_half_a_key_update_holds_our_bytes_back_without_a_loop(monkeypatch):
+    end = End()
+    puppet, rekeyer = await open_rekeyer(end)
+    puppet.transport.write(rekeyer.record(HANDSHAKE, KEY_UPDATE[:4]))
+    for _ in range(10):
+        await turn()
+    asked = []
+    do_write = end.transport.doWrite
+    monkeypatch.setattr(end.transport, "doWrite", lambda: asked.append(1) or do_write())
+    end.transport.write(b"hello")
+    for _ in range(20):
+        await turn()
+    assert len(asked) <= 1
+    puppet.transport.write(rekeyer.record(HANDSHAKE, KEY_UPDATE[4:]))
+    rekeyer.renew()
+    puppet.transport.write(rekeyer.record(DATA, b"go on"))
+    await until(lambda: puppet.heard() == b"hello")
+    assert end.got == b"go on"
+    drop(end)
+    await until(lambda: end.lost)
 
 
 # --- closing ---------------------------------------------------------------------------------
