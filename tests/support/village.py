@@ -222,6 +222,7 @@ class Village:
     async def shut_registry(self) -> None:
         registry, self.registry = self.registry, None
         if registry is not None:
+            await self.until(lambda: registry.serving.called)  # a stop while it reads its names is not our subject
             await self.done(registry.stopService())
 
     async def kill_registry(self) -> None:
