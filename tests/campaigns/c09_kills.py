@@ -1,0 +1,197 @@
+"""C9: SIGKILL and messages.
+
+A talker and a hearer, real processes with real stores, are killed at random moments and at named
+fault points.  Afterwards both run in peace until nothing waits.  Then: what was said is in both
+histories exactly once and in its order, what was reported delivered is in the other's history, and
+both databases are whole.  Control: a hearer that acknowledges before it commits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.campaigns.driven import FAULTS
+from tests.campaigns.harness import Case, Failed, Figures, check, main
+
+NAME = "c09_kills"
+SIZES = {"ci": 14, "gate": 1_000, "nightly": 5_000}
+
+PATIENCE_SECONDS = 60.0
+LOOK_SECONDS = 0.02
+WEAKEST = ("commit-before",)  # where a hearer that has acknowledged already loses the most
+
+
+class Driven:
+    """One peer that is started again and again."""
+
+    def __init__(self, name: str, role: str, join: str, place: Path, weak: str = "") -> None:
+        self.name, self.role, self.join, self.place, self.weak = name, role, join, place, weak
+        self.ledger = place / f"{name}.ledger"
+        self.database = place / "data" / name / "chatnet.db"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, first: int = 0, fault: str = "") -> None:
+        command = [sys.executable, "-m", "tests.campaigns.driven", self.role, str(self.ledger)]
+        command += ["--first", str(first)] + (["--fault", fault] if fault else [])
+        command += ["--weak", self.weak] if self.weak else []
+        command += ["--", "--name", self.name, "--registry", self.join, "--headless"]
+        command += ["--data", str(self.place / "data"), "--state", str(self.place / "state")]
+        command += ["--downloads", str(self.place / "downloads"), "--listen", "tcp:0:interface=127.0.0.1"]
+        with open(self.place / f"{self.name}.err", "ab") as errors:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(15)
+        self.kill()
+
+    def lines(self) -> list[str]:
+        return self.ledger.read_text().splitlines() if self.ledger.exists() else []
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+
+
+class Registry:
+    def __init__(self, place: Path) -> None:
+        self._join = place / "state" / "registry" / "join"
+        twistd = Path(sys.executable).with_name("twistd")
+        command = [str(twistd), "-n", "chatregistry", "--listen", "tcp:0:interface=127.0.0.1"]
+        command += ["--data", str(place / "data"), "--state", str(place / "state")]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def join(self) -> str:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not self._join.exists():
+            check(time.monotonic() < until and self._process.poll() is None, "the registry did not start")
+            time.sleep(LOOK_SECONDS)
+        return self._join.read_text().strip()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def attempted(talker: Driven) -> int:
+    """The first number that was never tried."""
+    return 1 + max((int(line.split()[1]) for line in talker.lines() if line.startswith("trying ")), default=-1)
+
+
+def torment(case: Case, weak: str = "") -> Figures:
+    place, chance = case.directory, case.chance
+    registry = Registry(place)
+    kills = faults = 0
+    points = WEAKEST if weak else FAULTS
+    try:
+        join = registry.join()
+        talker, hearer = Driven("talker", "talker", join, place), Driven("hearer", "hearer", join, place, weak)
+        try:
+            hearer.start()
+            talker.start()
+            for _ in range(case.n):
+                victims = chance.choice([(talker,), (hearer,), (hearer,), (talker, hearer)])
+                _until_talking(talker, hearer)
+                _wait_for_end(victims[0], chance.uniform(0.0, 0.5))
+                for victim in victims:
+                    faults += victim.process is not None and victim.process.poll() == 77
+                    victim.kill()
+                    kills += 1
+                point = f"{chance.choice(points)}:{chance.randint(1, 200)}" if chance.random() < 0.6 else ""
+                for victim in victims:
+                    victim.start(attempted(talker), point)
+            talker.kill()
+            hearer.kill()
+            hearer.start()
+            quiet = Driven("talker", "quiet", join, place)
+            quiet.start()
+            _until_nothing_waits(quiet)
+            quiet.stop()
+        finally:
+            talker.stop()
+            hearer.stop()
+        return judge(talker, hearer) | {"kills": kills, "at_fault_points": faults}
+    finally:
+        registry.stop()
+
+
+def judge(talker: Driven, hearer: Driven) -> Figures:
+    """Both histories against the ledgers."""
+    said = [int(line.split()[1]) for line in talker.lines() if line.startswith("said ")]
+    row_of = {line.split()[2]: int(line.split()[1]) for line in talker.lines() if line.startswith("said ")}
+    reported = {
+        row_of[row]
+        for line in talker.lines()
+        if line.startswith("delivered-row ") and (row := line.split()[1]) in row_of
+    }
+    sent = _numbers(talker.rows("SELECT body FROM history ORDER BY n"))
+    heard = _numbers(hearer.rows("SELECT body FROM history ORDER BY n"))
+    check(len(said) > 100, "hardly anything was said: nothing is proven", said=len(said))
+    for one in (talker, hearer):
+        check(one.rows("PRAGMA integrity_check") == [("ok",)], f"the database of {one.name} is damaged")
+    check(len(set(sent)) == len(sent), "a message stands twice in the talker's history")
+    check(set(said) <= set(sent), "what was said is not in the history", missing=sorted(set(said) - set(sent))[:20])
+    missing = sorted((reported | set(sent)) - set(heard))
+    check(not missing, "what was delivered, or should be, is missing", missing=missing[:20], how_many=len(missing))
+    check(len(set(heard)) == len(heard), "a message was doubled")
+    check(heard == sorted(heard), "the order of one sender was not kept")
+    return {"said": len(said), "reported_delivered": len(reported), "heard": len(heard)}
+
+
+def _numbers(rows: list[tuple[object, ...]]) -> list[int]:
+    return [int(str(body).split()[1]) for (body,) in rows if str(body).startswith("number ")]
+
+
+def _until_talking(talker: Driven, hearer: Driven) -> None:
+    """Until one more message was heard, or a fault point ended one of them."""
+    before, until = len(hearer.lines()), time.monotonic() + PATIENCE_SECONDS
+    while len(hearer.lines()) == before:
+        if any(one.process is None or one.process.poll() is not None for one in (talker, hearer)):
+            return
+        check(time.monotonic() < until, "the two do not find each other again")
+        time.sleep(LOOK_SECONDS)
+
+
+def _wait_for_end(victim: Driven, seconds: float) -> None:
+    """Until a fault point ended it, at most so long: the kill comes at a random moment."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        if victim.process is not None:
+            victim.process.wait(seconds)
+
+
+def _until_nothing_waits(talker: Driven) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        with contextlib.suppress(sqlite3.OperationalError):
+            if talker.rows("SELECT COUNT(*) FROM outbox") == [(0,)]:
+                return
+        if time.monotonic() > until:
+            raise Failed("messages still wait after both are back", left=talker.rows("SELECT COUNT(*) FROM outbox"))
+        time.sleep(LOOK_SECONDS)
+
+
+def run(case: Case) -> Figures:
+    return torment(case)
+
+
+def control(case: Case) -> Figures:
+    return torment(case, weak="ack-before-commit")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main(sys.modules[__name__])

@@ -1,0 +1,170 @@
+"""A headless peer that a campaign drives and kills, as a process of its own.
+
+    python -m tests.campaigns.driven ROLE LEDGER [--fault POINT:COUNT] [--weak WHAT] -- CHATPEER OPTIONS
+
+It writes what it was told by the door, one line a write, into LEDGER: what stands there happened
+before the kill.  ROLE ``talker`` numbers its messages and says them to everybody it sees; ``hearer``
+only listens.  A fault point ends the process, without any clean-up, at its COUNT-th passing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chatnet.core.events import Event, MessageAdded, MessageChanged, MessageState, PeopleChanged
+from chatnet.core.messages import Ack, Message, Say
+from chatnet.net import database
+from chatnet.net.link import Link
+from chatnet.peer.courier import Courier
+from chatnet.peer.store import PeerStore
+
+OUTSTANDING = 100  # messages that a talker lets wait
+GAP_SECONDS = 0.002
+
+FAULTS = (
+    "commit-before",
+    "commit-after",
+    "send-say-before",
+    "send-say-after",
+    "send-ack-before",
+    "send-ack-after",
+    "take-before",
+    "take-after",
+    "acknowledged-before",
+    "acknowledged-after",
+    "delivered-before",
+    "delivered-after",
+)
+WEAKNESSES = ("ack-before-commit",)
+
+
+def install_fault(point: str, count: int) -> None:
+    """End the process at the ``count``-th passing of ``point``."""
+    left = [count]
+
+    def pass_by() -> None:
+        left[0] -= 1
+        if left[0] <= 0:
+            os._exit(77)
+
+    def around(owner: Any, name: str, matches: Callable[..., bool] = lambda *_: True) -> None:
+        whole = getattr(owner, name)
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if point.endswith("-before") and matches(*args):
+                pass_by()
+            result = whole(*args, **kwargs)
+            if point.endswith("-after") and matches(*args):
+                pass_by()
+            return result
+
+        setattr(owner, name, wrapped)
+
+    if point.startswith("commit"):
+        around(database, "_commit")
+    elif point.startswith("send-say"):
+        around(Link, "send", lambda link, message: isinstance(message, Say))
+    elif point.startswith("send-ack"):
+        around(Link, "send", lambda link, message: isinstance(message, Ack))
+    elif point.startswith("take"):
+        around(Courier, "_take")
+    elif point.startswith("acknowledged"):
+        around(Courier, "_acknowledged")
+    elif point.startswith("delivered"):
+        around(PeerStore, "delivered")
+
+
+def weaken(what: str) -> None:
+    """The control: a build that breaks the promise."""
+    if what == "ack-before-commit":
+        honest = Courier.received
+
+        def hasty(self: Courier, link: Link, message: Message) -> None:
+            if isinstance(message, Say):
+                link.send(Ack([message.id]))
+            honest(self, link, message)  # type: ignore[arg-type]
+
+        Courier.received = hasty  # type: ignore[method-assign, assignment]
+
+
+class Talker:
+    """Says numbers to the first person it sees, a few milliseconds apart."""
+
+    def __init__(self, reactor: Any, door: Any, ledger: int, first: int) -> None:
+        self._reactor, self._door, self._ledger = reactor, door, ledger
+        self._next = first
+        self._open: set[int] = set()
+        self._to: bytes | None = None
+        door.subscribe(self._heard)
+
+    def _heard(self, event: Event) -> None:
+        if isinstance(event, PeopleChanged) and self._to is None and event.people:
+            self._to = event.people[0].peer
+            self._say()
+        elif isinstance(event, MessageChanged) and event.state is MessageState.DELIVERED:
+            note(self._ledger, f"delivered-row {event.n}")
+            self._open.discard(event.n)
+
+    def _say(self) -> None:
+        if len(self._open) < OUTSTANDING:
+            number, self._next = self._next, self._next + 1
+            note(self._ledger, f"trying {number}")
+            self._door.say(self._to, f"number {number}").addCallbacks(self._said, self._not_said, (number,))
+        self._reactor.callLater(GAP_SECONDS, self._say)
+
+    def _said(self, message: Any, number: int) -> None:
+        note(self._ledger, f"said {number} {message.n}")
+        self._open.add(message.n)
+
+    def _not_said(self, failure: Any) -> None:
+        note(self._ledger, f"failed {failure.getErrorMessage()}")
+
+
+def note(ledger: int, line: str) -> None:
+    os.write(ledger, line.encode() + b"\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("role", choices=("talker", "hearer", "quiet"))
+    parser.add_argument("ledger", type=Path)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--fault", default="")
+    parser.add_argument("--weak", choices=WEAKNESSES)
+    border = sys.argv.index("--")
+    given = parser.parse_args(sys.argv[1:border])
+    if given.fault:
+        point, _, count = given.fault.partition(":")
+        install_fault(point, int(count))
+    if given.weak:
+        weaken(given.weak)
+
+    from twisted.internet import reactor as any_reactor
+
+    from chatnet.peer.tap import Options, makeService
+
+    reactor: Any = any_reactor
+    options = Options()
+    options.parseOptions(sys.argv[border + 1 :])
+    service: Any = makeService(options)
+    ledger = os.open(given.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def heard(event: Event) -> None:
+        if isinstance(event, MessageAdded) and not event.message.mine:
+            note(ledger, f"heard {event.message.body}")
+
+    service.peer.subscribe(heard)
+    if given.role == "talker":
+        Talker(reactor, service.peer, ledger, given.first)
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    service.startService()
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()
