@@ -25,6 +25,7 @@ from chatnet.peer.store import PeerStore
 
 OUTSTANDING = 100  # messages that a talker lets wait
 GAP_SECONDS = 0.002
+HASTE_SECONDS = 0.02  # of the weakened hearer, between its ack and its store
 
 FAULTS = (
     "commit-before",
@@ -87,7 +88,9 @@ def weaken(what: str) -> None:
         def hasty(self: Courier, link: Link, message: Message) -> None:
             if isinstance(message, Say):
                 link.send(Ack([message.id]))
-            honest(self, link, message)  # type: ignore[arg-type]
+                self._clock.callLater(HASTE_SECONDS, honest, self, link, message)
+            else:
+                honest(self, link, message)  # type: ignore[arg-type]
 
         Courier.received = hasty  # type: ignore[method-assign, assignment]
 
