@@ -85,6 +85,8 @@ class RegistryProgram(MultiService):
         say(f"  log   {self._logged.log.place if self._logged.log else 'as twistd was told'}")
 
     def _not_serving(self, failure: Failure) -> None:
+        if not self.running:  # told to stop while it was still reading
+            return
         self.log.failure("the registry could not start", failure)
         error = failure.value
         text = error.text if isinstance(error, ChatnetError) else failure.getErrorMessage()
