@@ -101,6 +101,8 @@ class Session:
 
     def deadline_seconds(self, limits: LinkLimits) -> float | None:
         """How long this state may last; None: as long as the link lives."""
+        if self.state is State.OPEN:  # asked of every link every second
+            return None
         return {
             State.HANDSHAKE: limits.handshake_seconds,
             State.HELLO: limits.hello_seconds,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from chatnet.core.limits import PULSE_SECONDS
+from chatnet.core.limits import BEATS_PER_TURN, PULSE_SECONDS
 
 
 class Beating(Protocol):
@@ -18,17 +18,18 @@ class Beating(Protocol):
 
 
 class Pulse:
-    """Calls ``beat`` of its members; runs only while it has some."""
+    """Calls ``beat`` of its members, some in each turn; runs only while it has some."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self.clock = clock
         self._members: set[Beating] = set()
+        self._due: list[Beating] = []  # those that this beat has still to visit
         self._next: IDelayedCall | None = None
 
     def add(self, member: Beating) -> None:
         self._members.add(member)
         if self._next is None:
-            self._next = self.clock.callLater(PULSE_SECONDS, self._beat)
+            self._next = self.clock.callLater(PULSE_SECONDS, self._begin, self.clock.seconds() + PULSE_SECONDS)
 
     def discard(self, member: Beating) -> None:
         self._members.discard(member)
@@ -36,8 +37,17 @@ class Pulse:
             self._next.cancel()
             self._next = None
 
-    def _beat(self) -> None:
-        self._next = self.clock.callLater(PULSE_SECONDS, self._beat)
+    def _begin(self, due: float) -> None:
+        """``due`` is when this beat was to be: the next is a second after it, or from now where that is past."""
+        self._due = list(self._members)
+        self._go_on(max(due + PULSE_SECONDS, self.clock.seconds()))
+
+    def _go_on(self, next_due: float) -> None:
         now = self.clock.seconds()
-        for member in tuple(self._members):
-            member.beat(now)
+        rest = 0.0 if len(self._due) > BEATS_PER_TURN else max(0.0, next_due - now)
+        again = self._go_on if len(self._due) > BEATS_PER_TURN else self._begin
+        self._next = self.clock.callLater(rest, again, next_due)
+        due, self._due = self._due[-BEATS_PER_TURN:], self._due[:-BEATS_PER_TURN]
+        for member in due:
+            if member in self._members:
+                member.beat(now)

@@ -17,6 +17,9 @@ from chatnet.core.changelog import Reader
 from chatnet.core.directory import Directory
 
 TURN_SECONDS = 0.01  # of telling at a stretch; then the other connections have their turn
+STORM_CHANGES = 32  # gathered for one round: so many are news that can wait a little
+STORM_REST = 4.0  # times the work of a round: then telling takes a fifth of a storm
+STORM_REST_SECONDS = 0.5  # and no longer than this
 
 
 class Subscriber(Protocol):
@@ -34,23 +37,30 @@ class Subscriber(Protocol):
 
 class Pusher:
     """The first change after a quiet time is told in the next turn; what follows within
-    ``push_seconds`` is gathered, so that a storm of logins costs each subscriber a few writes."""
+    ``push_seconds`` is gathered, in a storm of logins longer, so that it costs each subscriber a
+    few writes.  Newcomers come first, all of a turn with the same pages."""
 
     def __init__(self, clock: IReactorTime, directory: Directory, push_seconds: float) -> None:
         self._clock = clock
         self._directory = directory
         self._push_seconds = push_seconds
         self._readers: dict[Subscriber, Reader] = {}
+        self._new: deque[Subscriber] = deque()
         self._untold: deque[Subscriber] = deque()  # those that this round has still to visit
         self._again = False  # something changed since the round began
-        self._next: IDelayedCall | None = None
-        self._quiet_since = float("-inf")
+        self._round: IDelayedCall | None = None  # the next one begins
+        self._turn: IDelayedCall | None = None  # the present one goes on
+        self._rest_until = float("-inf")
+        self._told_upto = 0  # the revision at which the last round began
+        self._gathered = 0  # changes since the one before
+        self._worked = 0.0  # seconds that the round has taken so far
 
     def add(self, link: Subscriber, reader: Reader) -> None:
-        """A new subscriber: it is told at once what it does not know."""
+        """A new subscriber: it is told in the next turn what it does not know."""
         self._readers[link] = reader
         link.on_drained(partial(self._tell, link))
-        self._tell(link)
+        self._new.append(link)
+        self._take_turn()
 
     def discard(self, link: Subscriber) -> None:
         if self._readers.pop(link, None) is not None:
@@ -60,33 +70,52 @@ class Pusher:
         """The directory changed."""
         if self._untold:
             self._again = True
-        elif self._next is None:
-            wait = self._quiet_since + self._push_seconds - self._clock.seconds()
-            self._next = self._clock.callLater(max(0.0, wait), self._begin)
+        elif self._round is None:
+            self._round = self._clock.callLater(max(0.0, self._rest_until - self._clock.seconds()), self._begin)
 
     def stop(self) -> None:
         """Tell nobody anything more."""
         for link in tuple(self._readers):
             self.discard(link)
+        self._new.clear()
         self._untold.clear()
         self._again = False
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        for timer in (self._round, self._turn):
+            if timer is not None:
+                timer.cancel()
+        self._round = self._turn = None
 
     def _begin(self) -> None:
+        self._round = None
         self._untold.extend(self._readers)
-        self._go_on()
+        self._gathered = self._directory.revision - self._told_upto
+        self._told_upto = self._directory.revision
+        self._worked = 0.0
+        if self._turn is None:
+            self._go_on()
+
+    def _take_turn(self) -> None:
+        if self._turn is None:
+            self._turn = self._clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
-        self._next = None
-        until = self._clock.seconds() + TURN_SECONDS
-        while self._untold:
-            self._tell(self._untold.popleft())
-            if self._untold and self._clock.seconds() >= until:
-                self._next = self._clock.callLater(0, self._go_on)
-                return
-        self._quiet_since = self._clock.seconds()
+        self._turn = None
+        began = now = self._clock.seconds()
+        in_round = bool(self._untold)
+        while (self._new or self._untold) and now < began + TURN_SECONDS:
+            self._tell(self._new.popleft() if self._new else self._untold.popleft())
+            now = self._clock.seconds()
+        self._worked += now - began
+        if self._new or self._untold:
+            self._take_turn()
+        if in_round and not self._untold:
+            self._round_over(now)
+
+    def _round_over(self, now: float) -> None:
+        rest = self._push_seconds
+        if self._gathered >= STORM_CHANGES:
+            rest = max(rest, min(STORM_REST * self._worked, STORM_REST_SECONDS))
+        self._rest_until = now + rest
         if self._again:
             self._again = False
             self.changed()

@@ -12,7 +12,7 @@ from chatnet.core.identity import PeerID
 from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import ListPage
 from chatnet.core.records import RecordFields, SignedRecord, endpoint
-from chatnet.registry.pushing import TURN_SECONDS, Pusher
+from chatnet.registry.pushing import STORM_CHANGES, STORM_REST, TURN_SECONDS, Pusher
 
 HERE = endpoint("127.0.0.1", 4000)
 PUSH_SECONDS = 0.02
@@ -21,7 +21,16 @@ PUSH_SECONDS = 0.02
 class Reading:
     """A subscriber that takes ``room`` frames and then asks to wait; each takes ``seconds`` of the clock."""
 
-    def __init__(self, clock: Clock, room: int = 1_000_000, seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        room: int = 1_000_000,
+        seconds: float = 0.0,
+        name: str = "",
+        told: list[str] | None = None,
+    ) -> None:
+        self._name = name
+        self._told = [] if told is None else told
         self.congested = False
         self.is_open = True
         self.pages: list[ListPage] = []
@@ -33,6 +42,7 @@ class Reading:
     def send_frames(self, frames: bytes) -> None:
         assert not self.congested
         self._clock.rightNow += self._seconds
+        self._told.append(self._name)
         self.pages.append(cast(ListPage, messages.decode("from-registry", frames[PREFIX_BYTES:])))
         self._room -= 1
         self.congested = self._room <= 0
@@ -70,16 +80,61 @@ class Setting:
         self.directory.join(record, fields, PeerID(name.encode().ljust(32, b"-")), HERE.ip)
         self.pusher.changed()
 
-    def subscriber(self, room: int = 1_000_000, seconds: float = 0.0) -> Reading:
-        reading = Reading(self.clock, room, seconds)
+    def subscriber(
+        self, room: int = 1_000_000, seconds: float = 0.0, name: str = "", told: list[str] | None = None
+    ) -> Reading:
+        reading = Reading(self.clock, room, seconds, name, told)
         self.pusher.add(reading, self.directory.reader(None, local=True))
+        self.clock.advance(0)
         return reading
 
 
-def test_a_newcomer_is_told_the_list_at_once() -> None:
+def test_a_newcomer_is_told_the_list_in_the_next_turn() -> None:
     here = Setting()
     here.join("carol")
     assert here.subscriber().known == {"carol"}
+
+
+def test_newcomers_of_one_turn_share_their_pages() -> None:
+    here = Setting()
+    newcomers = [Reading(here.clock) for _ in range(3)]
+    for number, reading in enumerate(newcomers):
+        here.join(f"peer{number}")
+        here.pusher.add(reading, here.directory.reader(None, local=True))
+    here.clock.advance(0)
+    assert [len(reading.pages) for reading in newcomers] == [1] * 3
+    assert all(len(reading.known) == 3 for reading in newcomers)
+
+
+def test_newcomers_come_before_those_who_wait_for_changes() -> None:
+    here = Setting()
+    told: list[str] = []
+    here.subscriber(seconds=TURN_SECONDS, name="old", told=told)
+    here.join("carol")
+    newcomer = Reading(here.clock, name="new", told=told)
+    here.pusher.add(newcomer, here.directory.reader(None, local=True))
+    told.clear()
+    here.clock.advance(0)
+    assert told == ["new", "old"]
+
+
+def test_in_a_storm_the_next_round_waits_in_proportion_to_the_last() -> None:
+    here = Setting()
+    work = 0.05
+    reading = here.subscriber(seconds=work)
+    for n in range(STORM_CHANGES):
+        here.join(f"peer{n}")
+    here.clock.advance(PUSH_SECONDS)
+    told = len(reading.pages)
+    here.join("late")
+    here.clock.advance(STORM_REST * work * 0.9)
+    assert len(reading.pages) == told
+    here.clock.advance(STORM_REST * work * 0.1)
+    assert "late" in reading.known
+    here.clock.advance(PUSH_SECONDS)
+    here.join("later")  # the storm is over
+    here.clock.advance(0)
+    assert "later" in reading.known
 
 
 def test_the_first_change_is_told_in_the_next_turn_and_what_follows_is_gathered() -> None:
