@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -17,6 +18,7 @@ from chatnet.core.identity import grouped_text, join_string
 from chatnet.net.busy import explain_bind_error
 from chatnet.net.clock import make_steady
 from chatnet.net.exits import refuse_start, say, stop_with
+from chatnet.net.garbage import spare_the_long_lived
 from chatnet.net.interfaces import published_endpoints
 from chatnet.net.keys import load_or_make_identity
 from chatnet.net.logs import LoggedService
@@ -39,6 +41,7 @@ class RegistryProgram(MultiService):
         self._settings = settings
         self._logged = logged
         self._places = settings.places
+        self._collect_all: Callable[[], None] = lambda: None
         self._lock = ProfileLock(self._places.lock, NAME, "A second registry needs other --data and --state.")
 
     def startService(self) -> None:
@@ -55,6 +58,7 @@ class RegistryProgram(MultiService):
         await super().stopService()  # type: ignore[no-untyped-call]
         self._places.join.unlink(missing_ok=True)
         self._lock.release()
+        self._collect_all()
 
     def _open(self) -> None:
         settings, places = self._settings, self._places
@@ -64,6 +68,7 @@ class RegistryProgram(MultiService):
             self._logged.log.open(places.log)
         for warning in settings.warnings:
             self.log.warn("{warning}", warning=warning)
+        self._collect_all = spare_the_long_lived()
         identity = load_or_make_identity(places.data)
         registry = RegistryService(
             self._reactor, identity, places.database, settings.limits, settings.listen, DEFAULT_PORT

@@ -1,0 +1,61 @@
+"""What the garbage collector looks at again."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from chatnet.net.garbage import NOTICEABLE_SECONDS, spare_the_long_lived
+
+
+class Watch:
+    """A clock that goes ``step`` seconds on each time it is looked at."""
+
+    def __init__(self) -> None:
+        self.step = 0.0
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        self._now += self.step
+        return self._now
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    watch = Watch()
+    gc.disable()
+    stop = spare_the_long_lived(watch)
+    yield watch
+    stop()
+    gc.enable()
+    assert gc.get_freeze_count() == 0
+
+
+class Thing:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_survived_a_long_collection_is_not_looked_at_again(watch: Watch) -> None:
+    thing = Thing()
+    there = weakref.ref(thing)
+    watch.step = NOTICEABLE_SECONDS
+    gc.collect()
+    assert gc.get_freeze_count() > 0
+    del thing
+    gc.collect()
+    assert there() is not None  # garbage now, and spared
+    late = weakref.ref(Thing())
+    gc.collect()
+    assert late() is None
+
+
+def test_short_and_partial_collections_spare_nothing(watch: Watch) -> None:
+    watch.step = NOTICEABLE_SECONDS / 2
+    gc.collect()
+    watch.step = NOTICEABLE_SECONDS * 2
+    gc.collect(1)
+    assert gc.get_freeze_count() == 0
