@@ -22,7 +22,7 @@ from chatnet.core.identity import PeerID, short_code, short_commitment
 from chatnet.core.limits import MAX_SOURCES, PeerLimits
 from chatnet.core.messages import Check, Message
 
-NONCE_BYTES, COMMITMENT_BYTES = 16, 32
+NONCE_BYTES = 16
 DAY_SECONDS = 86_400.0
 COMMIT, NONCE, REVEAL = 1, 2, 3
 
@@ -98,8 +98,6 @@ class Verifying:
 
     async def received(self, peer: PeerID, check: Check) -> None:
         """A step of theirs; one that does not belong to an exchange is ignored."""
-        if len(check.value) != (COMMITMENT_BYTES if check.step == COMMIT else NONCE_BYTES):
-            return
         exchange = self._exchanges.get(peer)
         if check.step == COMMIT:
             await self._answer(peer, exchange, check.value)

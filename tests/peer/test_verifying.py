@@ -152,21 +152,18 @@ def test_a_broken_commitment_shows_no_code(ann: Side, bob: Side, byte: int) -> N
     [
         [Check(NONCE, bytes(16))],
         [Check(REVEAL, bytes(16))],
-        [Check(COMMIT, bytes(16))],
         [Check(COMMIT, bytes(32)), Check(NONCE, bytes(16))],
-        [Check(COMMIT, bytes(32)), Check(REVEAL, bytes(32))],
+        [Check(COMMIT, bytes(32)), Check(REVEAL, bytes(16))],
     ],
 )
 def test_steps_out_of_order_show_nothing(ann: Side, steps: list[Check]) -> None:
     ann.hear(HIGH, *steps)
     assert ann.shown == []
-    assert [check.step for check in ann.take()] == ([NONCE] if steps[0].value == bytes(32) else [])
+    assert [check.step for check in ann.take()] == ([NONCE] if steps[0].step == COMMIT else [])
 
 
 def test_a_nonce_counts_once(ann: Side) -> None:
     outcome = ann.begin(HIGH)
-    ann.hear(HIGH, Check(NONCE, bytes(32)))
-    assert outcome == []
     ann.hear(HIGH, Check(NONCE, bytes(16)), Check(NONCE, b"x" * 16))
     assert [check.step for check in ann.take()] == [COMMIT, REVEAL]
     assert len(ann.shown) == len(outcome) == 1

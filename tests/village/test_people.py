@@ -183,3 +183,19 @@ async def test_where_the_registry_reached_a_peer_is_marked_for_the_others(villag
     ann.start()
     await village.until(lambda: ann.online == {"bob"})
     assert ann.node.roster.proven(bob.peer) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_also_when_the_registry_has_forgotten_and_only_the_others_remember(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    data, seq = bob.node.places.data, ann.node.roster.entries[bob.peer].seq
+    await bob.stop()
+    await village.shut_registry()
+    for file in [*data.iterdir(), *village.directory.glob("registry.db*")]:
+        if file.name != "identity.key":
+            file.unlink()
+    village.open_registry()
+    await village.until(lambda: ann.phase is RegistryPhase.UP, within=60)
+    bob.start()
+    await village.until(lambda: bob.online == {"ann"} and ann.online == {"bob"}, within=60)
+    assert ann.node.roster.entries[bob.peer].seq > seq
