@@ -49,7 +49,7 @@ async def test_each_role_has_its_user(hall: Hall) -> None:
 async def test_a_probe_is_greeted_and_does_not_stay(hall: Hall) -> None:
     hall.open()
     link = await hall.caller.dial(hall.port, hall.station.peer, hello(ROLE_PROBE))
-    end = await link.when_gone()
+    end = await link.when_gone().addTimeout(5, hall.station.reactor)
     assert (end.code, end.by_remote) == ("bye", True)
     assert hall.chat.links == hall.file.links == []
 

@@ -195,7 +195,10 @@ async def quarter(tmp_path: Any) -> AsyncIterator[Quarter]:
 
 
 async def marked(guest: Guest, peer: PeerID) -> None:
-    await guest.until(lambda: peer in guest.list and guest.list[peer].proven == 1)
+    from twisted.internet import reactor
+
+    seen = guest.until(lambda: peer in guest.list and guest.list[peer].proven == 1)
+    await Deferred.fromCoroutine(seen).addTimeout(10, reactor)  # type: ignore[arg-type]
 
 
 @pytest_twisted.ensureDeferred
