@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -271,6 +272,40 @@ async def test_a_hostile_dialler_is_cut_and_what_it_wrote_is_not_delivered(bob, 
     assert bob.watched.made[0].bytes_in == 0
     assert bob.watched.made[0].peer == b""
     assert bob.factory.links == set()
+
+
+class Clinging(Protocol):
+    """Shakes hands, and never says goodbye."""
+
+    def __init__(self, made: SSL.Context) -> None:
+        self.lost: Deferred[None] = Deferred()
+        self._tls = SSL.Connection(made, None)
+        self._tls.set_connect_state()
+
+    def connectionMade(self) -> None:
+        self._go_on()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._tls.bio_write(data)
+        self._go_on()
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.lost.callback(None)
+
+    def _go_on(self) -> None:
+        with suppress(SSL.WantReadError):
+            self._tls.do_handshake()
+        with suppress(SSL.WantReadError):
+            cast(Any, self.transport).write(self._tls.bio_read(1 << 16))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_dialler_cannot_cling_to_the_connection(bob):
+    tcp = TCP4ClientEndpoint(bob.reactor, "127.0.0.1", bob.listen())
+    stranger = await connectProtocol(tcp, Clinging(ours(new_identity(), alpn=[])))
+    await stranger.lost.addTimeout(10, bob.reactor)
+    (link,) = bob.watched.made
+    assert (await link.when_gone()).code == "bad-handshake"
 
 
 # --- the other side listens ---------------------------------------------------------------------
