@@ -111,6 +111,13 @@ class LinkLimits:
         changes = {name: value}
         return dataclasses.replace(self, **changes)
 
+    def differences(self, other: Self) -> Iterator[tuple[str, Any, Any]]:
+        """Name, value here and value there of each limit that is another there."""
+        for item in dataclasses.fields(self):
+            here, there = getattr(self, item.name), getattr(other, item.name)
+            if here != there:
+                yield item.name, here, there
+
     def rows(self) -> Iterator[str]:
         """One line a limit: name, value, reason."""
         for item in dataclasses.fields(self):
@@ -141,6 +148,13 @@ class RegistryLimits(LinkLimits):
     proofs_seconds: float = _limit(1.0, "proven addresses gathered before they are told: a storm costs a few pushes")
     replace_seconds: float = _limit(5.0, "between two replacements of one key's connection: two copies of a key")
     traffic_log_seconds: float = _limit(60.0, "between two lines with the bytes in and out, if they changed")
+
+
+# Taken once, when the registry starts; every other limit is looked at when it is applied.
+NEEDS_RESTART = frozenset(
+    {"unauthenticated", "queue_bytes", "send_buffer_bytes", "push_seconds", "new_names_per_hour", "departures"}
+    | {"grace_seconds", "traffic_log_seconds"}
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from chatnet.core.events import ChatMessage, Event, Exported, HistoryPage, Me, SearchPage, Snapshot, Transfer
+from chatnet.core.events import ChatMessage, Event, Exported, FileRule, HistoryPage, Me, SearchPage, Snapshot, SpeedLimits, Transfer
 
 
 class Subscription(Protocol):
@@ -100,6 +100,24 @@ class PeerApi(Protocol):
 
     def cancel(self, fid: bytes) -> Deferred[Transfer]:
         """End a transfer, ours or theirs."""
+
+    def pause(self, fid: bytes) -> Deferred[Transfer]:
+        """Hold a transfer until ``resume``.  Fails with LocalError("unknown-transfer" | "ended" | "not-running")."""
+
+    def resume(self, fid: bytes) -> Deferred[Transfer]:
+        """Let it go on, or try a broken one now.  Fails with LocalError("paused-there" ...)."""
+
+    def speed_limits(self) -> Deferred[SpeedLimits]:
+        """What holds for all transfers together."""
+
+    def set_speed_limits(self, up: int | None, down: int | None) -> Deferred[SpeedLimits]:
+        """Bytes a second, from now on and after a restart; None: no limit.  Fails with LocalError("too-slow")."""
+
+    def rule(self, peer: bytes) -> Deferred[FileRule]:
+        """What happens to the offers of ``peer``."""
+
+    def set_rule(self, peer: bytes, rule: FileRule) -> Deferred[FileRule]:
+        """From the next offer on."""
 
     def forget_ended(self) -> Deferred[None]:
         """Drop the ended transfers from the list (the conversation keeps its rows)."""

@@ -22,7 +22,7 @@ from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.admission import is_loopback
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, LocalError, RemoteError, WrongKey
+from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, WrongKey
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -50,7 +50,10 @@ from chatnet.core.messages import (
     Message,
     Nack,
     Offer,
+    Pause,
+    Resume,
     Say,
+    Verified,
     VersionRange,
     Welcome,
 )
@@ -141,6 +144,8 @@ class Node:
                 self.listener.listen(self._settings.listen)
         except BaseException:
             self._lock.release()
+            if self.is_new:
+                self.places.remove()
             raise
 
     async def open(self) -> None:
@@ -268,6 +273,8 @@ class Node:
             self.places.downloads,
             self,
             random_bytes=self._chance.randbytes,
+            uniform=self._chance.uniform,
+            listed=lambda: len(self.roster.listed),
             changed=self.conversations.transfer_changed,
             person_folder=self.people.folder_of,
         )
@@ -362,6 +369,7 @@ class Node:
         for peer in changes.came:
             if self.roster.acquaintance(peer).waiting:
                 self.courier.came_online(peer)
+            self.transfers.came_online(peer)
 
     # --- links --------------------------------------------------------------------------------
 
@@ -369,6 +377,7 @@ class Node:
         self._unreached.discard(link.peer)
         self.people.tell(link.peer, linked=True, address=link.address, rtt_ms=link.rtt_ms)
         self.courier.link_up(link)
+        self.transfers.peer_reachable(link.peer)
 
     def _link_down(self, link: Link, end: LinkEnd) -> None:
         self.people.tell(link.peer, linked=False, address="", rtt_ms=None, last_seen_ms=self.wall_ms())
@@ -381,7 +390,7 @@ class Node:
             _turn_away(link, message)
         elif isinstance(message, Say | Ack | Nack):
             self.courier.received(link, message)
-        elif isinstance(message, Offer | Accept | Decline | DialMe | Cancel):
+        elif isinstance(message, Offer | Accept | Decline | DialMe | Cancel | Pause | Resume | Verified):
             self.transfers.received(link.peer, message)
         elif isinstance(message, Check):
             checking = Deferred.fromCoroutine(self.verifying.received(link.peer, message))
@@ -413,6 +422,8 @@ class Node:
     async def send(self, peer: PeerID, message: Message) -> None:
         """On the chat link, dialled if there is none, once it drains.  Raises ChatnetError."""
         link = await self.links.link_to(peer)
+        if isinstance(message, Pause | Resume | Verified) and not _knows(link, messages.RESUME):
+            raise Refused(messages.VERSION_UNKNOWN, "the other side's program does not know this")
         await link.when_drained()
         link.send(message)
 
@@ -436,6 +447,10 @@ class Node:
             raise LocalError("blocked", f"You have blocked {name}. Nothing was sent: /unblock {name} first.")
         self.people.meet(known)
         return await self.transfers.offer(known, paths)
+
+
+def _knows(link: Link, feature: str) -> bool:
+    return link.greeting is not None and feature in link.greeting.features
 
 
 def _turn_away(link: Link, message: Message) -> None:

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.core import messages
-from chatnet.core.errors import ChatnetError, LocalError, RemoteError
+from chatnet.core.errors import ChatnetError, LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import End, File, Message, OfferedFile, Reject, Want
+from chatnet.core.transfer import Pace
 from chatnet.net.link import Link
 from chatnet.peer.disk import Disk
-from chatnet.peer.files import Landing
+from chatnet.peer.landing import Landing
 
 JOB_BYTES = 512  # a job without bytes weighs so much: thousands of empty files wait in memory too
 
 
 class Receiving:
-    """``arrived`` is called with each number of bytes, ``settled`` with index and path of files that
-    have got their final names, ``complete`` when the last END has come.
+    """``arrived`` is called with each number of bytes, ``settled`` with how many files have got their
+    final names, ``complete`` when the last END has come.
     """
 
     log = Logger("chatnet.files")
@@ -38,8 +41,10 @@ class Receiving:
         landing: Landing,
         disk: Disk,
         write_ahead_bytes: int,
+        clock: Any,
+        pace: Pace,
         arrived: Callable[[int], None],
-        settled: Callable[[list[tuple[int, str]]], None],
+        settled: Callable[[int], None],
         complete: Callable[[], None],
     ) -> None:
         self._link = link
@@ -50,6 +55,9 @@ class Receiving:
         self._landing = landing
         self._disk = disk
         self._ahead = write_ahead_bytes
+        self._clock = clock
+        self._pace = pace
+        self._waiting: IDelayedCall | None = None  # for the speed limit
         self._arrived = arrived
         self._settled = settled
         self._complete = complete
@@ -60,28 +68,33 @@ class Receiving:
         self._busy = False
         self._last = False  # everything is with the disk
         self._error: ChatnetError | None = None
+        self._keep = True  # after an error: what is here, for another time
         self._done: Deferred[None] = Deferred()
 
     async def run(self) -> None:
         """Until every wanted file stands under its final name; the landing is closed afterwards.
 
-        Raises LocalError(no-space | unwritable | digest) after a REJECT was sent, RemoteError, or
-        the error that ``stop`` was given; then what has no final name is removed.
+        Raises LocalError(unwritable | digest) after a REJECT was sent, or RemoteError; then what has
+        no final name is removed.  It is kept for LocalError(no-space), StoreFailed, and as ``stop``
+        says with the error that it was given.
         """
         if self._next is None:  # the other side has nothing to send
             self._last_one()
         try:
             await self._done
         except ChatnetError:
-            await self._disk.run(self._landing.discard)
+            await self._disk.run(self._landing.hold if self._keep else self._landing.discard)
             raise
         finally:
+            if self._waiting is not None:
+                self._waiting.cancel()
+                self._waiting = None
             await self._disk.run(self._landing.close)
 
     @property
     def decided(self) -> bool:
         """Whether the outcome stands, and ``run`` only clears up: the link's end changes nothing then."""
-        return self._error is not None or self._done.called
+        return self._error is not None or self._last
 
     def received(self, message: Message) -> None:
         """FILE and END, in the order that was wanted; RemoteError for anything else."""
@@ -93,7 +106,7 @@ class Receiving:
             if message != expected:
                 raise RemoteError(messages.BAD_FRAME, "not the file that comes next, or not its length")
             self._next, self._open = next(self._wants, None), want
-            self._add(partial(self._landing.begin, want.file))
+            self._add(partial(self._landing.begin, want.file, want.offset))
             self._link.expect_raw(message.length, self._raw)
         elif isinstance(message, End) and self._open is not None and message.index == self._open.file:
             self._open = None
@@ -103,10 +116,16 @@ class Receiving:
         else:
             raise RemoteError(messages.BAD_FRAME, "that is not for the sender of files to say now")
 
-    def stop(self, error: ChatnetError) -> None:
+    def limit_changed(self) -> None:
+        """Look at the speed limit anew."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._read_on()
+
+    def stop(self, error: ChatnetError, keep: bool = False) -> None:
         """Take nothing more; ``run`` raises ``error`` once the disk is at rest."""
         if self._error is None:
-            self._error = error
+            self._error, self._keep = error, keep
             self._jobs.clear()
             self._chunks.clear()
             self._link.resume_reading("disk")  # what still comes is dropped, and the end is noticed
@@ -121,9 +140,18 @@ class Receiving:
         self._chunks.append(data)
         self._held += len(data)
         self._arrived(len(data))
+        now = self._clock.seconds()
+        self._pace.spend(now, len(data))
+        if self._waiting is None and self._pace.delay(now):
+            self._link.pause_reading("limit")
+            self._waiting = self._clock.callLater(self._pace.delay(now), self._read_on)
         if self._held > self._ahead:
             self._link.pause_reading("disk")
         self._visit()
+
+    def _read_on(self) -> None:
+        self._waiting = None
+        self._link.resume_reading("limit")
 
     def _add(self, job: Callable[[], None]) -> None:
         self._gather()
@@ -169,7 +197,7 @@ class Receiving:
     def _tell_settled(self) -> None:
         placed, self._landing.placed = self._landing.placed, []
         if placed:
-            self._settled(placed)
+            self._settled(len(placed))
 
     def _failed(self, failure: Failure) -> None:
         self._busy = False
@@ -177,8 +205,10 @@ class Receiving:
         if not isinstance(error, ChatnetError):
             self.log.failure("a received file met a defect of ours", failure)
             error = LocalError(messages.UNWRITABLE, "internal error")
-        if self._error is None and isinstance(error, LocalError):
-            self._link.send(Reject(self._landing.index, error.code))
+        if self._error is None:
+            self._keep = isinstance(error, StoreFailed) or error.code == messages.NO_SPACE
+            if isinstance(error, LocalError) and not self._keep:
+                self._link.send(Reject(self._landing.index, error.code))
         self._tell_settled()
         self._error = self._error or error
         self._jobs.clear()

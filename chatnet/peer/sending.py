@@ -8,17 +8,19 @@ closing, failure, length and digest belong to ``Source`` and to this module.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.protocols.basic import FileSender
 
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError
-from chatnet.core.limits import WRITE_CHUNK_BYTES
 from chatnet.core.messages import End, File, Message, Reject, Verified, Want
+from chatnet.core.transfer import Pace
 from chatnet.net.link import Link
 from chatnet.peer.disk import Disk
 from chatnet.peer.files import Source, SourceFile, open_sources
+from chatnet.peer.pacing import Paced, chunk_bytes
 
 FILES_OPENED = 32  # opened in one visit to the disk's thread
 
@@ -32,6 +34,8 @@ class Sending:
         files: Sequence[SourceFile],
         wants: Sequence[Want],
         disk: Disk,
+        clock: Any,
+        pace: Pace,
         sent: Callable[[int], None],
         complete: Callable[[], None],
     ) -> None:
@@ -40,10 +44,14 @@ class Sending:
         self._files = files
         self._wants = wants
         self._disk = disk
+        self._clock = clock
+        self._pace = pace
         self._sent = sent
         self._complete = complete
         self._error: ChatnetError | None = None
         self._source: Source | None = None
+        self._sender: FileSender | None = None
+        self._paced: Paced | None = None
         self._waiting: Deferred[None] | None = None
         self._all_sent = False
 
@@ -86,7 +94,15 @@ class Sending:
             self._error = error
             if self._source is not None:
                 self._source.trouble = messages.LOST  # FileSender comes to an end at its next reading
+                if self._paced is not None:
+                    self._paced.limit_changed()
             self._wake()
+
+    def limit_changed(self) -> None:
+        """Look at the speed limit anew."""
+        if self._sender is not None and self._paced is not None:
+            self._sender.CHUNK_SIZE = chunk_bytes(self._pace)
+            self._paced.limit_changed()
 
     async def _send(self, want: Want, source: Source) -> None:
         if self._error is None and self._link.congested:
@@ -107,16 +123,17 @@ class Sending:
             self._sent(len(data))
             return data
 
-        sender = FileSender()
-        sender.CHUNK_SIZE = WRITE_CHUNK_BYTES
+        self._sender = FileSender()
+        self._sender.CHUNK_SIZE = chunk_bytes(self._pace)
+        self._paced = Paced(self._clock, self._link.consumer, self._pace)
         self._source = source
         try:
-            await sender.beginFileTransfer(source, self._link.consumer, passing)
+            await self._sender.beginFileTransfer(source, self._paced, passing)
         except Exception as error:  # FileSender's own, when the connection ends: it has no narrower class
             self._check()
             raise LocalError(messages.LOST, "the connection broke") from error
         finally:
-            self._source = None
+            self._source = self._sender = self._paced = None
         self._check()
 
     def _check(self) -> None:

@@ -20,6 +20,7 @@ from chatnet.core.errors import ChatnetError, LocalError, Refused, WrongKey
 from chatnet.core.events import (
     ChatMessage,
     Event,
+    FileRule,
     Exported,
     HistoryPage,
     LoggedIn,
@@ -30,6 +31,7 @@ from chatnet.core.events import (
     RegistryState,
     SearchPage,
     Snapshot,
+    SpeedLimits,
     StoreChanged,
     TabsRestored,
     Transfer,
@@ -210,6 +212,30 @@ class PeerService(Service):
 
     def cancel(self, fid: bytes) -> Deferred[Transfer]:
         return self._with_node(lambda node: node.transfers.cancel(fid))
+
+    def pause(self, fid: bytes) -> Deferred[Transfer]:
+        return self._with_node(lambda node: node.transfers.pause(fid))
+
+    def resume(self, fid: bytes) -> Deferred[Transfer]:
+        return self._with_node(lambda node: node.transfers.resume(fid))
+
+    def speed_limits(self) -> Deferred[SpeedLimits]:
+        async def limits(node: Node) -> SpeedLimits:
+            return node.transfers.speed_limits()
+
+        return self._with_node(limits)
+
+    def set_speed_limits(self, up: int | None, down: int | None) -> Deferred[SpeedLimits]:
+        return self._with_node(lambda node: node.transfers.set_speed_limits(up, down))
+
+    def rule(self, peer: bytes) -> Deferred[FileRule]:
+        async def rule(node: Node) -> FileRule:
+            return node.transfers.rule(node.people.known(peer))
+
+        return self._with_node(rule)
+
+    def set_rule(self, peer: bytes, rule: FileRule) -> Deferred[FileRule]:
+        return self._with_node(lambda node: node.transfers.set_rule(node.people.known(peer), rule))
 
     def forget_ended(self) -> Deferred[None]:
         return self._with_node(lambda node: node.transfers.forget_ended())

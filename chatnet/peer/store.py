@@ -890,9 +890,8 @@ class PeerStore(Settings):
         """An offer, either way.  Fails with sqlite3.IntegrityError when ``(peer, fid)`` is known."""
 
         def job(connection: Connection) -> None:
-            values = row._replace(  # type: ignore[arg-type]
-                state=row.state.value, saved_to=os.fsencode(row.saved_to), directory=os.fsencode(row.directory)
-            )
+            paths: dict[str, Any] = {"saved_to": os.fsencode(row.saved_to), "directory": os.fsencode(row.directory)}
+            values = row._replace(**paths, state=row.state.value)  # type: ignore[arg-type]
             marks = ", ".join("?" * len(values))
             cursor = connection.execute(f"INSERT INTO transfer ({_TRANSFER}) VALUES ({marks})", values)
             connection.executemany(

@@ -4,12 +4,17 @@ The rules (states, words, pages) are ``core.transfer``; the bytes go through ``s
 ``receiving``; this module holds what is under way and speaks with the other side.  Every transfer
 ends in a named outcome that both sides are told: the one that ends it says so on the chat link and
 keeps the file link until the other closes it, so that the reason arrives before the loss.
+
+One that lost its link goes on by itself, whoever was killed: both sides dial while something is
+unfinished; when a chat link is up each says how it stands, and the receiver sends its ACCEPT anew,
+with what is missing.  So only the receiver begins anything, and only its disk counts.
 """
 
 from __future__ import annotations
 
 import hmac
 import os
+import random
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,15 +25,17 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock, gathe
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.threads import blockingCallFromThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.core import messages
+from chatnet.core.backoff import Uniform, online_wait, peer_wait
 from chatnet.core.bucket import Buckets
 from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, StoreFailed, Unreachable
-from chatnet.core.events import Transfer, TransferState
+from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import PROGRESS_SECONDS, PeerLimits
+from chatnet.core.limits import LATE_LINKS, LEAST_SPEED, PROGRESS_SECONDS, PeerLimits
 from chatnet.core.messages import (
     Accept,
     Cancel,
@@ -38,18 +45,18 @@ from chatnet.core.messages import (
     Hello,
     Message,
     Offer,
-    OfferedFile,
+    Pause,
+    Resume,
     Verified,
-    Want,
     Welcome,
 )
-from chatnet.core.text import SafeText, safe_line
+from chatnet.core.text import safe_line
 from chatnet.core.transfer import (
     AcceptAssembly,
     OfferAssembly,
+    Pace,
     Rate,
     Step,
-    Summary,
     accept_pages,
     after,
     ending_of,
@@ -59,15 +66,27 @@ from chatnet.core.transfer import (
 )
 from chatnet.net.link import Link, LinkEnd, LinkUser
 from chatnet.peer.disk import Disk
-from chatnet.peer.files import Gathered, Ground, Landing, SourceFile, Space, gather, remove_orphans
+from chatnet.peer.entry import (
+    HERE,
+    THERE,
+    Entry,
+    alike,
+    file_rows,
+    former_files,
+    offered_entry,
+    prepare,
+    recalled_entry,
+)
+from chatnet.peer.landing import STEM_BYTES, Ground, Landing, Place, Space, remove_orphans, remove_parts
 from chatnet.peer.receiving import Receiving
 from chatnet.peer.sending import Sending
 from chatnet.peer.store import FileRow, PeerStore, TransferRow
 
 FID_BYTES = 16
 TOKEN_BYTES = 32
+_HINDRANCES = (messages.NO_SPACE, messages.STORE)  # why a receiver holds a transfer by itself
 ASKERS = 10_000  # peers whose rate of offers is remembered
-_NOTHING = safe_line("")
+SPEED_SETTINGS = ("speed_up", "speed_down")
 
 
 class TransferLinks(Protocol):
@@ -79,80 +98,23 @@ class TransferLinks(Protocol):
         Raises Unreachable, or another ChatnetError.
         """
 
+    async def connect(self, peer: bytes) -> None:
+        """See to an open chat link, dialled if there is none.  Raises ChatnetError."""
+
     async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:
         """An open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
 
 
 @dataclass(eq=False)
-class _Entry:
-    """One transfer.  What its later states need appears with them."""
-
-    fid: bytes
-    peer: PeerID
-    outgoing: bool
-    title: SafeText
-    total_files: int
-    total_bytes: int
-    offered_ms: int
-    names: tuple[SafeText, ...] = ()
-    warning: SafeText = _NOTHING
-    state: TransferState = TransferState.OFFERED
-    code: str = ""
-    reason: SafeText = _NOTHING
-    saved_to: str = ""
-    done_files: int = 0
-    done_bytes: int = 0
-    kept: bool = False  # in the store, and so shown
-    files: Sequence[OfferedFile] = ()
-    sources: Sequence[SourceFile] = ()  # outgoing
-    answer: AcceptAssembly | None = None  # outgoing, while its pages come
-    wants: Sequence[Want] = ()
-    token: bytes = b""  # since the acceptance: what a file link must show
-    landing: Landing | None = None  # incoming, from the acceptance until a link came
-    deadline: IDelayedCall | None = None
-    dialling: Deferred[Link] | None = None
-    link: Link | None = None
-    work: Sending | Receiving | None = None
-    working: Deferred[None] | None = None
-    rate: Rate | None = None
-    told_bytes: int = -1
-
-    @property
-    def ended(self) -> bool:
-        return self.state.ended
-
-    def snapshot(self) -> Transfer:
-        speed = self.rate.per_second if self.rate else None
-        running = self.rate is not None and self.state is TransferState.RUNNING
-        left = self.rate.seconds_left(self.total_bytes - self.done_bytes) if self.rate and running else None
-        return Transfer(
-            self.fid,
-            self.peer,
-            self.outgoing,
-            self.title,
-            self.names,
-            self.warning,
-            self.total_files,
-            self.total_bytes,
-            self.done_files,
-            self.done_bytes,
-            speed,
-            left,
-            self.state,
-            self.code,
-            self.reason,
-            self.saved_to if self.state is TransferState.DONE and not self.outgoing else "",
-            self.offered_ms,
-        )
-
-
-@dataclass(eq=False)
 class _Asker:
-    """Offers in pages, from and to one peer, that are under way."""
+    """What is under way with one peer beside the transfers: offers in pages, dials."""
 
     assembly: OfferAssembly | None = None
     unwanted: bytes = b""  # the fid of an offer that was declined before its last page
     sending: DeferredLock = field(default_factory=DeferredLock)  # the pages of one offer stay together
+    failures: int = 0  # of dials, in a row
+    retry: IDelayedCall | None = None
+    dialling: bool = False
 
 
 class Transfers:
@@ -176,6 +138,8 @@ class Transfers:
         changed: Callable[[Transfer], None],
         person_folder: Callable[[bytes], str],
         random_bytes: Callable[[int], bytes] = os.urandom,
+        uniform: Uniform = random.uniform,
+        listed: Callable[[], int] = lambda: 0,
         space: Space = os.fstatvfs,
         disk: Disk | None = None,
     ) -> None:
@@ -187,12 +151,17 @@ class Transfers:
         self._changed = changed
         self._person = person_folder
         self._random = random_bytes
+        self._uniform = uniform
+        self._listed = listed
         self._ground = Ground(random_bytes, space, limits.free_bytes_reserve)
         self._disk = disk or Disk(reactor)
-        self._entries: dict[bytes, _Entry] = {}
-        self._of_link: dict[Link, _Entry] = {}
+        self._entries: dict[bytes, Entry] = {}
+        self._of_link: dict[Link, Entry] = {}
         self._leaving: dict[Link, IDelayedCall] = {}  # of ended transfers, until the other side closes
+        self._linked: set[PeerID] = set()  # whom a chat link is open to
         self._askers: dict[PeerID, _Asker] = {}
+        self._rules: dict[PeerID, FileRule] = {}
+        self._up, self._down = Pace(), Pace()
         self._offers = Buckets(limits.offers_per_minute / 60, limits.offers_per_minute, ASKERS)
         self._saying: set[Deferred[None]] = set()
         self._progress = LoopingCall(self._tell_progress)
@@ -202,45 +171,53 @@ class Transfers:
     # --- for the owner ------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Settle what the former process left open, and remove its old parts."""
+        """Take up what the former process left unfinished."""
         self._disk.start()
-        await self._disk.run(remove_orphans, self._downloads)
-        for row in await self._store.transfers():
-            entry = _Entry(
-                row.fid,
-                row.peer,
-                row.outgoing,
-                safe_line(row.title),
-                row.total_files,
-                row.total_bytes,
-                row.offered_ms,
-                state=row.state,
-                code=row.code,
-                reason=safe_line(row.reason),
-                saved_to=row.saved_to,
-                kept=True,
-            )
-            if entry.state is TransferState.DONE:
-                entry.done_files, entry.done_bytes = entry.total_files, entry.total_bytes
+        self._rules = await self._store.file_rules()
+        for pace, name in zip((self._up, self._down), SPEED_SETTINGS, strict=True):
+            pace.rate = int(await self._store.get(name) or 0) or None
+        rows = await self._store.transfers()
+        await self._disk.run(remove_orphans, self._downloads, {row.stem for row in rows if not row.state.ended})
+        for row in rows:
+            files = [] if row.state.ended else await self._store.transfer_files(row.peer, row.fid)
+            entry = await self._disk.run(recalled_entry, row, files)
             self._entries[entry.fid] = entry
-            if not entry.ended:
-                self._end(entry, Step.FAILED, messages.LOST)
+            await self._take_up_again(entry)
+
+    async def _take_up_again(self, entry: Entry) -> None:
+        if entry.ended:
+            await self._disk.run(remove_parts, self._place(entry))
+            return
+        too_old = self._now_ms() - entry.offered_ms > self._limits.expire_days * 86_400_000
+        incomplete = entry.outgoing and len(entry.sources) < entry.total_files  # of a version that did not go on
+        if too_old or incomplete:
+            self._end(entry, Step.FAILED, messages.LOST)
+        elif entry.under_way:
+            self._step(entry, Step.BROKEN, messages.LOST)
+        if entry.state is TransferState.BROKEN:
+            self._retry_in(entry.peer, online_wait(self._listed(), self._uniform))
 
     async def stop(self) -> None:
-        """End everything, for good; fires when threads and timers are at rest."""
+        """Put everything down until the next start; fires when threads and timers are at rest."""
         if self._stopped:
             return
         self._stopped = True
         for entry in self._open_entries():
-            self._give_up(entry, messages.STOPPING)
-        for link in tuple(self._of_link):
+            if entry.under_way:
+                self._move(entry, Step.BROKEN, messages.STOPPING)
+                self._hold(_done(self._save(entry)))
+                if link := self._halt(entry, keep=True):
+                    link.abort(messages.STOPPING, "the program ends")
+        for link in tuple(self._leaving):
             link.abort(messages.STOPPING, "the program ends")
         await gatherResults([entry.working for entry in self._entries.values() if entry.working is not None])
         for saying in tuple(self._saying):
             saying.cancel()
-        for timer in self._leaving.values():
-            timer.cancel()
+        for timer in [*self._leaving.values(), *(asker.retry for asker in self._askers.values())]:
+            if timer is not None:
+                timer.cancel()
         self._leaving.clear()
+        self._askers.clear()
         if self._progress.running:
             self._progress.stop()
         self._disk.stop()
@@ -251,8 +228,8 @@ class Transfers:
 
     async def offer(self, peer: bytes, paths: Sequence[str]) -> Transfer:
         """Offer files and folders.  Raises LocalError: no-such-file, unreadable, empty, too-many, too-deep, offline."""
-        found, summary, rows = await self._disk.run(_prepare, tuple(paths))
-        entry = self._new_entry(self._random(FID_BYTES), PeerID(peer), True, summary)
+        found, summary, rows = await self._disk.run(prepare, tuple(paths))
+        entry = offered_entry(self._random(FID_BYTES), PeerID(peer), True, summary, self._now_ms())
         entry.warning = safe_line(found.warning)  # about our own disk; the names are ours
         entry.sources = found.files
         entry.files = [file.offered for file in found.files]
@@ -275,20 +252,19 @@ class Transfers:
     async def accept(self, fid: bytes, directory: str = "") -> Transfer:
         """Take an offer.  Raises LocalError: unknown-transfer, ended, no-space, unwritable, no-such-folder."""
         entry = self._offer_in(fid)
-        person = self._person(entry.peer)
+        if entry.opening:
+            return entry.snapshot()
+        entry.directory, entry.stem = directory, self._random(STEM_BYTES).hex()
         try:
-            landing = await self._disk.run(Landing, self._downloads, person, directory, entry.files, self._ground)
+            landing = await self._open_landing(entry)
         except LocalError as error:
             if error.code == messages.NO_SPACE:
                 raise LocalError(error.code, f"{entry.title} {error.text}") from None
             raise
-        if entry.state is not TransferState.OFFERED or self._stopped:  # it ended, or was taken twice, meanwhile
+        if entry.state is not TransferState.OFFERED or self._stopped:  # it ended meanwhile
             landing.close()
             return entry.snapshot()
-        entry.landing = landing
-        entry.wants = [Want(index, 0) for index in range(len(entry.files))]
-        self._step(entry, Step.ACCEPTED)
-        self._give_turns()
+        self._take_up(entry, landing, Step.ACCEPTED)
         return entry.snapshot()
 
     async def refuse(self, fid: bytes) -> Transfer:
@@ -305,6 +281,56 @@ class Transfers:
             self._give_up(entry, messages.USER)
         return entry.snapshot()
 
+    async def pause(self, fid: bytes) -> Transfer:
+        """Hold a transfer until ``resume``.  Raises LocalError: unknown-transfer, ended, not-running."""
+        entry = self._unfinished(fid)
+        if entry.state is TransferState.OFFERED:
+            raise LocalError("not-running", "there is nothing to pause before the offer is accepted")
+        if not entry.paused & HERE:
+            self._pause(entry, messages.PAUSED)
+        return entry.snapshot()
+
+    async def resume(self, fid: bytes) -> Transfer:
+        """Let it go on; a broken one is tried now.  Raises LocalError: unknown-transfer, ended, paused-there."""
+        entry = self._unfinished(fid)
+        if entry.paused & HERE:
+            entry.paused &= ~HERE
+            self._say(entry.peer, Resume(fid))
+            self._lift(entry)
+        if entry.paused:
+            name = self._person(entry.peer)
+            raise LocalError("paused-there", f"{name} holds it too: it goes on when {name} lets it.")
+        self._wake(entry.peer)
+        return entry.snapshot()
+
+    def speed_limits(self) -> SpeedLimits:
+        return SpeedLimits(self._up.rate, self._down.rate)
+
+    async def set_speed_limits(self, up: int | None, down: int | None) -> SpeedLimits:
+        """Bytes a second of all transfers together, from now on.  Raises LocalError("too-slow")."""
+        for speed in (up, down):
+            if speed is not None and speed < LEAST_SPEED:
+                raise LocalError(
+                    "too-slow", f"{LEAST_SPEED // 1024} KiB/s is the lowest limit; /pause holds a transfer."
+                )
+        self._up.rate, self._down.rate = up, down
+        for entry in self._open_entries():
+            if entry.work is not None:
+                entry.work.limit_changed()
+        for name, speed in zip(SPEED_SETTINGS, (up, down), strict=True):
+            await self._store.put(name, str(speed or 0))
+        return self.speed_limits()
+
+    def rule(self, peer: bytes) -> FileRule:
+        """What happens to the offers of ``peer``."""
+        return self._rules.get(PeerID(peer), FileRule())
+
+    async def set_rule(self, peer: bytes, rule: FileRule) -> FileRule:
+        """From the next offer on."""
+        await self._store.set_file_rule(PeerID(peer), rule)
+        self._rules[PeerID(peer)] = rule
+        return rule
+
     async def forget_ended(self) -> None:
         """Drop the ended transfers."""
         for fid in [entry.fid for entry in self._entries.values() if entry.ended and entry.kept]:
@@ -314,7 +340,7 @@ class Transfers:
     # --- from chat links ----------------------------------------------------------------------
 
     def received(self, peer: bytes, message: Message) -> None:
-        """OFFER, ACCEPT, DECLINE, DIALME or CANCEL of ``peer``; RemoteError for what cannot be."""
+        """OFFER, ACCEPT, DECLINE, DIALME, CANCEL, PAUSE, RESUME or VERIFIED; RemoteError for what cannot be."""
         who = PeerID(peer)
         if self._stopped:
             return
@@ -334,14 +360,63 @@ class Transfers:
             if asker and asker.assembly and asker.assembly.fid == message.fid:
                 asker.assembly = None
             elif entry := self._theirs(who, message.fid):
-                self._end(entry, ending_of(message.code), message.code, by_me=False)
+                if message.code == messages.LOST and entry.outgoing and entry.state is TransferState.OFFERED:
+                    self._hold(self._offer_again(entry))
+                else:
+                    self._end(entry, ending_of(message.code), message.code, by_me=False)
+        elif isinstance(message, Pause):
+            if (entry := self._theirs(who, message.fid)) and entry.state is not TransferState.OFFERED:
+                self._paused_there(entry, message.code)
+        elif isinstance(message, Resume):
+            self._on_resume(who, message.fid)
+        elif isinstance(message, Verified):
+            entry = self._theirs(who, message.fid, outgoing=True)
+            if entry and after(entry.state, Step.VERIFIED):
+                entry.done_files, entry.done_bytes = entry.total_files, entry.total_bytes
+                self._end(entry, Step.VERIFIED)
+
+    def peer_reachable(self, peer: bytes) -> None:
+        """A chat link to ``peer`` is open: each side says how its unfinished transfers stand."""
+        who = PeerID(peer)
+        self._linked.add(who)
+        if who in self._askers:
+            self._askers[who].failures = 0
+            self._put_off(self._askers[who])
+        for entry in self._open_entries():
+            if entry.peer != who or not entry.kept:
+                continue
+            entry.answer = None
+            if entry.paused & HERE:
+                self._say(who, Pause(entry.fid, entry.code if entry.code in _HINDRANCES else messages.PAUSED))
+            elif entry.state is TransferState.OFFERED:
+                if entry.outgoing:
+                    self._say(who, Resume(entry.fid))
+            elif entry.state is TransferState.PAUSED or (entry.outgoing and entry.state is TransferState.BROKEN):
+                self._say(who, Resume(entry.fid))
+            elif entry.state is TransferState.BROKEN:
+                self._hold(self._go_on(entry))
+            elif not entry.outgoing and entry.token and entry.link is None and entry.work is None:
+                self._hold(self._send_answer(entry))  # it may have gone with the link before
 
     def peer_unreachable(self, peer: bytes) -> None:
-        """``peer`` went away: what has no file link of its own has nobody to wait for."""
-        self._askers.pop(PeerID(peer), None)
+        """The chat link to ``peer`` is gone: what was to begin by it breaks off; what has a file link runs on."""
+        who = PeerID(peer)
+        self._linked.discard(who)
+        if who in self._askers:
+            self._askers[who].assembly, self._askers[who].unwanted = None, b""
         for entry in self._open_entries():
-            if entry.peer == peer and entry.link is None and entry.kept:
-                self._end(entry, Step.FAILED, messages.LOST)
+            if entry.peer != who or not entry.kept:
+                continue
+            entry.answer = None
+            if entry.state is TransferState.QUEUED and entry.token and entry.link is None:
+                self._break(entry, messages.LOST)
+        self._retry(who)
+
+    def came_online(self, peer: bytes) -> None:
+        """A sign of life of ``peer``: one early try for what is unfinished."""
+        if PeerID(peer) not in self._linked:
+            self._asker(PeerID(peer)).failures = 0
+            self._retry_in(PeerID(peer), online_wait(self._listed(), self._uniform))
 
     # --- from file links ----------------------------------------------------------------------
 
@@ -363,6 +438,7 @@ class Transfers:
             link.close(messages.NOT_EXPECTED, "nobody waits for this any more")
             return
         entry.link = link
+        entry.late = 0
         self._of_link[link] = entry
         if entry.deadline is not None:
             entry.deadline.cancel()
@@ -394,10 +470,13 @@ class Transfers:
         entry.link = None
         if entry.work is not None and entry.work.decided:
             return  # a REJECT was faster than our own clearing up
-        if not entry.ended:
-            code = end.code if end.code in (messages.BAD_FRAME, messages.STOPPING) else messages.LOST
-            self._end(entry, Step.FAILED, code, by_me=not end.by_remote)
-            self._say(entry.peer, Cancel(entry.fid, code))
+        if entry.ended:
+            return
+        if end.code == messages.BAD_FRAME:
+            self._end(entry, Step.FAILED, end.code, by_me=not end.by_remote)
+            self._say(entry.peer, Cancel(entry.fid, end.code))
+        else:
+            self._break(entry, messages.LOST)
 
     # --- offers and answers -------------------------------------------------------------------
 
@@ -422,7 +501,7 @@ class Transfers:
             return
         if whole:
             asker.assembly = None
-            entry = self._new_entry(page.fid, peer, False, assembly.summary)
+            entry = offered_entry(page.fid, peer, False, assembly.summary, self._now_ms())
             entry.files = assembly.files
             self._entries[entry.fid] = entry
             self._hold(self._take_offer(entry))
@@ -445,55 +524,297 @@ class Transfers:
             self._asker(peer).unwanted = page.fid
         self._say(peer, Decline(page.fid, code))
 
-    async def _take_offer(self, entry: _Entry) -> None:
+    async def _take_offer(self, entry: Entry) -> None:
         try:
-            rows = await self._disk.run(_file_rows, entry.files)
+            rows = await self._disk.run(file_rows, entry.files)
             await self._keep(entry, rows)
         except (StoreFailed, sqlite3.IntegrityError) as error:  # full, or a fid that was used and forgotten
             del self._entries[entry.fid]
             code = messages.STORE if isinstance(error, StoreFailed) else messages.CONFLICT
             await self._links.send(entry.peer, Decline(entry.fid, code))
+            return
+        if entry.state is TransferState.OFFERED:
+            await self._apply_rule(entry)
+
+    async def _apply_rule(self, entry: Entry) -> None:
+        rule = self.rule(entry.peer)
+        try:
+            if rule.kind is RuleKind.REFUSE:
+                await self.refuse(entry.fid)
+            elif rule.kind is RuleKind.AUTO and (not rule.max_bytes or entry.total_bytes <= rule.max_bytes):
+                await self.accept(entry.fid)
+        except LocalError as error:  # too little space: the person decides
+            self.log.info("an offer was not taken by its rule: {text}", text=error.text)
+
+    async def _offer_again(self, entry: Entry) -> None:
+        """An offer that got lost with its link."""
+        pages = offer_pages(entry.fid, entry.files)
+        sending = self._asker(entry.peer).sending
+        await sending.run(lambda: Deferred.fromCoroutine(self._send_pages(entry.peer, pages)))
 
     def _on_accept(self, peer: PeerID, page: Accept) -> None:
         entry = self._theirs(peer, page.fid, outgoing=True)
         if entry is None:
-            if page.fid not in self._entries and not page.more:  # from before a restart
-                self._say(peer, Cancel(page.fid, messages.LOST))
-            return
-        if entry.state is not TransferState.OFFERED:
+            if not page.more:
+                self._hold(self._tell_outcome(peer, page.fid))
             return
         entry.answer = entry.answer or AcceptAssembly(entry.files)
-        if entry.answer.add(page):
-            entry.wants, entry.token, entry.answer = entry.answer.wants, entry.answer.token, None
-            self._step(entry, Step.ACCEPTED)
-            self._wait_for_link(entry)
-            self._dial(entry, self._limits.dial_me_seconds)
+        if not entry.answer.add(page):
+            return
+        answer, entry.answer = entry.answer, None
+        if answer.token == entry.token:
+            return  # said twice
+        if entry.paused & HERE:
+            self._say(peer, Pause(entry.fid, messages.PAUSED))
+            return
+        entry.paused = 0
+        if entry.state is TransferState.OFFERED:
+            step = Step.ACCEPTED
+        else:
+            step = Step.RESUMED
+            if link := self._halt(entry, keep=True):
+                link.abort(messages.LOST, "a newer one takes its place")
+            self._move(entry, Step.BROKEN, messages.LOST)
+        entry.wants, entry.token = answer.wants, answer.token
+        self._count(entry, sum(entry.files[want.file].size - want.offset for want in entry.wants))
+        self._step(entry, step)
+        self._wait_for_link(entry)
+        self._dial(entry, self._limits.dial_me_seconds)
+
+    # --- breaking off and going on --------------------------------------------------------------
+
+    def _on_resume(self, peer: PeerID, fid: bytes) -> None:
+        entry = self._theirs(peer, fid)
+        if entry is None:
+            self._hold(self._tell_outcome(peer, fid))
+        elif entry.paused & HERE:
+            self._say(peer, Pause(fid, messages.PAUSED))
+        elif entry.paused:
+            entry.paused = 0
+            self._lift(entry)
+            self._wake(peer)
+        elif not entry.outgoing and entry.state is TransferState.BROKEN:
+            self._hold(self._go_on(entry))
+
+    async def _tell_outcome(self, peer: PeerID, fid: bytes) -> None:
+        """Somebody asks about a transfer that is not open here, perhaps from before we forgot it."""
+        row = await self._store.transfer(peer, fid)
+        if row is None or not row.state.ended:
+            answer: Message = Cancel(fid, messages.LOST)
+        elif row.state is TransferState.DONE:
+            answer = Cancel(fid, messages.LOST) if row.outgoing else Verified(fid)
+        elif row.state is TransferState.DECLINED and not row.outgoing:
+            answer = Decline(fid, row.code)
+        else:
+            answer = Cancel(fid, row.code or messages.LOST)
+        if fid not in self._entries or self._entries[fid].ended:
+            await self._links.send(peer, answer)
+
+    def _break(self, entry: Entry, code: str) -> None:
+        """The link is gone: it goes on another time."""
+        if link := self._halt(entry, keep=True):
+            link.abort(messages.LOST, "it goes on another time")
+        self._step(entry, Step.BROKEN, code)
+        self._retry(entry.peer)
+        self._give_turns()
+
+    def _pause(self, entry: Entry, code: str) -> None:
+        """Hold it, for a person's wish or for what is in its way here, and say so."""
+        entry.paused |= HERE
+        self._rest_paused(entry, code, by_me=True)
+        self._say(entry.peer, Pause(entry.fid, code))
+
+    def _paused_there(self, entry: Entry, code: str) -> None:
+        entry.paused |= THERE
+        if not entry.paused & HERE:
+            self._rest_paused(entry, code, by_me=False)
+
+    def _rest_paused(self, entry: Entry, code: str, by_me: bool) -> None:
+        if link := self._halt(entry, keep=True):
+            self._part(link, by_me)
+        if not self._step(entry, Step.PAUSED, code, by_me):  # it is already: somebody else holds it
+            entry.code, entry.reason = code, reason_of(code, entry.outgoing, by_me)
+            self._hold(_done(self._save(entry)))
+            self._tell(entry)
+        self._give_turns()
+
+    def _lift(self, entry: Entry) -> None:
+        """Somebody holds it no more."""
+        if not entry.paused:
+            self._step(entry, Step.BROKEN)
+        else:
+            self._rest_paused(entry, messages.PAUSED, by_me=bool(entry.paused & HERE))
+
+    def _halt(self, entry: Entry, keep: bool) -> Link | None:
+        """Give back what a transfer holds while it is under way; its file link is the caller's to end.
+
+        ``keep`` what the disk has of it, for another time.
+        """
+        entry.token, entry.answer, entry.rate = b"", None, None
+        if entry.deadline is not None:
+            entry.deadline.cancel()
+            entry.deadline = None
+        dialling, entry.dialling = entry.dialling, None
+        if dialling is not None:
+            dialling.cancel()
+        if entry.landing is not None:
+            entry.landing.close()
+            entry.landing = None
+        work, entry.work = entry.work, None
+        if isinstance(work, Receiving):
+            work.stop(LocalError(entry.code, "it goes no further"), keep)
+        elif work is not None:
+            work.stop(LocalError(entry.code, "it goes no further"))
+        link, entry.link = entry.link, None
+        if link is not None:
+            self._of_link.pop(link, None)
+        return link
+
+    async def _go_on(self, entry: Entry) -> None:
+        """Take up a received transfer where the disk has it; nothing happens before the last run has come to rest."""
+        if entry.state is not TransferState.BROKEN or entry.opening or entry.working is not None or self._stopped:
+            return
+        try:
+            landing = await self._open_landing(entry)
+        except LocalError as error:
+            if entry.state is TransferState.BROKEN:
+                self._hinder(entry, error)
+            return
+        except StoreFailed as error:
+            if entry.state is TransferState.BROKEN:
+                self._hinder(entry, error)
+            return
+        if entry.state is TransferState.BROKEN and not self._stopped:
+            self._take_up(entry, landing, Step.RESUMED)
+            return
+        landing.close()
+        if entry.ended:
+            await self._disk.run(remove_parts, self._place(entry))
+
+    async def _open_landing(self, entry: Entry) -> Landing:
+        entry.opening = True
+        try:
+            rows = await self._store.transfer_files(entry.peer, entry.fid)
+            if entry.likes is None:
+                received = await self._store.received_files(entry.peer)
+                entry.likes = await self._disk.run(alike, entry.files, received)
+            former = await self._disk.run(former_files, rows, entry.likes)
+            return await self._disk.run(
+                Landing, self._place(entry), entry.files, self._ground, former, self._journal(entry)
+            )
+        finally:
+            entry.opening = False
+
+    def _take_up(self, entry: Entry, landing: Landing, step: Step) -> None:
+        entry.landing, entry.wants = landing, landing.wants
+        landing.placed = []
+        self._count(entry, landing.wanted_bytes)
+        entry.done_files = landing.done_files
+        if landing.wants:
+            self._step(entry, step)
+            self._give_turns()
+        else:  # everything was here; only the word was missing
+            self._move(entry, step)
+            entry.saved_to = landing.saved_to
+            self._hold(self._verified(entry, None))
+
+    def _count(self, entry: Entry, wanted_bytes: int) -> None:
+        entry.done_bytes = entry.total_bytes - wanted_bytes
+        entry.resumed_from = entry.done_bytes
+        if entry.outgoing:
+            entry.done_files = entry.total_files - len(entry.wants)
+
+    def _place(self, entry: Entry) -> Place:
+        return Place(self._downloads, self._person(entry.peer), entry.directory, entry.stem)
+
+    def _journal(self, entry: Entry) -> _StoreJournal:
+        return _StoreJournal(self._clock, self._store, entry.peer, entry.fid)
+
+    def _hinder(self, entry: Entry, error: ChatnetError) -> None:
+        """What stands in a receiver's way: it is held where that may pass, else it ends."""
+        if isinstance(error, StoreFailed) or error.code == messages.NO_SPACE:
+            self._pause(entry, messages.STORE if isinstance(error, StoreFailed) else error.code)
+        else:
+            self._end(entry, Step.FAILED, error.code)
+            self._say(entry.peer, Cancel(entry.fid, error.code))
+
+    # --- dialling for what is unfinished --------------------------------------------------------
+
+    def _waits_for(self, peer: PeerID) -> bool:
+        return any(entry.peer == peer and entry.state is TransferState.BROKEN for entry in self._open_entries())
+
+    def _retry(self, peer: PeerID) -> None:
+        """Try again later, if there is anything to try."""
+        self._retry_in(peer, peer_wait(self._asker(peer).failures, self._limits.retry_cap_seconds, self._uniform))
+
+    def _retry_in(self, peer: PeerID, seconds: float) -> None:
+        asker = self._asker(peer)
+        self._put_off(asker)
+        if not self._stopped and self._waits_for(peer):
+            asker.retry = self._clock.callLater(seconds, self._wake, peer)
+
+    def _put_off(self, asker: _Asker) -> None:
+        if asker.retry is not None and asker.retry.active():
+            asker.retry.cancel()
+        asker.retry = None
+
+    def _wake(self, peer: PeerID) -> None:
+        """Let go on what is broken, dialling if there is no link."""
+        asker = self._asker(peer)
+        self._put_off(asker)
+        if self._stopped or not self._waits_for(peer):
+            return
+        if peer not in self._linked:
+            if not asker.dialling:
+                asker.dialling = True
+                self._hold(self._connect(peer, asker))
+            return
+        for entry in self._open_entries():
+            if entry.peer == peer and entry.state is TransferState.BROKEN:
+                if entry.outgoing:
+                    self._say(peer, Resume(entry.fid))
+                else:
+                    self._hold(self._go_on(entry))
+
+    async def _connect(self, peer: PeerID, asker: _Asker) -> None:
+        try:
+            await self._links.connect(peer)
+        except ChatnetError:
+            asker.failures += 1
+            self._retry(peer)
+        finally:
+            asker.dialling = False
 
     # --- the file link ------------------------------------------------------------------------
 
-    def _wait_for_link(self, entry: _Entry) -> None:
+    def _wait_for_link(self, entry: Entry) -> None:
         entry.deadline = self._clock.callLater(self._limits.file_link_seconds, self._too_late, entry)
 
-    def _too_late(self, entry: _Entry) -> None:
+    def _too_late(self, entry: Entry) -> None:
         entry.deadline = None
-        self._give_up(entry, messages.LATE)
+        entry.late += 1
+        if entry.late >= LATE_LINKS:
+            self._give_up(entry, messages.LATE)
+        else:
+            self._break(entry, messages.LATE)
 
-    def _dial(self, entry: _Entry, seconds: float) -> None:
+    def _dial(self, entry: Entry, seconds: float) -> None:
         dial = self._links.dial_file(entry.peer, entry.fid, entry.token, _FileLinkUser(self, entry.fid))
         entry.dialling = Deferred.fromCoroutine(dial).addTimeout(seconds, self._clock)
         self._hold(self._dialled(entry, entry.dialling))
 
-    async def _dialled(self, entry: _Entry, dialling: Deferred[Link]) -> None:
+    async def _dialled(self, entry: Entry, dialling: Deferred[Link]) -> None:
         try:
             await dialling
         except (ChatnetError, DeferredTimeout, CancelledError) as error:
-            if entry.outgoing and not entry.ended and entry.link is None:
+            if entry.outgoing and entry.dialling is dialling and entry.token and entry.link is None:
                 self.log.info(
                     "no file link to {peer} ({error}): they are asked", peer=short_text(entry.peer), error=error
                 )
                 self._say(entry.peer, DialMe(entry.fid))
         finally:
-            entry.dialling = None
+            if entry.dialling is dialling:
+                entry.dialling = None
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -502,8 +823,8 @@ class Transfers:
         for entry in tuple(self._entries.values()):
             if entry.state is not TransferState.QUEUED or self._stopped:
                 continue
-            under_way = [e.peer for e in self._entries.values() if e.outgoing is entry.outgoing and _has_place(e)]
-            if _has_place(entry) or not has_turn(entry.peer, under_way, self._limits):
+            under_way = [e.peer for e in self._entries.values() if e.outgoing is entry.outgoing and e.has_place]
+            if entry.has_place or not has_turn(entry.peer, under_way, self._limits):
                 continue
             if not entry.outgoing:
                 entry.token = self._random(TOKEN_BYTES)
@@ -512,29 +833,38 @@ class Transfers:
             elif entry.link is not None:
                 self._send(entry, entry.link)
 
-    async def _send_answer(self, entry: _Entry) -> None:
+    async def _send_answer(self, entry: Entry) -> None:
+        token = entry.token
         try:
-            await self._send_pages(entry.peer, accept_pages(entry.fid, entry.token, entry.wants))
+            await self._send_pages(entry.peer, accept_pages(entry.fid, token, entry.wants))
         except ChatnetError:
-            self._end(entry, Step.FAILED, messages.LOST)
+            if entry.token == token and entry.link is None and entry.under_way:
+                self._asker(entry.peer).failures += 1
+                self._break(entry, messages.LOST)
 
-    def _send(self, entry: _Entry, link: Link) -> None:
+    def _send(self, entry: Entry, link: Link) -> None:
+        had = entry.done_files
+
         def sent(count: int) -> None:
-            entry.done_bytes += count
-            entry.done_files = sending.done_files
+            if entry.work is sending:
+                entry.done_bytes += count
+                entry.done_files = had + sending.done_files
 
-        sending = Sending(link, entry.sources, entry.wants, self._disk, sent, lambda: self._complete(entry))
+        def complete() -> None:
+            if entry.work is sending:
+                self._complete(entry)
+
+        sending = Sending(link, entry.sources, entry.wants, self._disk, self._clock, self._up, sent, complete)
         entry.work = sending
         self._start(entry)
         entry.working = Deferred.fromCoroutine(self._see_through(entry, sending))
 
-    def _receive(self, entry: _Entry, link: Link) -> None:
+    def _receive(self, entry: Entry, link: Link) -> None:
         def arrived(count: int) -> None:
             entry.done_bytes += count
 
-        def settled(placed: list[tuple[int, str]]) -> None:
-            entry.done_files += len(placed)
-            self._hold(_done(self._store.files_done(entry.peer, entry.fid, placed)))
+        def settled(count: int) -> None:
+            entry.done_files += count
 
         landing, entry.landing = entry.landing, None
         assert landing is not None
@@ -545,6 +875,8 @@ class Transfers:
             landing,
             self._disk,
             self._limits.write_ahead_bytes,
+            self._clock,
+            self._down,
             arrived,
             settled,
             lambda: self._complete(entry),
@@ -552,30 +884,57 @@ class Transfers:
         entry.work = receiving
         entry.working = Deferred.fromCoroutine(self._see_through(entry, receiving, landing))
 
-    async def _see_through(self, entry: _Entry, work: Sending | Receiving, landing: Landing | None = None) -> None:
+    async def _see_through(self, entry: Entry, work: Sending | Receiving, landing: Landing | None = None) -> None:
         link = entry.link
         try:
             await work.run()
-        except Refused as refusal:  # the receiver's REJECT
-            self._end(entry, Step.FAILED, refusal.code, by_me=False)
         except ChatnetError as error:
-            if entry.ended:
-                return
-            self._end(entry, Step.FAILED, error.code)
-            if entry.outgoing:  # a receiver has sent its REJECT by now
-                self._say(entry.peer, Cancel(entry.fid, error.code))
+            if entry.work is work:
+                self._went_wrong(entry, link, error)
         except Exception:
             self.log.failure("a transfer met a defect of ours")
-            self._give_up(entry, messages.UNREADABLE if entry.outgoing else messages.UNWRITABLE)
+            if entry.work is work:
+                self._give_up(entry, messages.UNREADABLE if entry.outgoing else messages.UNWRITABLE)
         else:
-            entry.done_files = entry.total_files if landing else len(entry.wants)
-            entry.saved_to = landing.saved_to if landing else ""
-            await self._verified(entry, link)
+            if landing is None or not landing.unlike:
+                entry.done_files = entry.total_files
+                entry.saved_to = landing.saved_to if landing else ""
+                await self._verified(entry, link)
         finally:
-            entry.working = None
+            if entry.work in (work, None):
+                entry.working = None
+            self._at_rest(entry, work, landing)
 
-    async def _verified(self, entry: _Entry, link: Link | None) -> None:
+    def _went_wrong(self, entry: Entry, link: Link | None, error: ChatnetError) -> None:
+        if isinstance(error, Refused):  # the receiver's REJECT
+            self._end(entry, Step.FAILED, error.code, by_me=False)
+        elif entry.outgoing and error.code == messages.LOST:
+            self._break(entry, messages.LOST)
+        elif entry.outgoing or not isinstance(error, LocalError | StoreFailed):
+            self._give_up(entry, error.code)
+        elif isinstance(error, LocalError) and error.code != messages.NO_SPACE and link is not None and link.is_open:
+            self._end(entry, Step.FAILED, error.code)  # a REJECT has said it
+        else:
+            self._hinder(entry, error)
+
+    def _at_rest(self, entry: Entry, work: Sending | Receiving, landing: Landing | None) -> None:
+        """A run is over and the disk quiet: what waited for that may begin."""
+        if landing is None or self._stopped:
+            return
+        if landing.unlike and entry.work is work:  # some files of before are not the same: they are wanted whole
+            entry.likes = {index: path for index, path in (entry.likes or {}).items() if index not in landing.unlike}
+            if link := self._halt(entry, keep=True):
+                self._part(link, by_me=True)
+            self._move(entry, Step.BROKEN)
+            self._hold(self._go_on(entry))
+        elif entry.state is TransferState.BROKEN and self._asker(entry.peer).retry is None:
+            self._wake(entry.peer)
+        elif entry.ended and entry.state is not TransferState.DONE:
+            self._hold(_done(self._disk.run(remove_parts, self._place(entry))))
+
+    async def _verified(self, entry: Entry, link: Link | None) -> None:
         if entry.outgoing:
+            entry.done_bytes = entry.total_bytes
             self._end(entry, Step.VERIFIED)
             return
         # Committed, with everything before it, ahead of the word that the other side relies on.
@@ -585,34 +944,36 @@ class Transfers:
             await self._save(entry)
         except StoreFailed as error:
             self.log.warn("a finished transfer could not be marked: {text}", text=error.text)
-        if link is not None:
+        if link is not None and link.is_open:
             link.send(Verified(entry.fid))
+        else:
+            self._say(entry.peer, Verified(entry.fid))
         self._tell(entry)
         self._let_go(entry, by_me=True)
 
     # --- steps --------------------------------------------------------------------------------
 
-    def _start(self, entry: _Entry) -> None:
+    def _start(self, entry: Entry) -> None:
         entry.rate = Rate(self._clock.seconds())
         self._step(entry, Step.STARTED)
         if not self._progress.running and not self._stopped:
             self._progress.start(PROGRESS_SECONDS, now=False)
 
-    def _complete(self, entry: _Entry) -> None:
+    def _complete(self, entry: Entry) -> None:
         if entry.rate is not None:
             entry.rate.mark(self._clock.seconds(), entry.done_bytes)
         self._step(entry, Step.COMPLETE)
 
-    def _give_up(self, entry: _Entry, code: str) -> None:
+    def _give_up(self, entry: Entry, code: str) -> None:
         """End it for a reason of this side, and say so."""
         self._end(entry, ending_of(code), code)
         self._say(entry.peer, Cancel(entry.fid, code))
 
-    def _end(self, entry: _Entry, step: Step, code: str = "", by_me: bool = True) -> None:
+    def _end(self, entry: Entry, step: Step, code: str = "", by_me: bool = True) -> None:
         if self._step(entry, step, code, by_me):
             self._let_go(entry, by_me)
 
-    def _step(self, entry: _Entry, step: Step, code: str = "", by_me: bool = True) -> bool:
+    def _step(self, entry: Entry, step: Step, code: str = "", by_me: bool = True) -> bool:
         if not self._move(entry, step, code, by_me):
             return False
         if entry.kept:
@@ -620,7 +981,7 @@ class Transfers:
             self._tell(entry)
         return True
 
-    def _move(self, entry: _Entry, step: Step, code: str = "", by_me: bool = True) -> bool:
+    def _move(self, entry: Entry, step: Step, code: str = "", by_me: bool = True) -> bool:
         state = after(entry.state, step)
         if state is None:
             return False
@@ -639,30 +1000,29 @@ class Transfers:
             )
         return True
 
-    def _let_go(self, entry: _Entry, by_me: bool) -> None:
+    def _let_go(self, entry: Entry, by_me: bool) -> None:
         """Give back what an ended transfer held.  Who ended it waits for the other to close."""
-        entry.token, entry.answer = b"", None
-        if entry.deadline is not None:
-            entry.deadline.cancel()
-            entry.deadline = None
-        if entry.dialling is not None:
-            entry.dialling.cancel()
-        if entry.landing is not None:
-            entry.landing.close()
-            entry.landing = None
-        if entry.work is not None and entry.state is not TransferState.DONE:
-            entry.work.stop(LocalError(entry.code, entry.reason))
-        entry.work = None
-        entry.files, entry.sources, entry.wants = (), (), ()
-        link = entry.link
-        if link is not None and link.is_open:
-            if entry.state is TransferState.DONE and entry.outgoing:
-                link.leave()
-            elif by_me:
-                self._leaving[link] = self._clock.callLater(self._limits.close_seconds, self._cut, link)
-            else:
-                link.abort()
+        done, working = entry.state is TransferState.DONE, entry.working is not None
+        rate = entry.rate
+        if done:
+            entry.work = None  # it has ended by itself
+        link = self._halt(entry, keep=False)
+        entry.rate = rate
+        entry.files, entry.sources, entry.wants, entry.likes = (), (), (), None
+        if link is not None and done and entry.outgoing:
+            link.leave()
+        elif link is not None:
+            self._part(link, by_me)
+        if not entry.outgoing and not done and not working and not entry.opening and entry.stem:
+            self._hold(_done(self._disk.run(remove_parts, self._place(entry))))
         self._give_turns()
+
+    def _part(self, link: Link, by_me: bool) -> None:
+        """Leave a file link: who speaks first waits for the other to close."""
+        if by_me and link.is_open:
+            self._leaving[link] = self._clock.callLater(self._limits.close_seconds, self._cut, link)
+        else:
+            link.abort()
 
     def _cut(self, link: Link) -> None:
         del self._leaving[link]
@@ -670,7 +1030,7 @@ class Transfers:
 
     # --- telling and keeping ------------------------------------------------------------------
 
-    def _tell(self, entry: _Entry) -> None:
+    def _tell(self, entry: Entry) -> None:
         entry.told_bytes = entry.done_bytes
         self._changed(entry.snapshot())
 
@@ -686,21 +1046,8 @@ class Transfers:
             if moved or was != entry.rate.per_second:
                 self._tell(entry)
 
-    async def _keep(self, entry: _Entry, rows: list[FileRow]) -> None:
-        row = TransferRow(
-            entry.peer,
-            entry.fid,
-            entry.outgoing,
-            entry.title,
-            entry.total_files,
-            entry.total_bytes,
-            entry.state,
-            entry.code,
-            entry.reason,
-            "",
-            entry.offered_ms,
-            None,
-        )
+    async def _keep(self, entry: Entry, rows: list[FileRow]) -> None:
+        row = entry.row()
         self.log.info(
             "offer {way} {peer} {fid}: {files} files, {size} bytes",
             way="to" if entry.outgoing else "from",
@@ -716,7 +1063,7 @@ class Transfers:
             await self._save(entry)
         self._tell(entry)
 
-    def _save(self, entry: _Entry) -> Deferred[TransferRow | None]:
+    def _save(self, entry: Entry) -> Deferred[TransferRow | None]:
         return self._store.update_transfer(
             entry.peer,
             entry.fid,
@@ -724,6 +1071,9 @@ class Transfers:
             code=entry.code,
             reason=entry.reason,
             saved_to=entry.saved_to,
+            directory=entry.directory,
+            stem=entry.stem,
+            paused=entry.paused,
             ended_ms=self._now_ms() if entry.ended else None,
         )
 
@@ -751,26 +1101,19 @@ class Transfers:
 
     # --- looking up ---------------------------------------------------------------------------
 
-    def _new_entry(self, fid: bytes, peer: PeerID, outgoing: bool, summary: Summary) -> _Entry:
-        return _Entry(
-            fid,
-            peer,
-            outgoing,
-            summary.title,
-            summary.files,
-            summary.size,
-            self._now_ms(),
-            tuple(summary.names),
-            safe_line(summary.warning),
-        )
-
-    def _known(self, fid: bytes) -> _Entry:
+    def _known(self, fid: bytes) -> Entry:
         entry = self._entries.get(fid)
         if entry is None or not entry.kept:
             raise LocalError("unknown-transfer", "there is no such transfer")
         return entry
 
-    def _offer_in(self, fid: bytes) -> _Entry:
+    def _unfinished(self, fid: bytes) -> Entry:
+        entry = self._known(fid)
+        if entry.ended:
+            raise LocalError("ended", entry.reason or "that transfer has ended")
+        return entry
+
+    def _offer_in(self, fid: bytes) -> Entry:
         entry = self._known(fid)
         if entry.outgoing:
             raise LocalError("unknown-transfer", "that offer is your own")
@@ -778,25 +1121,51 @@ class Transfers:
             raise LocalError("ended", entry.reason or "that offer is answered already")
         return entry
 
-    def _theirs(self, peer: PeerID, fid: bytes, outgoing: bool | None = None) -> _Entry | None:
+    def _theirs(self, peer: PeerID, fid: bytes, outgoing: bool | None = None) -> Entry | None:
         """A transfer with this peer that has not ended."""
         entry = self._entries.get(fid)
         if entry is None or entry.peer != peer or entry.ended or outgoing not in (None, entry.outgoing):
             return None
         return entry
 
-    def _open_entries(self) -> list[_Entry]:
+    def _open_entries(self) -> list[Entry]:
         return [entry for entry in self._entries.values() if not entry.ended]
 
     def _asker(self, peer: PeerID) -> _Asker:
         if peer not in self._askers:
             for one, asker in tuple(self._askers.items()):
-                if asker.assembly is None and not asker.unwanted and not asker.sending.locked:
+                busy = asker.assembly or asker.unwanted or asker.sending.locked or asker.retry or asker.dialling
+                if not busy:
                     del self._askers[one]
         return self._askers.setdefault(peer, _Asker())
 
     def _now_ms(self) -> int:
         return int(self._clock.seconds() * 1000)
+
+
+class _StoreJournal:
+    """Notes of one landing, called in the disk's threads: each waits for its commit."""
+
+    def __init__(self, reactor: Any, store: PeerStore, peer: PeerID, fid: bytes) -> None:
+        self._reactor = reactor
+        self._store = store
+        self._peer = peer
+        self._fid = fid
+
+    def synced(self, index: int, part: str, count: int) -> None:
+        self._wait(self._store.file_synced, index, part, count)
+
+    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+        self._wait(self._store.files_whole, files)
+
+    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+        self._wait(self._store.files_done, files)
+
+    def _wait(self, work: Callable[..., Deferred[None]], *what: Any) -> None:
+        def begin() -> Deferred[None]:
+            return work(self._peer, self._fid, *what)
+
+        blockingCallFromThread(self._reactor, begin)  # type: ignore[arg-type]  # its types know no Deferred of None
 
 
 class _FileLinkUser:
@@ -817,30 +1186,6 @@ class _FileLinkUser:
 
     def lost(self, link: Link, end: LinkEnd) -> None:
         self._transfers.file_link_lost(link, end)
-
-
-def _has_place(entry: _Entry) -> bool:
-    """Whether it counts among those under way: the receiver's from its acceptance, the sender's from its start."""
-    if entry.ended or entry.state is TransferState.OFFERED:
-        return False
-    return entry.work is not None if entry.outgoing else bool(entry.token)
-
-
-def _prepare(paths: tuple[str, ...]) -> tuple[Gathered, Summary, list[FileRow]]:
-    found = gather(paths)
-    summary = Summary()
-    for file in found.files:
-        summary.add(file.offered)
-    summary.warning = ""
-    rows = _file_rows([file.offered for file in found.files], [file.path for file in found.files])
-    return found, summary, rows
-
-
-def _file_rows(files: Sequence[OfferedFile], sources: Sequence[str] = ()) -> list[FileRow]:
-    return [
-        FileRow(number, tuple(file.path), file.size, file.mtime_ms, sources[number] if sources else "")
-        for number, file in enumerate(files)
-    ]
 
 
 async def _done(work: Deferred[Any]) -> None:

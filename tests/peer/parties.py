@@ -71,6 +71,16 @@ class Party:
         await self.station.close()
         await self.database.close()
 
+    async def restart(self) -> None:
+        """A new process with the same key and disk, to be found at another port."""
+        await self.stop()
+        self.told.clear()
+        self.chats.clear()
+        self.database = Database(self.folder / "peer.db", MIGRATIONS, self.reactor)
+        self.store = PeerStore(self.database)
+        self.station = Station(self.reactor, self, self.limits, self.station.identity)  # type: ignore[arg-type]
+        await self.start()
+
     # --- TransferLinks ---
 
     async def send(self, peer: bytes, message: Message) -> None:
@@ -83,6 +93,11 @@ class Party:
         while link.congested:
             await deferLater(self.reactor, 0.01)
         link.send(message)
+
+    async def connect(self, peer: bytes) -> None:
+        if peer not in self.others:
+            raise Unreachable("refused-connection", "nobody there")
+        self.chats[peer] = await self.station.dial(self.others[peer].port, peer)  # type: ignore[arg-type]
 
     async def dial_file(self, peer: bytes, fid: bytes, token: bytes, user: Any) -> Link:
         if not self.dials_files:
@@ -105,6 +120,7 @@ class Party:
         self.links.append(link)
         if link.role == messages.ROLE_CHAT:
             self.chats[link.peer] = link
+            self.transfers.peer_reachable(link.peer)
         elif not link.dialled:
             assert isinstance(link.greeting, Hello)
             self.transfers.file_link_opened(link, link.greeting.fid)
@@ -122,6 +138,9 @@ class Party:
         self.ends.append(end)
         if link.role == messages.ROLE_FILE:
             self.transfers.file_link_lost(link, end)
+        elif self.chats.get(link.peer) is link:
+            del self.chats[link.peer]
+            self.transfers.peer_unreachable(link.peer)
         self._look()
 
     # --- waiting ---

@@ -19,18 +19,8 @@ from hypothesis import strategies as st
 
 from chatnet.core.errors import LocalError, RemoteError
 from chatnet.core.messages import OfferedFile
-from chatnet.peer.files import (
-    GROUP_FILES,
-    PARTIAL,
-    SMALL_BYTES,
-    Ground,
-    Landing,
-    Source,
-    gather,
-    open_sources,
-    remove_orphans,
-    wire_name,
-)
+from chatnet.peer.files import Source, gather, open_sources, wire_name
+from chatnet.peer.landing import GROUP_FILES, PARTIAL, SMALL_BYTES, Ground, Landing, Place, remove_orphans
 
 
 def offered(path: str | list[str], data: bytes = b"hello") -> OfferedFile:
@@ -40,7 +30,7 @@ def offered(path: str | list[str], data: bytes = b"hello") -> OfferedFile:
 def land(
     downloads: Path, files: Sequence[tuple[OfferedFile, bytes]], ground: Ground | None = None, directory: str = ""
 ) -> Landing:
-    landing = Landing(str(downloads), "bob", directory, [file for file, _ in files], ground or Ground())
+    landing = Landing(Place(str(downloads), "bob", directory), [file for file, _ in files], ground or Ground())
     try:
         for index, (_, data) in enumerate(files):
             landing.begin(index)
@@ -295,7 +285,7 @@ def test_a_folder_exchanged_for_a_link_while_files_come_is_not_followed(tmp_path
     outside.mkdir()
     data = b"x" * SMALL_BYTES
     files = [offered("p/a", data), offered("q/b", data), offered("p/c", data)]
-    landing = Landing(str(down), "bob", "", files, Ground())
+    landing = Landing(Place(str(down), "bob"), files, Ground())
     for index in range(3):
         landing.begin(index)
         landing.write([data])
@@ -336,7 +326,7 @@ def test_a_part_that_somebody_exchanged_gets_no_final_name(tmp_path: Path, what:
     victim.write_bytes(b"precious")
     down = tmp_path / "down"
     files = [offered("a"), offered("b")]
-    landing = Landing(str(down), "bob", "", files, Ground())
+    landing = Landing(Place(str(down), "bob"), files, Ground())
     landing.begin(0)
     landing.write([b"hello"])
     landing.end(blake3(b"hello").digest())
@@ -357,20 +347,26 @@ def test_a_part_that_somebody_exchanged_gets_no_final_name(tmp_path: Path, what:
     assert victim.read_bytes() == b"precious"
 
 
-def test_a_part_name_that_is_taken_is_not_written_to(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["link", "hardlink", "fifo"])
+def test_what_has_the_name_of_a_part_is_not_written_to(tmp_path: Path, what: str) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     down = tmp_path / "down"
-    (down / PARTIAL).mkdir(parents=True)
-    (down / PARTIAL / (b"\1" * 16).hex()).with_suffix(".part").symlink_to(victim)
-    with pytest.raises(LocalError) as caught:
-        land(down, [(offered("a"), b"hello")], Ground(random=lambda count: b"\1" * count))
-    assert caught.value.code == "unwritable"
+    part = down / PARTIAL / ("01" * 8 + "0" * 16 + ".part")
+    part.parent.mkdir(parents=True)
+    if what == "link":
+        part.symlink_to(victim)
+    elif what == "hardlink":
+        os.link(victim, part)
+    else:
+        os.mkfifo(part)
+    land(down, [(offered("a"), b"hello")], Ground(random=lambda count: b"\1" * count))
     assert victim.read_bytes() == b"precious"
+    assert tree(down) == {"bob/a": b"hello"}
 
 
 def test_a_wrong_digest_leaves_nothing(tmp_path: Path) -> None:
-    landing = Landing(str(tmp_path), "bob", "", [offered("a")], Ground())
+    landing = Landing(Place(str(tmp_path), "bob"), [offered("a")], Ground())
     landing.begin(0)
     landing.write([b"hellO"])
     with pytest.raises(LocalError) as caught:
@@ -382,7 +378,7 @@ def test_a_wrong_digest_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_more_bytes_than_offered_are_not_written(tmp_path: Path) -> None:
-    landing = Landing(str(tmp_path), "bob", "", [offered("a")], Ground())
+    landing = Landing(Place(str(tmp_path), "bob"), [offered("a")], Ground())
     landing.begin(0)
     with pytest.raises(RemoteError):
         landing.write([b"hell", b"o!"])
@@ -423,7 +419,7 @@ def test_without_hard_links_and_renaming_it_is_copied(tmp_path: Path, monkeypatc
 
 def test_small_files_come_in_groups(tmp_path: Path) -> None:
     count = 2 * GROUP_FILES + 3
-    landing = Landing(str(tmp_path), "bob", "", [offered(f"d/{n}") for n in range(count)], Ground())
+    landing = Landing(Place(str(tmp_path), "bob"), [offered(f"d/{n}") for n in range(count)], Ground())
     seen = []
     for index in range(count):
         landing.begin(index)
@@ -472,7 +468,7 @@ def test_no_offered_name_reaches_outside(paths: list[list[str]]) -> None:
 def test_only_old_parts_of_ours_are_removed(tmp_path: Path) -> None:
     parts = tmp_path / PARTIAL
     parts.mkdir()
-    old = time.time() - 8 * 86_400
+    old = time.time() - 31 * 86_400
     names = {"0" * 32 + ".part": True, "1" * 32 + ".part": False, "photo.jpg": True, "2" * 32 + ".part.txt": True}
     for name, aged in names.items():
         (parts / name).write_bytes(b"")

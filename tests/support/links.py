@@ -82,10 +82,15 @@ class Station:
     """One program on loopback: listens and dials with one key."""
 
     def __init__(
-        self, reactor: Any, user: Recorder | None = None, limits: LinkLimits | None = None, **settings: Any
+        self,
+        reactor: Any,
+        user: Recorder | None = None,
+        limits: LinkLimits | None = None,
+        identity: Identity | None = None,
+        **settings: Any,
     ) -> None:
         self.reactor = reactor
-        self.identity = new_identity()
+        self.identity = identity or new_identity()
         self.tls = TLS(self.identity)
         self.user = user or Recorder()
         self.settings = settings_for(reactor, limits, **settings)

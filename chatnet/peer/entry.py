@@ -1,0 +1,227 @@
+"""One transfer as the peer holds it: what is under way, what the screen is told, what the store keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from chatnet.core.events import Transfer, TransferState
+from chatnet.core.identity import PeerID
+from chatnet.core.messages import OfferedFile, Want
+from chatnet.core.text import SafeText, safe_line
+from chatnet.core.transfer import AcceptAssembly, Rate, Summary
+from chatnet.net.link import Link
+from chatnet.peer.files import Gathered, Mark, SourceFile, gather
+from chatnet.peer.landing import Former, Landing
+from chatnet.peer.receiving import Receiving
+from chatnet.peer.sending import Sending
+from chatnet.peer.store import FileRow, TransferRow
+
+HERE, THERE = 1, 2  # who holds a transfer
+_NOTHING = safe_line("")
+_mark = msgspec.msgpack.Decoder(Mark)
+
+
+@dataclass(eq=False)
+class Entry:
+    """One transfer.  What its later states need appears with them."""
+
+    fid: bytes
+    peer: PeerID
+    outgoing: bool
+    title: SafeText
+    total_files: int
+    total_bytes: int
+    offered_ms: int
+    names: tuple[SafeText, ...] = ()
+    warning: SafeText = _NOTHING
+    state: TransferState = TransferState.OFFERED
+    code: str = ""
+    reason: SafeText = _NOTHING
+    saved_to: str = ""
+    done_files: int = 0
+    done_bytes: int = 0
+    resumed_from: int = 0
+    paused: int = 0
+    directory: str = ""  # incoming
+    stem: str = ""  # incoming, since the acceptance
+    kept: bool = False  # in the store, and so shown
+    files: Sequence[OfferedFile] = ()
+    sources: Sequence[SourceFile] = ()  # outgoing
+    likes: dict[int, str] | None = None  # incoming: files of before that may be the same
+    answer: AcceptAssembly | None = None  # outgoing, while its pages come
+    wants: Sequence[Want] = ()
+    token: bytes = b""  # since the acceptance: what a file link must show
+    landing: Landing | None = None  # incoming, from the acceptance until a link came
+    opening: bool = False  # incoming: the disk looks for what is there
+    deadline: IDelayedCall | None = None
+    dialling: Deferred[Link] | None = None
+    link: Link | None = None
+    work: Sending | Receiving | None = None
+    working: Deferred[None] | None = None  # also while what was halted comes to rest
+    late: int = 0  # file links that did not come, in a row
+    rate: Rate | None = None
+    told_bytes: int = -1
+
+    @property
+    def ended(self) -> bool:
+        return self.state.ended
+
+    @property
+    def under_way(self) -> bool:
+        return self.state in (TransferState.QUEUED, TransferState.RUNNING, TransferState.CHECKING)
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it counts among those that have their turn: the receiver's from its acceptance, the sender's
+
+        from its start.
+        """
+        if not self.under_way:
+            return False
+        return self.work is not None if self.outgoing else bool(self.token)
+
+    def snapshot(self) -> Transfer:
+        running = self.state is TransferState.RUNNING
+        return Transfer(
+            self.fid,
+            self.peer,
+            self.outgoing,
+            self.title,
+            self.names,
+            self.warning,
+            self.total_files,
+            self.total_bytes,
+            self.done_files,
+            self.done_bytes,
+            self.rate.per_second if self.rate and (running or self.ended) else None,
+            self.rate.seconds_left(self.total_bytes - self.done_bytes) if self.rate and running else None,
+            self.state,
+            self.code,
+            self.reason,
+            self.saved_to if self.state is TransferState.DONE and not self.outgoing else "",
+            self.offered_ms,
+            self.resumed_from,
+            bool(self.paused & HERE),
+        )
+
+    def row(self) -> TransferRow:
+        return TransferRow(
+            self.peer,
+            self.fid,
+            self.outgoing,
+            self.title,
+            self.total_files,
+            self.total_bytes,
+            self.state,
+            self.code,
+            self.reason,
+            self.saved_to,
+            self.offered_ms,
+            None,
+            self.directory,
+            self.stem,
+            self.paused,
+        )
+
+
+def offered_entry(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, now_ms: int) -> Entry:
+    """A new one."""
+    return Entry(
+        fid,
+        peer,
+        outgoing,
+        summary.title,
+        summary.files,
+        summary.size,
+        now_ms,
+        tuple(summary.names),
+        safe_line(summary.warning),
+    )
+
+
+def recalled_entry(row: TransferRow, files: Sequence[FileRow]) -> Entry:
+    """One of a former process; ``files`` where it has not ended."""
+    entry = Entry(
+        row.fid,
+        row.peer,
+        row.outgoing,
+        safe_line(row.title),
+        row.total_files,
+        row.total_bytes,
+        row.offered_ms,
+        state=row.state,
+        code=row.code,
+        reason=safe_line(row.reason),
+        saved_to=row.saved_to,
+        directory=row.directory,
+        stem=row.stem,
+        paused=row.paused,
+        kept=True,
+    )
+    if entry.state is TransferState.DONE:
+        entry.done_files, entry.done_bytes = entry.total_files, entry.total_bytes
+    if files:
+        entry.files = [OfferedFile(list(file.path), file.size, file.mtime_ms) for file in files]
+        summary = Summary()
+        for file in entry.files:
+            summary.add(file)
+        entry.names = tuple(summary.names)
+        if entry.outgoing:
+            entry.sources = [
+                SourceFile(file.source, offered, _mark.decode(file.mark))
+                for file, offered in zip(files, entry.files, strict=True)
+                if file.mark
+            ]
+        else:
+            entry.warning = safe_line(summary.warning)
+            entry.done_files = sum(file.done for file in files)
+            entry.done_bytes = sum(file.size if file.done else file.synced for file in files)
+    return entry
+
+
+def prepare(paths: tuple[str, ...]) -> tuple[Gathered, Summary, list[FileRow]]:
+    """What there is to offer, as people see it and as the store keeps it."""
+    found = gather(paths)
+    summary = Summary()
+    for file in found.files:
+        summary.add(file.offered)
+    summary.warning = ""
+    return found, summary, file_rows([file.offered for file in found.files], found.files)
+
+
+def file_rows(files: Sequence[OfferedFile], sources: Sequence[SourceFile] = ()) -> list[FileRow]:
+    return [
+        FileRow(
+            number,
+            tuple(file.path),
+            file.size,
+            file.mtime_ms,
+            sources[number].path if sources else "",
+            mark=msgspec.msgpack.encode(sources[number].mark) if sources else b"",
+        )
+        for number, file in enumerate(files)
+    ]
+
+
+def former_files(rows: Sequence[FileRow], likes: dict[int, str]) -> dict[int, Former]:
+    """What a landing is told of these; nothing of files that have nothing."""
+    return {
+        row.number: Former(row.synced, row.digest, row.final, row.done, "" if row.done else likes.get(row.number, ""))
+        for row in rows
+        if row.synced or row.digest or row.done or row.number in likes
+    }
+
+
+def alike(files: Sequence[OfferedFile], received: Sequence[FileRow]) -> dict[int, str]:
+    """Offered files within folders, by number -> the path of one that came before and looks the same."""
+    known = {(row.path, row.size, row.mtime_ms): row.final for row in received if len(row.path) > 1 and row.size}
+    return {
+        number: known[key]
+        for number, file in enumerate(files)
+        if (key := (tuple(file.path), file.size, file.mtime_ms)) in known
+    }
