@@ -79,6 +79,11 @@ class Database:
 
     # --- in the reactor's thread ---------------------------------------------------------------
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not begun."""
+        return len(self._queue)
+
     def open(self) -> Deferred[None]:
         """Start the thread, make or open the file, bring its schema up to date.
 

@@ -21,6 +21,15 @@ def say(text: str) -> None:
         print(text, file=sys.__stdout__, flush=True)
 
 
+def is_at_terminal() -> bool:
+    """Whether standard input is a terminal that is still there."""
+    try:
+        os.tcgetpgrp(0)
+    except OSError:
+        return False
+    return True
+
+
 def complain(command: str, text: str) -> None:
     """One plain line on the terminal's error output."""
     if sys.__stderr__ is not None:

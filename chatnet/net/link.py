@@ -7,7 +7,7 @@ The rules of its life are ``core.session``; what the messages mean is the busine
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from OpenSSL import SSL
@@ -25,6 +25,7 @@ from chatnet.core.framing import Framer, frame
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import FRAMES_PER_TURN, MAX_FRAME, MAX_FRAME_HELLO, MAX_TEXT_BYTES, LinkLimits
 from chatnet.core.messages import Bye, Error, Hello, Message, Ping, Pong, Welcome
+from chatnet.core.meters import Spread
 from chatnet.core.session import Effect, Input, Session, State
 from chatnet.core.text import safe_line
 from chatnet.net.pulse import Pulse
@@ -64,6 +65,7 @@ class LinkSettings:
     queue_bytes: int  # frames not yet taken by the transport, before the reader is called slow
     pulse: Pulse
     jitter: Callable[[], float]  # 0 to 1, spreads the pings
+    handshakes: Spread = field(default_factory=Spread)  # seconds from the connection to the proven key
 
     @property
     def clock(self) -> IReactorTime:
@@ -228,6 +230,7 @@ class Link(TwistedProtocol):
             # Never loseConnection: it would still deliver what came with the handshake.
             self._give_up(LinkEnd(error.code, error.text))
             return
+        self._settings.handshakes.add(self._settings.clock.seconds() - self._state_since)
         transport.registerProducer(self, True)
         self._handle(Input.AUTHENTICATED)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 
 from chatnet.core.admission import Admission
 from chatnet.core.errors import LocalError
+from chatnet.core.meters import Spread
 from chatnet.net.link import Link, LinkSettings, LinkUser
 from chatnet.net.tls import TLS
 
@@ -41,6 +43,7 @@ class LinkFactory(Factory):
         self._admission = Admission(settings.limits, unauthenticated)
         self.send_buffer_bytes = send_buffer_bytes
         self.links: set[Link] = set()  # every connection that has not ended, open or not
+        self.refusals: Counter[str] = Counter()  # before anybody was heard, by reason
 
     def buildProtocol(self, addr: IAddress | None) -> Link | None:
         host, port = getattr(addr, "host", "unix"), getattr(addr, "port", 0)
@@ -49,13 +52,25 @@ class LinkFactory(Factory):
         admitted, evicted = self._admission.admit(link, host, self._settings.clock.seconds())
         if isinstance(evicted, Link):
             evicted.abort("busy", "too many connections are waiting")
+            self.refusals["evicted"] += 1
         if not admitted:
+            self.refusals["source-limit"] += 1
             self.log.info("refused {host}: too many connections from there", host=host)
             return None
         self.links.add(link)
         link.on_proven = self._proven
         link.when_gone().addCallback(self._ended, link)
         return link
+
+    @property
+    def unproven(self) -> int:
+        """How many have not proven a key and said hello yet."""
+        return len(self._admission)
+
+    @property
+    def handshakes(self) -> Spread:
+        """Seconds that they took, dialled ones too."""
+        return self._settings.handshakes
 
     def _proven(self, link: Link) -> None:
         self._admission.done(link)
@@ -78,7 +93,7 @@ class Listener:
         """Bind every endpoint string; raises CannotListenError, with nothing left open."""
         try:
             for description in endpoints:
-                self.ports.append(_bound(serverFromString(self._reactor, description), self._wrapped))
+                self.ports.append(bound(serverFromString(self._reactor, description), self._wrapped))
         except BaseException:
             self._drop_ports()
             raise
@@ -151,7 +166,7 @@ class Listener:
         self.ports = []
 
 
-def _bound(endpoint: Any, factory: Any) -> IListeningPort:
+def bound(endpoint: Any, factory: Any) -> IListeningPort:
     """The port of an endpoint whose listening needs no waiting, as all of Twisted's own do."""
     outcome: list[Any] = []
     endpoint.listen(factory).addBoth(outcome.append)

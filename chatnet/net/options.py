@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -64,6 +64,7 @@ class ProgramSettings:
     log: LogChoice
     daemon: bool  # twistd forks: no terminal
     warnings: tuple[str, ...]  # about the configuration, for people
+    metrics: str = field(default="", kw_only=True)  # endpoint string; empty: none
 
 
 class ProgramOptions(usage.Options):
@@ -80,6 +81,7 @@ class ProgramOptions(usage.Options):
         ["data", None, None, "Parent of the directories with keys and histories (CHATNET_DATA)."],
         ["state", None, None, "Parent of the directories with logs and locks (CHATNET_STATE)."],
         ["config", None, None, "The configuration file (CHATNET_CONFIG)."],
+        ["metrics", None, None, "Where Prometheus may read what is counted, e.g. tcp:9901: on this machine only."],
     ]
 
     def __init__(self, environ: Mapping[str, str] = os.environ, system_config: Path = SYSTEM_CONFIG) -> None:
@@ -168,6 +170,21 @@ class ProgramOptions(usage.Options):
         if given is None:
             return ()
         return tuple(Given(text, given.place).checked(checked_endpoint) for text in given.texts())
+
+    def metrics_endpoint(self) -> str:
+        given = self.find("metrics")
+        return given.checked(checked_endpoint) if given else ""
+
+    def reread(self) -> ProgramSettings:
+        """The settings as they are with what the files say now.  Raises LocalError, and keeps the former."""
+        before = self._files
+        try:
+            self._files = self._read_files()
+            self.settings = self.make_settings(self.parent if self.parent is not None else {})
+        except LocalError:
+            self._files = before
+            raise
+        return self.settings
 
     def limits_of(self, limits: L) -> L:
         """``limits`` with what the files and the command line change, in this order."""

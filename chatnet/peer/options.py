@@ -40,6 +40,7 @@ class PeerOptions(ProgramOptions):
         "downloads",
         "headless",
         "ascii",
+        "metrics",
     )
     limits_class: ClassVar[type[LinkLimits]] = PeerLimits
     settings: PeerSettings
@@ -80,6 +81,7 @@ class PeerOptions(ProgramOptions):
             headless=headless.flag() if headless else False,
             ascii=ascii_signs.flag() if ascii_signs else False,
             limits=self.limits_of(PeerLimits()),
+            metrics=self.metrics_endpoint(),
         )
 
     def check(self, twistd: Mapping[str, Any]) -> None:

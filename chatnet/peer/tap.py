@@ -7,9 +7,12 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 
+from chatnet.core.errors import LocalError
 from chatnet.net.clock import make_steady
-from chatnet.net.exits import complain
+from chatnet.net.exits import complain, refuse_start
 from chatnet.net.logs import LoggedService
+from chatnet.net.metrics import MetricsService
+from chatnet.peer.metering import PeerMeter
 from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
 from chatnet.peer.service import PeerService
 
@@ -23,11 +26,23 @@ class PeerProgram(LoggedService):
         super().__init__(settings.log.make())
         with_console = wants_console(settings)
         self.peer = PeerService(reactor, settings, self.log, console=with_console)
+        self._daemon = settings.daemon
+        if settings.metrics:
+            meter = PeerMeter(self.peer)
+            meter.setServiceParent(self)  # type: ignore[no-untyped-call]
+            metrics = MetricsService(reactor, settings.metrics, meter.measures)
+            metrics.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.peer.setServiceParent(self)  # type: ignore[no-untyped-call]
         if with_console:
             _console(self.peer, reactor, settings).setServiceParent(self)
         elif settings.daemon:
             complain("chatpeer", f"{settings.name} is running without console")
+
+    def startService(self) -> None:
+        try:
+            super().startService()  # type: ignore[no-untyped-call]
+        except LocalError as error:
+            refuse_start("chatpeer", error, self._daemon)
 
 
 def makeService(options: PeerOptions) -> IService:

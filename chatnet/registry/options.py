@@ -30,7 +30,7 @@ class RegistryOptions(ProgramOptions):
 
     command: ClassVar[str] = "chatregistry"
     section: ClassVar[str] = "registry"
-    file_keys: ClassVar[tuple[str, ...]] = ("listen", "data", "state")
+    file_keys: ClassVar[tuple[str, ...]] = ("listen", "data", "state", "metrics")
     limits_class: ClassVar[type[LinkLimits]] = RegistryLimits
     settings: RegistrySettings
 
@@ -45,4 +45,5 @@ class RegistryOptions(ProgramOptions):
             daemon=forks(twistd),
             warnings=self.warnings(),
             limits=self.limits_of(RegistryLimits()),
+            metrics=self.metrics_endpoint(),
         )

@@ -6,6 +6,7 @@ The rules are the directory's; bytes, pings and deadlines are the link's.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from chatnet.core.errors import Refused, RemoteError, StoreFailed
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import MAX_SOURCES, RegistryLimits
 from chatnet.core.messages import Announce, Found, Hello, Lookup, Message, Welcome
+from chatnet.core.meters import Spread
 from chatnet.core.records import Endpoint, RecordFields, SignedRecord, endpoint
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
@@ -82,6 +84,8 @@ class RegistryProtocol:
         self._let_in: dict[Link, Registration] = {}
         self._present: dict[PeerID, Registration] = {}  # the newest of each key
         self._ended_bytes = (0, 0)
+        self.joins = self.leaves = 0
+        self.refusals: Counter[str] = Counter()  # by code
         self._stopping = False
 
     def begin(self, bindings: Iterable[tuple[str, PeerID]], kept: Kept) -> None:
@@ -96,6 +100,13 @@ class RegistryProtocol:
 
     async def answer(self, link: Link, hello: Hello) -> Welcome:
         """Let the peer in, or raise Refused or RemoteError with the reason."""
+        try:
+            return await self._welcome(link, hello)
+        except (Refused, RemoteError) as error:
+            self.refusals[error.code] += 1
+            raise
+
+    async def _welcome(self, link: Link, hello: Hello) -> Welcome:
         if hello.role != messages.ROLE_REGISTRY:
             raise Refused(messages.ROLE_UNKNOWN, "This is a registry: it keeps the list and carries nothing else.")
         if self._early is not None:
@@ -120,6 +131,7 @@ class RegistryProtocol:
         """The peer has its WELCOME: list it, and tell it the list."""
         new, old = self._let_in[link], self._present.get(link.peer)
         self._present[link.peer] = new
+        self.joins += 1
         self._list(new)
         self.log.info("registered {peer}", peer=new)
         if old is not None:
@@ -150,6 +162,7 @@ class RegistryProtocol:
             registration.resting.cancel()
         if registration is self._present.get(link.peer):
             del self._present[link.peer]
+            self.leaves += 1
             self._pusher.discard(link)
             self._prober.forget(link.peer)
             if not self._stopping:
@@ -168,6 +181,22 @@ class RegistryProtocol:
         """What is known is on disk.  Raises StoreFailed."""
         await self._keeper.flush()
         await self._store.flush()
+
+    # --- what is counted ----------------------------------------------------------------------
+
+    @property
+    def listed(self) -> tuple[int, int]:
+        """How many the list has, and how many of these are only presumed present."""
+        return len(self._directory), self._directory.presumed
+
+    @property
+    def push_seconds(self) -> Spread:
+        """From a change until the last was told."""
+        return self._pusher.seconds
+
+    def queues(self) -> tuple[int, int]:
+        """How many are still to be told, and how many do not take what they are told."""
+        return self._pusher.depths()
 
     def traffic(self) -> tuple[int, int, int]:
         """Open connections, and the bytes in and out of all since the start, without TLS's own."""

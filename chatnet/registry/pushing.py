@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chatnet.core.changelog import Reader
 from chatnet.core.directory import Directory
+from chatnet.core.meters import Spread
 
 TURN_SECONDS = 0.01  # of telling at a stretch; then the other connections have their turn
 STORM_CHANGES = 32  # gathered for one round: so many are news that can wait a little
@@ -54,6 +55,9 @@ class Pusher:
         self._told_upto = 0  # the revision at which the last round began
         self._gathered = 0  # changes since the one before
         self._worked = 0.0  # seconds that the round has taken so far
+        self._changed_at: float | None = None  # the first change that no round has begun for
+        self._round_changed_at = 0.0
+        self.seconds = Spread()  # from the first change of a round until all were told
 
     def add(self, link: Subscriber, reader: Reader) -> None:
         """A new subscriber: it is told in the next turn what it does not know."""
@@ -66,8 +70,14 @@ class Pusher:
         if self._readers.pop(link, None) is not None:
             link.on_drained(None)
 
+    def depths(self) -> tuple[int, int]:
+        """How many are to be told in this turn and the next, and how many do not take what they are told."""
+        return len(self._new) + len(self._untold), sum(link.congested for link in self._readers)
+
     def changed(self) -> None:
         """The directory changed."""
+        if self._changed_at is None:
+            self._changed_at = self._clock.seconds()
         if self._untold:
             self._again = True
         elif self._round is None:
@@ -88,6 +98,7 @@ class Pusher:
     def _begin(self) -> None:
         self._round = None
         self._untold.extend(self._readers)
+        self._round_changed_at, self._changed_at = self._changed_at or self._clock.seconds(), None
         self._gathered = self._directory.revision - self._told_upto
         self._told_upto = self._directory.revision
         self._worked = 0.0
@@ -116,6 +127,7 @@ class Pusher:
         if self._gathered >= STORM_CHANGES:
             rest = max(rest, min(STORM_REST * self._worked, STORM_REST_SECONDS))
         self._rest_until = now + rest
+        self.seconds.add(now - self._round_changed_at)
         if self._again:
             self._again = False
             self.changed()

@@ -21,7 +21,7 @@ from chatnet.core.changelog import EPOCH_BYTES
 from chatnet.core.directory import Directory
 from chatnet.core.errors import StoreFailed
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import RegistryLimits
+from chatnet.core.limits import NEEDS_RESTART, RegistryLimits
 from chatnet.net.database import Database
 from chatnet.net.dialling import Dialler
 from chatnet.net.keys import Identity
@@ -29,6 +29,7 @@ from chatnet.net.link import Link, LinkSettings
 from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
+from chatnet.registry.metering import RegistryMeter
 from chatnet.registry.protocol import RegistryProtocol
 from chatnet.registry.store import MIGRATIONS, RegistryStore
 
@@ -83,6 +84,7 @@ class RegistryService(MultiService):
         )
         self._factory = LinkFactory(settings, self._protocol, limits.unauthenticated, limits.send_buffer_bytes)
         self._listener = Listener(reactor, tls, self._factory)
+        self.meter = RegistryMeter(self._protocol, self._factory, self._database)
         self._logged = self._protocol.traffic()
         timer = TimerService(limits.traffic_log_seconds, self._log_traffic)
         timer.clock = reactor
@@ -126,6 +128,19 @@ class RegistryService(MultiService):
         """Say goodbye to everybody, close the ports, write what is left to write."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
+
+    def change_limits(self, limits: RegistryLimits) -> None:
+        """Apply what is different in ``limits``, as far as that needs no restart, and say so in the log."""
+        wanted = dataclasses.replace(limits, connections=_room_for(limits.connections))
+        changed = [
+            f"{name} {before} -> {after}{' (after a restart)' if name in NEEDS_RESTART else ''}"
+            for name, before, after in self._limits.differences(wanted)
+        ]
+        for name, _, after in tuple(self._limits.differences(wanted)):
+            if name not in NEEDS_RESTART:
+                # It is frozen for everybody else: all parts look at this one object.
+                object.__setattr__(self._limits, name, after)
+        self.log.info("limits changed: {changes}", changes=", ".join(changed) or "none")
 
     async def flush(self) -> None:
         """Who is here is on disk, also what is not due yet.  Raises StoreFailed."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.error import CannotListenError
@@ -17,11 +19,12 @@ from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.identity import grouped_text, join_string
 from chatnet.net.busy import explain_bind_error
 from chatnet.net.clock import make_steady
-from chatnet.net.exits import refuse_start, say, stop_with
+from chatnet.net.exits import is_at_terminal, refuse_start, say, stop_with
 from chatnet.net.garbage import spare_the_long_lived
 from chatnet.net.interfaces import published_endpoints
 from chatnet.net.keys import load_or_make_identity
 from chatnet.net.logs import LoggedService
+from chatnet.net.metrics import MetricsService
 from chatnet.net.profile import ProfileLock
 from chatnet.registry.options import DEFAULT_PORT, NAME, RegistryOptions, RegistrySettings
 from chatnet.registry.service import RegistryService
@@ -35,11 +38,20 @@ class RegistryProgram(MultiService):
 
     log = Logger("chatnet.registry")
 
-    def __init__(self, reactor: Any, settings: RegistrySettings, logged: LoggedService) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: RegistrySettings,
+        logged: LoggedService,
+        reread: Callable[[], RegistrySettings],
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
         self._settings = settings
         self._logged = logged
+        self._reread = reread
+        self._registry: RegistryService | None = None
+        self._in_terminal = sys.__stdin__ is not None and sys.__stdin__.isatty()
         self._places = settings.places
         self._collect_all: Callable[[], None] = lambda: None
         self._lock = ProfileLock(self._places.lock, NAME, "A second registry needs other --data and --state.")
@@ -48,6 +60,7 @@ class RegistryProgram(MultiService):
         try:
             self._open()
             super().startService()  # type: ignore[no-untyped-call]
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
         except CannotListenError as error:
             listen = self._settings.listen[0] if self._settings.listen else f"tcp:{DEFAULT_PORT}"
             refuse_start(COMMAND, LocalError("listen", explain_bind_error(error, listen)), self._settings.daemon)
@@ -55,6 +68,7 @@ class RegistryProgram(MultiService):
             refuse_start(COMMAND, error, self._settings.daemon)
 
     async def stopService(self) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         await super().stopService()  # type: ignore[no-untyped-call]
         self._places.join.unlink(missing_ok=True)
         self._lock.release()
@@ -74,7 +88,26 @@ class RegistryProgram(MultiService):
             self._reactor, identity, places.database, settings.limits, settings.listen, DEFAULT_PORT
         )
         registry.serving.addCallbacks(self._serving, self._not_serving, (registry,))
+        if settings.metrics:
+            metrics = MetricsService(self._reactor, settings.metrics, registry.meter.measures)
+            metrics.setServiceParent(self)  # type: ignore[no-untyped-call]
         registry.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self._registry = registry
+
+    def _hung_up(self) -> None:
+        """SIGHUP: the files were changed, or the terminal is gone."""
+        if self._in_terminal and not is_at_terminal():
+            self._reactor.stop()
+            return
+        try:
+            settings = self._reread()
+        except ChatnetError as error:
+            self.log.error("the configuration stays as it was: {text}", text=error.text)
+            return
+        for warning in settings.warnings:
+            self.log.warn("{warning}", warning=warning)
+        if self._registry is not None:
+            self._registry.change_limits(settings.limits)
 
     def _serving(self, _: None, registry: RegistryService) -> None:
         joins = _joins(registry)
@@ -104,7 +137,8 @@ def makeService(options: RegistryOptions) -> IService:
     make_steady(reactor)
     settings = options.settings
     service = LoggedService(settings.log.make())
-    RegistryProgram(reactor, settings, service).setServiceParent(service)  # type: ignore[no-untyped-call]
+    program = RegistryProgram(reactor, settings, service, lambda: cast(RegistrySettings, options.reread()))
+    program.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service
 
 

@@ -435,3 +435,36 @@ async def test_a_stopped_registry_is_gone(house: House) -> None:
     assert alice.ends[0].code == messages.STOPPING
     code, _, _ = await refusal(house.guest("bob").join(port))
     assert code == "connection-refused"
+
+
+# --- what its operator sees and changes ---------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_happens_is_counted(house: House) -> None:
+    registry = house.open()
+    alice, bob = await house.joined(registry, "alice", "bob")
+    await refusal(house.guest("bob").join(registry.port))
+    bob.link.leave()
+    await alice.sees("alice")
+    found = {measure.name.removeprefix("registry_"): measure.value for measure in registry.meter.measures()}
+    assert [found[name] for name in ("peers", "peers_presumed", "joins", "leaves")] == [1, 0, 2, 1]
+    assert found["refusals"] == {messages.NAME_TAKEN: 1}
+    assert [sum(found[name].counts) > 0 for name in ("push_seconds", "handshake_seconds")] == [True, True]
+    assert found["queue"] == {"untold": 0, "slow": 0, "store": 0}
+    assert all(count > 100 for count in found["bytes"].values())
+
+
+@pytest_twisted.ensureDeferred
+async def test_limits_change_while_it_serves_where_that_is_safe(house: House) -> None:
+    registry = house.open()
+    await house.joined(registry, "alice", "bob")
+    with capturedLogs() as events:
+        registry.change_limits(dataclasses.replace(HASTY, connections=2, push_seconds=1.0))
+        registry.change_limits(dataclasses.replace(HASTY, connections=2))
+    lines = [formatEvent(event) for event in events]
+    assert "limits changed: connections 10000 -> 2, push_seconds 0.02 -> 1.0 (after a restart)" in lines
+    assert "limits changed: none" in lines
+    code, text, _ = await refusal(house.guest("carol").join(registry.port))
+    assert (code, text) == (messages.BUSY, "This registry is full: 2 peers are connected.")
+    assert HASTY.connections == 10_000

@@ -1,0 +1,139 @@
+"""What a program counts about itself, as Prometheus reads it: ``GET /metrics`` on a port of its own.
+
+``prometheus_client`` and ``twisted.web`` are imported only where such a port is wanted.  Everything
+is read when it is asked for; the one thing that runs meanwhile is the watch for stalls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.logger import Logger
+
+from chatnet.core.errors import LocalError
+from chatnet.core.meters import Measure, Spread
+from chatnet.net.busy import explain_bind_error
+from chatnet.net.listening import bound
+
+LOOPBACK = ":interface=127.0.0.1"
+PREFIX = "chatnet_"
+STALL_LOOK_SECONDS = 0.1  # how often the watch looks: a stall shorter than this may be seen in part
+
+
+class StallWatch:
+    """How late the reactor comes to a timer: that long others wait too."""
+
+    def __init__(self, clock: Any) -> None:
+        self.late = Spread()
+        self._clock = clock
+        self._next: IDelayedCall | None = None
+
+    def start(self) -> None:
+        self._next = self._clock.callLater(STALL_LOOK_SECONDS, self._look, self._clock.seconds() + STALL_LOOK_SECONDS)
+
+    def stop(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _look(self, due: float) -> None:
+        self.late.add(max(0.0, self._clock.seconds() - due))
+        self.start()
+
+
+class MetricsService(Service):
+    """``endpoint`` is a server endpoint string; ``tcp:`` without an interface means 127.0.0.1.
+
+    ``startService`` raises LocalError.  ``measures`` is asked at each request.
+    """
+
+    log = Logger("chatnet.metrics")
+
+    def __init__(self, reactor: Any, endpoint: str, measures: Callable[[], Iterable[Measure]]) -> None:
+        self._reactor = reactor
+        self._endpoint = endpoint
+        self._measures = measures
+        self._stalls = StallWatch(reactor)
+        self._port: IListeningPort | None = None
+
+    @property
+    def port(self) -> int:
+        """Its number, once it is bound."""
+        assert self._port is not None
+        return int(getattr(self._port.getHost(), "port", 0))
+
+    def startService(self) -> None:
+        description = on_loopback(self._endpoint)
+        try:
+            self._port = bound(serverFromString(self._reactor, description), _site(self._all))
+        except CannotListenError as error:
+            text = explain_bind_error(error, description).replace("--listen", "--metrics")
+            raise LocalError("listen", text) from None
+        self._stalls.start()
+        super().startService()  # type: ignore[no-untyped-call]
+        self.log.info("metrics at {where}", where=self._port.getHost())
+
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._stalls.stop()
+        port, self._port = self._port, None
+        return maybeDeferred(port.stopListening if port is not None else lambda: None)
+
+    def _all(self) -> Iterable[Measure]:
+        yield from self._measures()
+        yield Measure("reactor_late_seconds", "How late the reactor came to a timer", self._stalls.late)
+
+
+def on_loopback(endpoint: str) -> str:
+    """``endpoint``, on this machine only unless it says otherwise."""
+    return endpoint + LOOPBACK if re.match(r"tcp:(?!.*interface=)", endpoint) else endpoint
+
+
+def _site(measures: Callable[[], Iterable[Measure]]) -> Any:
+    """A web server with nothing but ``/metrics``."""
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+    from twisted.web.resource import Resource
+    from twisted.web.server import Site
+
+    class Collector:
+        def collect(self) -> Iterable[Any]:
+            for name, words, value, rises, label in measures():
+                if isinstance(value, Spread):
+                    yield HistogramMetricFamily(PREFIX + name, words, buckets=value.cumulated(), sum_value=value.total)
+                    continue
+                family = CounterMetricFamily if rises else GaugeMetricFamily
+                if not isinstance(value, Mapping):
+                    yield family(PREFIX + name, words, value=value)
+                    continue
+                labelled = family(PREFIX + name, words, labels=[label])
+                for of, number in value.items():
+                    labelled.add_metric([of], number)
+                yield labelled
+
+    class Page(Resource):
+        isLeaf = True
+
+        def render_GET(self, request: Any) -> bytes:
+            request.setHeader(b"content-type", CONTENT_TYPE_LATEST.encode())
+            return bytes(generate_latest(registry))
+
+    class QuietSite(Site):
+        noisy = False
+        displayTracebacks = False
+
+        def log(self, request: Any) -> None:
+            """Who reads here is no news."""
+
+    registry = CollectorRegistry()
+    registry.register(Collector())
+    root = Resource()
+    root.putChild(b"metrics", Page())  # type: ignore[no-untyped-call]
+    return QuietSite(root)  # type: ignore[no-untyped-call]

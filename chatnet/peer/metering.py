@@ -1,0 +1,63 @@
+"""What a peer tells of itself, as any client of the door can see it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from twisted.application.service import Service
+
+from chatnet.core.events import Event, MessageAdded, PeopleChanged, Person, PersonGone, Traffic, TransferChanged
+from chatnet.core.events import TransferState as State
+from chatnet.core.meters import Measure
+from chatnet.peer.api import PeerApi
+
+
+class PeerMeter(Service):
+    """Counts what the door tells from its start to its stop."""
+
+    def __init__(self, door: PeerApi) -> None:
+        self._door = door
+        self._people: dict[bytes, Person] = {}  # only those who are linked, or for whom something waits
+        self._transfers: dict[bytes, State] = {}
+        self._messages: Counter[str] = Counter(dict.fromkeys(("in", "out"), 0))
+        self._bytes: Counter[str] = Counter(dict.fromkeys(("in", "out"), 0))
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._subscription = self._door.subscribe(self._hear)
+        snapshot = self._subscription.snapshot
+        self._see(snapshot.people)
+        self._transfers = {transfer.fid: transfer.state for transfer in snapshot.transfers}
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._subscription.cancel()
+
+    def measures(self) -> Iterator[Measure]:
+        people = self._people.values()
+        yield Measure("peer_links", "People that a link is open to", sum(person.linked for person in people))
+        yield Measure("peer_waiting", "Messages not yet delivered", sum(person.waiting for person in people))
+        yield Measure("peer_messages", "Messages stored", self._messages, rises=True, label="direction")
+        states = Counter(dict.fromkeys(map(str, State), 0)) + Counter(map(str, self._transfers.values()))
+        yield Measure("peer_transfers", "Transfers by state", {str(s): states[str(s)] for s in State}, label="state")
+        yield Measure("peer_bytes", "Bytes of messages and files", self._bytes, rises=True, label="direction")
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, PeopleChanged):
+            self._see(event.people)
+        elif isinstance(event, PersonGone):
+            self._people.pop(event.peer, None)
+        elif isinstance(event, MessageAdded):
+            self._messages["out" if event.message.mine else "in"] += 1
+        elif isinstance(event, TransferChanged):
+            self._transfers[event.transfer.fid] = event.transfer.state
+        elif isinstance(event, Traffic):
+            self._bytes["out" if event.outgoing else "in"] += event.bytes
+
+    def _see(self, people: tuple[Person, ...]) -> None:
+        for person in people:
+            if person.linked or person.waiting:
+                self._people[person.peer] = person
+            else:
+                self._people.pop(person.peer, None)

@@ -1,0 +1,39 @@
+"""What a peer counts about itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest_twisted
+
+from chatnet.core.events import MessageState, TransferState
+from chatnet.peer.metering import PeerMeter
+from tests.support.village import Village
+
+
+def numbers(meter: PeerMeter) -> dict[str, Any]:
+    return {measure.name.removeprefix("peer_"): measure.value for measure in meter.measures()}
+
+
+@pytest_twisted.ensureDeferred
+async def test_links_messages_and_what_waits_are_counted(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    meter = PeerMeter(ann.door)
+    meter.startService()
+    ann.door.say(bob.peer, "hello")
+    await village.until(lambda: ann.states(bob.peer) == [MessageState.DELIVERED])
+    bob.door.say(ann.peer, "hi")
+    await village.until(lambda: "hi" in ann.texts(bob.peer))
+    await village.settle()
+    found = numbers(meter)
+    assert (found["links"], found["waiting"]) == (1, 0)
+    assert found["messages"] == {"in": 1, "out": 1}
+    assert found["bytes"] == {"in": 2, "out": 5}
+    assert found["transfers"] == dict.fromkeys(map(str, TransferState), 0)
+    village.freeze(bob)
+    ann.door.say(bob.peer, "are you there?")
+    await village.until(lambda: numbers(meter)["waiting"] == 1)
+    meter.stopService()
+    ann.door.say(bob.peer, "no")
+    await village.settle()
+    assert numbers(meter)["messages"] == {"in": 1, "out": 2}
