@@ -62,8 +62,11 @@ def understand_query(text: str) -> Query:
 
 
 def talk_word(conversation: bytes) -> str:
-    """A conversation as a word of the index; two with the same word are told apart by the rows."""
-    return conversation[:6].hex()
+    """A conversation as a word of the index: hex(substr(conversation, 1, 6)) in SQL.
+
+    Two with the same word are told apart by their rows.
+    """
+    return conversation[:6].hex().upper()
 
 
 def _is_letter(char: str) -> bool:

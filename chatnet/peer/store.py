@@ -22,7 +22,7 @@ from chatnet.core.limits import CLOCK_SLACK_MS, HISTORY_PAGE, INDEX_ROWS, PROBE_
 from chatnet.core.messages import Entry
 from chatnet.core.records import Endpoint, SignedRecord
 from chatnet.net.database import Connection, Settings
-from chatnet.peer.query import Query, talk_word
+from chatnet.peer.query import Query
 
 MIGRATIONS = (
     Settings.TABLE
@@ -1104,16 +1104,17 @@ def _add(
 def _index(connection: Connection) -> bool:
     """Look up the words of the next INDEX_ROWS rows; whether there may be more."""
     (done,) = connection.execute("SELECT n FROM indexed").fetchone()
-    rows = connection.execute(
-        "SELECT n, body, conversation FROM history WHERE n > ? ORDER BY n LIMIT ?", (done, INDEX_ROWS)
-    ).fetchall()
-    if rows:
-        connection.executemany(
-            "INSERT INTO history_text (rowid, body, talk) VALUES (?, ?, ?)",
-            ((n, body, talk_word(conversation)) for n, body, conversation in rows),
+    upto, count = connection.execute(
+        "SELECT max(n), count(*) FROM (SELECT n FROM history WHERE n > ? ORDER BY n LIMIT ?)", (done, INDEX_ROWS)
+    ).fetchone()
+    if count:
+        connection.execute(
+            "INSERT INTO history_text (rowid, body, talk) SELECT n, body, hex(substr(conversation, 1, 6))"
+            " FROM history WHERE n > ? AND n <= ?",
+            (done, upto),
         )
-        connection.execute("UPDATE indexed SET n = ?", (rows[-1][0],))
-    return len(rows) == INDEX_ROWS
+        connection.execute("UPDATE indexed SET n = ?", (upto,))
+    return bool(count == INDEX_ROWS)
 
 
 def _put_out(connection: Connection, message: StoredMessage, now_ms: int) -> None:
