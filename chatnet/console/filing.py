@@ -11,8 +11,11 @@ from chatnet.console.commands import did_you_mean, split_words
 from chatnet.console.hands import Hands
 from chatnet.console.keys import Context
 from chatnet.console.picker import FilePicker
-from chatnet.core.events import Transfer, TransferState
+from chatnet.console.words import rate_of, rate_text, rule_text
+from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.text import safe_line
+
+_RULES = tuple(kind.value for kind in RuleKind)
 
 
 class Filing(Hands):
@@ -121,6 +124,76 @@ class Filing(Hands):
         transfer = self._by_number(split_words(rest)[:1], waiting=False)
         if transfer is not None:
             self._cancel(transfer)
+
+    def cmd_pause(self, rest: str) -> None:
+        transfer = self._by_number(split_words(rest)[:1], waiting=False)
+        if transfer is not None:
+            self._ask(self._api.pause, transfer.fid)
+
+    def cmd_resume(self, rest: str) -> None:
+        transfer = self._by_number(split_words(rest)[:1], waiting=False)
+        if transfer is not None:
+            self._ask(self._api.resume, transfer.fid)
+
+    def key_pause_selected(self, stroke: str) -> None:
+        transfer = self.view.transfers.chosen()
+        if transfer is None or transfer.state.ended or transfer.paused_here:
+            self.view.say("There is nothing to pause here.")
+        else:
+            self._ask(self._api.pause, transfer.fid)
+
+    def key_resume_selected(self, stroke: str) -> None:
+        transfer = self.view.transfers.chosen()
+        if transfer is None or transfer.state not in (TransferState.BROKEN, TransferState.PAUSED):
+            self.view.say("There is nothing to resume here.")
+        else:
+            self._ask(self._api.resume, transfer.fid)
+
+    def key_limit(self, stroke: str) -> None:
+        self.view.focus_on = Context.INPUT
+        self.view.input.put("/limit ")
+        self.cmd_limit("")
+
+    def cmd_limit(self, rest: str) -> None:
+        words = rest.lower().split()
+        rate = rate_of(words[1]) if len(words) == 2 else None
+        if words and (len(words) != 2 or words[0] not in ("up", "down") or rate is None):
+            self._usage("limit")
+            return
+
+        def change(now: SpeedLimits) -> None:
+            if not words:
+                self._tell_limits(now)
+                return
+            up, down = (rate or None, now.down) if words[0] == "up" else (now.up, rate or None)
+            self._ask(self._api.set_speed_limits, up, down, then=self._tell_limits)
+
+        self._ask(self._api.speed_limits, then=change)
+
+    def _tell_limits(self, limits: SpeedLimits) -> None:
+        self.view.say(f"Speed limits: up {rate_text(limits.up)}, down {rate_text(limits.down)}.")
+
+    def cmd_rule(self, rest: str) -> None:
+        words = split_words(rest)
+        peer = self.view.peer
+        if words and words[0].lower() not in _RULES:
+            person = self._somebody(words.pop(0))
+            if person is None:
+                return
+            peer = person.peer
+        size = rate_of(words[1]) if len(words) == 2 and words[0].lower() == "auto" else 0
+        if peer is None or len(words) > 2 or size is None or (words and words[0].lower() not in _RULES):
+            self._usage("rule")
+            return
+        known = peer
+
+        def told(rule: FileRule) -> None:
+            self.view.say(rule_text(rule, self._model.roster.name(known)))
+
+        if not words:
+            self._ask(self._api.rule, known, then=told)
+        else:
+            self._ask(self._api.set_rule, known, FileRule(RuleKind(words[0].lower()), size), then=told)
 
     def _by_number(self, words: list[str], waiting: bool) -> Transfer | None:
         """The transfer that a command names, or the obvious one; None is told."""

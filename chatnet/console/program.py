@@ -62,7 +62,7 @@ class Program(Hands):
         running = len(self._model.active())
         if not running:
             return ""
-        return f"{count_text(running, 'transfer')} {'is' if running == 1 else 'are'} under way and would end"
+        return f"{count_text(running, 'transfer')} {'is' if running == 1 else 'are'} under way and will go on next time"
 
     def key_quit(self, stroke: str) -> None:
         loss = self._loss()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from chatnet.console.theme import Signs
-from chatnet.core.events import ChatMessage, MessageState, Person, Transfer, TransferState
+from chatnet.core.events import ChatMessage, FileRule, MessageState, Person, RuleKind, Transfer, TransferState
 from chatnet.core.text import safe_line
+
+_AMOUNT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([kmg])?(?:i?b)?(?:/s)?")
 
 
 def size_text(size_bytes: int) -> str:
@@ -138,6 +141,11 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
             return pace_text(transfer), "state"
         case TransferState.CHECKING:
             return "all there, checking the digest", "state"
+        case TransferState.BROKEN:
+            left = f"{percent(transfer)} %, {'no connection came' if transfer.code == 'late' else 'connection lost'}"
+            return f"{left}; continues by itself when {name} is back.", "state.wait"
+        case TransferState.PAUSED:
+            return f"{percent(transfer)} %, paused{because}", "state.wait"
         case TransferState.DONE:
             return (
                 f"{signs.delivered} {'delivered' if transfer.outgoing else 'received'}, digest verified",
@@ -148,8 +156,38 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
             return f"{signs.failed} {who}{because}", "state.error"
         case TransferState.CANCELLED:
             return f"{signs.failed} cancelled{because}", "state.error"
+        case TransferState.FAILED if transfer.code == "changed" and transfer.outgoing:
+            return (
+                f"{signs.failed} {safe_line(transfer.title)} changed while it was sent. Send it again?",
+                "state.error",
+            )
         case TransferState.FAILED:
             return f"{signs.failed} failed at {percent(transfer)} %{because}", "state.error"
+
+
+def rate_of(text: str) -> int | None:
+    """``2M``, ``300k``, ``1.5m``, ``off`` as bytes (0 for off); None for anything else."""
+    if text.lower() == "off":
+        return 0
+    found = _AMOUNT.fullmatch(text.lower())
+    return round(float(found[1]) * 1024 ** " kmg".index(found[2] or " ")) if found else None
+
+
+def rate_text(rate: int | None) -> str:
+    """A speed limit."""
+    return "off" if rate is None else f"{size_text(rate)}/s"
+
+
+def rule_text(rule: FileRule, name: str) -> str:
+    """What happens to a person's offers."""
+    match rule.kind:
+        case RuleKind.ASK:
+            return f"Offers from {name} wait for your answer."
+        case RuleKind.REFUSE:
+            return f"Offers from {name} are refused unasked."
+        case RuleKind.AUTO:
+            most = f" up to {size_text(rule.max_bytes)}" if rule.max_bytes else ""
+            return f"Offers from {name}{most} are accepted unasked."
 
 
 def seen_text(person: Person, now_ms: int) -> str:

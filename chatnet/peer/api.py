@@ -11,7 +11,18 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from chatnet.core.events import ChatMessage, Event, Exported, FileRule, HistoryPage, Me, SearchPage, Snapshot, SpeedLimits, Transfer
+from chatnet.core.events import (
+    ChatMessage,
+    Event,
+    Exported,
+    FileRule,
+    HistoryPage,
+    Me,
+    SearchPage,
+    Snapshot,
+    SpeedLimits,
+    Transfer,
+)
 
 
 class Subscription(Protocol):

@@ -20,8 +20,8 @@ from chatnet.core.errors import ChatnetError, LocalError, Refused, WrongKey
 from chatnet.core.events import (
     ChatMessage,
     Event,
-    FileRule,
     Exported,
+    FileRule,
     HistoryPage,
     LoggedIn,
     Me,
@@ -139,9 +139,7 @@ class PeerService(Service):
         self._me = node.who(self._log.place if self._log is not None else "")
         self._feed.emit(LoggedIn(self._me))
         self._feed.emit(RegistryChanged(node.registry_state))
-        people = node.people.all()
-        for start in range(0, len(people), PEOPLE_PER_EVENT):
-            self._feed.emit(PeopleChanged(people[start : start + PEOPLE_PER_EVENT]))
+        node.people.tell_all()
         for transfer in node.transfers.snapshot():
             self._feed.emit(TransferChanged(transfer))
         self._feed.emit(TabsRestored(node.desk.tabs()))

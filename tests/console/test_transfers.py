@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chatnet.core.events import TransferState
+from chatnet.core.events import FileRule, RuleKind, TransferState
 from chatnet.core.text import safe_line
 from tests.support.scripted_peer import key_of
 from tests.support.typist import Typist
@@ -141,3 +141,60 @@ def test_commands_by_number(console: Typist) -> None:
     assert "No offer waits for an answer." in console.screen()
     console.type("/cancel<enter>")
     assert "No transfer is under way." in console.screen()
+
+
+def test_pause_and_resume_by_key_and_by_command(console: Typist) -> None:
+    offer = console.peer.offered(BOB, "video.mkv", 1_000_000)
+    console.wait(0.1)
+    console.type("<f4>p")
+    console.wait(0.1)
+    console.type("r")
+    console.wait(0.1)
+    assert console.calls("pause") == [("pause", offer.fid)]
+    assert console.calls("resume") == [("resume", offer.fid)]
+    console.type("<f4>/pause 2<enter>")
+    assert len(console.calls("pause")) == 2
+    console.peer.change_transfer(offer.fid, reason=safe_line("they paused it"), done_bytes=610_000)
+    console.wait(0.1)
+    assert "61 %, paused: they paused it" in console.words()
+    console.type("/resume 2<enter>")
+    assert len(console.calls("resume")) == 2
+
+
+def test_a_broken_transfer_says_that_it_continues(console: Typist) -> None:
+    offer = console.peer.offered(BOB, "video.mkv", 1_000_000)
+    console.peer.change_transfer(offer.fid, state=TransferState.BROKEN, code="lost", done_bytes=610_000)
+    console.wait(0.1)
+    console.type("<f4>")
+    assert "61 %, connection lost; continues by itself when bob is back." in console.words()
+
+
+def test_a_source_that_changed_is_named(console: Typist) -> None:
+    offer = console.peer.offered(BOB, "notes.md", 10)
+    console.peer.change_transfer(offer.fid, state=TransferState.FAILED, code="changed", outgoing=True)
+    console.wait(0.1)
+    console.type("<f4>")
+    assert "notes.md changed while it was sent. Send it again?" in console.words()
+
+
+def test_speed_limits(console: Typist) -> None:
+    console.type("/limit up 2M<enter>")
+    assert "Speed limits: up 2.0 MiB/s, down off." in console.screen()
+    console.type("/limit down 300k<enter>/limit up off<enter>")
+    assert console.calls("set_speed_limits")[-1] == ("set_speed_limits", None, 307_200)
+    console.type("/limit up fast<enter>")
+    assert "/limit [up|down RATE|off]" in console.screen()
+    console.type("<f4>l")
+    assert "Speed limits: up off, down 300 KiB/s." in console.screen()
+
+
+def test_rules(console: Typist) -> None:
+    console.type("/rule bob auto 10M<enter>")
+    assert console.calls("set_rule") == [("set_rule", BOB, FileRule(RuleKind.AUTO, 10_485_760))]
+    assert "Offers from bob up to 10 MiB are accepted unasked." in console.screen()
+    console.type("/rule bob<enter>")
+    assert "up to 10 MiB" in console.screen()
+    console.type("/msg bob<enter>/rule refuse<enter>")
+    assert "Offers from bob are refused unasked." in console.screen()
+    console.type("/rule bob perhaps<enter>")
+    assert len(console.calls("set_rule")) == 2

@@ -20,6 +20,7 @@ from chatnet.core.events import (
     CodeReady,
     Event,
     Exported,
+    FileRule,
     HistoryPage,
     LoggedIn,
     Me,
@@ -36,6 +37,7 @@ from chatnet.core.events import (
     RegistryState,
     SearchPage,
     Snapshot,
+    SpeedLimits,
     Tab,
     Transfer,
     TransferChanged,
@@ -101,6 +103,8 @@ class ScriptedPeer:
         self.transfers: dict[bytes, Transfer] = {}
         self.notices: list[Notice] = []
         self.calls: list[tuple[Any, ...]] = []
+        self.limits = SpeedLimits()
+        self.rules: dict[bytes, FileRule] = {}
         self.taken_names = {"bob"}
         self.fail_next: ChatnetError | None = None  # the next say or history fails with it
         self.quits = 0
@@ -426,6 +430,30 @@ class ScriptedPeer:
         self.calls.append(("cancel", fid))
         reason = safe_line("by you")
         return succeed(self.change_transfer(fid, state=TransferState.CANCELLED, code="cancelled", reason=reason))
+
+    def pause(self, fid: bytes) -> Deferred[Transfer]:
+        self.calls.append(("pause", fid))
+        return succeed(self.change_transfer(fid, state=TransferState.PAUSED, paused_here=True))
+
+    def resume(self, fid: bytes) -> Deferred[Transfer]:
+        self.calls.append(("resume", fid))
+        return succeed(self.change_transfer(fid, state=TransferState.QUEUED, paused_here=False))
+
+    def speed_limits(self) -> Deferred[SpeedLimits]:
+        return succeed(self.limits)
+
+    def set_speed_limits(self, up: int | None, down: int | None) -> Deferred[SpeedLimits]:
+        self.calls.append(("set_speed_limits", up, down))
+        self.limits = SpeedLimits(up, down)
+        return succeed(self.limits)
+
+    def rule(self, peer: bytes) -> Deferred[FileRule]:
+        return succeed(self.rules.get(peer, FileRule()))
+
+    def set_rule(self, peer: bytes, rule: FileRule) -> Deferred[FileRule]:
+        self.calls.append(("set_rule", peer, rule))
+        self.rules[peer] = rule
+        return succeed(rule)
 
     def forget_ended(self) -> Deferred[None]:
         self.calls.append(("forget_ended",))
