@@ -9,6 +9,7 @@ import urwid
 from twisted.logger import Logger
 
 PASTE_BEGIN, PASTE_END = "begin paste", "end paste"
+WRAP_OFF, WRAP_ON = "\x1b[?7l", "\x1b[?7h"
 PASTE_SECONDS = 2.0  # a paste whose end mark does not come is over after this silence
 
 Input = str | tuple[str, int, int, int]
@@ -127,11 +128,27 @@ class GuardedLoop(urwid.MainLoop):
         super().stop()
 
 
+class UnwrappedScreen(urwid.display.raw.Screen):
+    """A terminal that cuts a row at its right edge.
+
+    urwid and the terminal may count the columns of an emoji of several parts differently; a row that
+    is longer there than here must not go on in the next one, over names and people.
+    """
+
+    def start(self, *args: Any, **kwargs: Any) -> Any:
+        started = super().start(*args, **kwargs)
+        self.write(WRAP_OFF)
+        return started
+
+    def stop(self) -> Any:
+        if self.started:
+            self.write(WRAP_ON)
+        return super().stop()
+
+
 def terminal_screen(input: Any, output: Any) -> Any:
     """The real screen, with every key a key."""
-    screen = urwid.display.raw.Screen(
-        input, output, bracketed_paste_mode=True, focus_reporting=False, extended_keys=True
-    )
+    screen = UnwrappedScreen(input, output, bracketed_paste_mode=True, focus_reporting=False, extended_keys=True)
     return screen
 
 

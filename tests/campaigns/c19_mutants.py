@@ -146,6 +146,13 @@ MUTANTS = (
         ("tests/peer/test_verifying.py",),
     ),
     Mutant(
+        "the grammar of names on the wire",
+        "chatnet/core/identity.py",
+        '[a-z0-9])?\\Z"',
+        '[a-z0-9])?$"',
+        ("tests/core/test_messages.py::test_a_listed_name_is_a_name",),
+    ),
+    Mutant(
         "the text of a file's name is cleaned of paths",
         "chatnet/core/text.py",
         'last = re.split(r"[/\\\\]", unicodedata.normalize("NFC", offered[:1024]))[-1]',

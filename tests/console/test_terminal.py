@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import termios
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+import pyte
 import pytest
 
 from chatnet.console.app import Console
-from tests.support.scripted_peer import furnished
+from tests.support.scripted_peer import furnished, key_of
 from tests.support.typist import new_clock
 
 
@@ -60,8 +62,9 @@ def opened(terminal: Terminal, clock: Any) -> Console:
     return console
 
 
-TAKEN = ("\x1b[?1049h", "\x1b[?2004h", "\x1b[?1000h")
-GIVEN_BACK = ("\x1b[?1049l", "\x1b[?2004l", "\x1b[?1000l", "\x1b[?25h")
+TAKEN = ("\x1b[?1049h", "\x1b[?2004h", "\x1b[?1000h", "\x1b[?7l")
+_UNKNOWN = re.compile(r"\x1b\[\?\d+\$p|\x1b\[[<>=][\d;]*[a-zA-Z]|\x1b\[\?[\d;]*[a-gi-km-zA-Z]")  # to pyte
+GIVEN_BACK = ("\x1b[?1049l", "\x1b[?2004l", "\x1b[?1000l", "\x1b[?25h", "\x1b[?7h")
 
 
 def test_the_terminal_is_whole_again(terminal: Terminal) -> None:
@@ -77,6 +80,22 @@ def test_the_terminal_is_whole_again(terminal: Terminal) -> None:
     assert terminal.settings() == before
     written = terminal.written()
     assert all(mode in written for mode in GIVEN_BACK)
+
+
+def test_a_row_that_the_terminal_counts_longer_stays_a_row(terminal: Terminal) -> None:
+    """Emoji with a skin colour: two columns to urwid, four to a terminal that draws each part."""
+    clock = new_clock()
+    console = opened(terminal, clock)
+    screen = pyte.Screen(80, 24)
+    stream = pyte.Stream(screen)
+    bob = key_of("bob")
+    console.actions.view.show(console.actions.view.open(bob))  # type: ignore[union-attr]
+    console._api.hear(bob, "👋🏽" * 60)  # type: ignore[attr-defined]
+    clock.pump([0.02] * 10)
+    stream.feed(_UNKNOWN.sub("", terminal.written()))
+    assert sum(screen.buffer[row][col].data == "👋" for row in range(24) for col in range(80)) > 20
+    assert [screen.buffer[row][20].data for row in range(2, 21)] == ["│"] * 19
+    console.stopService()
 
 
 def test_whole_again_also_when_the_start_fails(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
