@@ -28,6 +28,14 @@ class TokenBucket:
         self._tokens -= n
         return True
 
+    def spend(self, now: float, n: float = 1) -> float:
+        """Take ``n`` tokens, there or not; seconds until what is owed then is paid back."""
+        self._fill(now)
+        self._tokens -= n
+        if self._tokens >= 0:
+            return 0.0
+        return -self._tokens / self._rate if self._rate > 0 else float("inf")
+
     def delay(self, now: float, n: float = 1) -> float:
         """Seconds until ``n`` tokens are there if nobody takes any; infinity for more than fit in."""
         self._fill(now)
@@ -54,6 +62,9 @@ class Buckets:
 
     def take(self, key: Hashable, now: float, n: float = 1) -> bool:
         return self._of(key, now).take(now, n)
+
+    def spend(self, key: Hashable, now: float, n: float = 1) -> float:
+        return self._of(key, now).spend(now, n)
 
     def delay(self, key: Hashable, now: float, n: float = 1) -> float:
         return self._of(key, now).delay(now, n)

@@ -18,12 +18,12 @@ from twisted.python.failure import Failure
 
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform, obeyed, online_wait, peer_wait
-from chatnet.core.bucket import TokenBucket
+from chatnet.core.bucket import Buckets
 from chatnet.core.errors import ChatnetError, StoreFailed
 from chatnet.core.events import MessageState
 from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID, conversation_of
-from chatnet.core.limits import MAX_ACKS, READY_ROWS, STORING_ROWS, WRITE_CHUNK_BYTES, PeerLimits
+from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, READY_ROWS, STORING_ROWS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.core.roster import Roster
 from chatnet.net.link import Link, LinkEnd
@@ -59,10 +59,10 @@ class _Outbound:
 
 
 class _Inbound:
-    """What comes over one link."""
+    """What comes over one link; how fast is a matter of its peer, who may come again on another."""
 
-    def __init__(self, rate: TokenBucket) -> None:
-        self.rate = rate
+    def __init__(self, rates: Buckets) -> None:
+        self.rates = rates
         self.storing = 0
         self.acks: list[bytes] = []
         self.timers: set[IDelayedCall] = set()
@@ -105,6 +105,8 @@ class Courier:
         self._wall_ms = wall_ms
         self._outbound: dict[PeerID, _Outbound] = {}
         self._inbound: dict[Link, _Inbound] = {}
+        self._known_rates = Buckets(limits.messages_per_second, limits.messages_burst, MAX_SOURCES)
+        self._stranger_rates = Buckets(limits.stranger_messages_per_second, limits.stranger_messages_burst, MAX_SOURCES)
         self._stopped = False
         self._store_works = True
 
@@ -285,14 +287,11 @@ class Courier:
         _cancel(out.retry)
         out.retry = None
         self._put_back(link.peer, out)
-        limits = self._limits
         known = self._roster.acquaintance(link.peer).written_to
-        rate, burst = (
-            (limits.messages_per_second, limits.messages_burst)
-            if known
-            else (limits.stranger_messages_per_second, limits.stranger_messages_burst)
-        )
-        self._inbound[link] = _Inbound(TokenBucket(rate, burst, self._clock.seconds()))
+        inbound = self._inbound[link] = _Inbound(self._known_rates if known else self._stranger_rates)
+        owed_seconds = inbound.rates.spend(link.peer, self._clock.seconds(), 0)
+        if owed_seconds > 0:
+            self._hold(link, inbound, owed_seconds)
         link.on_drained(lambda: self._pump(link.peer))
         self._pump(link.peer)
 
@@ -360,8 +359,9 @@ class Courier:
             link.send(Nack(say.id, messages.NOT_ACCEPTED))
             return
         now = self._clock.seconds()
-        if not inbound.rate.take(now):
-            self._hold(link, inbound, inbound.rate.delay(now))
+        owed_seconds = inbound.rates.spend(peer, now)
+        if owed_seconds > 0:
+            self._hold(link, inbound, owed_seconds)
         inbound.storing += 1
         if inbound.storing >= STORING_ROWS:
             link.pause_reading("store")

@@ -78,3 +78,11 @@ def test_each_key_has_its_own_and_the_least_used_is_forgotten() -> None:
     assert buckets.take("c", 0.0)
     assert not buckets.take("a", 0.0)
     assert buckets.take("b", 0.0)
+
+
+def test_what_is_spent_beyond_is_owed() -> None:
+    bucket = TokenBucket(10, 5, 0.0)
+    assert [bucket.spend(0.0) for _ in range(7)] == [0.0] * 5 + [pytest.approx(0.1), pytest.approx(0.2)]
+    assert not bucket.take(0.2)
+    assert bucket.spend(0.2, 0) == pytest.approx(0.0)
+    assert bucket.take(0.31)

@@ -1,0 +1,173 @@
+"""C6: some peers stop reading while the list changes a hundred times a second.
+
+The others are told as soon as before, the registry's memory stays bounded, and who does not read
+is dropped in time.  Control: a registry that never drops a slow reader.
+
+Below the gate's size the time to drain and the kernel's buffer are smaller, and the run shorter.
+"""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import sys
+import time
+from typing import Any
+
+from chatnet.core.framing import frame
+from chatnet.core.messages import Announce, ListPage, encode
+from chatnet.core.records import endpoint, sign_record
+from chatnet.net.tls import TLS
+from tests.campaigns.field import Foe, Foes, Subject, in_reactor, pause, until
+from tests.campaigns.harness import Case, Figures, check, main
+from tests.support.guests import Guest
+from tests.support.links import hello, new_identity
+
+NAME = "c06_slow_consumers"
+SIZES = {"ci": 20, "gate": 200, "nightly": 2_000}  # peers; a tenth of them stops
+
+CHANGES_PER_SECOND = 100
+ANNOUNCERS = 5
+GROWTH_KB = 20 * 1024
+SHORT = ["drain_seconds=2", "send_buffer_bytes=4096"]
+RATIO, SLACK_MS = 1.2, 5.0
+
+
+class Crowd:
+    def __init__(self, reactor: Any, case: Case, registry: Subject) -> None:
+        self.reactor, self.n, self.registry = reactor, case.n, registry
+        self.foes = Foes(reactor)
+        self.announcers = [Guest(reactor, f"busy{number}") for number in range(ANNOUNCERS)]
+        self.watcher = Guest(reactor, "watcher")
+        self.watcher.on_message = self._heard
+        self.readers: list[Foe] = []
+        self.slow: list[Foe] = []
+        self.sent: dict[tuple[bytes, int], float] = {}
+        self.latencies: list[float] = []
+        self.changes = 0
+        self._running = True
+
+    async def gather(self) -> None:
+        for guest in (self.watcher, *self.announcers):
+            await guest.join(self.registry.port)
+        slow = max(2, self.n // 10)
+        for number in range(self.n - slow - ANNOUNCERS - 1):
+            self.readers.append(await self._reader(f"reader{number}"))
+        for number in range(slow):
+            self.slow.append(await self._reader(f"slow{number}"))
+        await until(self.reactor, lambda: len(self.watcher.names) == self.n, 30, "they do not get together")
+
+    async def _reader(self, name: str) -> Foe:
+        """Reads and forgets; its link must not become silent in the time of this campaign."""
+        identity = new_identity()
+        record = sign_record(identity.public_key, identity.sign, name, [endpoint("127.0.0.1", 40_000)], 1, 0)
+        foe = await self.foes.tls(self.registry.port, TLS(identity), keep=False)
+        await until(self.reactor, lambda: foe.shaken, 20, "no handshake")
+        foe.say(frame(encode(hello("registry", name=name, record=record))))
+        await until(self.reactor, lambda: foe.heard_bytes > 0, 20, "no welcome")
+        return foe
+
+    def _heard(self, link: Any, message: Any) -> None:
+        self.watcher._take(link, message)
+        if isinstance(message, ListPage):
+            now = time.monotonic()
+            for entry in message.joined:
+                sent = self.sent.pop((entry.peer, entry.seq), None)
+                if sent is not None:
+                    self.latencies.append((now - sent) * 1000)
+
+    async def churn(self, seconds: float, until_done: Any = lambda: False) -> float:
+        """Announce so often; the median milliseconds until the watcher heard of a change."""
+        self.latencies.clear()
+        self.sent.clear()
+        began, done = time.monotonic(), 0
+        while time.monotonic() - began < seconds and not until_done():
+            due = int((time.monotonic() - began) * CHANGES_PER_SECOND)
+            while done < due:
+                guest = self.announcers[done % ANNOUNCERS]
+                done += 1
+                port = 10_000 + done % 50_000
+                addresses = [endpoint(f"2001:db8::{done % 60_000:x}:{part}", port) for part in range(5)]
+                guest.endpoints, guest.seq = [endpoint("127.0.0.1", port), *addresses], guest.seq + 1
+                self.sent[guest.peer, guest.seq] = time.monotonic()
+                guest.link.send(Announce(guest.record()))
+            await pause(self.reactor, 0.004)
+        self.changes += done
+        await pause(self.reactor, 0.2)
+        check(bool(self.latencies), "nobody was told: nothing is proven")
+        return statistics.median(self.latencies)
+
+    def freeze(self) -> None:
+        for foe in self.slow:
+            transport: Any = foe.transport
+            transport._socket.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            transport.pauseProducing()
+
+    @property
+    def still_listed(self) -> set[str]:
+        return {name for name in self.watcher.names if name.startswith("slow")}
+
+    async def close(self) -> None:
+        await self.foes.close()
+        for guest in (self.watcher, *self.announcers):
+            await guest.close()
+
+
+def attack(case: Case, limits: list[str]) -> Figures:
+    whole = case.n >= SIZES["gate"]
+    options = ["announces_per_minute=1000000", "probe=off", *([] if whole else SHORT), *limits]
+    registry = Subject("registry", case.directory, limits=options).start()
+    seconds, patience = (20.0, 75.0) if whole else (3.0, 12.0)
+
+    async def work(reactor: Any) -> Figures:
+        crowd = Crowd(reactor, case, registry)
+        try:
+            await crowd.gather()
+            await crowd.churn(1)
+            before_kb = registry.memory_kb()
+            without = await crowd.churn(seconds)
+            crowd.freeze()
+            began = time.monotonic()
+            peak_kb = 0
+            dropped: float | None = None
+
+            def done() -> bool:
+                nonlocal dropped, peak_kb
+                peak_kb = max(peak_kb, registry.memory_kb() - before_kb)
+                if dropped is None and not crowd.still_listed:
+                    dropped = time.monotonic() - began
+                return dropped is not None and time.monotonic() - began >= seconds
+
+            beside = await crowd.churn(patience, done)
+            check(dropped is not None, "who does not read was not dropped", left=len(crowd.still_listed))
+            lost = sum(foe.over for foe in crowd.readers)
+            check(not lost, "readers were dropped", lost=lost)
+            check(beside <= RATIO * without + SLACK_MS, "the others were told later", before=without, beside=beside)
+            check(peak_kb <= GROWTH_KB, "memory grew", growth_kb=peak_kb)
+            return {
+                "slow": len(crowd.slow),
+                "changes": crowd.changes,
+                "median_ms_without": round(without, 1),
+                "median_ms_beside": round(beside, 1),
+                "dropped_after_s": round(dropped or 0, 1),
+                "growth_kb": peak_kb,
+            }
+        finally:
+            await crowd.close()
+
+    try:
+        return in_reactor(work) | {"stall_own_ms": registry.healthy()["stall_own_ms"]}
+    finally:
+        registry.stop()
+
+
+def run(case: Case) -> Figures:
+    return attack(case, [])
+
+
+def control(case: Case) -> Figures:
+    return attack(Case(case.seed, SIZES["ci"], case.directory), ["drain_seconds=1000000"])
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
