@@ -110,7 +110,7 @@ def start_echo_peer(reactor: Any, arguments: Sequence[str]) -> IService:
     program = PeerProgram(reactor, options.settings)
     if program.log is not None:
         globalLogBeginner.beginLoggingTo([program.log], redirectStandardIO=False)
-    program.startService()  # type: ignore[no-untyped-call]
+    program.startService()
     Echo(program.peer, options.settings.roots.of(options.settings.name).data)
     return program
 
