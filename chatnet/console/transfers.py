@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import urwid
 
 from chatnet.console.keys import Context
@@ -127,7 +129,8 @@ class TransfersPane(Pane):
         if moving:
             rows.append(self._bar(transfer, (attribute, f"  {words}"), cols))
         elif not beside_title:
-            rows.append(line((attribute, f"{' ' * _INDENT}{words}"), cols))
+            for part in textwrap.wrap(words, max(20, cols - _INDENT)):
+                rows.append(line((attribute, f"{' ' * _INDENT}{part}"), cols))
         if transfer.saved_to:
             rows.append(line(("text.soft", f"{' ' * _INDENT}saved as {safe_line(transfer.saved_to, 1000)}"), cols))
         if transfer.warning:
