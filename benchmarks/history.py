@@ -41,7 +41,7 @@ from support import (
     free_port,
     in_turn,
     parser,
-    quantile,
+    ratios,
     report,
     spread,
     summary,
@@ -184,32 +184,30 @@ async def ask(reactor: Any, place: Path, name: str, peers: list[PeerID], languag
     await service.stopService()
     return {
         "index_once_s": round(indexed, 2),
-        "scroll": {**scroll, "longest_turn_ms": round(scroll_turn, 2)},
-        "search": search,
-        "search_worst_ms": max(times["max"] for times in search.values()),
-        "search_longest_turn_ms": round(search_turn, 2),
+        "scroll": {"runs": {"a page of 100": {"ms": scroll}}, "pages": options.pages},
+        "search": {"runs": search},
+        "search_worst_ms": max(found["ms"]["max"] for found in search.values()),
+        "longest_turn_scroll_ms": round(scroll_turn, 2),
+        "longest_turn_search_ms": round(search_turn, 2),
     }
 
 
 async def scrolled(reactor: Any, service: PeerService, peer: PeerID, pages: int) -> tuple[dict[str, float], float]:
-    turns, times, before, rows = Turns(reactor), [], None, 0
+    turns, times, before = Turns(reactor), [], None
     for _ in range(pages):
         began = time.monotonic()
         page = await service.history(peer, before, 100)
         times.append((time.monotonic() - began) * 1000)
-        rows += len(page.messages)
         before = page.messages[0].n
         await deferLater(reactor, 0)
         if not page.more:
             break
-    longest = turns.stop()
-    found = {"pages": len(times), "rows": rows, "p99_ms": round(quantile(times, 0.99), 2)}
-    return {**found, **{f"{key}_ms": value for key, value in spread(times).items()}}, longest
+    return spread(times), turns.stop()
 
 
 async def searched(
     reactor: Any, service: PeerService, peers: list[PeerID], language: Language, rounds: int
-) -> tuple[dict[str, dict[str, float]], float]:
+) -> tuple[dict[str, dict[str, dict[str, float]]], float]:
     words, last = language.words, peers[-1]
     month = round(time.time() * 1000) - 30 * DAY_MS
     queries: dict[str, dict[str, Any]] = {
@@ -237,7 +235,7 @@ async def searched(
             times.append((time.monotonic() - began) * 1000)
             hits = len(page.messages)
             await deferLater(reactor, 0)
-        found[name] = {**spread(times), "first_page": hits}
+        found[name] = {"ms": spread(times), "found on the first page": spread([hits])}
         print(f"  search {name:36} {found[name]}", file=sys.stderr, flush=True)
     return found, turns.stop()
 
@@ -274,15 +272,14 @@ async def stored(reactor: Any, path: Path, kind: type[PeerStore], language: Lang
 
 
 async def storing(reactor: Any, place: Path, language: Language, options: argparse.Namespace) -> dict[str, Any]:
-    rates: dict[str, list[float]] = {"with index": [], "without": []}
+    rates: dict[str, list[Sample]] = {"with index": [], "without": []}
     for number in range(options.rounds + 1):
         for name, kind in (("with index", PeerStore), ("without", _Unindexed)):
             rate = await stored(reactor, place / "rate.db", kind, language, options.stored)
             print(f"  store {name:11} {rate:8.0f} messages/s", file=sys.stderr, flush=True)
             if number:
-                rates[name].append(rate)
-    share = [ours / theirs for ours, theirs in zip(rates["with index"], rates["without"], strict=True)]
-    return {**{name: spread(values) for name, values in rates.items()}, "share": spread(share)}
+                rates[name].append({"messages_per_second": rate, "seconds": options.stored / rate})
+    return {"runs": summary(rates), "times_faster": ratios(rates, "with index")}
 
 
 # --- the real program on a terminal -----------------------------------------------------------------
@@ -351,7 +348,6 @@ def measure(options: argparse.Namespace, place: Path) -> None:
         failure.raiseException()
     size = roots(place).of("many").database.stat().st_size
     samples, _ = in_turn(options.rounds, {"none": lambda: start(place, "none"), "many": lambda: start(place, "many")})
-    pairs = zip(samples["many"], samples["none"], strict=True)
     report(
         "history",
         place,
@@ -361,8 +357,9 @@ def measure(options: argparse.Namespace, place: Path) -> None:
         seed=options.seed,
         database_mb=round(size / 1e6),
         index_rows=INDEX_ROWS,
-        start=summary(samples),
-        start_many_by_none=spread([many["seconds"] / none["seconds"] for many, none in pairs]),
+        sync="SQLite WAL synchronous=FULL, but for filling",
+        limits_changed=[],
+        start={"runs": summary(samples), "times_faster": ratios(samples, "many")},
         **results,
     )
 

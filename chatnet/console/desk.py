@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
 from chatnet.console.conversation import ConversationPane
 from chatnet.console.hands import Hands
+from chatnet.core.errors import ChatnetError
 from chatnet.core.events import Tab
 
 
@@ -41,3 +45,14 @@ class Desk(Hands):
             if draft != self._told_drafts.get(peer, ""):
                 self._told_drafts[peer] = draft
                 self._keep(self._api.set_draft(peer, draft))
+
+    def _keep(self, keeping: Deferred[None]) -> None:
+        """Nobody waits for it; what the disk did not take is told again."""
+
+        def failed(failure: Failure) -> None:
+            self._told_tabs = (b"",)
+            self._told_drafts = dict.fromkeys(self._told_drafts, "\0")
+            if not isinstance(failure.value, ChatnetError):
+                self.log.failure("console: tabs or drafts were not kept", failure)
+
+        keeping.addErrback(failed)

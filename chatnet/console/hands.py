@@ -123,16 +123,6 @@ class Hands:
             self._drafts[tab.pane.peer] = tab.input.text
         return True
 
-    def _keep(self, keeping: Deferred[None]) -> None:
-        """What nobody waits for, and what is told again when the disk is there again."""
-
-        def failed(failure: Failure) -> None:
-            self._told_drafts.clear()
-            if not isinstance(failure.value, ChatnetError):
-                self.log.failure("console: tabs or drafts were not kept", failure)
-
-        keeping.addErrback(failed)
-
     def look(self) -> None:
         """What is in view is loaded, and counts as read."""
         pane = self.view.tab.pane

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
+from twisted.internet.defer import fail
 
 from chatnet.console.finding import since_of
 from chatnet.core import limits
@@ -185,6 +186,20 @@ def test_tabs_and_drafts_come_back_and_nothing_is_told_before() -> None:
     console.close()
     assert console.calls("set_tabs")[-1] == ("set_tabs", (DAVE, BOB))
     assert ("set_draft", ALICE, "") not in console.calls("set_draft")
+
+
+def test_what_the_disk_did_not_take_is_told_again(console: Typist) -> None:
+    console.type("/msg bob<enter>secret")
+    console.wait(1.5)
+    told = console.peer.set_draft
+    console.peer.set_draft = lambda *call: fail(StoreFailed("no-space", "full"))  # type: ignore[method-assign]
+    console.type("<ctrl u>")
+    console.wait(1.5)
+    console.peer.set_draft = told  # type: ignore[method-assign]
+    console.peer.calls.clear()
+    console.wait(1.5)
+    assert console.calls("set_draft") == [("set_draft", BOB, "")]
+    assert console.calls("set_tabs") == [("set_tabs", (BOB,))]
 
 
 def test_a_closed_tabs_text_waits_for_it_to_open_again(console: Typist) -> None:
