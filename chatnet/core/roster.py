@@ -176,6 +176,15 @@ class Roster:
             found = self._acquaintances[peer] = Acquaintance()
         return found
 
+    def waiting(self, peer: PeerID) -> int:
+        """How many messages wait for this key; makes no acquaintance of it."""
+        found = self._acquaintances.get(peer)
+        return found.waiting if found is not None else 0
+
+    def awaited(self) -> list[PeerID]:
+        """Those for whom messages wait."""
+        return [peer for peer, about in self._acquaintances.items() if about.waiting]
+
     def is_known(self, peer: PeerID) -> bool:
         """Whether the person stays in the list of people without being listed."""
         found = self._acquaintances.get(peer)

@@ -179,9 +179,8 @@ class Node:
 
     async def sign_in(self) -> None:
         """The first attempt at the registry.  Raises Refused or WrongKey when that was final."""
-        for peer in self.roster.people():
-            if self.roster.acquaintance(peer).waiting:
-                self.courier.came_online(peer)
+        for peer in self.roster.awaited():
+            self.courier.came_online(peer)
         await self.registration.start()
 
     async def close(self) -> None:
@@ -367,7 +366,7 @@ class Node:
             self.people.tell(peer)
         self.registration.recount()
         for peer in changes.came:
-            if self.roster.acquaintance(peer).waiting:
+            if self.roster.waiting(peer):
                 self.courier.came_online(peer)
             self.transfers.came_online(peer)
 

@@ -74,6 +74,11 @@ class People:
         if self._telling is None and not self._stopped:
             self._telling = self._clock.callLater(0, self._tell_changed)
 
+    def tell_all(self) -> None:
+        """Tell how everybody is, some in each turn."""
+        for peer in self.roster.people():
+            self.tell(peer)
+
     def waiting_changed(self, peer: PeerID, by: int) -> None:
         if by:
             self.tell(peer, waiting=max(0, self.roster.acquaintance(peer).waiting + by))

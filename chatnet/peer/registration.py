@@ -207,6 +207,9 @@ class Registration:
     def received(self, link: Link, message: Message) -> None:
         if isinstance(message, ListPage):
             self._on_page(message)
+            if message.more:  # a long list is taken a page a turn
+                link.pause_reading("page")
+                link.resume_reading("page")
         elif not isinstance(message, messages.Found):
             raise RemoteError(messages.BAD_FRAME, f"a registry does not send {type(message).__name__}")
 

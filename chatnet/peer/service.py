@@ -25,7 +25,6 @@ from chatnet.core.events import (
     HistoryPage,
     LoggedIn,
     Me,
-    PeopleChanged,
     RegistryChanged,
     RegistryPhase,
     RegistryState,
@@ -37,7 +36,6 @@ from chatnet.core.events import (
     Transfer,
     TransferChanged,
 )
-from chatnet.core.limits import PEOPLE_PER_EVENT
 from chatnet.core.text import SafeText, safe_line
 from chatnet.net.busy import explain_bind_error
 from chatnet.net.exits import refuse_start, stop_with

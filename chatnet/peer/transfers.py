@@ -414,7 +414,7 @@ class Transfers:
 
     def came_online(self, peer: bytes) -> None:
         """A sign of life of ``peer``: one early try for what is unfinished."""
-        if PeerID(peer) not in self._linked:
+        if PeerID(peer) not in self._linked and self._waits_for(PeerID(peer)):
             self._asker(PeerID(peer)).failures = 0
             self._retry_in(PeerID(peer), online_wait(self._listed(), self._uniform))
 

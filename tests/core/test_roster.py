@@ -224,3 +224,11 @@ def test_oneself_is_nobody_in_it() -> None:
     some = roster(entry(ME, "carol"), CAROL_ENTRY)
     assert set(some.people()) == {CAROL}
     assert some.name_of(CAROL) == "carol"
+
+
+def test_asking_who_is_awaited_makes_no_acquaintance() -> None:
+    some = roster(CAROL_ENTRY, BOB_ENTRY)
+    some.acquaintance(BOB).waiting = 2
+    assert [some.waiting(peer) for peer in (CAROL, BOB, DAVE)] == [0, 2, 0]
+    assert some.awaited() == [BOB]
+    assert set(some._acquaintances) == {BOB}
