@@ -41,11 +41,19 @@ class Driven:
         command = [sys.executable, "-m", "tests.campaigns.driven", self.role, str(self.ledger)]
         command += ["--first", str(first)] + (["--fault", fault] if fault else [])
         command += ["--weak", self.weak] if self.weak else []
-        command += ["--", "--name", self.name, "--registry", self.join, "--headless"]
+        command += [*self.options(), "--", *self.limits(), "--name", self.name, "--registry", self.join, "--headless"]
         command += ["--data", str(self.place / "data"), "--state", str(self.place / "state")]
         command += ["--downloads", str(self.place / "downloads"), "--listen", "tcp:0:interface=127.0.0.1"]
         with open(self.place / f"{self.name}.err", "ab") as errors:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+
+    def options(self) -> list[str]:
+        """More, for what drives it."""
+        return []
+
+    def limits(self) -> list[str]:
+        """More, for the peer."""
+        return []
 
     def kill(self) -> None:
         if self.process is not None:

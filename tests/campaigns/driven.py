@@ -1,22 +1,25 @@
 """A headless peer that a campaign drives and kills, as a process of its own.
 
-    python -m tests.campaigns.driven ROLE LEDGER [--fault POINT:COUNT] [--weak WHAT] -- CHATPEER OPTIONS
+    python -m tests.campaigns.driven ROLE LEDGER [--fault POINT:COUNT] [--weak WHAT] [--weather FILE]
+        -- CHATPEER OPTIONS
 
 It writes what it was told by the door, one line a write, into LEDGER: what stands there happened
 before the kill.  ROLE ``talker`` numbers its messages and says them to everybody it sees; ``hearer``
 only listens.  A fault point ends the process, without any clean-up, at its COUNT-th passing.
+FILE says what is wrong with the disk now: nothing, or one of WEATHERS.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chatnet.core.events import Event, MessageAdded, MessageChanged, MessageState, PeopleChanged
+from chatnet.core.events import Event, MessageAdded, MessageChanged, MessageState, PeopleChanged, StoreChanged
 from chatnet.core.messages import Ack, Message, Say
 from chatnet.net import database
 from chatnet.net.link import Link
@@ -42,6 +45,8 @@ FAULTS = (
     "delivered-after",
 )
 WEAKNESSES = ("ack-before-commit",)
+WEATHERS = ("full", "read-only", "io-error")
+CLEAR = ("PRAGMA max_page_count = 1000000000", "PRAGMA query_only = OFF")
 
 
 def install_fault(point: str, count: int) -> None:
@@ -95,6 +100,42 @@ def weaken(what: str) -> None:
         Courier.received = hasty  # type: ignore[method-assign, assignment]
 
 
+class _Unwritable:
+    """A connection whose commits end as on a broken disk."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if sql == "COMMIT":
+            self._connection.execute("ROLLBACK")
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+            raise error
+        return self._connection.execute(sql, *values)
+
+
+def install_weather(path: Path) -> None:
+    """Before every commit the database is told what ``path`` says."""
+    honest = database._commit
+    sky = os.open(path, os.O_RDONLY)  # for good: there may be no descriptor left
+
+    def commit(connection: Any, batch: Any) -> None:
+        found = os.pread(sky, 100, 0).decode().strip()
+        for pragma in CLEAR:
+            connection.execute(pragma).fetchall()
+        if found == "full":
+            connection.execute("PRAGMA max_page_count = 1").fetchall()  # SQLite makes it what there is
+        elif found == "read-only":
+            connection.execute("PRAGMA query_only = ON")
+        honest(_Unwritable(connection) if found == "io-error" else connection, batch)
+
+    database._commit = commit
+
+
 class Talker:
     """Says numbers to the first person it sees, a few milliseconds apart."""
 
@@ -117,15 +158,17 @@ class Talker:
         if len(self._open) < OUTSTANDING:
             number, self._next = self._next, self._next + 1
             note(self._ledger, f"trying {number}")
-            self._door.say(self._to, f"number {number}").addCallbacks(self._said, self._not_said, (number,))
+            self._door.say(self._to, f"number {number}").addCallbacks(
+                self._said, self._not_said, (number,), {}, (number,), {}
+            )
         self._reactor.callLater(GAP_SECONDS, self._say)
 
     def _said(self, message: Any, number: int) -> None:
         note(self._ledger, f"said {number} {message.n}")
         self._open.add(message.n)
 
-    def _not_said(self, failure: Any) -> None:
-        note(self._ledger, f"failed {failure.getErrorMessage()}")
+    def _not_said(self, failure: Any, number: int) -> None:
+        note(self._ledger, f"failed {number} {failure.getErrorMessage()}")
 
 
 def note(ledger: int, line: str) -> None:
@@ -139,6 +182,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--fault", default="")
     parser.add_argument("--weak", choices=WEAKNESSES)
+    parser.add_argument("--weather", type=Path)
     border = sys.argv.index("--")
     given = parser.parse_args(sys.argv[1:border])
     if given.fault:
@@ -146,6 +190,8 @@ def main() -> None:
         install_fault(point, int(count))
     if given.weak:
         weaken(given.weak)
+    if given.weather:
+        install_weather(given.weather)
 
     from twisted.internet import reactor as any_reactor
 
@@ -160,6 +206,8 @@ def main() -> None:
     def heard(event: Event) -> None:
         if isinstance(event, MessageAdded) and not event.message.mine:
             note(ledger, f"heard {event.message.body}")
+        elif isinstance(event, StoreChanged):
+            note(ledger, "store works" if event.ok else f"store fails: {event.text}")
 
     service.peer.subscribe(heard)
     if given.role == "talker":
