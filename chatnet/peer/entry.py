@@ -48,6 +48,7 @@ class Entry:
     resumed_from: int = 0
     paused: int = 0
     directory: str = ""  # incoming
+    person: str = ""  # incoming, since the acceptance: the name of their folder, which stays
     stem: str = ""  # incoming, since the acceptance
     kept: bool = False  # in the store, and so shown
     files: Sequence[OfferedFile] = ()
@@ -126,6 +127,7 @@ class Entry:
             self.directory,
             self.stem,
             self.paused,
+            self.person,
         )
 
 
@@ -161,6 +163,7 @@ def recalled_entry(row: TransferRow, files: Sequence[FileRow]) -> Entry:
         directory=row.directory,
         stem=row.stem,
         paused=row.paused,
+        person=row.person,
         kept=True,
     )
     if entry.state is TransferState.DONE:

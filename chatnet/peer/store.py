@@ -182,6 +182,9 @@ CREATE TABLE file_rule (
     max_bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+ALTER TABLE transfer ADD COLUMN person TEXT NOT NULL DEFAULT '';  -- incoming: the name of their folder
+""",
 )
 
 WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
@@ -271,6 +274,7 @@ class TransferRow(NamedTuple):
     directory: str = ""  # incoming: the one that was chosen
     stem: str = ""  # incoming: how the names of its parts begin
     paused: int = 0  # 1: here, 2: there, 3: both
+    person: str = ""  # incoming: the name of their folder
 
 
 class TransferChanges(TypedDict, total=False):
@@ -284,6 +288,7 @@ class TransferChanges(TypedDict, total=False):
     directory: str
     stem: str
     paused: int
+    person: str
 
 
 class FileRow(NamedTuple):
@@ -303,7 +308,7 @@ class FileRow(NamedTuple):
 _MESSAGE = "n, conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state, reason"
 _TRANSFER = (
     "peer, fid, outgoing, title, total_files, total_bytes, state, code, reason, saved_to, offered_ms, ended_ms,"
-    " directory, stem, paused"
+    " directory, stem, paused, person"
 )
 _FILE = "number, path, size, mtime_ms, source, part, synced, final, done, mark, digest"
 

@@ -254,7 +254,8 @@ class Transfers:
         entry = self._offer_in(fid)
         if entry.opening:
             return entry.snapshot()
-        entry.directory, entry.stem = directory, self._random(STEM_BYTES).hex()
+        entry.directory, entry.person = directory, self._person(entry.peer)
+        entry.stem = self._random(STEM_BYTES).hex()
         try:
             landing = await self._open_landing(entry)
         except LocalError as error:
@@ -725,7 +726,7 @@ class Transfers:
             entry.done_files = entry.total_files - len(entry.wants)
 
     def _place(self, entry: Entry) -> Place:
-        return Place(self._downloads, self._person(entry.peer), entry.directory, entry.stem)
+        return Place(self._downloads, entry.person, entry.directory, entry.stem)
 
     def _journal(self, entry: Entry) -> _StoreJournal:
         return _StoreJournal(self._clock, self._store, entry.peer, entry.fid)
@@ -1074,6 +1075,7 @@ class Transfers:
             directory=entry.directory,
             stem=entry.stem,
             paused=entry.paused,
+            person=entry.person,
             ended_ms=self._now_ms() if entry.ended else None,
         )
 
