@@ -25,7 +25,7 @@ from tests.campaigns.driven import WEATHERS
 from tests.campaigns.harness import Case, Figures, check, main, open_files
 
 NAME = "c15_disk"
-SIZES = {"ci": 6, "gate": 50, "nightly": 2_000}
+SIZES = {"ci": 5, "gate": 50, "nightly": 2_000}
 
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.02
