@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from chatnet.core import limits
 from chatnet.core import messages as m
 from chatnet.core.errors import RemoteError
-from tests.support.wire import FIELDS, KINDS, any_message, state_of
+from tests.support.wire import KINDS, any_message, state_of
+from tests.support.wire import message as a_message
 
 ID16, ID32 = b"i" * 16, b"p" * 32
 pack = msgspec.msgpack.encode
@@ -57,7 +57,7 @@ def test_only_the_states_that_name_a_kind_take_it(tag: str) -> None:
     kind = KINDS[tag]
 
     @settings(max_examples=5)
-    @given(st.builds(kind, **FIELDS[tag]))
+    @given(a_message(tag))
     def tried(message: m.Message) -> None:
         for state, kinds in m.type_of_frames.items():
             if kind in kinds.__args__:
@@ -73,7 +73,7 @@ def test_a_field_less_or_more_is_an_error(tag: str) -> None:
     kind = KINDS[tag]
 
     @settings(max_examples=5)
-    @given(st.builds(kind, **FIELDS[tag]))
+    @given(a_message(tag))
     def tried(message: m.Message) -> None:
         plain = msgspec.msgpack.decode(m.encode(message))
         state = state_of(kind)
