@@ -381,7 +381,7 @@ def one_screen(stage: Stage, chance: random.Random, raw: str, whole: tuple[Any, 
             return wrong or fault_of_columns(stage)
         stage.peer.set_state(message, MessageState.REFUSED, raw)
     elif way < 0.94:
-        stage.peer.offered(stage.bob, raw, 1000)
+        stage.peer.offered(stage.bob, raw.encode(errors="replace").decode(), 1000)  # as off the wire
     elif way < 0.97:
         stage.peer.put_notice(raw, NoticeLevel.WARNING)
     else:
