@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from chatnet.core import limits
 from chatnet.core import messages as m
 from chatnet.core.errors import RemoteError
-from tests.support.wire import KINDS, any_message, state_of
+from tests.support.wire import FIELDS, KINDS, any_message, state_of
 from tests.support.wire import message as a_message
 
 ID16, ID32 = b"i" * 16, b"p" * 32
