@@ -58,6 +58,7 @@ class Subject:
         place.mkdir(parents=True, exist_ok=True)
         self.place, self.name = place, name or "registry"
         self.port = free_port()
+        self.flags = flags
         self.process: subprocess.Popen[bytes] | None = None
         self._figures = place / f"{self.name}.figures"
         self._join = place / "state" / "registry" / "join"
@@ -93,6 +94,10 @@ class Subject:
     def start(self) -> Subject:
         """Start it, and wait until it serves."""
         self.begin()
+        return self.wait()
+
+    def wait(self) -> Subject:
+        """Until it serves."""
         until = time.monotonic() + START_SECONDS
         while not self.serves:
             check(time.monotonic() < until and self.lives, f"{self.name} did not start", words=self.words())

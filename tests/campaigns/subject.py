@@ -1,6 +1,6 @@
 """A whole registry or headless peer that a campaign attacks, as a process of its own.
 
-    python -m tests.campaigns.subject PROGRAM FIGURES [--weak WHAT] [--years N] [--jump SECONDS@AFTER]
+    python -m tests.campaigns.subject PROGRAM FIGURES [--weak WHAT] [--years N] [--jump SECONDS]
         [--accept] [--restless] [--echo] -- OPTIONS OF THE PROGRAM
 
 Four times a second, and at the end, it writes what it has seen of itself into FIGURES: errors logged,
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -94,21 +95,23 @@ class Seen:
 
 
 class Clock:
-    """The time of day of this process, wrong by years, and stepping once."""
+    """The time of day of this process, wrong by ``years``; SIGUSR2 makes it step by ``jump`` seconds."""
 
-    def __init__(self, years: float, jump: str) -> None:
-        self._honest, self._began = time.time, time.monotonic()
+    def __init__(self, years: float, jump: float) -> None:
+        self._honest = time.time
         self._offset = years * YEAR_SECONDS
-        size, _, after = jump.partition("@")
-        self._jump, self._after = float(size or 0), float(after or 0)
+        self._jump = jump
 
     def __call__(self) -> float:
-        stepped = self._jump if time.monotonic() - self._began >= self._after else 0.0
-        return self._honest() + self._offset + stepped
+        return self._honest() + self._offset
 
     def install(self) -> None:
         time.time = self
         ReactorBase.seconds = staticmethod(self)  # it keeps the one that it found when it was imported
+        signal.signal(signal.SIGUSR2, self._step)
+
+    def _step(self, *_: object) -> None:
+        self._offset += self._jump
 
 
 def weaken(what: str) -> None:
@@ -183,7 +186,7 @@ def main() -> None:
     parser.add_argument("figures", type=Path)
     parser.add_argument("--weak", choices=("", *WEAKNESSES), default="")
     parser.add_argument("--years", type=float, default=0)
-    parser.add_argument("--jump", default="")
+    parser.add_argument("--jump", type=float, default=0)
     for flag in ("accept", "restless", "echo"):
         parser.add_argument(f"--{flag}", action="store_true")
     border = sys.argv.index("--")
