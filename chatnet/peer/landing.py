@@ -165,6 +165,7 @@ class Landing:
         self._stem = place.stem or ground.random(STEM_BYTES).hex()
         self._part: _Part | None = None
         self._likeness: _Likeness | None = None
+        self._same: list[_Likeness] = []  # those that are, and wait for their common note
         self._digest = blake3()
         self._whole: list[_Part] = []  # verified small files that wait for their common sync
         self._made: dict[tuple[str, ...], str] = {}  # an offered folder -> the name it got here
@@ -241,6 +242,7 @@ class Landing:
     def finish(self) -> None:
         """Everything has come: what still waits gets its final name too."""
         with self._disk_errors():
+            self._note_same()
             self._settle()
         if self._last is not None:
             self.saved_to = self._where(*self._last)
@@ -250,6 +252,7 @@ class Landing:
         part, self._part = self._part, None
         try:
             with contextlib.suppress(OSError, LocalError):
+                self._note_same()
                 self._settle()
             if part is not None and part.written > part.synced:
                 with contextlib.suppress(OSError):
@@ -375,8 +378,16 @@ class Landing:
         if likeness.digest != digest:
             self.unlike.append(likeness.index)
             return
-        self._journal.placed([(likeness.index, likeness.path)])
-        self._count(likeness.index, likeness.file, likeness.path)
+        self._same.append(likeness)
+        if len(self._same) >= GROUP_FILES:
+            self._note_same()
+
+    def _note_same(self) -> None:
+        same, self._same = self._same, []
+        if same:
+            self._journal.placed([(likeness.index, likeness.path) for likeness in same])
+        for likeness in same:
+            self._count(likeness.index, likeness.file, likeness.path)
 
     # --- parts ---
 

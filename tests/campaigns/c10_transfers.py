@@ -52,6 +52,7 @@ class Carried:
         command += ["--", "--name", self.role, "--registry", self.join, "--headless"]
         command += ["--data", str(self.place / "data"), "--state", str(self.place / "state")]
         command += ["--downloads", str(self.downloads), "--listen", "tcp:0:interface=127.0.0.1"]
+        command += ["--limit", "offers_per_minute=1000"]
         with open(self.place / f"{self.role}.err", "ab") as errors:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
 

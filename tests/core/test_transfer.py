@@ -24,6 +24,7 @@ from chatnet.core.messages import Accept, Offer, OfferedFile, Want
 from chatnet.core.transfer import (
     AcceptAssembly,
     OfferAssembly,
+    Pace,
     Rate,
     Step,
     Summary,
@@ -262,3 +263,43 @@ def test_turns_are_counted_for_each_and_for_all() -> None:
     assert not has_turn(a, [a, a], limits)
     assert has_turn(b, [a, a], limits)
     assert not has_turn(c, [a, a, b], limits)
+
+
+# --- breaking off, and limits ---
+
+
+@pytest.mark.parametrize("state", [TransferState.QUEUED, TransferState.RUNNING, TransferState.CHECKING])
+def test_what_breaks_off_or_is_held_begins_anew_at_its_turn(state: TransferState) -> None:
+    for step, rest in ((Step.BROKEN, TransferState.BROKEN), (Step.PAUSED, TransferState.PAUSED)):
+        assert after(state, step) is rest
+        assert after(rest, Step.RESUMED) is TransferState.QUEUED
+        assert after(rest, Step.VERIFIED) is TransferState.DONE
+    assert after(TransferState.PAUSED, Step.BROKEN) is TransferState.BROKEN
+
+
+def test_an_offer_without_an_answer_does_not_break_off() -> None:
+    assert after(TransferState.OFFERED, Step.BROKEN) is None
+    assert after(TransferState.OFFERED, Step.PAUSED) is None
+    assert after(TransferState.OFFERED, Step.VERIFIED) is None
+
+
+@given(st.integers(1_000, 10**9), st.lists(st.integers(1, 100_000), min_size=2, max_size=50))
+def test_a_limit_is_kept_over_any_sequence(rate: int, chunks: list[int]) -> None:
+    pace, now = Pace(), 100.0
+    pace.rate = rate
+    for chunk in chunks:
+        now += pace.delay(now)
+        pace.spend(now, chunk)
+    # All but the last were paid for before it went, less what a rest lets through at once.
+    assert sum(chunks[:-1]) <= rate * (now - 100.0 + 0.1) * 1.001 + 1
+
+
+def test_a_limit_that_is_lifted_forgets_its_debt() -> None:
+    pace = Pace()
+    pace.rate = 10
+    pace.spend(0.0, 1_000)
+    assert pace.delay(0.0) > 90
+    pace.rate = None
+    assert pace.delay(0.0) == 0
+    pace.rate = 10
+    assert pace.delay(0.0) == 0
