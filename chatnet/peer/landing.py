@@ -21,7 +21,6 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from blake3 import blake3
 
@@ -31,6 +30,7 @@ from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import SafeName, safe_file_name, safe_line
 from chatnet.core.transfer import size_text
 from chatnet.peer.files import HASH_BYTES, wire_name
+from chatnet.peer.journal import Journal, NoJournal
 
 PARTIAL = ".partial"
 PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
@@ -61,29 +61,6 @@ class Ground:
     space: Space = os.fstatvfs
     reserve_bytes: int = 0
     link: Link = lambda old, new, src, dst: os.link(old, new, src_dir_fd=src, dst_dir_fd=dst, follow_symlinks=False)
-
-
-class Journal(Protocol):
-    """Where a landing stands; each call returns when it is on disk, and raises StoreFailed if it cannot be."""
-
-    def synced(self, index: int, part: str, count: int) -> None:
-        """The first ``count`` bytes of ``part`` are on the disk."""
-
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
-        """Index, part, digest and folder of files that are there and verified, about to be named."""
-
-    def placed(self, files: Sequence[tuple[int, str]]) -> None:
-        """Index and path of files that have their names."""
-
-
-class NoJournal:
-    """For what need not survive."""
-
-    def synced(self, index: int, part: str, count: int) -> None: ...
-
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None: ...
-
-    def placed(self, files: Sequence[tuple[int, str]]) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,11 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock, gathe
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.internet.threads import blockingCallFromThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.core import messages
-from chatnet.core.backoff import Uniform, online_wait, peer_wait
+from chatnet.core.backoff import Uniform, online_wait
 from chatnet.core.bucket import Buckets
 from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, StoreFailed, Unreachable
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
@@ -77,8 +76,10 @@ from chatnet.peer.entry import (
     prepare,
     recalled_entry,
 )
+from chatnet.peer.journal import StoreJournal
 from chatnet.peer.landing import STEM_BYTES, Ground, Landing, Place, Space, remove_orphans, remove_parts
 from chatnet.peer.receiving import Receiving
+from chatnet.peer.redial import Redial
 from chatnet.peer.sending import Sending
 from chatnet.peer.store import FileRow, PeerStore, TransferRow
 
@@ -107,14 +108,11 @@ class TransferLinks(Protocol):
 
 @dataclass(eq=False)
 class _Asker:
-    """What is under way with one peer beside the transfers: offers in pages, dials."""
+    """Offers in pages, from and to one peer, that are under way."""
 
     assembly: OfferAssembly | None = None
     unwanted: bytes = b""  # the fid of an offer that was declined before its last page
     sending: DeferredLock = field(default_factory=DeferredLock)  # the pages of one offer stay together
-    failures: int = 0  # of dials, in a row
-    retry: IDelayedCall | None = None
-    dialling: bool = False
 
 
 class Transfers:
@@ -158,7 +156,15 @@ class Transfers:
         self._entries: dict[bytes, Entry] = {}
         self._of_link: dict[Link, Entry] = {}
         self._leaving: dict[Link, IDelayedCall] = {}  # of ended transfers, until the other side closes
-        self._linked: set[PeerID] = set()  # whom a chat link is open to
+        self._redial = Redial(
+            reactor,
+            limits.retry_cap_seconds,
+            uniform,
+            connect=links.connect,
+            waits=self._waits_for,
+            go=self._continue,
+            hold=self._hold,
+        )
         self._askers: dict[PeerID, _Asker] = {}
         self._rules: dict[PeerID, FileRule] = {}
         self._up, self._down = Pace(), Pace()
@@ -195,7 +201,7 @@ class Transfers:
         elif entry.under_way:
             self._step(entry, Step.BROKEN, messages.LOST)
         if entry.state is TransferState.BROKEN:
-            self._retry_in(entry.peer, online_wait(self._listed(), self._uniform))
+            self._redial.after(entry.peer, online_wait(self._listed(), self._uniform))
 
     async def stop(self) -> None:
         """Put everything down until the next start; fires when threads and timers are at rest."""
@@ -213,9 +219,9 @@ class Transfers:
         await gatherResults([entry.working for entry in self._entries.values() if entry.working is not None])
         for saying in tuple(self._saying):
             saying.cancel()
-        for timer in [*self._leaving.values(), *(asker.retry for asker in self._askers.values())]:
-            if timer is not None:
-                timer.cancel()
+        for timer in self._leaving.values():
+            timer.cancel()
+        self._redial.stop()
         self._leaving.clear()
         self._askers.clear()
         if self._progress.running:
@@ -301,7 +307,7 @@ class Transfers:
         if entry.paused:
             name = self._person(entry.peer)
             raise LocalError("paused-there", f"{name} holds it too: it goes on when {name} lets it.")
-        self._wake(entry.peer)
+        self._redial.now(entry.peer)
         return entry.snapshot()
 
     def speed_limits(self) -> SpeedLimits:
@@ -379,10 +385,7 @@ class Transfers:
     def peer_reachable(self, peer: bytes) -> None:
         """A chat link to ``peer`` is open: each side says how its unfinished transfers stand."""
         who = PeerID(peer)
-        self._linked.add(who)
-        if who in self._askers:
-            self._askers[who].failures = 0
-            self._put_off(self._askers[who])
+        self._redial.up(who)
         for entry in self._open_entries():
             if entry.peer != who or not entry.kept:
                 continue
@@ -402,7 +405,6 @@ class Transfers:
     def peer_unreachable(self, peer: bytes) -> None:
         """The chat link to ``peer`` is gone: what was to begin by it breaks off; what has a file link runs on."""
         who = PeerID(peer)
-        self._linked.discard(who)
         if who in self._askers:
             self._askers[who].assembly, self._askers[who].unwanted = None, b""
         for entry in self._open_entries():
@@ -411,13 +413,13 @@ class Transfers:
             entry.answer = None
             if entry.state is TransferState.QUEUED and entry.token and entry.link is None:
                 self._break(entry, messages.LOST)
-        self._retry(who)
+        self._redial.down(who)
 
     def came_online(self, peer: bytes) -> None:
         """A sign of life of ``peer``: one early try for what is unfinished."""
-        if PeerID(peer) not in self._linked and self._waits_for(PeerID(peer)):
-            self._asker(PeerID(peer)).failures = 0
-            self._retry_in(PeerID(peer), online_wait(self._listed(), self._uniform))
+        who = PeerID(peer)
+        if who not in self._redial.linked and self._waits_for(who):
+            self._redial.after(who, online_wait(self._listed(), self._uniform))
 
     # --- from file links ----------------------------------------------------------------------
 
@@ -593,7 +595,7 @@ class Transfers:
         elif entry.paused:
             entry.paused = 0
             self._lift(entry)
-            self._wake(peer)
+            self._redial.now(peer)
         elif not entry.outgoing and entry.state is TransferState.BROKEN:
             self._hold(self._go_on(entry))
 
@@ -616,7 +618,7 @@ class Transfers:
         if link := self._halt(entry, keep=True):
             link.abort(messages.LOST, "it goes on another time")
         self._step(entry, Step.BROKEN, code)
-        self._retry(entry.peer)
+        self._redial.later(entry.peer)
         self._give_turns()
 
     def _pause(self, entry: Entry, code: str) -> None:
@@ -728,8 +730,8 @@ class Transfers:
     def _place(self, entry: Entry) -> Place:
         return Place(self._downloads, entry.person, entry.directory, entry.stem)
 
-    def _journal(self, entry: Entry) -> _StoreJournal:
-        return _StoreJournal(self._clock, self._store, entry.peer, entry.fid)
+    def _journal(self, entry: Entry) -> StoreJournal:
+        return StoreJournal(self._clock, self._store, entry.peer, entry.fid)
 
     def _hinder(self, entry: Entry, error: ChatnetError) -> None:
         """What stands in a receiver's way: it is held where that may pass, else it ends."""
@@ -739,52 +741,17 @@ class Transfers:
             self._end(entry, Step.FAILED, error.code)
             self._say(entry.peer, Cancel(entry.fid, error.code))
 
-    # --- dialling for what is unfinished --------------------------------------------------------
-
     def _waits_for(self, peer: PeerID) -> bool:
-        return any(entry.peer == peer and entry.state is TransferState.BROKEN for entry in self._open_entries())
+        return any(entry.peer == peer and entry.state is TransferState.BROKEN for entry in self._entries.values())
 
-    def _retry(self, peer: PeerID) -> None:
-        """Try again later, if there is anything to try."""
-        self._retry_in(peer, peer_wait(self._asker(peer).failures, self._limits.retry_cap_seconds, self._uniform))
-
-    def _retry_in(self, peer: PeerID, seconds: float) -> None:
-        asker = self._asker(peer)
-        self._put_off(asker)
-        if not self._stopped and self._waits_for(peer):
-            asker.retry = self._clock.callLater(seconds, self._wake, peer)
-
-    def _put_off(self, asker: _Asker) -> None:
-        if asker.retry is not None and asker.retry.active():
-            asker.retry.cancel()
-        asker.retry = None
-
-    def _wake(self, peer: PeerID) -> None:
-        """Let go on what is broken, dialling if there is no link."""
-        asker = self._asker(peer)
-        self._put_off(asker)
-        if self._stopped or not self._waits_for(peer):
-            return
-        if peer not in self._linked:
-            if not asker.dialling:
-                asker.dialling = True
-                self._hold(self._connect(peer, asker))
-            return
+    def _continue(self, peer: PeerID) -> None:
+        """Over an open link: the receiver begins, the sender asks for it."""
         for entry in self._open_entries():
             if entry.peer == peer and entry.state is TransferState.BROKEN:
                 if entry.outgoing:
                     self._say(peer, Resume(entry.fid))
                 else:
                     self._hold(self._go_on(entry))
-
-    async def _connect(self, peer: PeerID, asker: _Asker) -> None:
-        try:
-            await self._links.connect(peer)
-        except ChatnetError:
-            asker.failures += 1
-            self._retry(peer)
-        finally:
-            asker.dialling = False
 
     # --- the file link ------------------------------------------------------------------------
 
@@ -840,8 +807,8 @@ class Transfers:
             await self._send_pages(entry.peer, accept_pages(entry.fid, token, entry.wants))
         except ChatnetError:
             if entry.token == token and entry.link is None and entry.under_way:
-                self._asker(entry.peer).failures += 1
                 self._break(entry, messages.LOST)
+                self._redial.failed(entry.peer)
 
     def _send(self, entry: Entry, link: Link) -> None:
         had = entry.done_files
@@ -928,8 +895,8 @@ class Transfers:
                 self._part(link, by_me=True)
             self._move(entry, Step.BROKEN)
             self._hold(self._go_on(entry))
-        elif entry.state is TransferState.BROKEN and self._asker(entry.peer).retry is None:
-            self._wake(entry.peer)
+        elif entry.state is TransferState.BROKEN and not self._redial.is_due(entry.peer):
+            self._redial.now(entry.peer)
         elif entry.ended and entry.state is not TransferState.DONE:
             self._hold(_done(self._disk.run(remove_parts, self._place(entry))))
 
@@ -1136,38 +1103,12 @@ class Transfers:
     def _asker(self, peer: PeerID) -> _Asker:
         if peer not in self._askers:
             for one, asker in tuple(self._askers.items()):
-                busy = asker.assembly or asker.unwanted or asker.sending.locked or asker.retry or asker.dialling
-                if not busy:
+                if asker.assembly is None and not asker.unwanted and not asker.sending.locked:
                     del self._askers[one]
         return self._askers.setdefault(peer, _Asker())
 
     def _now_ms(self) -> int:
         return int(self._clock.seconds() * 1000)
-
-
-class _StoreJournal:
-    """Notes of one landing, called in the disk's threads: each waits for its commit."""
-
-    def __init__(self, reactor: Any, store: PeerStore, peer: PeerID, fid: bytes) -> None:
-        self._reactor = reactor
-        self._store = store
-        self._peer = peer
-        self._fid = fid
-
-    def synced(self, index: int, part: str, count: int) -> None:
-        self._wait(self._store.file_synced, index, part, count)
-
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
-        self._wait(self._store.files_whole, files)
-
-    def placed(self, files: Sequence[tuple[int, str]]) -> None:
-        self._wait(self._store.files_done, files)
-
-    def _wait(self, work: Callable[..., Deferred[None]], *what: Any) -> None:
-        def begin() -> Deferred[None]:
-            return work(self._peer, self._fid, *what)
-
-        blockingCallFromThread(self._reactor, begin)  # type: ignore[arg-type]  # its types know no Deferred of None
 
 
 class _FileLinkUser:

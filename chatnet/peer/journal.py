@@ -1,0 +1,60 @@
+"""Where a landing stands, written down so that the next process finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import blockingCallFromThread
+
+from chatnet.core.identity import PeerID
+from chatnet.peer.store import PeerStore
+
+
+class Journal(Protocol):
+    """Each call returns when it is on disk, and raises StoreFailed if it cannot be."""
+
+    def synced(self, index: int, part: str, count: int) -> None:
+        """The first ``count`` bytes of ``part`` are on the disk."""
+
+    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+        """Index, part, digest and folder of files that are there and verified, about to be named."""
+
+    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+        """Index and path of files that have their names."""
+
+
+class NoJournal:
+    """For what need not survive."""
+
+    def synced(self, index: int, part: str, count: int) -> None: ...
+
+    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None: ...
+
+    def placed(self, files: Sequence[tuple[int, str]]) -> None: ...
+
+
+class StoreJournal:
+    """In the rows of one transfer; called in the disk's threads, never in the reactor's."""
+
+    def __init__(self, reactor: Any, store: PeerStore, peer: PeerID, fid: bytes) -> None:
+        self._reactor = reactor
+        self._store = store
+        self._peer = peer
+        self._fid = fid
+
+    def synced(self, index: int, part: str, count: int) -> None:
+        self._wait(self._store.file_synced, index, part, count)
+
+    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+        self._wait(self._store.files_whole, files)
+
+    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+        self._wait(self._store.files_done, files)
+
+    def _wait(self, work: Callable[..., Deferred[None]], *what: Any) -> None:
+        def begin() -> Deferred[None]:
+            return work(self._peer, self._fid, *what)
+
+        blockingCallFromThread(self._reactor, begin)  # type: ignore[arg-type]  # its types know no Deferred of None
