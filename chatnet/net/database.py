@@ -109,13 +109,13 @@ class Database:
             self._wake.notify()
         return closed
 
-    def run(self, job: Callable[[Connection], T]) -> Deferred[T]:
+    def run(self, job: Callable[[Connection], T], chain: Chain | None = None) -> Deferred[T]:
         """What ``job`` returns, once that is committed.
 
         A job that raises is undone alone, and fails with its own exception; StoreFailed when the
-        database could not do it.
+        database could not do it, or could not do an earlier job of ``chain``.
         """
-        return self._enqueue(_Job(job, reads=False))
+        return self._enqueue(_Job(job, reads=False, chain=chain))
 
     def read(self, job: Callable[[Connection], T]) -> Deferred[T]:
         """What ``job`` returns, which may not write; it sees every write asked for before it.
@@ -227,14 +227,28 @@ class Database:
             self._reactor.callFromThread(self._report, found)
 
 
+class Chain:
+    """Jobs that are done in their order or not at all: after a failed one, no later one is tried.
+
+    Its word is the store's thread's: when a failure is known to the reactor, later jobs may have
+    been committed already.
+    """
+
+    __slots__ = ("broken",)
+
+    def __init__(self) -> None:
+        self.broken: Exception | None = None  # what became of the first that failed
+
+
 class _Job(Generic[T]):
     """Something to do with the connection, and who waits for it."""
 
-    __slots__ = ("done", "error", "reads", "result", "work")
+    __slots__ = ("chain", "done", "error", "reads", "result", "work")
 
-    def __init__(self, work: Callable[[Connection], T], reads: bool) -> None:
+    def __init__(self, work: Callable[[Connection], T], reads: bool, chain: Chain | None = None) -> None:
         self.work = work
         self.reads = reads
+        self.chain = chain
         self.done: Deferred[T] = Deferred()
         self.result: T | None = None
         self.error: Exception | None = None
@@ -242,6 +256,9 @@ class _Job(Generic[T]):
     def attempt(self, connection: Connection) -> None:
         """Keep the result or the error."""
         self.error = None
+        if self.chain is not None and self.chain.broken is not None:
+            self.error = _store_failed(self.chain.broken)
+            return
         try:
             if not self.reads:
                 self.result = self.work(connection)
@@ -254,7 +271,12 @@ class _Job(Generic[T]):
         except Exception as error:
             # Its other subclasses are the job's own matter: IntegrityError, ProgrammingError, ...
             circumstances = isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
-            self.error = _store_failed(error) if circumstances else error
+            self.fail(_store_failed(error) if circumstances else error)
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        if self.chain is not None:
+            self.chain.broken = error
 
 
 def _commit(connection: Connection, batch: list[_Job[Any]]) -> None:
@@ -278,7 +300,7 @@ def _commit(connection: Connection, batch: list[_Job[Any]]) -> None:
             if job.reads:
                 job.attempt(connection)  # what it saw was undone; a full disk does not stop reading
             elif job.error is None:
-                job.error = _store_failed(error)
+                job.fail(_store_failed(error))
 
 
 def _tell(batch: Iterable[_Job[Any]]) -> None:

@@ -26,6 +26,7 @@ from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, READY_ROWS, STORING_ROWS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.core.roster import Roster
+from chatnet.net.database import Chain
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.chatlinks import ChatLinks
 from chatnet.peer.store import Incoming, PeerStore, StoredMessage
@@ -64,6 +65,7 @@ class _Inbound:
     def __init__(self, rates: Buckets) -> None:
         self.rates = rates
         self.storing = 0
+        self.chain = Chain()  # one that is not stored takes those behind it along: the order stays
         self.acks: list[bytes] = []
         self.timers: set[IDelayedCall] = set()
 
@@ -365,7 +367,9 @@ class Courier:
         inbound.storing += 1
         if inbound.storing >= STORING_ROWS:
             link.pause_reading("store")
-        adding = self._store.add_incoming(conversation, peer, peer, say.id, say.body, say.sent_ms, self._wall_ms())
+        adding = self._store.add_incoming(
+            conversation, peer, peer, say.id, say.body, say.sent_ms, self._wall_ms(), inbound.chain
+        )
         adding.addCallbacks(self._stored, self._not_stored, (link, inbound, say.id), {}, (link,), {})
         adding.addErrback(lambda failure: self.log.failure("an arriving message met a defect of ours", failure))
 

@@ -21,7 +21,7 @@ from chatnet.core.identity import PeerID
 from chatnet.core.limits import CLOCK_SLACK_MS, HISTORY_PAGE, INDEX_ROWS, PROBE_BYTES, SEARCH_PAGE, SEARCH_ROWS
 from chatnet.core.messages import Entry
 from chatnet.core.records import Endpoint, SignedRecord
-from chatnet.net.database import Connection, Settings
+from chatnet.net.database import Chain, Connection, Settings
 from chatnet.peer.query import Query
 
 MIGRATIONS = (
@@ -546,8 +546,9 @@ class PeerStore(Settings):
         body: str,
         sent_ms: int,
         now_ms: int,
+        chain: Chain | None = None,
     ) -> Deferred[Incoming]:
-        """A message of theirs; the first body of an id stays."""
+        """A message of theirs; the first body of an id stays.  ``chain``: those that keep an order."""
 
         def job(connection: Connection) -> Incoming:
             state = MessageState.RECEIVED
@@ -563,7 +564,7 @@ class PeerStore(Settings):
             return Incoming("duplicate" if same else "conflict", present)
 
         self._count_unindexed()
-        return self._database.run(job)
+        return self._database.run(job, chain)
 
     def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:
         """What ``peer`` has not stored yet, behind row ``after_n``, in rising ``n``."""

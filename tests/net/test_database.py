@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from chatnet.core.errors import StoreFailed
 from chatnet.core.limits import GROUP_COMMIT_ROWS
-from chatnet.net.database import Database, Settings
+from chatnet.net.database import Chain, Database, Settings
 
 SCHEMA = ("CREATE TABLE line (n INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;",)
 
@@ -255,6 +255,26 @@ async def test_a_failing_job_fails_alone(make):
 async def gather(gate: Gate, waiting: list[Deferred]) -> list[object]:
     gate.open()
     return await outcomes(waiting)
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_a_failed_link_of_a_chain_no_later_one_is_stored(make):
+    """What is behind a failure may be in the queue already, and must not overtake it."""
+    database = make()
+    await database.open()
+    gate, chain, other = Gate(), Chain(), Chain()
+    held = database.run(gate)
+    first = database.run(put("one"), chain)
+    twice = database.run(put("one"), chain)
+    behind = database.run(put("two"), chain)
+    beside = database.run(put("three"), other)
+    gate.open()
+    await held
+    _, failed, kept_back, _ = await outcomes([first, twice, behind, beside])
+    assert isinstance(failed, sqlite3.IntegrityError)
+    assert isinstance(kept_back, StoreFailed)
+    assert isinstance(await failure_of(database.run(put("four"), chain)), StoreFailed)
+    assert stored(database.path) == ["one", "three"]
 
 
 @pytest_twisted.ensureDeferred
