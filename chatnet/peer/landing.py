@@ -269,7 +269,7 @@ class Landing:
                 self.done_files += 1
                 self._last = (self._files[index], was.final)
             elif was.digest and self._completed(index, was):
-                pass
+                continue
             elif was.like and _is_there(was.like, size):
                 self._learn(index, Former(final=was.like, done=True))
                 self.wants.append(Want(index, size))

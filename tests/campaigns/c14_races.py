@@ -17,7 +17,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from chatnet.core.errors import LocalError, RemoteError
+from chatnet.core.errors import LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import OfferedFile
 from chatnet.peer import landing
 from chatnet.peer.landing import PARTIAL, Former, Ground, Landing, Place
@@ -99,21 +99,32 @@ class Meddling:
 
 
 class Notes:
-    """A journal as a restarted process finds it."""
+    """A journal as a restarted process finds it; the process may end before or after each note."""
 
-    def __init__(self) -> None:
+    def __init__(self, case: Case) -> None:
+        self._chance = case.chance
         self.former: dict[int, Former] = {}
 
     def synced(self, index: int, part: str, count: int) -> None:
+        self._end()
         self.former[index] = Former(synced=count)
+        self._end()
 
     def whole(self, files: Any) -> None:
+        self._end()
         for index, _, digest, folder in files:
             self.former[index] = Former(OFFERED[index][1], digest, folder)
+        self._end()
 
     def placed(self, files: Any) -> None:
+        self._end()
         for index, path in files:
             self.former[index] = Former(final=path, done=True)
+        self._end()
+
+    def _end(self) -> None:
+        if self._chance.random() < 0.02:
+            raise StoreFailed("store", "the process has ended")
 
 
 def tree(folder: Path) -> dict[str, tuple[Any, ...]]:
@@ -133,7 +144,7 @@ def land(place: Path, case: Case, ground: Ground, notes: Notes) -> bool:
     files = [OfferedFile(path.split("/"), size, 1_700_000_000_000) for path, size in OFFERED]
     try:
         here = Landing(Place(str(place / "down"), "bob", "", STEM), files, ground, notes.former, notes)
-    except (LocalError, OSError):
+    except (LocalError, StoreFailed, OSError):
         return False
     stop = case.chance.randrange(12)
     try:
@@ -147,6 +158,8 @@ def land(place: Path, case: Case, ground: Ground, notes: Notes) -> bool:
                     return False
             here.end(blake3(data).digest())
         here.finish()
+    except StoreFailed:
+        return False
     except (LocalError, RemoteError):
         with contextlib.suppress(OSError):
             here.discard()
@@ -176,7 +189,7 @@ def ordeal(case: Case, ground: Ground, odds: float) -> Figures:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             kept[name] = os.open(path, os.O_RDONLY)  # wherever it is moved
-        before, notes = tree(place / "outside"), Notes()
+        before, notes = tree(place / "outside"), Notes(case)
         meddling = Meddling(case, place, odds)
         landing.os = meddling  # type: ignore[assignment]
         try:

@@ -17,10 +17,10 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatnet.core.errors import LocalError, RemoteError
+from chatnet.core.errors import LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import OfferedFile
 from chatnet.peer.files import Source, gather, open_sources, wire_name
-from chatnet.peer.landing import GROUP_FILES, PARTIAL, SMALL_BYTES, Ground, Landing, Place, remove_orphans
+from chatnet.peer.landing import GROUP_FILES, PARTIAL, SMALL_BYTES, Former, Ground, Landing, Place, remove_orphans
 
 
 def offered(path: str | list[str], data: bytes = b"hello") -> OfferedFile:
@@ -478,3 +478,60 @@ def test_only_old_parts_of_ours_are_removed(tmp_path: Path) -> None:
     assert remove_orphans(str(tmp_path)) == 1
     assert not (parts / ("0" * 32 + ".part")).exists()
     assert remove_orphans(str(tmp_path / "not there")) == 0
+
+
+# --- a process that ended on the way ---
+
+
+class Ending:
+    """A journal whose process ends at one of its notes; ``former`` is what the next one reads."""
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+        self.former: dict[int, Former] = {}
+
+    def synced(self, index: int, part: str, count: int) -> None:
+        self.former[index] = Former(synced=count)
+
+    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+        for index, _, digest, folder in files:
+            self.former[index] = Former(5, digest, folder)
+        self._end("after whole")
+
+    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+        self._end("before placed")
+        for index, path in files:
+            self.former[index] = Former(final=path, done=True)
+        self._end("after placed")
+
+    def _end(self, here: str) -> None:
+        if self.at == here:
+            raise StoreFailed("store", "the process has ended")
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("name", ["a", "p/a"])
+@pytest.mark.parametrize("at", ["after whole", "before placed", "after placed"])
+def test_a_process_that_ended_while_it_named_a_file_leaves_one_file(
+    tmp_path: Path, at: str, name: str, links: bool
+) -> None:
+    ground, journal = Ground() if links else Ground(link=no_links), Ending(at)
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / "a").write_bytes(b"there before")
+    place, files = Place(str(tmp_path), "bob", "", "ab" * 8), [offered(name)]
+    landing = Landing(place, files, ground, {}, journal)
+    landing.begin(0)
+    landing.write([b"hello"])
+    landing.end(blake3(b"hello").digest())
+    with pytest.raises(StoreFailed):
+        landing.finish()
+    landing.close()
+    journal.at = ""
+    landing = Landing(place, files, ground, journal.former, journal)
+    assert landing.wants == []
+    assert landing.done_files == 1
+    landing.close()
+    final = "bob/a (2)" if name == "a" else "bob/p/a"
+    assert tree(tmp_path) == {"bob/a": b"there before", final: b"hello"}
+    assert landing.saved_to == str(tmp_path / final)
+    assert list((tmp_path / PARTIAL).iterdir()) == []
