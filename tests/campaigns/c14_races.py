@@ -24,7 +24,7 @@ from chatnet.peer.landing import PARTIAL, Former, Ground, Landing, Place
 from tests.campaigns.harness import Case, Figures, check, main
 
 NAME = "c14_races"
-SIZES = {"ci": 2_000, "gate": 20_000, "nightly": 100_000}
+SIZES = {"ci": 1_000, "gate": 20_000, "nightly": 100_000}
 
 CALLS = frozenset(
     (
