@@ -81,10 +81,10 @@ class SocketTLS:
         self._socket.stopReading()
         if dialled:
             self._tls.set_connect_state()
-            self._reactor.addWriter(self)
+            self._reactor.addWriter(self)  # the socket's transport takes this back if it was closed as it connected
         else:
             self._tls.set_accept_state()
-            self._reactor.addReader(self)
+        self._reactor.addReader(self)
         self._above.makeConnection(self)
 
     def loseConnection(self) -> None:
