@@ -203,6 +203,9 @@ class Link(TwistedProtocol):
         if why in self._paused_by:
             self._paused_by.discard(why)
             if not self._paused_by:
+                # While we did not listen nobody was silent, or slow.
+                self._heard = self._settings.clock.seconds()
+                self._frame_since = self._heard if self._frame_since is not None else None
                 self._settings.clock.callLater(0, self._continue)
 
     def expect_raw(self, count: int, sink: Callable[[bytes], None]) -> None:

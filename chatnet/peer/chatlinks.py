@@ -79,7 +79,7 @@ class ChatLinks:
         """
         waiting: Deferred[Link] = Deferred()
         present = self.links.get(peer)
-        if present is not None:
+        if present is not None and present.is_open:
             self.touch(present)
             waiting.callback(present)
             return waiting
@@ -165,8 +165,8 @@ class ChatLinks:
             return
         self.proven(link)
         present = self.links.get(link.peer)
-        if present is not None and present.is_open:
-            crossed = present.instance == link.instance and present.dialled != link.dialled
+        if present is not None:
+            crossed = present.is_open and present.instance == link.instance and present.dialled != link.dialled
             if crossed and present.dialled == self._mine_stays(link):
                 link.close(messages.REPLACED, "the other link stays")
                 return

@@ -31,6 +31,7 @@ class ListKeeper:
         self._joined: dict[bytes, Entry] = {}
         self._left: set[bytes] = set()
         self._in_snapshot = False
+        self._whole = True  # what is on disk, with what is gathered, is the registry's list
         self._timer: IDelayedCall | None = None
 
     def page(self, registry: PeerID, page: ListPage, wall_ms: int) -> None:
@@ -46,7 +47,9 @@ class ListKeeper:
             self._joined.pop(gone, None)
             self._left.add(gone)
         self._in_snapshot = page.more
-        if not page.more:
+        if page.reset:
+            self._whole = True
+        if not page.more and self._whole:
             self.cursor = page.cursor
             if self._timer is None:
                 self._timer = self._clock.callLater(LIST_SAVE_SECONDS, self._save, wall_ms)
@@ -60,13 +63,14 @@ class ListKeeper:
 
     def _save(self, wall_ms: int) -> Deferred[Any]:
         self._timer = None
-        if self._in_snapshot or self.registry is None:
-            return succeed(None)  # half a snapshot is no list
+        if self._in_snapshot or self.registry is None or not self._whole:
+            return succeed(None)  # half a list is no list
         joined, left, reset = list(self._joined.values()), list(self._left), self._reset
         self._joined, self._left, self._reset = {}, set(), False
         saving = self._store.save_list(self.registry, reset, joined, left, self.cursor, wall_ms)
         return saving.addErrback(self._not_saved)
 
     def _not_saved(self, failure: Any) -> None:
-        self.cursor = b""  # what is on disk and what we know have parted: next time the whole list
+        # What is on disk and what we know have parted: until a whole list comes, none is saved.
+        self.cursor, self._whole = b"", False
         self.log.warn("the list could not be saved: {reason}", reason=failure.getErrorMessage())

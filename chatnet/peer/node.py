@@ -22,7 +22,7 @@ from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.admission import is_loopback
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, WrongKey
+from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, Unreachable, WrongKey
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -109,6 +109,7 @@ class Node:
         self.notices: deque[Notice] = deque(maxlen=NOTICES)
         self.is_new = False
         self.is_open = False
+        self._closing: Deferred[None] | None = None
         self._reactor = reactor
         self._settings = settings
         self._registry = registry
@@ -153,6 +154,7 @@ class Node:
 
         Raises StoreFailed, LocalError or CannotListenError; ``close`` is due also then.
         """
+        self._closers.append(self._close_ports)
         database = Database(self.places.database, MIGRATIONS, self._reactor)
         self._closers.append(database.close)
         await database.open()
@@ -161,7 +163,7 @@ class Node:
         self.watch = StoreWatch(self._reactor, self.store, retry_seconds, self._emit, self._store_changed)
         database.on_failure = self.watch.failed
         self._closers.append(self.watch.stop)
-        self._closers.append(lambda: self.listener.close(lambda link: link.abort()))
+        self._closers.append(self._close_ports)  # before the store, which its links need
         if not self._settings.listen:
             await self._listen_where_we_were()
         self._networks = own_networks()
@@ -185,17 +187,28 @@ class Node:
 
     async def close(self) -> None:
         """Say goodbye everywhere and leave nothing running.  Works from every stage of opening."""
+        if self._closing is None:
+            self._closing = Deferred.fromCoroutine(self._close())
+        await self._closing
+
+    async def _close(self) -> None:
         self.is_open = False
         while self._closers:
-            closing = self._closers.pop()()
-            if closing is not None:
-                await closing
+            try:
+                closing = self._closers.pop()()
+                if closing is not None:
+                    await closing
+            except Exception:  # the database and the lock are closed all the same
+                self.log.failure("a part could not be closed")
 
     async def undo(self) -> None:
         """Close, and leave no trace of a profile that was made for nothing."""
         await self.close()
         if self.is_new:
             self.places.remove()
+
+    async def _close_ports(self) -> None:
+        await self.listener.close(lambda link: link.abort())
 
     async def _say_goodbye(self) -> None:
         self.people.stop()
@@ -424,6 +437,8 @@ class Node:
         if isinstance(message, Pause | Resume | Verified) and not _knows(link, messages.RESUME):
             raise Refused(messages.VERSION_UNKNOWN, "the other side's program does not know this")
         await link.when_drained()
+        if not link.is_open:
+            raise Unreachable(messages.LOST, "the link ended")
         link.send(message)
 
     async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform, obeyed, registry_wait
-from chatnet.core.errors import ChatnetError, Refused, RemoteError, WrongKey
+from chatnet.core.errors import ChatnetError, Refused, RemoteError, StoreFailed, WrongKey
 from chatnet.core.events import RegistryPhase, RegistryState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import REGISTRY_STEADY_SECONDS
@@ -89,7 +89,11 @@ class Registration:
         """The first attempt.  Raises Refused or WrongKey when it was final, so that a login can
         be undone; returns when signed in, or when it will be tried again."""
         self._stopped = False
-        await self._try(first=True)
+        self._attempt = Deferred.fromCoroutine(self._try(first=True))
+        try:
+            await self._attempt
+        finally:
+            self._attempt = None
 
     def reconnect(self) -> None:
         """Try at once, also after a refusal."""
@@ -159,7 +163,10 @@ class Registration:
         if expected is None:
             self._first_seen = True
             self.place = dataclasses.replace(self.place, key=link.peer)
-            await self._remember_key(link.peer)
+            try:
+                await self._remember_key(link.peer)
+            except StoreFailed as error:  # then the next start takes the key at first sight again
+                self.log.warn("the registry's key could not be kept: {text}", text=error.text)
             self._tell(RegistryPhase.UP)
 
     def _failed(self, error: ChatnetError) -> None:
@@ -214,6 +221,8 @@ class Registration:
             raise RemoteError(messages.BAD_FRAME, f"a registry does not send {type(message).__name__}")
 
     def lost(self, link: Link, end: LinkEnd) -> None:
+        if link is not self.link:  # another one took its place
+            return
         self.link = None
         if self._steady is not None and self._steady.active():
             self._steady.cancel()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -72,7 +72,9 @@ class PeerService(Service):
         self._node: Node | None = None
         self._me: Me | None = None
         self._refusal: RegistryState | None = None
+        self._opening: Node | None = None  # made, and not yet adopted or given up
         self._working: Deferred[Any] | None = None
+        self._logging_in: Deferred[Me] | None = None
 
     # --- the service --------------------------------------------------------------------------
 
@@ -90,8 +92,11 @@ class PeerService(Service):
 
     async def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._working is not None:
-            self._working.cancel()
+        for work in (self._working, self._logging_in):
+            if work is not None:
+                work.cancel()
+        if self._opening is not None:
+            await self._opening.close()
         if self._node is not None:
             await self._node.close()
 
@@ -130,10 +135,11 @@ class PeerService(Service):
             raise LocalError("listen", explain_bind_error(error, self._settings.listen[0])) from None
         if self._log is not None:
             self._log.open(node.places.log)
+        self._opening = node
         return node
 
     def _adopt(self, node: Node) -> None:
-        self._node = node
+        self._node, self._opening = node, None
         self._me = node.who(self._log.place if self._log is not None else "")
         self._feed.emit(LoggedIn(self._me))
         self._feed.emit(RegistryChanged(node.registry_state))
@@ -147,7 +153,8 @@ class PeerService(Service):
     async def _give_up(self, node: Node) -> None:
         """The registry refused: what was made for this login goes, its reason stays."""
         self._refusal = node.registry_state
-        self._node = self._me = None
+        if self._node is node:
+            self._node = self._me = None
         await node.undo()
         if self._log is not None:
             self._log.close()
@@ -158,7 +165,10 @@ class PeerService(Service):
         return self._feed.subscribe(self._snapshot(), listener)
 
     def login(self, name: str, registry: str, presentation: str = "") -> Deferred[Me]:
-        return Deferred.fromCoroutine(self._login(name.strip(), registry.strip()))
+        if self._logging_in is not None:
+            return fail(LocalError("busy", "A login is under way. Wait for its end."))
+        self._logging_in = Deferred.fromCoroutine(self._login(name.strip(), registry.strip()))
+        return self._logging_in.addBoth(self._login_over)
 
     def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
         return self._with_node(lambda node: node.conversations.say(peer, body))
@@ -268,6 +278,10 @@ class PeerService(Service):
         self._reactor.callLater(0, self._reactor.stop)
         done.callback(None)
         return done
+
+    def _login_over(self, result: Me | Failure) -> Me | Failure:
+        self._logging_in = None
+        return result
 
     async def _login(self, name: str, registry: str) -> Me:
         reason = why_not_a_name(name)
