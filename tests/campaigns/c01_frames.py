@@ -229,7 +229,7 @@ def linked(case: Case) -> Figures:
         name="victim",
         registry=registry.join,
         flags=["--accept"],
-        limits=["free_bytes_reserve=1", "stranger_messages_per_second=1000"],
+        limits=["free_bytes_reserve=1", "transfers=100000", "stranger_messages_per_second=1000"],
     )
 
     async def attack(reactor: Any) -> Figures:

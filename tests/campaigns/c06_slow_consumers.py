@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from chatnet.core.framing import frame
-from chatnet.core.messages import Announce, ListPage, encode
+from chatnet.core.messages import Announce, ListPage, Ping, encode
 from chatnet.core.records import endpoint, sign_record
 from chatnet.net.tls import TLS
 from tests.campaigns.field import Foe, Foes, Subject, in_reactor, pause, until
@@ -27,6 +27,7 @@ NAME = "c06_slow_consumers"
 SIZES = {"ci": 20, "gate": 200, "nightly": 2_000}  # peers; a tenth of them stops
 
 CHANGES_PER_SECOND = 100
+PING_SECONDS = 5.0
 ANNOUNCERS = 5
 GROWTH_KB = 20 * 1024
 SHORT = ["drain_seconds=2", "send_buffer_bytes=4096"]
@@ -58,14 +59,21 @@ class Crowd:
         await until(self.reactor, lambda: len(self.watcher.names) == self.n, 30, "they do not get together")
 
     async def _reader(self, name: str) -> Foe:
-        """Reads and forgets; its link must not become silent in the time of this campaign."""
+        """Reads and forgets."""
         identity = new_identity()
         record = sign_record(identity.public_key, identity.sign, name, [endpoint("127.0.0.1", 40_000)], 1, 0)
         foe = await self.foes.tls(self.registry.port, TLS(identity), keep=False)
         await until(self.reactor, lambda: foe.shaken, 20, "no handshake")
         foe.say(frame(encode(hello("registry", name=name, record=record))))
         await until(self.reactor, lambda: foe.heard_bytes > 0, 20, "no welcome")
+        self._live(foe)
         return foe
+
+    def _live(self, foe: Foe) -> None:
+        """It says that it lives, also when it does not read."""
+        if not foe.over and self._running:
+            foe.say(frame(encode(Ping(1))))
+            self.reactor.callLater(PING_SECONDS, self._live, foe)
 
     def _heard(self, link: Any, message: Any) -> None:
         self.watcher._take(link, message)
@@ -108,6 +116,7 @@ class Crowd:
         return {name for name in self.watcher.names if name.startswith("slow")}
 
     async def close(self) -> None:
+        self._running = False
         await self.foes.close()
         for guest in (self.watcher, *self.announcers):
             await guest.close()

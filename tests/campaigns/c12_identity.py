@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from chatnet.core.errors import ChatnetError, LocalError
-from chatnet.core.events import RegistryPhase
+from chatnet.core.events import MessageState, RegistryPhase
 from chatnet.core.identity import PeerID, key_text
 from chatnet.core.records import SignedRecord, endpoint, sign_record
 from chatnet.net.keys import Identity
@@ -30,6 +30,7 @@ SIZES = {"ci": 20, "gate": 300, "nightly": 10_000}  # steps; kills after a WELCO
 KEYS = 3
 SETTLE_SECONDS = 12.0
 OWNER = new_identity()
+OVER = (MessageState.DELIVERED, MessageState.REFUSED, MessageState.EXPIRED)
 STEPS = ("say", "say", "swap", "swap", "squat", "restart ann", "restart the registry", "trust", "trust wrongly", "keep")
 
 
@@ -44,26 +45,30 @@ class World:
         self.here: Villager | None = None  # who is bob at present
         self.pinned = self.bobs[0]  # who is bob to ann
         self.allowed: dict[str, set[Villager]] = {}  # who may read a text
-        self.open: set[str] = set()  # texts that ann still has for her bob
-        self.kept: set[tuple[Villager, Villager]] = set()
+        self.unwanted: set[Villager] = set()  # whose keys ann has decided against
         self.read: dict[Villager, Counter[str]] = defaultdict(Counter)
         self.seen: dict[Villager, int] = defaultdict(int)
         self.counts: Counter[str] = Counter()
+        self.history: list[str] = []
 
     async def begin(self) -> None:
         self.ann.start()
         await self.arrive(self.bobs[0])
+        await self.village.until(lambda: self.keys[self.bobs[0]] in self.ann.people, within=60)
         await self.say("hello")
         await self.village.until(lambda: self._collect() or self.read[self.bobs[0]]["hello"], within=60)
 
     async def step(self, kind: str, number: int) -> None:
         self.counts[kind] += 1
+        self.history.append(f"{number} {kind}")
         if kind == "say":
             await self.say(f"text {number}")
         elif kind == "swap":
             await self.depart()
             await self.lose_names()
             await self.arrive(self.chance.choice(self.bobs))
+            assert self.here is not None
+            self.history.append(f"{self.bobs.index(self.here)} is here")
         elif kind == "squat" and self.here is not None:
             await self.squat()
         elif kind == "restart ann":
@@ -80,7 +85,6 @@ class World:
 
     async def say(self, text: str) -> None:
         self.allowed[text] = {self.pinned}
-        self.open.add(text)
         await self.village.done(self.ann.door.say(self.keys[self.pinned], text))
 
     async def arrive(self, bob: Villager) -> None:
@@ -91,7 +95,7 @@ class World:
             lambda: bob.phase is RegistryPhase.UP and self.ann.phase is RegistryPhase.UP, within=120
         )
         self.keys[bob] = bob.peer
-        await self.village.until(lambda: "ann" in {one.name for one in bob.people.values()}, within=60)
+        await self.village.until(lambda: bob.peer in self.ann.node.roster.listed, within=120)
 
     async def depart(self) -> None:
         if self.here is not None:
@@ -119,6 +123,7 @@ class World:
         if here is None or here is pinned:
             return
         work: Any
+        waiting = await self.waiting()
         if kind == "trust":
             work = self.ann.door.trust(self.keys[pinned], key_text(self.keys[here])[:8])
         elif kind == "keep":
@@ -133,12 +138,12 @@ class World:
             return
         check(kind != "trust wrongly", "a wrong key was trusted")
         if kind == "keep":
-            self.kept.add((pinned, here))
+            self.unwanted.add(here)
             return
-        for text in self.open:
+        for text in waiting:
             self.allowed[text].add(here)
         self.pinned = here
-        self.kept.clear()
+        self.unwanted.discard(here)
         self.counts["trusted"] += 1
 
     def judge(self, kind: str) -> None:
@@ -146,17 +151,35 @@ class World:
         self._collect()
         for bob, texts in self.read.items():
             for text, times in texts.items():
-                check(bob in self.allowed[text], "a text reached a key that was not confirmed", text=text, step=kind)
+                why = "a text reached a key that was not confirmed"
+                reader, allowed = self.bobs.index(bob), sorted(self.bobs.index(one) for one in self.allowed[text])
+                fine = bob in self.allowed[text]
+                check(fine, why, text=text, step=kind, reader=reader, allowed=allowed, **self._situation())
                 check(times == 1, "a text came twice", text=text)
-                self.open.discard(text)
         here, pinned = self.here, self.pinned
-        if here is not None and here is not pinned and (pinned, here) not in self.kept:
-            check(
-                self._new_key() == self.keys[here], "another key came under a known name, and nobody said so", step=kind
-            )
+        if here is not None and here is not pinned and here not in self.unwanted:
+            why = "another key came under a known name, and nobody said so"
+            check(self._new_key() == self.keys[here], why, step=kind, **self._situation())
             self.counts["warned"] += 1
         if here is pinned:
-            check(self._new_key() is None, "a warning without a reason", step=kind)
+            check(self._new_key() is None, "a warning without a reason", step=kind, **self._situation())
+
+    def _situation(self) -> Figures:
+        number = {self.keys[bob]: number for number, bob in enumerate(self.bobs) if bob in self.keys}
+        people = {
+            number.get(PeerID(key), "?"): (one.name, one.online, number.get(PeerID(one.new_key or b"")), one.waiting)
+            for key, one in self.ann.people.items()
+        }
+        here = self.bobs.index(self.here) if self.here is not None else None
+        unwanted = [self.bobs.index(one) for one in self.unwanted]
+        last = self.history[-40:]
+        return {
+            "here": here,
+            "pinned": self.bobs.index(self.pinned),
+            "people": people,
+            "unwanted": unwanted,
+            "last": last,
+        }
 
     def _new_key(self) -> bytes | None:
         person = self.ann.people.get(self.keys[self.pinned])
@@ -176,11 +199,25 @@ class World:
         await self.depart()
         await self.lose_names()
         await self.arrive(self.pinned)
-        await self.village.until(lambda: self._collect() or not self._missing(), within=1_200, step=1)
+        for _ in range(100):
+            if not (left := await self.waiting()):
+                break
+            await self.village.pass_time(SETTLE_SECONDS, step=1)
+        check(not left, "what waited for bob does not come to him", left=len(left), **self._situation())
         self.judge("the end")
+        lost = [text for text in self.allowed if not any(texts[text] for texts in self.read.values())]
+        check(not lost, "texts are lost", lost=lost)
 
-    def _missing(self) -> set[str]:
-        return {text for text in self.open if not self.read[self.pinned][text]}
+    async def waiting(self) -> set[str]:
+        """What ann's screen says of the texts for her bob that were not delivered."""
+        found: set[str] = set()
+        before: int | None = None
+        while True:
+            page = await self.village.done(self.ann.door.history(self.keys[self.pinned], before))
+            found |= {row.body for row in page.messages if row.mine and row.state not in OVER}
+            if not page.more:
+                return found
+            before = page.messages[0].n
 
 
 async def village_of(reactor: Any, case: Case) -> Figures:

@@ -23,7 +23,7 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
 from twisted.python.failure import Failure
 
 from chatnet.core.events import Event, MessageAdded, RegistryChanged, RegistryPhase, TransferChanged, TransferState
@@ -207,8 +207,8 @@ def main() -> None:
     options: Any = registry.RegistryOptions() if given.program == "registry" else peer.Options()
     options.parseOptions(sys.argv[border + 1 :])
     service: Any = (registry if given.program == "registry" else peer).makeService(options)
-    if service.log is not None:
-        globalLogPublisher.addObserver(service.log)
+    observers = [service.log] if service.log is not None else []
+    globalLogBeginner.beginLoggingTo(observers, discardBuffer=True, redirectStandardIO=False)
     stalls = StallWatch(reactor)
 
     def tell(again: bool = True) -> None:
