@@ -11,6 +11,8 @@ from chatnet.core.events import NoticeLevel, RegistryPhase, RegistryState
 from chatnet.core.identity import join_string, short_text
 from chatnet.core.text import safe_line, safe_text
 
+THIS_MACHINE = ("127.", "localhost:", "[::1]")
+USUAL_REGISTRY = "127.0.0.1:9900"  # what a peer takes that was told of none
 _NAMES_SHOWN = 8
 _LEVELS = {NoticeLevel.INFO: "text", NoticeLevel.WARNING: "state.wait", NoticeLevel.ERROR: "state.error"}
 
@@ -94,8 +96,9 @@ class NetPane(ScrollPane):
         if not len(online):
             if registry.phase is not RegistryPhase.UP or self.scene.model.me is None:
                 return []
+            here = registry.address.startswith(THIS_MACHINE)
             return [
-                ("text", "Nobody else is here yet. On another machine:"),
+                ("text", f"Nobody else is here yet. {'In another terminal' if here else 'On another machine'}:"),
                 ("key", "   twistd -n chatpeer --name YOU --registry \\"),
                 ("key", f"   {registry_join(registry) or registry.address}"),
             ]
@@ -107,6 +110,9 @@ class NetPane(ScrollPane):
     def _ways(self) -> list[tuple[str, str]]:
         me = self.scene.model.me
         name = me.name if me is not None else "NAME"
+        registry = self.scene.model.registry.address
+        if registry != USUAL_REGISTRY:
+            name += f" --registry {registry}"
         return [
             ("Talk", "pick a name (F2, arrows, Enter; or a double click), or type  /msg bob hello"),
             ("Send a file", "F5, or  /send bob photo.jpg"),
