@@ -256,6 +256,9 @@ class Tampered:
         end.write = tampering  # type: ignore[method-assign]
 
 
+PATIENCE_HALF_MINUTES = 240  # two of the longest waits between two dials, and then some
+
+
 async def healed(reactor: Any, case: Case, place: Path, rounds: int) -> Figures:
     """Two whole peers on a line that breaks and lies; in the end everything is there once."""
     village = Village(reactor, place)
@@ -275,7 +278,7 @@ async def healed(reactor: Any, case: Case, place: Path, rounds: int) -> Figures:
                 await village.pass_time(case.chance.choice((0.5, 2, 4)), step=0.5)
         middle.armed.clear()
         quiet = lambda one, other: set(one.states(other.peer)) == {MessageState.DELIVERED}  # noqa: E731
-        for _ in range(40):
+        for _ in range(PATIENCE_HALF_MINUTES):
             if quiet(ann, bob) and quiet(bob, ann):
                 break
             await village.pass_time(30, step=3)
