@@ -109,7 +109,9 @@ class Node:
         self.notices: deque[Notice] = deque(maxlen=NOTICES)
         self.is_new = False
         self.is_open = False
-        self._closing: Deferred[None] | None = None
+        self.is_closed = False
+        self._closing = False
+        self._closed: list[Deferred[None]] = []  # who waits for the end of it
         self._reactor = reactor
         self._settings = settings
         self._registry = registry
@@ -186,10 +188,17 @@ class Node:
         await self.registration.start()
 
     async def close(self) -> None:
-        """Say goodbye everywhere and leave nothing running.  Works from every stage of opening."""
-        if self._closing is None:
-            self._closing = Deferred.fromCoroutine(self._close())
-        await self._closing
+        """Say goodbye everywhere and leave nothing running.  Works from every stage of opening.
+
+        Who waits may be cancelled; the closing goes on.
+        """
+        if not self._closing:
+            self._closing = True
+            Deferred.fromCoroutine(self._close())
+        if not self.is_closed:
+            waiting: Deferred[None] = Deferred()
+            self._closed.append(waiting)
+            await waiting
 
     async def _close(self) -> None:
         self.is_open = False
@@ -200,12 +209,16 @@ class Node:
                     await closing
             except Exception:  # the database and the lock are closed all the same
                 self.log.failure("a part could not be closed")
+        self.is_closed = True
+        for waiting in self._closed:
+            if not waiting.called:
+                waiting.callback(None)
 
     async def undo(self) -> None:
         """Close, and leave no trace of a profile that was made for nothing."""
-        await self.close()
         if self.is_new:
-            self.places.remove()
+            self._closers.insert(0, self.places.remove)  # the last
+        await self.close()
 
     async def _close_ports(self) -> None:
         await self.listener.close(lambda link: link.abort())

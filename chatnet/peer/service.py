@@ -72,7 +72,7 @@ class PeerService(Service):
         self._node: Node | None = None
         self._me: Me | None = None
         self._refusal: RegistryState | None = None
-        self._opening: Node | None = None  # made, and not yet adopted or given up
+        self._nodes: list[Node] = []  # made, and not yet known to be closed
         self._working: Deferred[Any] | None = None
         self._logging_in: Deferred[Me] | None = None
 
@@ -95,10 +95,8 @@ class PeerService(Service):
         for work in (self._working, self._logging_in):
             if work is not None:
                 work.cancel()
-        if self._opening is not None:
-            await self._opening.close()
-        if self._node is not None:
-            await self._node.close()
+        for node in self._nodes:
+            await node.close()
 
     async def _start(self, node: Node) -> None:
         """The login with the name of the command line."""
@@ -135,11 +133,11 @@ class PeerService(Service):
             raise LocalError("listen", explain_bind_error(error, self._settings.listen[0])) from None
         if self._log is not None:
             self._log.open(node.places.log)
-        self._opening = node
+        self._nodes = [former for former in self._nodes if not former.is_closed] + [node]
         return node
 
     def _adopt(self, node: Node) -> None:
-        self._node, self._opening = node, None
+        self._node = node
         self._me = node.who(self._log.place if self._log is not None else "")
         self._feed.emit(LoggedIn(self._me))
         self._feed.emit(RegistryChanged(node.registry_state))

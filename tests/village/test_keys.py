@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import pytest_twisted
+from twisted.logger import capturedLogs
 
 from chatnet.core.errors import LocalError, Refused
 from chatnet.core.events import MessageState, RegistryPhase
@@ -88,6 +89,18 @@ async def test_a_taken_name_on_the_command_line(village: Village) -> None:
     await village.until(lambda: not (other.roots.data / "bob").exists())
     with pytest.raises(LocalError):
         await village.done(other.door.say(bytes(32), "nobody is logged in"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stop_amid_the_refusal_of_a_name_still_leaves_nothing(village: Village) -> None:
+    await village.people("bob")
+    other = village.villager("bob", place="other").start()
+    await village.until(lambda: other.phase is RegistryPhase.REFUSED)
+    assert (other.roots.data / "bob").exists()  # it is closing, and not closed
+    with capturedLogs() as logged:
+        await other.stop()
+    assert not [event for event in logged if event.get("log_failure")]
+    assert not (other.roots.data / "bob").exists()
 
 
 @pytest_twisted.ensureDeferred
