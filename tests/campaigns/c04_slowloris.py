@@ -197,7 +197,7 @@ def attack(case: Case, weak: str = "") -> Figures:
     finally:
         for one in frozen:
             one.kill()
-        registry.stop()
+        registry.kill() if weak else registry.stop()  # without deadlines a goodbye lasts
 
 
 def run(case: Case) -> Figures:

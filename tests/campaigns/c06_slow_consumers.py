@@ -126,7 +126,7 @@ def attack(case: Case, limits: list[str]) -> Figures:
     whole = case.n >= SIZES["gate"]
     options = ["announces_per_minute=1000000", "probe=off", *([] if whole else SHORT), *limits]
     registry = Subject("registry", case.directory, limits=options).start()
-    seconds, patience = (20.0, 75.0) if whole else (3.0, 12.0)
+    seconds, patience = (20.0, 75.0) if whole else (2.0, 10.0)
 
     async def work(reactor: Any) -> Figures:
         crowd = Crowd(reactor, case, registry)
