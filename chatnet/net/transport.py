@@ -22,6 +22,7 @@ RECORD_BYTES = 16_384  # what one TLS record holds; OpenSSL then keeps no rest o
 PIECE_BYTES = 65_536  # given to OpenSSL at once; with more than this unsent a push producer waits
 MAX_LATE_STEPS = 32  # of OpenSSL's handshake when it is over: a listener's two tickets take 6
 STEPS_PER_TURN = 16  # records taken, or pieces given, before the other connections have their turn
+HANDSHAKES_PER_TURN = 16  # gone on with, of all that are ready together: a herd's would hold everybody up
 
 
 class Above(Protocol):
@@ -44,6 +45,22 @@ class TLSFault(ConnectionLost):
         return str(self.args[0])
 
 
+class Turnstile:
+    """Lets few handshakes go on in each turn of the reactor; the sockets of the others are ready in the next too."""
+
+    def __init__(self) -> None:
+        self._passed = 0
+
+    def lets(self, reactor: Any) -> bool:
+        if not self._passed:
+            reactor.callLater(0, self._open)
+        self._passed += 1
+        return self._passed <= HANDSHAKES_PER_TURN
+
+    def _open(self) -> None:
+        self._passed = 0
+
+
 @implementer(IReadWriteDescriptor, ITransport, IConsumer, IPushProducer)
 class SocketTLS:
     """``connection`` on ``socket_transport``, Twisted's transport of a stream socket.
@@ -52,11 +69,12 @@ class SocketTLS:
     Its owner, the protocol of ``socket_transport``, calls ``begin`` and ``lost``.
     """
 
-    def __init__(self, connection: SSL.Connection, socket_transport: Any, above: Above) -> None:
+    def __init__(self, connection: SSL.Connection, socket_transport: Any, above: Above, turnstile: Turnstile) -> None:
         self._tls = connection
         self._socket = socket_transport
         self._reactor = socket_transport.reactor
         self._above = above
+        self._turnstile = turnstile
         self._shaken = False  # the handshake is over
         self._paused = False  # the protocol wants nothing
         self._closing = False  # say goodbye when all is sent; what still comes is dropped
@@ -127,6 +145,8 @@ class SocketTLS:
         self._offered, self._unsent, self._unsent_bytes = b"", [], 0
 
     def _shake_hands(self) -> Exception | None:
+        if not self._turnstile.lets(self._reactor):
+            return None
         try:
             self._tls.do_handshake()
         except SSL.WantReadError:

@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatnet.net.tls import TLS, proven_peer
-from chatnet.net.transport import PIECE_BYTES, RECORD_BYTES, SocketTLS
+from chatnet.net.transport import HANDSHAKES_PER_TURN, PIECE_BYTES, RECORD_BYTES, SocketTLS
 from tests.support.links import new_identity
 
 HERE, THERE = TLS(new_identity()), TLS(new_identity())
@@ -598,6 +598,18 @@ async def test_the_reactor_may_end_it_first():
     assert here.lost
     await until(lambda: there.lost)
     assert (here.story.count("lost"), there.story.count("lost")) == (1, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_herd_shakes_hands_a_few_in_a_turn():
+    pairs = [pair() for _ in range(4 * HANDSHAKES_PER_TURN)]
+    done, most = 0, 0
+    while done < len(pairs):
+        await turn()
+        before, done = done, sum(here.shaken for here, _ in pairs)
+        most = max(most, done - before)
+    assert 1 < most <= HANDSHAKES_PER_TURN
+    drop(*(end for both in pairs for end in both))
 
 
 @pytest_twisted.ensureDeferred
