@@ -33,6 +33,8 @@ from tests.support.links import Recorder, Station, hello, new_identity
 
 NAME = "c01_frames"
 SIZES = {"ci": 100_000, "gate": 1_000_000, "nightly": 50_000_000}
+UNIT = "frames"
+SHOWN = ("another error came out",)
 
 GROWTH_KB = 16 * 1024
 FRAMES_PER_SESSION = 12

@@ -25,7 +25,14 @@ from tests.net.test_tls import context, envelope, ours, p256, rsa_key, stolen_ce
 from tests.support.links import hello, new_identity
 
 NAME = "c02_handshakes"
-SIZES = {"ci": 12, "gate": 100, "nightly": 10_000}  # of each kind
+SIZES = {"ci": 12, "gate": 100, "nightly": 10_000}
+UNIT = "handshakes of each kind"
+SHOWN = (
+    "a hostile handshake was answered",
+    "an old session stood for a certificate",
+    "a hostile handshake came as far as its name",
+    "bytes of a hostile handshake were delivered",
+)
 
 GROWTH_KB = 5 * 1024
 PATIENCE_SECONDS = 15.0

@@ -33,7 +33,9 @@ from tests.support.memorynet import _End
 from tests.support.village import Village
 
 NAME = "c03_middle"
-SIZES = {"ci": 60, "gate": 2_000, "nightly": 50_000}  # sessions on real sockets; a tenth as many between peers
+SIZES = {"ci": 60, "gate": 2_000, "nightly": 50_000}
+UNIT = "sessions"
+SHOWN = ("the wrong key was taken",)
 
 MESSAGES = 5
 LIMITS = PeerLimits(handshake_seconds=1, hello_seconds=1, frame_seconds=1, ping_seconds=1, silence_seconds=2)

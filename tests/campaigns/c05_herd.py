@@ -29,6 +29,9 @@ from tests.support.links import new_identity, settings_for
 
 NAME = "c05_herd"
 SIZES = {"ci": 40, "gate": 300, "nightly": 2_000}
+UNIT = "peers"
+SHOWN = ("they came in one wave",)
+TIMED = True
 
 AWAY_SECONDS = {"ci": 2.0, "gate": 5.0}
 MOST_BACK_SECONDS, ALL_BACK_SECONDS = 30.0, 90.0
@@ -163,10 +166,10 @@ async def restarted(reactor: Any, case: Case, registry: Subject, jitter: bool) -
         await pause(reactor, 1)
         in_a_second, allowed = peak(herd.tries), max(150, case.n // 5)
         tries = Counter(int(at - herd.tries[0]) for at in herd.tries)
-        check((most_back or 0) <= MOST_BACK_SECONDS, "most are not back in time", seconds=most_back)
+        check((most_back or 0) <= MOST_BACK_SECONDS, "most are not back in time", most_back_s=most_back)
         check(in_a_second <= allowed, "they came in one wave", in_a_second=in_a_second, allowed=allowed)
         wrong = max(one.wrong_worst for one in herd.sheep)
-        check(wrong <= ALL_BACK_SECONDS, "somebody's list was wrong for long", seconds=wrong)
+        check(wrong <= ALL_BACK_SECONDS, "somebody's list was wrong for long", list_wrong_s=wrong)
         check(not complaints.texts, "an error was logged", first=complaints.texts[:1])
         return {
             "most_back_s": round(most_back or 0, 1),

@@ -24,7 +24,10 @@ from tests.support.guests import Guest
 from tests.support.links import hello, new_identity
 
 NAME = "c06_slow_consumers"
-SIZES = {"ci": 20, "gate": 200, "nightly": 2_000}  # peers; a tenth of them stops
+SIZES = {"ci": 20, "gate": 200, "nightly": 2_000}
+UNIT = "peers"
+SHOWN = ("who does not read was not dropped",)
+TIMED = True
 
 CHANGES_PER_SECOND = 100
 PING_SECONDS = 5.0

@@ -32,7 +32,10 @@ from tests.support.guests import Guest
 from tests.support.links import Recorder, Station, hello, new_identity
 
 NAME = "c07_floods"
-SIZES = {"ci": 2, "gate": 20, "nightly": 300}  # seconds of each flood
+SIZES = {"ci": 2, "gate": 20, "nightly": 300}
+UNIT = "seconds of each flood"
+SHOWN = ("the limit does not hold",)
+TIMED = True
 
 TOLERANCE = 1.05
 NAMES_PER_HOUR = 20
@@ -220,8 +223,9 @@ async def flooded(reactor: Any, case: Case, registry: Subject, peer: Subject) ->
         def measure(what: str, tried: int, taken: int, allowed: float) -> None:
             worst[what] = honest.p99_ms()
             figures[f"{what}: tried"], figures[f"{what}: taken"] = tried, taken
-            check(taken <= allowed, f"the limit does not hold: {what}", tried=tried, taken=taken, allowed=allowed)
-            check(tried > allowed and taken > 0, f"a flood that is no flood: {what}", tried=tried, taken=taken)
+            facts = {"what": what, "tried": tried, "taken": taken, "allowed": allowed}
+            check(taken <= allowed, "the limit does not hold", **facts)
+            check(tried > allowed and taken > 0, "a flood that is no flood", **facts)
 
         limits, theirs = RegistryLimits(), PeerLimits()
         tried, taken = await flood.connections(["127.0.0.2"])

@@ -33,7 +33,9 @@ from tests.support.guests import Guest
 from tests.support.links import Recorder, Station
 
 NAME = "c08_reflection"
-SIZES = {"ci": 6, "gate": 50, "nightly": 50}  # peers
+SIZES = {"ci": 6, "gate": 50, "nightly": 50}
+UNIT = "peers"
+SHOWN = ("a push made a peer dial the victim",)
 
 VICTIM = "127.0.0.9"
 ENTRIES = 1_000

@@ -22,6 +22,8 @@ from tests.campaigns.harness import Case, Failed, Figures, check, main
 
 NAME = "c09_kills"
 SIZES = {"ci": 14, "gate": 1_000, "nightly": 5_000}
+UNIT = "rounds of kills"
+SHOWN = ("what was delivered, or should be, is missing",)
 
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.02

@@ -49,7 +49,9 @@ from tests.support.scripted_peer import furnished, key_of
 from tests.support.typist import new_clock
 
 NAME = "c11_text"
-SIZES = {"ci": 40, "gate": 2_000, "nightly": 50_000}  # screens
+SIZES = {"ci": 40, "gate": 2_000, "nightly": 50_000}
+UNIT = "screens"
+SHOWN = ("a text left its place",)
 
 NAMES_PER_SCREEN, RENDERS_PER_SCREEN = 250, 100
 WIDEST = 200

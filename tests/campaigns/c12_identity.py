@@ -25,7 +25,9 @@ from tests.support.links import new_identity
 from tests.support.village import Village, Villager
 
 NAME = "c12_identity"
-SIZES = {"ci": 20, "gate": 300, "nightly": 10_000}  # steps; kills after a WELCOME are a tenth
+SIZES = {"ci": 20, "gate": 300, "nightly": 10_000}
+UNIT = "steps"
+SHOWN = ("a welcomed name was given to another key after a kill",)
 
 KEYS = 3
 SETTLE_SECONDS = 12.0

@@ -25,6 +25,8 @@ from tests.campaigns.harness import Case, Figures, check, main
 
 NAME = "c14_races"
 SIZES = {"ci": 1_000, "gate": 20_000, "nightly": 100_000}
+UNIT = "landings"
+SHOWN = ("a file that was there was changed", "a file that was there was replaced")
 
 CALLS = frozenset(
     (

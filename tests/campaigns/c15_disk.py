@@ -26,6 +26,8 @@ from tests.campaigns.harness import Case, Figures, check, main, open_files
 
 NAME = "c15_disk"
 SIZES = {"ci": 5, "gate": 50, "nightly": 2_000}
+UNIT = "spells of bad weather"
+SHOWN = ("what was delivered, or should be, is missing",)
 
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.02

@@ -26,7 +26,9 @@ from tests.campaigns.harness import Case, Figures, check, main
 NAME = "c16_permissions"
 UMASKS = (0o000, 0o077, 0o027, 0o022, 0o177, 0o777)
 LOOSE = (0o640, 0o604, 0o660, 0o644, 0o620, 0o601)
-SIZES = {"ci": 2, "gate": 4, "nightly": 4}  # umasks
+SIZES = {"ci": 2, "gate": 4, "nightly": 4}
+UNIT = "umasks"
+SHOWN = ("others may open it",)
 
 FILE_BYTES = 32 * 1024 * 1024
 PATIENCE_SECONDS = 30.0

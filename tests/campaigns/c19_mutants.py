@@ -161,6 +161,8 @@ MUTANTS = (
     ),
 )
 SIZES = {"ci": 12, "gate": len(MUTANTS), "nightly": len(MUTANTS)}
+UNIT = "mutants"
+SHOWN = ("mutants live",)
 
 
 @dataclass(frozen=True)

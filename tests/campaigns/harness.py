@@ -2,10 +2,12 @@
 
     python -m tests.campaigns.c01_frames --seed 7 --n 100000
 
-A campaign is a module with ``NAME``, ``SIZES`` (``ci``, ``gate``, ``nightly``), ``run(case) -> figures``
-and, where its attack must be shown to succeed against a weakened build, ``control(case)``.  ``run``
-raises Failed when the property does not hold.  What a failing case needs to happen again (seed, n,
-the input) is in the line.
+A campaign is a module with ``NAME``, ``SIZES`` (``ci``, ``gate``, ``nightly``) of so many ``UNIT``,
+``run(case) -> figures`` and, where its attack must be shown to succeed against a weakened build,
+``control(case)`` with ``SHOWN``, the failures that show it.  ``run`` raises Failed when the property
+does not hold.  What a failing case needs to happen again (seed, n, the input) is in the line.  One
+that says how long somebody waits is ``TIMED``: it runs alone, and in memory, as a disk that others
+keep busy is none of its business.
 """
 
 from __future__ import annotations
@@ -98,44 +100,72 @@ class StallWatch:
 
     def _arm(self) -> None:
         self._due = time.monotonic() + self.TICK
-        self._queued = _queued_ms()
+        self._queued = _queued_ms() + _stolen_ms()
         self._timer = self._reactor.callLater(self.TICK, self._tick)
 
     def _tick(self) -> None:
         late_ms = (time.monotonic() - self._due) * 1000
         self.worst_ms = max(self.worst_ms, late_ms)
-        self.worst_own_ms = max(self.worst_own_ms, late_ms - (_queued_ms() - self._queued))
+        self.worst_own_ms = max(self.worst_own_ms, late_ms - (_queued_ms() + _stolen_ms() - self._queued))
         self._arm()
 
 
-def _queued_ms() -> float:
-    """What this thread has waited for a processor so far, and what the machine's host took from all."""
+class Stopwatch:
+    """Seconds since it was made, less what this process and those of ``pids`` waited for a processor."""
+
+    def __init__(self, *pids: int) -> None:
+        self._schedules = ["thread-self", *map(str, pids)]
+        self._began = self._own_time()
+
+    def seconds(self) -> float:
+        return max(0.0, self._own_time() - self._began)
+
+    def _own_time(self) -> float:
+        return time.monotonic() - (sum(map(_queued_ms, self._schedules)) + _stolen_ms()) / 1000
+
+
+def _queued_ms(whose: str = "thread-self") -> float:
+    """What this thread, or a process's first, has waited for a processor so far."""
     try:
-        queued = int(Path("/proc/thread-self/schedstat").read_bytes().split()[1]) / 1e6
-        with open("/proc/stat", "rb") as counters:
-            stolen = int(counters.readline().split()[8]) * 1000 / os.sysconf("SC_CLK_TCK")
+        return int(Path(f"/proc/{whose}/schedstat").read_bytes().split()[1]) / 1e6
     except (OSError, IndexError):
         return 0.0
-    return queued + stolen
+
+
+def _stolen_ms() -> float:
+    """What the machine's host took from all processors so far."""
+    try:
+        with open("/proc/stat", "rb") as counters:
+            return int(counters.readline().split()[8]) * 1000 / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError):
+        return 0.0
 
 
 def play(module: types.ModuleType, case: Case, control: bool = False) -> Figures:
-    """Run it; the line's content, with ``verdict`` "held", "failed" or, of a control, "shown"."""
-    began, line = time.monotonic(), {"campaign": module.NAME, "seed": case.seed, "n": case.n}
+    """Run it; the line's content, with ``verdict`` "held" or "failed", of a control "shown" or "not shown"."""
+    began = time.monotonic()
+    line = {"campaign": module.NAME, "control": control, "seed": case.seed, "n": case.n, "unit": module.UNIT}
+    line["commit"] = commit()
     work: Callable[[Case], Figures] = module.control if control else module.run
     try:
-        line |= work(case)
+        figures = work(case)
         verdict = "not shown" if control else "held"
     except Failed as failure:
-        line |= failure.figures | {"why": str(failure)}
-        verdict = "shown" if control else "failed"
+        figures = failure.figures | {"why": str(failure)}
+        verdict = "failed"
+        if control:  # any other failure shows nothing
+            verdict = "shown" if str(failure) in module.SHOWN else "not shown"
     took = round(time.monotonic() - began, 1)
-    return line | {"control": control, "seconds": took, "peak_kb": peak_memory_kb(), "verdict": verdict}
+    return line | figures | {"n": case.n, "seconds": took, "peak_kb": peak_memory_kb(), "verdict": verdict}
 
 
 def commit() -> str:
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "unknown"
+    """The commit that runs; with a plus when files differ from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + "+" * bool(git("status", "--porcelain", "-uno"))
 
 
 def main(module: types.ModuleType, arguments: Sequence[str] | None = None) -> None:
@@ -146,8 +176,9 @@ def main(module: types.ModuleType, arguments: Sequence[str] | None = None) -> No
     parser.add_argument("--size", choices=sorted(module.SIZES), default="ci")
     parser.add_argument("--control", action="store_true", help="the weakened build, in which the attack must succeed")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="chatnet-campaign-") as directory:
+    memory = "/dev/shm" if hasattr(module, "TIMED") and os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="chatnet-campaign-", dir=memory) as directory:
         case = Case(given.seed, given.n or module.SIZES[given.size], Path(directory))
         line = play(module, case, given.control)
-    print(json.dumps(line | {"commit": commit()}, default=str), flush=True)
+    print(json.dumps(line, default=str), flush=True)
     sys.exit(0 if line["verdict"] in ("held", "shown") else 1)
