@@ -198,6 +198,12 @@ class CrowdedPeer:
     def connect(self, peer: bytes) -> Deferred[None]:
         return succeed(None)
 
+    def set_tabs(self, open: tuple[bytes, ...]) -> Deferred[None]:
+        return succeed(None)
+
+    def set_draft(self, peer: bytes, draft: str) -> Deferred[None]:
+        return succeed(None)
+
 
 class MemoryScreen(urwid.display.common.BaseScreen):
     """Takes every row of what is drawn, as a terminal does, and shows it to nobody."""

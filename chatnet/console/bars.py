@@ -7,7 +7,8 @@ from collections.abc import Callable
 import urwid
 
 from chatnet.console.panes import Pane, Scene
-from chatnet.console.widgets import Box, Markup, cut, line, two_sided, width
+from chatnet.console.rows import Markup, cut, line, two_sided, width
+from chatnet.console.widgets import Box
 from chatnet.console.words import age_text, clock_text, count_text, short_rate
 from chatnet.core.events import RegistryPhase
 from chatnet.core.identity import short_text

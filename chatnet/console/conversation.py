@@ -8,7 +8,8 @@ from typing import Any
 import urwid
 
 from chatnet.console.panes import Scene, ScrollPane
-from chatnet.console.widgets import Markup, Row, Rule, cut, line, two_sided, width
+from chatnet.console.rows import Markup, Row, Rule, cut, line, two_sided, width
+from chatnet.console.widgets import Block
 from chatnet.console.words import (
     bar_text,
     clock_text,
@@ -41,7 +42,7 @@ class ConversationPane(ScrollPane):
         self.conversation = scene.model.conversation(peer)
         self._seen_n = 0  # the newest row that was in view
         self._found_n = 0  # the row that was jumped to
-        self._made: dict[int, tuple[tuple[Any, ...], list[urwid.Widget]]] = {}
+        self._made: dict[int, tuple[tuple[Any, ...], Block]] = {}
 
     # --- the tab -------------------------------------------------------------------------------
 
@@ -153,7 +154,7 @@ class ConversationPane(ScrollPane):
     def count(self) -> int:
         return len(self.conversation.rows) + 1
 
-    def block(self, index: int) -> list[urwid.Widget]:
+    def block(self, index: int) -> Block:
         rows = self.conversation.rows
         if index >= len(rows):
             return self._tail()
@@ -170,7 +171,7 @@ class ConversationPane(ScrollPane):
         made = self._made.get(message.n)
         if made is not None and made[0] == key:
             return made[1]
-        block: list[urwid.Widget] = []
+        block: list[Row | Rule] = []
         if new_day:
             block.append(Rule(day_text(message.stored_ms), self.scene.signs))
         if new_line:
@@ -238,7 +239,7 @@ class ConversationPane(ScrollPane):
 
     # --- what stands below the newest row ------------------------------------------------------
 
-    def _tail(self) -> list[urwid.Widget]:
+    def _tail(self) -> Block:
         if self.held():
             return self._held_note()
         if self.peer in self.scene.model.codes:
@@ -264,7 +265,7 @@ class ConversationPane(ScrollPane):
             f"It will be sent when {name} is back, also after a restart."
         )
 
-    def _held_note(self) -> list[urwid.Widget]:
+    def _held_note(self) -> Block:
         person, signs, cols = self.person, self.scene.signs, self.size[0]
         assert person is not None
         assert person.new_key is not None
@@ -294,7 +295,7 @@ class ConversationPane(ScrollPane):
             take = [("key", f"   /trust {name} XXXXXXXX"), ("text", "  take the new key\n")]
         return [*take, ("key", "   Alt-k"), ("text", "  keep the old key\n")]
 
-    def _code_note(self, code: str) -> list[urwid.Widget]:
+    def _code_note(self, code: str) -> Block:
         name = self.name
         body: list[Markup] = [
             ("text", f"Code with {name}:  "),

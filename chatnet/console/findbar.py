@@ -6,8 +6,8 @@ from typing import Any
 
 import urwid
 
+from chatnet.console.rows import beside, line, width
 from chatnet.console.theme import Signs
-from chatnet.console.widgets import beside, line, width
 
 _PROMPT = " find> "
 
@@ -15,6 +15,7 @@ _PROMPT = " find> "
 class FindBar(urwid.Widget):
     """Takes the place of the input; remembers what was found, the newest first."""
 
+    no_cache = ("render",)  # what it shows is told to it, not to urwid
     _sizing = frozenset([urwid.Sizing.FLOW])
     _selectable = True
 

@@ -8,7 +8,8 @@ import urwid
 
 from chatnet.console.commands import COMMANDS
 from chatnet.console.keys import help_rows
-from chatnet.console.widgets import Markup, Row, Scroller, line, stack
+from chatnet.console.rows import Markup, Row, line, stack
+from chatnet.console.widgets import Block, Scroller
 
 _KEY_COLS = 30
 
@@ -56,10 +57,10 @@ class HelpView(Scroller):
     def count(self) -> int:
         return len(self._found())
 
-    def block(self, index: int) -> list[urwid.Widget]:
+    def block(self, index: int) -> Block:
         found = self._found()
         section, shown, text = found[index]
-        rows: list[urwid.Widget] = []
+        rows: list[Row] = []
         if index == 0 or found[index - 1][0] != section:
             rows += [Row("", 0, "")] if index else []
             rows.append(Row("", 1, ("group", section)))

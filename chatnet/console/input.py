@@ -8,7 +8,7 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.widgets import GuardedText, Markup, beside, line, width
+from chatnet.console.rows import GuardedText, Markup, beside, line, width
 
 MAX_ROWS = 6
 HISTORY_LINES = 200
@@ -49,6 +49,7 @@ class Editor(urwid.Edit):
 class InputRow(urwid.Widget):
     """Prompt, editor and buttons; one for each tab, so that each keeps its draft."""
 
+    no_cache = ("render",)  # what it shows is told to it, not to urwid
     _sizing = frozenset([urwid.Sizing.FLOW])
     _selectable = True
 
@@ -169,7 +170,7 @@ class InputRow(urwid.Widget):
             self._spots.append((start, start + len(text), command))
             start += len(text)
             markup += [" ", ("button", text)]
-        canvas = line(markup, cols)
+        canvas = urwid.CompositeCanvas(line(markup, cols))
         if rows > 1:
             canvas.pad_trim_top_bottom(rows - 1, 0)
         return canvas

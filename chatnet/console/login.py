@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import urwid
 
 from chatnet.console.input import readline_keys
-from chatnet.console.widgets import Box, Markup, Row, beside, line, stack
+from chatnet.console.rows import Markup, Row, beside, line, stack
+from chatnet.console.widgets import Box
 from chatnet.core.text import safe_text
 
 
@@ -109,7 +110,7 @@ class LoginForm(Box):
         if rows >= 10:
             add(line("", cols))
         if self.reason:
-            add(Row("", 1, ("state.error", safe_text(self.reason))).render((cols,)))
+            add(Row("", 1, ("state.error", safe_text(self.reason))).canvas(cols))
             if rows >= 12:
                 add(line("", cols))
         for index, (_, label) in enumerate(_FIELDS):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import urwid
-
 from chatnet.console.panes import ScrollPane
-from chatnet.console.widgets import Markup, Row
+from chatnet.console.rows import Markup, Row
+from chatnet.console.widgets import Block
 from chatnet.console.words import age_text, clock_text, count_text
 from chatnet.core.events import NoticeLevel, RegistryPhase, RegistryState
 from chatnet.core.identity import join_string, short_text
@@ -37,7 +36,7 @@ class NetPane(ScrollPane):
     def count(self) -> int:
         return 1 + len(self.scene.model.notices)
 
-    def block(self, index: int) -> list[urwid.Widget]:
+    def block(self, index: int) -> Block:
         if index == 0:
             lines = [*self._me(), *self._registry(), *self._people()]
             ways = [Row(("group", f"   {word}"), 16, ("text", text)) for word, text in self._ways()]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from chatnet.console.panes import Scene
-from chatnet.console.widgets import LazyList, Markup, cut, width
+from chatnet.console.rows import Markup, cut, width
+from chatnet.console.widgets import LazyList
 from chatnet.core.events import Person
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import urwid
 
+from chatnet.console.rows import Markup, cut, line, stack, width
 from chatnet.console.theme import Signs
-from chatnet.console.widgets import Box, LazyList, Markup, cut, line, stack, width
+from chatnet.console.widgets import Box, LazyList
 from chatnet.console.words import count_text, size_text
 from chatnet.core.text import safe_line
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import urwid
 
 from chatnet.console.panes import Scene
-from chatnet.console.widgets import Box, LazyList, Markup, cut, line, stack, width
+from chatnet.console.rows import Markup, cut, line, stack, width
+from chatnet.console.widgets import Box, LazyList
 from chatnet.console.words import clock_text, count_text, date_text
 from chatnet.core.events import ChatMessage, SearchPage
 from chatnet.core.text import safe_line

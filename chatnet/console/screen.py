@@ -30,6 +30,12 @@ def pasted_text(keys: Iterable[Input]) -> str:
     return "".join(out)
 
 
+class PromptLoop(urwid.TwistedEventLoop):
+    """Draws in the very next turn; urwid would wait four milliseconds after each key."""
+
+    _idle_emulation_delay = 0.0
+
+
 class GuardedLoop(urwid.MainLoop):
     """A main loop that goes on whatever a handler or a widget raises."""
 
@@ -46,7 +52,7 @@ class GuardedLoop(urwid.MainLoop):
         on_trouble: Callable[[str], None],
         on_input_closed: Callable[[], None],
     ) -> None:
-        loop = urwid.GuardedEventLoop(urwid.TwistedEventLoop(reactor, manage_reactor=False), self._failed)
+        loop = urwid.GuardedEventLoop(PromptLoop(reactor, manage_reactor=False), self._failed)
         super().__init__(widget, palette, screen=screen, event_loop=loop)
         self._reactor = reactor
         self._on_paste, self._on_trouble, self._on_input_closed = on_paste, on_trouble, on_input_closed

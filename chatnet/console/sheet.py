@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import segno
 import urwid
 
+from chatnet.console.rows import Markup, Row, line
 from chatnet.console.theme import UNICODE, Signs
-from chatnet.console.widgets import Markup, Row, Scroller, line
+from chatnet.console.widgets import Block, Scroller
 
 QR_BORDER = 2  # modules of quiet zone; more than that is in the dark around it
 _HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
@@ -40,7 +41,7 @@ class Sheet(Scroller):
     def count(self) -> int:
         return len(self._lines) + bool(self._qr)
 
-    def block(self, index: int) -> list[urwid.Widget]:
+    def block(self, index: int) -> Block:
         if index < len(self._lines):
             return [Row("", 1, self._lines[index])]
         cols, rows = self.size

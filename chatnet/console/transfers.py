@@ -8,7 +8,7 @@ import urwid
 
 from chatnet.console.keys import Context
 from chatnet.console.panes import Pane, Scene
-from chatnet.console.widgets import Markup, Row, beside, cut, line, plain, stack, width
+from chatnet.console.rows import Markup, Row, beside, cut, line, plain, stack, width
 from chatnet.console.words import percent, size_text, transfer_state
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.text import safe_line
@@ -88,7 +88,7 @@ class TransfersPane(Pane):
         head = line(("group", f" Transfers   {facts}"), cols)
         if not fids:
             text = Row("", 2, ("text.soft", "No transfers yet. F5 sends a file; offers from others appear here."))
-            return stack([head, text.render((cols,))], cols, rows)
+            return stack([head, text.canvas(cols)], cols, rows)
         room = max(1, rows - 1)
         index = fids.index(chosen.fid) if chosen is not None else 0
         self._top = min(self._top, index)

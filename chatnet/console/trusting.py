@@ -5,8 +5,8 @@ from __future__ import annotations
 from chatnet.console.conversation import ConversationPane
 from chatnet.console.hands import Hands
 from chatnet.console.net import registry_join
+from chatnet.console.rows import Markup
 from chatnet.console.sheet import Sheet
-from chatnet.console.widgets import Markup
 from chatnet.core.events import CodeReady, Person
 from chatnet.core.identity import grouped_text, short_text
 

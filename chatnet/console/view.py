@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import urwid
@@ -19,8 +20,9 @@ from chatnet.console.panes import Pane, Scene
 from chatnet.console.people import PeopleList
 from chatnet.console.picker import FilePicker
 from chatnet.console.results import ResultsView
+from chatnet.console.rows import Markup, beside, cut, stack
 from chatnet.console.transfers import TransfersPane
-from chatnet.console.widgets import Box, Markup, cut
+from chatnet.console.widgets import Box
 
 MIN_COLS, MIN_ROWS = 40, 10
 PEOPLE_BESIDE_FROM = 72  # columns from which the list of people stands beside the pane
@@ -255,12 +257,12 @@ class View(Box):
         if cols < MIN_COLS or rows < MIN_ROWS:
             text = f"{MIN_COLS}×{MIN_ROWS} needed (now {cols}×{rows}). Everything keeps running."
             return urwid.Filler(urwid.Text(text), "top").render((cols, rows))
-        canvas = urwid.CompositeCanvas(urwid.SolidCanvas(" ", cols, rows))
-        for place in self._places(cols, rows):
-            focused = (place.focus is not None and place.focus is self.context()) or place.widget is self.overlay
-            part = urwid.CompositeCanvas(place.widget.render(place.size, focused))
-            canvas.overlay(part, place.left, place.top)
-        return canvas
+        strips = groupby(self._places(cols, rows), lambda place: place.top)
+        return stack([beside([self._part(place) for place in strip]) for _, strip in strips], cols, rows)
+
+    def _part(self, place: Place) -> tuple[urwid.Canvas, int]:
+        focused = (place.focus is not None and place.focus is self.context()) or place.widget is self.overlay
+        return place.widget.render(place.size, focused), place.cols
 
     def _places(self, cols: int, rows: int) -> list[Place]:
         foot = self.footer.needed_rows(cols)

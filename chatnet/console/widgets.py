@@ -2,99 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import urwid
 
-from chatnet.console.theme import Signs
+from chatnet.console.rows import Markup, Row, Rule, line, plain, stack
 
-Markup = Any  # urwid's text markup: a str, (attribute, markup), or a list of them
-
-
-class GuardedText(urwid.Text):
-    """A text that can never take the screen down.
-
-    urwid measures a text in two ways; on some remote texts the two disagree and drawing raises.
-    Such a row is drawn in ``\\uXXXX`` form instead.
-    """
-
-    def render(self, size: Any, focus: bool = False) -> Any:
-        try:
-            return super().render(size, focus)
-        except Exception:  # whatever it is, one row must not cost the screen
-            return self._plain().render(size, focus)
-
-    def rows(self, size: Any, focus: bool = False) -> int:
-        return int(self.render(size, focus).rows())
-
-    def _plain(self) -> urwid.Text:
-        escaped = str(self.text).encode("ascii", "backslashreplace").decode()
-        return urwid.Text("".join(c if " " <= c <= "~" or c == "\n" else "?" for c in escaped), wrap="any")
-
-
-def line(markup: Markup, cols: int, attribute: str = "") -> urwid.CompositeCanvas:
-    """One row of ``cols`` columns, cut where it is too long."""
-    canvas = urwid.CompositeCanvas(GuardedText(markup, wrap="clip").render((cols,)))
-    if canvas.rows() > 1:
-        canvas.trim(0, 1)
-    if attribute:
-        canvas.fill_attr(attribute)
-    return canvas
-
-
-def two_sided(left: Markup, right: Markup, cols: int, attribute: str = "") -> urwid.CompositeCanvas:
-    """One row with something at both ends; the left one gives way."""
-    right_cols = min(cols, width(right))
-    if right_cols == 0 or right_cols >= cols:
-        return line(left if right_cols == 0 else right, cols, attribute)
-    joined = urwid.CanvasJoin(
-        [
-            (line(left, cols - right_cols), None, False, cols - right_cols),
-            (line(right, right_cols), None, False, right_cols),
-        ]
-    )
-    if attribute:
-        joined.fill_attr(attribute)
-    return joined
-
-
-def beside(parts: list[tuple[urwid.Canvas, int]]) -> urwid.CompositeCanvas:
-    """Canvases next to each other, each with its columns."""
-    return urwid.CanvasJoin([(canvas, None, False, cols) for canvas, cols in parts])
-
-
-def plain(markup: Markup) -> str:
-    """The text of a markup."""
-    return str(urwid.util.decompose_tagmarkup(markup)[0]) if markup else ""
-
-
-def width(markup: Markup) -> int:
-    """Columns that a markup takes."""
-    text = plain(markup)
-    return int(urwid.calc_width(text, 0, len(text)))
-
-
-def cut(text: str, cols: int, signs: Signs) -> str:
-    """``text`` in at most ``cols`` columns; what is missing is shown by an ellipsis."""
-    if width(text) <= cols:
-        return text
-    room = max(0, cols - width(signs.ellipsis))
-    end, _ = urwid.calc_text_pos(text, 0, len(text), room)
-    return text[:end] + signs.ellipsis[:cols]
-
-
-def stack(canvases: list[urwid.Canvas], cols: int, rows: int, from_top: bool = True) -> urwid.CompositeCanvas:
-    """Canvases below each other, filled up or cut to ``rows``; ``from_top=False`` cuts at the top."""
-    if not canvases:
-        return urwid.CompositeCanvas(urwid.SolidCanvas(" ", cols, rows))
-    canvas = urwid.CanvasCombine([(one, None, False) for one in canvases])
-    surplus = canvas.rows() - rows
-    if surplus > 0:
-        canvas.trim(0 if from_top else surplus, rows)
-    elif surplus < 0:
-        canvas.pad_trim_top_bottom(0, -surplus)
-    return canvas
+Block = Sequence[Row | Rule]
 
 
 class Box(urwid.Widget):
@@ -226,8 +141,8 @@ class Scroller(Box):
     def count(self) -> int:
         raise NotImplementedError
 
-    def block(self, index: int) -> list[urwid.Widget]:
-        """The flow widgets of a block, from above."""
+    def block(self, index: int) -> Block:
+        """The rows of a block, from above."""
         raise NotImplementedError
 
     def at_end(self) -> bool:
@@ -249,8 +164,8 @@ class Scroller(Box):
         found: list[urwid.Canvas] = []
         height = 0
         for index in range(last, -1, -1):
-            for widget in reversed(self.block(index)):
-                canvas = widget.render((cols,))
+            for row in reversed(self.block(index)):
+                canvas = row.canvas(cols)
                 take = canvas.rows() - hidden
                 if take <= 0:
                     hidden -= canvas.rows()
@@ -268,7 +183,7 @@ class Scroller(Box):
 
     def _height(self, index: int) -> int:
         cols = self.size[0]
-        return sum(widget.render((cols,)).rows() for widget in self.block(index))
+        return sum(row.canvas(cols).rows() for row in self.block(index))
 
     def _from_top(self, cols: int, rows: int) -> None:
         """Anchor such that the first row is at the upper edge."""
@@ -304,7 +219,7 @@ class Scroller(Box):
                 self.hidden += self._height(self.anchor)
         if self.anchor == count - 1 and self.hidden == 0:
             self.anchor = None
-        if self.anchor is not None and self._upward(self.anchor, self.hidden, *self.size)[1] < self.size[1]:
+        if self.anchor is not None and self.anchor <= self.size[1] and not self._is_full():
             self._from_top(*self.size)
         self.changed()
 
@@ -326,65 +241,17 @@ class Scroller(Box):
             self.anchor = max(0, self.anchor + count)
 
     def near_top(self) -> bool:
-        """Whether fewer than two pages are above what is in view."""
-        if self.anchor is None:
-            return self._upward(self.count() - 1, 0, self.size[0], self.size[1] * 2)[1] < self.size[1] * 2
-        return self._upward(self.anchor, self.hidden, self.size[0], self.size[1] * 2)[1] < self.size[1] * 2
+        """Whether fewer than two pages of blocks are above the lower edge."""
+        last = self.count() if self.anchor is None else self.anchor
+        return last < 2 * self.size[1]
+
+    def _is_full(self) -> bool:
+        """Whether the rows above the lower edge fill the view; each block has one at least."""
+        assert self.anchor is not None
+        return self._upward(self.anchor, self.hidden, *self.size)[1] >= self.size[1]
 
     def mouse(self, event: str, button: int, col: int, row: int) -> bool:
         if event != "mouse press" or button not in (4, 5):
             return False
         self.scroll(-3 if button == 4 else 3)
         return True
-
-
-class Row(urwid.Widget):
-    """A prefix, and text whose later lines stand below its first one, never wider than 100 columns."""
-
-    no_cache = ("render",)  # it never changes and keeps its canvas itself
-    _sizing = frozenset([urwid.Sizing.FLOW])
-    TEXT_COLS = 100
-
-    def __init__(self, prefix: Markup, prefix_cols: int, body: Markup) -> None:
-        super().__init__()
-        self._prefix, self._prefix_cols = prefix, prefix_cols
-        self._body = GuardedText(body)
-        self._kept: tuple[int, urwid.CompositeCanvas] | None = None
-
-    def render(self, size: Any, focus: bool = False) -> Any:
-        (cols,) = size
-        if self._kept is None or self._kept[0] != cols:
-            self._kept = cols, self._draw(cols)
-        return self._kept[1]
-
-    def _draw(self, cols: int) -> urwid.CompositeCanvas:
-        prefix_cols = min(self._prefix_cols, cols // 2)
-        body = self._body.render((min(self.TEXT_COLS, cols - prefix_cols),))
-        if not prefix_cols:
-            return beside([(body, cols)])
-        return beside([(line(self._prefix, prefix_cols), prefix_cols), (body, cols - prefix_cols)])
-
-    def rows(self, size: Any, focus: bool = False) -> int:
-        return int(self.render(size).rows())
-
-
-def rule(label: str, cols: int, signs: Signs, right: str = "") -> str:
-    """``─ label ────────── right ─``."""
-    start = f"{signs.rule} {label} " if label else ""
-    end = f" {right} {signs.rule}" if right else ""
-    return start + signs.rule * max(0, cols - width(start) - width(end)) + end
-
-
-class Rule(GuardedText):
-    """A line across, with a label."""
-
-    def __init__(self, label: str, signs: Signs, right: str = "", attribute: str = "line") -> None:
-        super().__init__("", wrap="clip")
-        self._label, self._signs, self._right, self._attribute = label, signs, right, attribute
-
-    def render(self, size: Any, focus: bool = False) -> Any:
-        (cols,) = size
-        return line((self._attribute, rule(self._label, cols, self._signs, self._right)), cols)
-
-    def rows(self, size: Any, focus: bool = False) -> int:
-        return 1

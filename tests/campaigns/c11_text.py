@@ -25,8 +25,8 @@ import urwid
 
 from chatnet.console import conversation
 from chatnet.console.app import Console
+from chatnet.console.rows import GuardedText, Row, cut, line, two_sided
 from chatnet.console.theme import UNICODE
-from chatnet.console.widgets import GuardedText, Row, cut, line, two_sided
 from chatnet.core.events import MessageState, NoticeLevel, RegistryPhase
 from chatnet.core.text import (
     BIDI,
@@ -216,7 +216,7 @@ def renders(case: Case) -> Figures:
         shown = safe_line(raw)
         try:
             canvases = (
-                Row(prefix, 12, [("text", safe_text(raw)), ("state", "  ✓ sent")]).render((cols,)),
+                Row(prefix, 12, [("text", safe_text(raw)), ("state", "  ✓ sent")]).canvas(cols),
                 line([("text", shown)], cols),
                 two_sided(("text", shown), ("text", cut(shown, 12, UNICODE)), cols),
             )
