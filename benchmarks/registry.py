@@ -21,22 +21,19 @@ The result is one line of JSON on standard output; how it goes is told on standa
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
+import hub
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from support import (
     LISTEN,
-    Failed,
-    Process,
+    Load,
     Registry,
     Sample,
     compiled,
@@ -73,34 +70,6 @@ def client(number: int) -> bytes:
     parts = [identity.private_key.private_bytes_raw(), bytes(identity.peer_id)]
     parts += [len(part).to_bytes(2, "big") + part for part in (certificate, hello)]
     return b"".join(parts)
-
-
-class Load(Process):
-    """The peers; see load.c for what can be asked."""
-
-    def __init__(self, program: Path, clients: Path, output: Path) -> None:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        super().__init__([program, clients], output=output, **pipes)
-
-    def ask(self, *words: object) -> None:
-        assert self.popen.stdin is not None
-        self.popen.stdin.write(" ".join(map(str, words)) + "\n")
-        self.popen.stdin.flush()
-
-    def answer(self) -> Sample:
-        """Failed if it could not, or if somebody was not told."""
-        assert self.popen.stdout is not None
-        line = self.popen.stdout.readline()
-        if not line:
-            raise Failed(f"the load has ended{self.words()}")
-        answer: Sample = json.loads(line)
-        if answer.pop("missed", 0) or "error" in answer:
-            raise Failed(f"the load: {line}{self.words()}")
-        return answer
-
-    def do(self, *words: object) -> Sample:
-        self.ask(*words)
-        return self.answer()
 
 
 class Round:
@@ -172,8 +141,8 @@ def measure(options: argparse.Namespace, place: Path) -> None:
         for number in range(max(options.n) + 1):
             file.write(client(number))
     rounds = {f"{n} peers": Round(options, place, program, clients, n).run for n in options.n}
-    samples, _ = in_turn(options.rounds, rounds)
-    installed = "installed, but load.c does not speak ADC" if shutil.which("uhub") else "not installed"
+    rounds |= {f"uhub, {n} in clear": hub.contestant(options, place, n) for n in options.n if n <= options.hub}
+    samples, left_out = in_turn(options.rounds, rounds)
     report(
         "registry",
         place,
@@ -183,7 +152,7 @@ def measure(options: argparse.Namespace, place: Path) -> None:
         sync="SQLite WAL synchronous=FULL: each new name is committed before its peer is let in",
         limits_changed=sorted({limit for n in options.n for limit in changed_limits(options, n)}),
         runs=summary(samples),
-        skipped={"uhub": installed},
+        skipped=left_out,
     )
 
 
@@ -192,6 +161,7 @@ def main() -> None:
     made.add_argument("--n", nargs="+", type=int, default=[1000], help="how many peers (default: 1000)")
     made.add_argument("--window", type=int, default=64, help="logins under way at once (default: 64)")
     made.add_argument("--joins", type=int, default=10, help="single joins and leaves in a round (default: 10)")
+    made.add_argument("--hub", type=int, default=1000, help="uhub in turn with us, up to so many users (default: 1000)")
     options = made.parse_args()
     with workplace(options) as place:
         measure(options, place)

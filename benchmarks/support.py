@@ -311,6 +311,34 @@ def costs(sample: Sample, **processes: int) -> Iterator[None]:
         sample[f"peak_mb_{role}"] = memory_mb(pid)
 
 
+class Load(Process):
+    """Many clients in one process in C, which answers a line with a line of JSON; see load.c and hub.c."""
+
+    def __init__(self, program: Path, clients: Path, output: Path) -> None:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        super().__init__([program, clients], output=output, **pipes)
+
+    def ask(self, *words: object) -> None:
+        assert self.popen.stdin is not None
+        self.popen.stdin.write(" ".join(map(str, words)) + "\n")
+        self.popen.stdin.flush()
+
+    def answer(self) -> Sample:
+        """Failed if it could not, or if somebody was not told."""
+        assert self.popen.stdout is not None
+        line = self.popen.stdout.readline()
+        if not line:
+            raise Failed(f"the load has ended{self.words()}")
+        answer: Sample = json.loads(line)
+        if answer.pop("missed", 0) or "error" in answer:
+            raise Failed(f"the load: {line}{self.words()}")
+        return answer
+
+    def do(self, *words: object) -> Sample:
+        self.ask(*words)
+        return self.answer()
+
+
 # --- turns and results ----------------------------------------------------------------------------
 
 
