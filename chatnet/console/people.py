@@ -18,6 +18,14 @@ class PeopleList(LazyList):
         self.here: bytes | None = None  # whose tab is shown
         self._found: list[bytes] = []
         self._found_for: tuple[str, int] = ("", -1)
+        self._shown: tuple[object, ...] = ()
+
+    def refresh(self) -> None:
+        """Draw anew, unless nothing that is shown here has changed."""
+        shown = (self.scene.model.roster.version, self.here, self.filter, self.selected)
+        if shown != self._shown:
+            self._shown = shown
+            self.changed()
 
     # --- what stands where ---------------------------------------------------------------------
 

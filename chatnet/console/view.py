@@ -198,8 +198,9 @@ class View(Box):
 
     def refresh(self) -> None:
         """The model changed: what is in view is drawn anew, rows that did not change are kept."""
-        for widget in (self.header, self.tab_row, self.banner, self.people, self.tab.pane, self.footer):
+        for widget in (self.header, self.tab_row, self.banner, self.tab.pane, self.footer):
             widget.changed()
+        self.people.refresh()
         if self.overlay is not None:
             self.overlay.changed()
         self.changed()

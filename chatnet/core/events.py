@@ -13,8 +13,8 @@ import msgspec
 from chatnet.core.text import SafeText
 
 
-class Plain(msgspec.Struct, frozen=True):
-    """Arguments, results and parts of events."""
+class Plain(msgspec.Struct, frozen=True, gc=False):
+    """Arguments, results and parts of events; no cycle can run through them, and there may be 10,000."""
 
 
 class Event(msgspec.Struct, frozen=True, tag=True):

@@ -21,9 +21,7 @@ from zope.interface import implementer
 RECORD_BYTES = 16_384  # what one TLS record holds; OpenSSL then keeps no rest of it back
 PIECE_BYTES = 65_536  # given to OpenSSL at once; with more than this unsent a push producer waits
 MAX_LATE_STEPS = 32  # of OpenSSL's handshake when it is over: a listener's two tickets take 6
-RECORDS_AT_ONCE = 4  # given upwards in one call
-STEPS_PER_TURN = 16  # records taken before the other connections have their turn: 256 KiB, half a millisecond
-PIECES_PER_TURN = 4  # given, the same bytes
+STEPS_PER_TURN = 16  # records taken, or pieces given, before the other connections have their turn
 HANDSHAKES_PER_TURN = 16  # gone on with, of all that are ready together: a herd's would hold everybody up
 
 
@@ -218,7 +216,7 @@ class SocketTLS:
         if self._read_waits:
             self._read_waits = False
             self._read_on()
-        for _ in range(PIECES_PER_TURN):
+        for _ in range(STEPS_PER_TURN):
             if self._unsent_bytes:
                 if not self._send_next():
                     return self._fault
@@ -251,37 +249,26 @@ class SocketTLS:
             self._reactor.addReader(self)
 
     def _receive(self) -> Exception | None:
-        """A turn's share, some records at once: a call upwards costs more than joining them."""
-        for _ in range(STEPS_PER_TURN // RECORDS_AT_ONCE):
+        for _ in range(STEPS_PER_TURN):
             if self._over or self._paused:
                 break
-            records: list[bytes] = []
-            blocked, why = self._take(records)
-            if records and not self._closing:
-                self._above.dataReceived(records[0] if len(records) == 1 else b"".join(records))
-            if why is not None and not self._over:
+            try:
+                data = self._tls.recv(RECORD_BYTES)
+            except SSL.WantReadError:
+                break
+            except SSL.WantWriteError:
+                self._read_waits = True
+                self._reactor.removeReader(self)
+                self._reactor.addWriter(self)
+                break
+            except SSL.Error as error:
+                why = _why(error)
                 if why is CONNECTION_DONE:
                     self._say_goodbye()
                 return why
-            if blocked:
-                break
+            if not self._closing:
+                self._above.dataReceived(data)
         return None
-
-    def _take(self, records: list[bytes]) -> tuple[bool, Exception | None]:
-        """What there is, a batch at most; whether there is no more now, and why there never will be."""
-        try:
-            while len(records) < RECORDS_AT_ONCE:
-                records.append(self._tls.recv(RECORD_BYTES))
-        except SSL.WantReadError:
-            return True, None
-        except SSL.WantWriteError:
-            self._read_waits = True
-            self._reactor.removeReader(self)
-            self._reactor.addWriter(self)
-            return True, None
-        except SSL.Error as error:
-            return True, _why(error)
-        return False, None
 
     # --- out ---
 

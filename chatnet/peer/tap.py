@@ -10,6 +10,7 @@ from twisted.application.service import IService, Service
 from chatnet.core.errors import LocalError
 from chatnet.net.clock import make_steady
 from chatnet.net.exits import complain, refuse_start
+from chatnet.net.garbage import spare_the_long_lived
 from chatnet.net.logs import LoggedService
 from chatnet.net.metrics import MetricsService
 from chatnet.peer.metering import PeerMeter
@@ -39,10 +40,15 @@ class PeerProgram(LoggedService):
             complain("chatpeer", f"{settings.name} is running without console")
 
     def startService(self) -> None:
+        self._collect_all = spare_the_long_lived()
         try:
             super().startService()  # type: ignore[no-untyped-call]
         except LocalError as error:
             refuse_start("chatpeer", error, self._daemon)
+
+    def stopService(self) -> Any:
+        self._collect_all()
+        return super().stopService()  # type: ignore[no-untyped-call]
 
 
 def makeService(options: PeerOptions) -> IService:
