@@ -197,7 +197,8 @@ def run(case: Case) -> Figures:
 
 
 def control(case: Case) -> Figures:
-    return attack(Case(case.seed, max(case.n, CONTROL_PEERS), case.directory), jitter=False)
+    case.n = CONTROL_PEERS
+    return attack(case, jitter=False)
 
 
 if __name__ == "__main__":
