@@ -24,6 +24,13 @@ class RemoteError(ChatnetError):
     """The other side broke the protocol: the connection is dropped, the program goes on."""
 
 
+class BadFrame(RemoteError):
+    """What came is no frame, or no message that could come here: no honest program sends it, in no order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("bad-frame", text)
+
+
 class Refused(ChatnetError):
     """One side says no, in the protocol's own words; ``retry_after_s`` of 0 means do not retry."""
 

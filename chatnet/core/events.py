@@ -225,6 +225,7 @@ class Notice(Event, frozen=True):
     text: SafeText
     at_ms: int
     peer: bytes | None = None
+    code: str = ""  # the protocol's word for it, if it has one
 
 
 class Snapshot(Plain, frozen=True):

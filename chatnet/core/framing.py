@@ -6,7 +6,7 @@ the connection (small before HELLO), so it is an attribute and not a constant.
 
 from __future__ import annotations
 
-from chatnet.core.errors import RemoteError
+from chatnet.core.errors import BadFrame
 
 PREFIX_BYTES = 4
 
@@ -42,7 +42,7 @@ class Framer:
     def next_frame(self) -> bytes | None:
         """The next complete frame; between two calls the consumer may ``take`` or ``stop``.
 
-        Raises RemoteError for a length of zero or above the limit.
+        Raises BadFrame for a length of zero or above the limit.
         """
         if self._wanted is None:
             if len(self._buffer) < PREFIX_BYTES:
@@ -50,7 +50,7 @@ class Framer:
             wanted = int.from_bytes(self._buffer[:PREFIX_BYTES], "big")
             if not 1 <= wanted <= self.limit:
                 self.stop()
-                raise RemoteError("bad-frame", f"frame of {wanted} bytes, limit {self.limit}")
+                raise BadFrame(f"frame of {wanted} bytes, limit {self.limit}")
             self._wanted = wanted
             del self._buffer[:PREFIX_BYTES]
         if len(self._buffer) < self._wanted:

@@ -87,6 +87,8 @@ class LinkLimits:
     source_connects_per_minute: int = _limit(60, "new connections of one IPv4 address or IPv6 /64")
     source_connects_burst: int = _limit(200, "of those at once: an office behind one address that starts up")
     source_unauthenticated: int = _limit(100, "handshakes and HELLOs under way from one source")
+    strikes: int = _limit(3, "frames that cannot be, of one key within strike_seconds: then it is refused as long")
+    strike_seconds: float = _limit(600.0, "of those: a defective program is not shut out for good")
     loopback: str = _limit("free", "'counted' puts the per-source limits on loopback too", ("free", "counted"))
 
     def changed(self, assignment: str) -> Self:

@@ -52,7 +52,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from chatnet.core.errors import RemoteError
+from chatnet.core.errors import BadFrame
 from chatnet.core.identity import NAME_PATTERN
 from chatnet.core.limits import (
     MAX_ACKS,
@@ -98,6 +98,7 @@ STOPPING = "stopping"
 SELF = "self"  # dialled oneself
 SLOW = "slow"  # did not read, or did not finish a frame
 STORE = "store"  # the database cannot commit at present
+STRUCK = "struck"  # this key broke the protocol too often lately
 
 # nack
 NOT_ACCEPTED = "not-accepted"
@@ -397,12 +398,12 @@ def encode(message: Message) -> bytes:
 def decode(state: str, body: bytes) -> Message:
     """The message in a frame's body, of the kinds that ``state`` takes.
 
-    Raises RemoteError("bad-frame"), whatever the bytes are: the only place that decodes.
+    Raises BadFrame, whatever the bytes are: the only place that decodes.
     """
     try:
         return _DECODERS[state].decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise RemoteError(BAD_FRAME, ascii(f"{type(error).__name__}: {error}")[:MAX_TEXT_BYTES]) from None
+        raise BadFrame(ascii(f"{type(error).__name__}: {error}")[:MAX_TEXT_BYTES]) from None
 
 
 def _check_ip(endpoint: Endpoint) -> None:

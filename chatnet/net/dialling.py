@@ -14,9 +14,11 @@ from twisted.internet.error import ConnectError, ConnectionRefusedError, Timeout
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
+from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, Refused, RemoteError, Unreachable, WrongKey
 from chatnet.core.identity import PeerID
 from chatnet.core.messages import Hello
+from chatnet.core.strikes import in_words
 from chatnet.net.link import Link, LinkSettings, LinkUser
 from chatnet.net.tls import TLS
 
@@ -54,6 +56,10 @@ class Dialler:
         Raises WrongKey, Refused (with the other's code), RemoteError or Unreachable.  A
         cancelled dial leaves nothing behind.
         """
+        rest = self._settings.strikes.rest(expected, self._settings.clock.seconds()) if expected else 0
+        if rest:
+            text = f"its program broke the protocol too often; it is dialled again in {in_words(rest)}"
+            raise Refused(messages.STRUCK, text, rest)
         link = Link(self._settings, user, remote, hello, expected)
         connecting = endpoint.connect(self._tls.wrap(_OneLink(link), dialling=True))
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, cast
 
 from OpenSSL import SSL
@@ -20,13 +21,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatnet.core import messages
-from chatnet.core.errors import ChatnetError, Refused, RemoteError, WrongKey
+from chatnet.core.errors import BadFrame, ChatnetError, Refused, RemoteError, WrongKey
 from chatnet.core.framing import Framer, frame
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import FRAMES_PER_TURN, MAX_FRAME, MAX_FRAME_HELLO, MAX_TEXT_BYTES, LinkLimits
 from chatnet.core.messages import Bye, Error, Hello, Message, Ping, Pong, Welcome
 from chatnet.core.meters import Spread
 from chatnet.core.session import Effect, Input, Session, State
+from chatnet.core.strikes import Strikes, refusal
 from chatnet.core.text import safe_line
 from chatnet.net.pulse import Pulse
 from chatnet.net.tls import proven_peer
@@ -66,10 +68,15 @@ class LinkSettings:
     pulse: Pulse
     jitter: Callable[[], float]  # 0 to 1, spreads the pings
     handshakes: Spread = field(default_factory=Spread)  # seconds from the connection to the proven key
+    struck: Callable[[PeerID, int], None] = lambda peer, seconds: None  # hears of a key that is refused for so long
 
     @property
     def clock(self) -> IReactorTime:
         return self.pulse.clock
+
+    @cached_property
+    def strikes(self) -> Strikes:
+        return Strikes(self.limits)
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -99,7 +106,7 @@ class Link(TwistedProtocol):
         self.congested = False  # the transport asked us to wait: ``on_drained`` tells when it goes on
         self.opening: Deferred[Link] = Deferred()  # dialler: fires when open, fails with why not
         self.greeting: Hello | Welcome | None = None  # the other side's first message
-        self.on_proven: Callable[[Link], None] | None = None  # listener: key proven and hello read
+        self.on_proven: Callable[[Link], None] | None = None  # listener: key proven and hello read; may raise Refused
         self.gone: Deferred[LinkEnd] = Deferred()  # fires at the end, also of links that never opened
         self._settings = settings
         self._user = user
@@ -171,6 +178,17 @@ class Link(TwistedProtocol):
     def abort(self, code: str = "closed", text: str = "cut by us") -> None:
         """Cut at once."""
         self._give_up(LinkEnd(code, text))
+
+    def strike(self) -> None:
+        """The other side did what no honest program does: once too often ends the link, and its key is refused."""
+        strikes, now = self._settings.strikes, self._settings.clock.seconds()
+        strikes.add(self.peer, now)
+        rest = strikes.rest(self.peer, now)
+        if rest:
+            self.log.warn("{link} broke the protocol too often: refused for {rest} s", link=self, rest=rest)
+            self._settings.struck(self.peer, rest)
+            last_word = refusal(rest)
+            self.close(last_word.code, last_word.text, rest)
 
     def when_gone(self) -> Deferred[LinkEnd]:
         """Fires at the end of the connection, open or not; every caller gets his own Deferred."""
@@ -408,6 +426,8 @@ class Link(TwistedProtocol):
         self._log_drop(error.text)
         self._failure = self._failure or error
         self._framer.stop()
+        if isinstance(error, BadFrame):
+            self.strike()
         self._finish(LinkEnd(error.code, error.text), Error(error.code, ascii(error.text)[:MAX_TEXT_BYTES]))
 
     def _log_drop(self, text: str) -> None:
@@ -434,12 +454,15 @@ class Link(TwistedProtocol):
         self._write(frame(messages.encode(self._hello)))
 
     def _ask(self) -> None:
-        if self.on_proven is not None:
-            self.on_proven(self)
         self.pause_reading("answer")
-        deciding = Deferred.fromCoroutine(self._user.answer(self, cast(Hello, self.greeting)))
+        deciding = Deferred.fromCoroutine(self._answer())
         deciding.addCallbacks(self._agree, self._disagree)
         deciding.addErrback(lambda failure: self.log.failure("{link} could not be opened", failure, link=self))
+
+    async def _answer(self) -> Welcome:
+        if self.on_proven is not None:
+            self.on_proven(self)
+        return await self._user.answer(self, cast(Hello, self.greeting))
 
     def _agree(self, welcome: Welcome) -> None:
         self._welcome = welcome
@@ -448,10 +471,10 @@ class Link(TwistedProtocol):
 
     def _disagree(self, failure: Failure) -> None:
         if isinstance(failure.value, Refused):
-            refusal = failure.value
+            no = failure.value
             self._told_why = True
-            self.log.info("refused {link}: {code}", link=self, code=refusal.code)
-            self.close(refusal.code, refusal.text, refusal.retry_after_s)
+            self.log.info("refused {link}: {code}", link=self, code=no.code)
+            self.close(no.code, no.text, no.retry_after_s)
         elif isinstance(failure.value, RemoteError):
             self._drop(failure.value)
         else:

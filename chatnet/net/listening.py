@@ -22,7 +22,9 @@ from twisted.python.failure import Failure
 
 from chatnet.core.admission import Admission
 from chatnet.core.errors import LocalError
+from chatnet.core.messages import STRUCK
 from chatnet.core.meters import Spread
+from chatnet.core.strikes import refusal
 from chatnet.net.link import Link, LinkSettings, LinkUser
 from chatnet.net.tls import TLS
 
@@ -72,8 +74,17 @@ class LinkFactory(Factory):
         """Seconds that they took, dialled ones too."""
         return self._settings.handshakes
 
+    @property
+    def strikes(self) -> int:
+        """How many were given, on dialled links too."""
+        return self._settings.strikes.given
+
     def _proven(self, link: Link) -> None:
         self._admission.done(link)
+        rest = self._settings.strikes.rest(link.peer, self._settings.clock.seconds())
+        if rest:
+            self.refusals[STRUCK] += 1
+            raise refusal(rest)
 
     def _ended(self, _: object, link: Link) -> None:
         self._admission.done(link)

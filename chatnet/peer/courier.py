@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform, obeyed, online_wait, peer_wait
 from chatnet.core.bucket import Buckets
-from chatnet.core.errors import ChatnetError, StoreFailed
+from chatnet.core.errors import ChatnetError, Refused, StoreFailed
 from chatnet.core.events import MessageState
 from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID, conversation_of
@@ -272,7 +272,9 @@ class Courier:
             self.log.failure("a dial met a defect of ours", failure)
             return
         out.failures += 1
-        self._retry_in(peer, peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform))
+        wait = peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform)
+        asked = error.retry_after_s if isinstance(error, Refused) else 0
+        self._retry_in(peer, max(wait, obeyed(asked, self._uniform)))
         self._undialled(peer, error)
 
     def _retry_in(self, peer: PeerID, seconds: float) -> None:
@@ -391,6 +393,7 @@ class Courier:
         if incoming.outcome == "conflict":
             self.log.info("{link} sent one id with two texts", link=link)
             link.send(Nack(id, messages.CONFLICT))
+            link.strike()
             return
         if not inbound.acks:
             timer: IDelayedCall = self._clock.callLater(0, self._send_acks, link, inbound)

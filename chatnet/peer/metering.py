@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from twisted.application.service import Service
 
-from chatnet.core.events import Event, MessageAdded, PeopleChanged, Person, PersonGone, Traffic, TransferChanged
+from chatnet.core.events import Event, MessageAdded, Notice, PeopleChanged, Person, PersonGone, Traffic, TransferChanged
 from chatnet.core.events import TransferState as State
+from chatnet.core.messages import STRUCK
 from chatnet.core.meters import Measure
 from chatnet.peer.api import PeerApi
 
@@ -20,6 +21,7 @@ class PeerMeter(Service):
         self._door = door
         self._people: dict[bytes, Person] = {}  # only those who are linked, or for whom something waits
         self._transfers: dict[bytes, State] = {}
+        self._struck = 0
         self._messages: Counter[str] = Counter(dict.fromkeys(("in", "out"), 0))
         self._bytes: Counter[str] = Counter(dict.fromkeys(("in", "out"), 0))
 
@@ -43,6 +45,8 @@ class PeerMeter(Service):
         yield Measure("peer_transfers", "Transfers by state", {str(s): states[str(s)] for s in State}, label="state")
         yield Measure("peer_bytes", "Bytes of messages and files", self._bytes, rises=True, label="direction")
 
+        yield Measure("peer_struck", "Keys refused because they broke the protocol", self._struck, rises=True)
+
     def _hear(self, event: Event) -> None:
         if isinstance(event, PeopleChanged):
             self._see(event.people)
@@ -52,6 +56,8 @@ class PeerMeter(Service):
             self._messages["out" if event.message.mine else "in"] += 1
         elif isinstance(event, TransferChanged):
             self._transfers[event.transfer.fid] = event.transfer.state
+        elif isinstance(event, Notice):
+            self._struck += event.code == STRUCK
         elif isinstance(event, Traffic):
             self._bytes["out" if event.outgoing else "in"] += event.bytes
 

@@ -58,6 +58,7 @@ from chatnet.core.messages import (
     Welcome,
 )
 from chatnet.core.records import Endpoint, SignedRecord, sign_record, verify_record
+from chatnet.core.strikes import in_words
 from chatnet.core.text import safe_line
 from chatnet.net.database import Database
 from chatnet.net.dialling import Dialler
@@ -138,7 +139,7 @@ class Node:
             self.me = self.identity.peer_id
             limits = self._settings.limits
             self.pulse = Pulse(self._reactor)
-            links = LinkSettings(limits, limits.queue_bytes, self.pulse, self._chance.random)
+            links = LinkSettings(limits, limits.queue_bytes, self.pulse, self._chance.random, struck=self._struck)
             tls = TLS(self.identity)
             self.reception = Reception()
             self.listener = Listener(self._reactor, tls, LinkFactory(links, self.reception, limits.unauthenticated))
@@ -350,8 +351,8 @@ class Node:
     def wall_ms(self) -> int:
         return round(self._wall() * 1000)
 
-    def notice(self, level: NoticeLevel, text: str, peer: PeerID | None = None) -> None:
-        notice = Notice(level, safe_line(text, 400), self.wall_ms(), peer)
+    def notice(self, level: NoticeLevel, text: str, peer: PeerID | None = None, code: str = "") -> None:
+        notice = Notice(level, safe_line(text, 400), self.wall_ms(), peer, code)
         self.notices.append(notice)
         self._emit(notice)
 
@@ -433,6 +434,12 @@ class Node:
             self.notice(NoticeLevel.WARNING, f"At {name}'s address another key answered. Nothing was sent.", peer)
         else:
             self.notice(NoticeLevel.INFO, f"{name} is listed but does not answer: {error.text}.", peer)
+
+    def _struck(self, peer: PeerID, seconds: int) -> None:
+        if self.is_open:
+            whose = f"The program of {self.roster.name_of(peer)}"
+            text = f"{whose} broke the protocol too often. It is left alone for {in_words(seconds)}."
+            self.notice(NoticeLevel.WARNING, text, peer, messages.STRUCK)
 
     def _store_changed(self, ok: bool) -> None:
         if ok:

@@ -31,6 +31,7 @@ class RegistryMeter:
         yield Measure("registry_leaves", "Peers that left", protocol.leaves, rises=True)
         refusals = protocol.refusals + factory.refusals
         yield Measure("registry_refusals", "Refusals by reason", refusals, rises=True, label="reason")
+        yield Measure("registry_strikes", "Breaches of the protocol by proven keys", factory.strikes, rises=True)
         traffic = {"in": bytes_in, "out": bytes_out}
         yield Measure("registry_bytes", "Bytes of frames", traffic, rises=True, label="direction")
         yield Measure("registry_push_seconds", "From a change until the last was told", protocol.push_seconds)

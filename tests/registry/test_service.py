@@ -15,6 +15,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, Refused
+from chatnet.core.framing import frame
 from chatnet.core.identity import short_text
 from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import ListPage, Lookup, Say
@@ -453,6 +454,38 @@ async def test_what_happens_is_counted(house: House) -> None:
     assert [sum(found[name].counts) > 0 for name in ("push_seconds", "handshake_seconds")] == [True, True]
     assert found["queue"] == {"untold": 0, "slow": 0, "store": 0}
     assert all(count > 100 for count in found["bytes"].values())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_that_breaks_the_protocol_is_refused_and_told_when_to_come_again(house: House) -> None:
+    registry = house.open()
+    (alice,) = await house.joined(registry, "alice")
+    mallory = house.guest("mallory")
+    for _ in range(3):
+        link = await mallory.join(registry.port)
+        link.send_frames(frame(b"\xc1"))
+        await link.when_gone()
+    code, text, rest = await refusal(mallory.join(registry.port))
+    assert code == messages.STRUCK
+    assert text == "your program broke the protocol too often; it may come again in 10 minutes"
+    assert 590 <= rest <= 600
+    found = {measure.name.removeprefix("registry_"): measure.value for measure in registry.meter.measures()}
+    assert (found["refusals"], found["strikes"]) == ({messages.STRUCK: 1}, 3)
+    assert alice.link.is_open
+    await house.guest("bob").join(registry.port)  # nobody else is meant
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_older_record_is_no_strike(house: House) -> None:
+    registry = house.open()
+    (alice,) = await house.joined(registry, "alice")
+    alice.announce(endpoint("10.0.0.7", 41_000))
+    await alice.until(lambda: any(one.seq == alice.seq for one in alice.list.values()))
+    alice.seq -= 1
+    for _ in range(4):
+        assert (await refusal(alice.join(registry.port)))[0] == messages.BAD_RECORD
+    alice.seq += 2
+    await alice.join(registry.port)
 
 
 @pytest_twisted.ensureDeferred

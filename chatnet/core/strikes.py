@@ -1,0 +1,48 @@
+"""Who broke the protocol too often: keys that were proven, and are left alone for a while.
+
+A strike is for what no honest program sends, whatever its version and however its messages cross
+with ours: a frame that cannot be, one message id with two texts.  Pure: time is handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+from chatnet.core.errors import Refused
+from chatnet.core.identity import PeerID
+from chatnet.core.limits import MAX_SOURCES, LinkLimits
+from chatnet.core.messages import STRUCK
+
+
+class Strikes:
+    """The strikes of each key; of the keys the ``MAX_SOURCES`` struck latest are remembered."""
+
+    def __init__(self, limits: LinkLimits) -> None:
+        self._limits = limits
+        self._times: OrderedDict[PeerID, list[float]] = OrderedDict()  # the latest ``strikes`` of them
+        self.given = 0  # in all
+
+    def add(self, peer: PeerID, now: float) -> None:
+        times = [then for then in self._times.pop(peer, ()) if now - then < self._limits.strike_seconds]
+        if len(self._times) >= MAX_SOURCES:
+            self._times.popitem(last=False)
+        self._times[peer] = [*times, now][-self._limits.strikes :]
+        self.given += 1
+
+    def rest(self, peer: PeerID, now: float) -> int:
+        """Seconds for which ``peer`` is still left alone; 0 for who may come."""
+        times = self._times.get(peer, [])
+        if len(times) < self._limits.strikes:
+            return 0
+        return max(0, math.ceil(times[-1] + self._limits.strike_seconds - now))
+
+
+def refusal(rest: int) -> Refused:
+    """What who is left alone is told."""
+    return Refused(STRUCK, f"your program broke the protocol too often; it may come again in {in_words(rest)}", rest)
+
+
+def in_words(seconds: int) -> str:
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} minutes" if minutes > 1 else "a minute"

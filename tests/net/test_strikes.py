@@ -1,0 +1,108 @@
+"""Who broke the protocol too often is left alone, over real TLS; an honest program never is."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_twisted
+
+from chatnet.core.errors import Refused, RemoteError
+from chatnet.core.framing import frame
+from chatnet.core.messages import BAD_FRAME, ROLE_CHAT, STRUCK, Hello, VersionRange, encode
+from tests.net.test_link import say, stations  # noqa: F401
+from tests.support.links import Recorder, Station, hello
+
+NONSENSE = frame(b"\xc1")
+
+
+async def spoil(foe: Station, victim: Station, port: int, data: bytes = NONSENSE) -> str:
+    """One link that ends as ``data`` arrives; the code that it ends with."""
+    link = await foe.dial(port, victim.peer)
+    link.send_frames(data)
+    return (await link.when_gone()).code
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_third_frame_that_cannot_be_shuts_the_door_in_words(stations):  # noqa: F811
+    mallory, carol, bob = stations(), stations(), stations()
+    port = bob.listen()
+    assert [await spoil(mallory, bob, port) for _ in range(3)] == [BAD_FRAME, BAD_FRAME, STRUCK]
+    end = mallory.user.ends[-1]
+    assert (end.by_remote, end.text) == (
+        True,
+        "your program broke the protocol too often; it may come again in 10 minutes",
+    )
+    assert 590 <= end.retry_after_s <= 600
+    with pytest.raises(Refused) as caught:
+        await mallory.dial(port, bob.peer)
+    assert caught.value.code == STRUCK
+    assert bob.factory.refusals == {STRUCK: 1}
+    assert bob.factory.strikes == 3
+    link = await carol.dial(port, bob.peer)  # nobody else is meant
+    link.send(say("hello"))
+    await bob.user.until(lambda: len(bob.user.messages) == 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_is_not_dialled_either(stations):  # noqa: F811
+    mallory, bob = stations(Recorder(on_message=lambda link, _: link.send_frames(NONSENSE))), stations()
+    port = mallory.listen()
+    for _ in range(3):
+        link = await bob.dial(port, mallory.peer)
+        link.send(say("hello"))
+        await link.when_gone()
+    heard = len(mallory.user.links)
+    with pytest.raises(Refused) as caught:
+        await bob.dial(port, mallory.peer)
+    assert caught.value.text == "its program broke the protocol too often; it is dialled again in 10 minutes"
+    assert len(mallory.user.links) == heard
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "refused",
+    [Refused("busy", "come again", 1), Refused("version", "no"), RemoteError("bad-record", "older than the last")],
+)
+async def test_what_is_refused_is_no_strike(stations, refused):  # noqa: F811
+    carol, bob = stations(), stations(Recorder(refuse=refused))
+    port = bob.listen()
+    for _ in range(5):
+        with pytest.raises(Refused):
+            await carol.dial(port, bob.peer)
+    assert bob.factory.strikes == carol.factory.strikes == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_version_or_role_is_no_strike(stations):  # noqa: F811
+    carol, bob = stations(), stations()
+    port = bob.listen()
+    later = Hello(VersionRange(2, 9), ["a/new-word"], ROLE_CHAT, b"i" * 16, "carol")
+    for greeting in (later, hello("relay")) * 3:
+        with pytest.raises(Refused):
+            await carol.dial(port, bob.peer, greeting)
+    assert bob.factory.strikes == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_only_the_order_of_things_forbids_is_no_strike(stations):  # noqa: F811
+    """Two sides' messages cross: what the user of a link does not take now ends it and nothing more."""
+
+    def no(link, message):
+        raise RemoteError(BAD_FRAME, "not now")
+
+    carol, bob = stations(), stations(Recorder(on_message=no))
+    port = bob.listen()
+    for _ in range(4):
+        assert await spoil(carol, bob, port, frame(encode(say("hello")))) == BAD_FRAME
+    assert bob.factory.strikes == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_defect_of_ours_is_no_strike(stations):  # noqa: F811
+    def break_down(link, message):
+        raise KeyError("ours")
+
+    carol, bob = stations(), stations(Recorder(on_message=break_down))
+    port = bob.listen()
+    for _ in range(4):
+        await spoil(carol, bob, port, frame(encode(say("hello"))))
+    assert bob.factory.strikes == 0
