@@ -17,17 +17,20 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorSocket
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.core.admission import Admission
 from chatnet.core.errors import LocalError
+from chatnet.core.limits import FAREWELLS_PER_TURN
 from chatnet.core.messages import STRUCK
 from chatnet.core.meters import Spread
 from chatnet.core.strikes import refusal
 from chatnet.net.link import Link, LinkSettings, LinkUser
 from chatnet.net.tls import TLS
 
+ACCEPTS = 20  # at once, after ports were held; Twisted adds to it while that many come
 BACKLOG = 1024  # a herd after a restart waits in the kernel, not in retries
 
 
@@ -98,6 +101,7 @@ class Listener:
         self._reactor = reactor
         self._factory = factory
         self._wrapped: Any = tls.wrap(factory, dialling=False, send_buffer_bytes=factory.send_buffer_bytes)
+        tls.turns.on_crowded = self._hold
         self.ports: list[IListeningPort] = []
 
     def listen(self, endpoints: tuple[str, ...]) -> None:
@@ -146,13 +150,23 @@ class Listener:
         return gatherResults([_as_deferred(port.stopListening()) for port in ports], consumeErrors=True)
 
     async def close(self, farewell: Callable[[Link], None]) -> None:
-        """Close the ports, say ``farewell`` to every link, and wait until all are gone."""
-        links = tuple(self._factory.links)
-        for link in links:
-            farewell(link)
+        """Close the ports, say ``farewell`` to every link, some in each turn, and wait until all are gone."""
         await self.stop_accepting()
-        for link in links:
-            await link.when_gone()
+        for number, link in enumerate(tuple(self._factory.links), 1):
+            farewell(link)
+            if number % FAREWELLS_PER_TURN == 0:
+                await deferLater(self._reactor, 0)
+        while self._factory.links:
+            await next(iter(self._factory.links)).when_gone()
+
+    def _hold(self, crowded: bool) -> None:
+        """While many handshakes wait, who comes waits in the kernel: here he would be the next to be evicted."""
+        for port in cast(list[Any], self.ports):
+            if crowded:
+                port.stopReading()
+            else:
+                port.numberAccepts = ACCEPTS
+                port.startReading()
 
     def _listen_ipv6(self, port: int) -> IListeningPort | None:
         if not socket.has_ipv6:

@@ -29,7 +29,8 @@ from chatnet.core.errors import RemoteError, WrongKey
 from chatnet.core.identity import PeerID, peer_id_of, same_id, short_text
 from chatnet.core.messages import ALPN
 from chatnet.net.keys import Identity
-from chatnet.net.transport import Above, SocketTLS, Turnstile
+from chatnet.net.transport import Above, SocketTLS
+from chatnet.net.turns import Turns
 
 # AES first: every processor since 2012 has instructions for it.
 MODE_ENABLE_PARTIAL_WRITE = 1  # openssl/ssl.h; pyOpenSSL sets it and does not name it
@@ -60,7 +61,7 @@ class TLS:
         context.set_alpn_protos([ALPN])
         context.set_alpn_select_callback(_select_alpn)
         self._context = context
-        self.turnstile = Turnstile()
+        self.turns = Turns()
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         return SSL.Connection(self._context, None)
@@ -116,7 +117,7 @@ class _Below(Protocol):
                     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if factory.send_buffer_bytes:
                     handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, factory.send_buffer_bytes)
-            on_socket = SocketTLS(factory.tls.connection(handle), transport, self._above, factory.tls.turnstile)
+            on_socket = SocketTLS(factory.tls.connection(handle), transport, self._above, factory.tls.turns)
             self._lost = on_socket.lost
             on_socket.begin(factory.dialling)
         else:

@@ -15,14 +15,18 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, IReadWriteDescriptor, ITransport
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from chatnet.net.turns import Turns
 
 RECORD_BYTES = 16_384  # what one TLS record holds; OpenSSL then keeps no rest of it back
 PIECE_BYTES = 65_536  # given to OpenSSL at once; with more than this unsent a push producer waits
 MAX_LATE_STEPS = 32  # of OpenSSL's handshake when it is over: a listener's two tickets take 6
-STEPS_PER_TURN = 16  # records taken, or pieces given, before the other connections have their turn
-HANDSHAKES_PER_TURN = 16  # gone on with, of all that are ready together: a herd's would hold everybody up
+RECORDS_AT_ONCE = 4  # given upwards in one call
+STEPS_PER_TURN = 16  # records taken before the other connections have their turn: 256 KiB, half a millisecond
+PIECES_PER_TURN = 4  # given, the same bytes
 
 
 class Above(Protocol):
@@ -45,37 +49,25 @@ class TLSFault(ConnectionLost):
         return str(self.args[0])
 
 
-class Turnstile:
-    """Lets few handshakes go on in each turn of the reactor; the sockets of the others are ready in the next too."""
-
-    def __init__(self) -> None:
-        self._passed = 0
-
-    def lets(self, reactor: Any) -> bool:
-        if not self._passed:
-            reactor.callLater(0, self._open)
-        self._passed += 1
-        return self._passed <= HANDSHAKES_PER_TURN
-
-    def _open(self) -> None:
-        self._passed = 0
-
-
 @implementer(IReadWriteDescriptor, ITransport, IConsumer, IPushProducer)
 class SocketTLS:
     """``connection`` on ``socket_transport``, Twisted's transport of a stream socket.
 
     The reactor calls ``doRead`` and ``doWrite``, which return why the connection is over, if it is.
-    Its owner, the protocol of ``socket_transport``, calls ``begin`` and ``lost``.
+    Its owner, the protocol of ``socket_transport``, calls ``begin`` and ``lost``.  Handshakes and
+    ends have their share of each of the reactor's ``turns``.
     """
 
-    def __init__(self, connection: SSL.Connection, socket_transport: Any, above: Above, turnstile: Turnstile) -> None:
+    log = Logger("chatnet.transport")
+
+    def __init__(self, connection: SSL.Connection, socket_transport: Any, above: Above, turns: Turns) -> None:
         self._tls = connection
         self._socket = socket_transport
         self._reactor = socket_transport.reactor
         self._above = above
-        self._turnstile = turnstile
+        self._turns = turns
         self._shaken = False  # the handshake is over
+        self._queued = False  # until then: its next step waits for its turn
         self._paused = False  # the protocol wants nothing
         self._closing = False  # say goodbye when all is sent; what still comes is dropped
         self._bidden = False  # goodbye is said
@@ -144,9 +136,28 @@ class SocketTLS:
         self._over = True
         self._offered, self._unsent, self._unsent_bytes = b"", [], 0
 
+    def _queue_up(self) -> None:
+        """The next step of the handshake, when it is its turn."""
+        if not self._queued:
+            self._queued = True
+            self._turns.take(self._reactor, self._step)
+
+    def _step(self) -> None:
+        self._queued = False
+        if self._over:
+            return
+        try:
+            why = self._shake_hands() or (self._receive() if self._shaken else None)
+        except Exception as error:
+            self.log.failure("a handshake met a defect of ours")
+            why = error
+        if why is not None:
+            self._reactor.removeReader(self)
+            self._reactor.removeWriter(self)
+            self._stop()
+            self._socket.connectionLost(Failure(why))
+
     def _shake_hands(self) -> Exception | None:
-        if not self._turnstile.lets(self._reactor):
-            return None
         try:
             self._tls.do_handshake()
         except SSL.WantReadError:
@@ -194,15 +205,13 @@ class SocketTLS:
 
     def connectionLost(self, reason: Failure) -> None:
         self._stop()
-        self._socket.connectionLost(reason)
+        self._turns.take(self._reactor, lambda: self._socket.connectionLost(reason))
 
     def doRead(self) -> Any:
         if self._over:
             return None
         if not self._shaken:
-            why = self._shake_hands()
-            if why is not None or not self._shaken:
-                return why
+            return self._queue_up()
         if self._write_waits:
             self._write_waits = False
             self._reactor.addWriter(self)
@@ -212,11 +221,11 @@ class SocketTLS:
         if self._over or self._fault is not None:
             return self._fault
         if not self._shaken:
-            return self._shake_hands()
+            return self._queue_up()
         if self._read_waits:
             self._read_waits = False
             self._read_on()
-        for _ in range(STEPS_PER_TURN):
+        for _ in range(PIECES_PER_TURN):
             if self._unsent_bytes:
                 if not self._send_next():
                     return self._fault
@@ -249,26 +258,37 @@ class SocketTLS:
             self._reactor.addReader(self)
 
     def _receive(self) -> Exception | None:
-        for _ in range(STEPS_PER_TURN):
+        """A turn's share, some records at once: a call upwards costs more than joining them."""
+        for _ in range(STEPS_PER_TURN // RECORDS_AT_ONCE):
             if self._over or self._paused:
                 break
-            try:
-                data = self._tls.recv(RECORD_BYTES)
-            except SSL.WantReadError:
-                break
-            except SSL.WantWriteError:
-                self._read_waits = True
-                self._reactor.removeReader(self)
-                self._reactor.addWriter(self)
-                break
-            except SSL.Error as error:
-                why = _why(error)
+            records: list[bytes] = []
+            blocked, why = self._take(records)
+            if records and not self._closing:
+                self._above.dataReceived(records[0] if len(records) == 1 else b"".join(records))
+            if why is not None and not self._over:
                 if why is CONNECTION_DONE:
                     self._say_goodbye()
                 return why
-            if not self._closing:
-                self._above.dataReceived(data)
+            if blocked:
+                break
         return None
+
+    def _take(self, records: list[bytes]) -> tuple[bool, Exception | None]:
+        """What there is, a batch at most; whether there is no more now, and why there never will be."""
+        try:
+            while len(records) < RECORDS_AT_ONCE:
+                records.append(self._tls.recv(RECORD_BYTES))
+        except SSL.WantReadError:
+            return True, None
+        except SSL.WantWriteError:
+            self._read_waits = True
+            self._reactor.removeReader(self)
+            self._reactor.addWriter(self)
+            return True, None
+        except SSL.Error as error:
+            return True, _why(error)
+        return False, None
 
     # --- out ---
 

@@ -1,0 +1,96 @@
+"""What fits into a turn of the reactor is done in it, and the rest in order, whatever fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chatnet.core.limits import CROWD, TURN_SHARE_SECONDS
+from chatnet.net.turns import Turns
+
+
+class Setting:
+    """A reactor's turns and time, in which each piece of work takes ``cost`` seconds."""
+
+    def __init__(self, cost: float) -> None:
+        self.turns = Turns()
+        self.due: list[Callable[[], None]] = []
+        self.done: list[int] = []
+        self._cost = cost
+        self._now = 0.0
+
+    def seconds(self) -> float:
+        return self._now
+
+    def callLater(self, delay: float, call: Callable[..., None], *args: Any) -> None:
+        assert delay == 0
+        self.due.append(lambda: call(*args))
+
+    def take(self, number: int) -> None:
+        clock: Any = self
+        self.turns.take(clock, lambda: self._work(number))
+
+    def turn(self) -> int:
+        """What is due; how much was done in it."""
+        before, (due, self.due) = len(self.done), (self.due, [])
+        for call in due:
+            call()
+        return len(self.done) - before
+
+    def _work(self, number: int) -> None:
+        self._now += self._cost
+        self.done.append(number)
+        if number < 0:
+            raise ValueError("a defect")
+
+
+def test_what_fits_is_done_at_once_and_the_rest_in_order() -> None:
+    here = Setting(cost=0.4 * TURN_SHARE_SECONDS)
+    for number in range(10):
+        here.take(number)
+    assert here.done == [0, 1, 2]
+    assert [here.turn() for _ in range(4)] == [3, 3, 1, 0]
+    assert here.done == list(range(10))
+    assert here.due == []
+
+
+def test_a_turn_that_did_its_share_of_what_waited_takes_nothing_new() -> None:
+    here = Setting(cost=TURN_SHARE_SECONDS)
+    here.take(0)
+    here.take(1)
+    here.turn()
+    here.take(2)
+    assert here.done == [0, 1]
+    here.turn()
+    assert here.done == [0, 1, 2]
+
+
+def test_a_share_is_of_one_turn() -> None:
+    here = Setting(cost=TURN_SHARE_SECONDS)
+    for number in range(5):
+        here.take(number)
+        assert here.done[-1] == number
+        here.turn()
+
+
+def test_a_defect_costs_the_others_nothing() -> None:
+    here = Setting(cost=TURN_SHARE_SECONDS)
+    for number in (0, -1, 2):
+        here.take(number)
+    with pytest.raises(ValueError, match="a defect"):
+        here.turn()
+    here.turn()
+    assert here.done == [0, -1, 2]
+
+
+def test_a_crowd_is_told_when_it_begins_and_when_it_is_over() -> None:
+    here, heard = Setting(cost=TURN_SHARE_SECONDS), []
+    here.turns.on_crowded = heard.append
+    for number in range(CROWD + 2):
+        here.take(number)
+    assert heard == [True]
+    here.turn()
+    here.turn()
+    assert heard == [True, False]
