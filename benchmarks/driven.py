@@ -15,10 +15,11 @@ from typing import Any
 
 from twisted.internet import reactor as any_reactor
 from twisted.internet import stdio, task
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import globalLogBeginner
 from twisted.protocols.basic import LineReceiver
 from twisted.python import usage
+from twisted.python.failure import Failure
 
 from chatnet.core.events import (
     Event,
@@ -44,6 +45,7 @@ class Requests:
         self._peer = peer
         self._people: dict[str, Person] = {}
         self._delivered: dict[int, Deferred[float]] = {}  # by row, from its storing to its delivery
+        self._flood: Flood | None = None
         self._transfers: dict[bytes, Transfer] = {}
         self._changed: list[Deferred[None]] = []  # who waits for anything to change
         self.kinds: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
@@ -57,8 +59,11 @@ class Requests:
 
     def _heard(self, event: Event) -> None:
         if isinstance(event, MessageChanged):
-            if event.state is MessageState.DELIVERED and event.n in self._delivered:
-                self._delivered.pop(event.n).callback(time.perf_counter())
+            if event.state is MessageState.DELIVERED:
+                if event.n in self._delivered:
+                    self._delivered.pop(event.n).callback(time.perf_counter())
+                elif self._flood is not None and not self._flood.over.called:
+                    self._flood.delivered()
             return
         if isinstance(event, PeopleChanged):
             self._people.update((person.name, person) for person in event.people)
@@ -99,10 +104,9 @@ class Requests:
 
     async def flood(self, to: str, count: int, window: int) -> dict[str, Any]:
         """``count`` messages, at most ``window`` of them typed and not delivered."""
-        room = DeferredSemaphore(window)
         began = time.perf_counter()
-        under_way = [room.run(lambda: Deferred.fromCoroutine(self._deliver(to))) for _ in range(count)]
-        await gatherResults(under_way)
+        self._flood = Flood(self._peer, self._people[to].peer, count, window)
+        await self._flood.over
         return {"seconds": time.perf_counter() - began}
 
     async def send(self, to: str, path: str) -> dict[str, Any]:
@@ -122,6 +126,34 @@ class Requests:
         message = await self._peer.say(self._people[to].peer, BODY)
         self._delivered[message.n] = delivered = Deferred[float]()
         return await delivered - typed
+
+
+class Flood:
+    """Messages typed as fast as they are delivered, with as little as can be of our own for each."""
+
+    def __init__(self, peer: PeerApi, to: bytes, count: int, window: int) -> None:
+        self.over: Deferred[None] = Deferred()
+        self._peer = peer
+        self._to = to
+        self._untyped = count
+        self._undelivered = count
+        for _ in range(min(window, count)):
+            self._type()
+
+    def _type(self) -> None:
+        self._untyped -= 1
+        self._peer.say(self._to, BODY).addErrback(self._failed)
+
+    def delivered(self) -> None:
+        self._undelivered -= 1
+        if self._untyped:
+            self._type()
+        if not self._undelivered:
+            self.over.callback(None)
+
+    def _failed(self, failure: Failure) -> None:
+        if not self.over.called:
+            self.over.errback(failure)
 
 
 class RequestLines(LineReceiver):

@@ -53,6 +53,7 @@ from twisted.internet.task import deferLater
 from chatnet.core.events import Event, TabsRestored
 from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import INDEX_ROWS, PeerLimits
+from chatnet.core.messages import Say
 from chatnet.net.database import Database
 from chatnet.net.keys import load_or_make_identity
 from chatnet.net.options import LogChoice
@@ -254,12 +255,12 @@ async def stored(reactor: Any, path: Path, kind: type[PeerStore], language: Lang
     await database.open()
     store, chance = kind(database), random.Random(path.name)
     bodies = [language.text() for _ in range(5_000)]
-    peer, talk = b"p" * 32, b"t" * 32
+    peer, talk = PeerID(b"p" * 32), b"t" * 32
     began = time.monotonic()
     for start in range(0, messages, OUTSTANDING):
         await gatherResults(
             [
-                store.add_incoming(talk, PeerID(peer), PeerID(peer), chance.randbytes(16), bodies[n % 5_000], n, n)
+                store.add_incoming(peer, [Say(talk, chance.randbytes(16), n, bodies[n % 5_000])], n)
                 for n in range(start, min(start + OUTSTANDING, messages))
             ]
         )

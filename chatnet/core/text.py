@@ -57,6 +57,8 @@ PROGRAM_SUFFIXES = frozenset(
 
 def safe_text(text: str, limit: int = MAX_BODY_BYTES, newlines: bool = True) -> SafeText:
     """Text that cannot move the cursor, hide, or reorder what stands around it; idempotent."""
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return SafeText(text)
     out: list[str] = []
     run = 0  # marks and joiners on the present character; what is dropped between them does not end it
     for c in text[:limit]:

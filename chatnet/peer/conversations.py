@@ -26,7 +26,7 @@ from chatnet.core.limits import HISTORY_PAGE, MAX_BODY_BYTES
 from chatnet.core.text import safe_line, safe_text
 from chatnet.peer.courier import Courier
 from chatnet.peer.people import People
-from chatnet.peer.store import PeerStore, StoredMessage
+from chatnet.peer.store import NewMessage, PeerStore, StoredMessage
 
 
 class Conversations:
@@ -51,10 +51,10 @@ class Conversations:
 
     # --- for the door -------------------------------------------------------------------------
 
-    async def say(self, peer: bytes, body: str) -> ChatMessage:
+    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
         known = self._people.known(peer)
-        body = body.encode("utf-8", "replace").decode()
-        size = len(body.encode())
+        encoded = body.encode("utf-8", "replace")
+        body, size = encoded.decode(), len(encoded)
         if not body.strip():
             raise LocalError("empty", "There is nothing to send.")
         if size > MAX_BODY_BYTES:
@@ -64,7 +64,7 @@ class Conversations:
             name = self._people.name_of(known)
             raise LocalError("blocked", f"You have blocked {name}. Nothing was sent: /unblock {name} first.")
         self._people.meet(known)
-        return self.shown(await self.courier.say(known, body))
+        return self.courier.say(known, body).addCallback(self.shown)
 
     async def resend(self, peer: bytes, n: int) -> None:
         known = self._people.known(peer)
@@ -141,8 +141,8 @@ class Conversations:
         me = self._people.me
         sender, state = (me, MessageState.SENT) if transfer.outgoing else (peer, MessageState.RECEIVED)
         conversation, now = conversation_of(me, peer), transfer.offered_ms
-        row = await self._store.add_file_row(conversation, peer, sender, transfer.fid, transfer.title, now, state)
-        self.added(row)
+        offer = NewMessage(conversation, peer, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
+        self.added(await self._store.add_file_row(offer))
 
     async def _end_file_row(self, peer: PeerID, transfer: Transfer) -> None:
         state = MessageState.REFUSED

@@ -7,7 +7,7 @@ history exactly once, since a message is unique by (conversation, sender, id).
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +20,7 @@ from chatnet.core import messages
 from chatnet.core.backoff import Uniform, obeyed, online_wait, peer_wait
 from chatnet.core.bucket import Buckets
 from chatnet.core.errors import ChatnetError, Refused, StoreFailed
-from chatnet.core.events import MessageState
+from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, READY_ROWS, STORING_ROWS, WRITE_CHUNK_BYTES, PeerLimits
@@ -29,13 +29,16 @@ from chatnet.core.roster import Roster
 from chatnet.net.database import Chain
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.chatlinks import ChatLinks
-from chatnet.peer.store import Incoming, PeerStore, StoredMessage
+from chatnet.peer.store import Incoming, NewMessage, PeerStore, StoredMessage
 
 
 class _Outbound:
     """What goes to one person."""
 
-    def __init__(self) -> None:
+    def __init__(self, conversation: bytes, id_prefix: bytes) -> None:
+        self.conversation = conversation
+        self._id_prefix = id_prefix
+        self._ids = 0
         self.sent: dict[bytes, StoredMessage] = {}  # on the link, not acknowledged
         self.ready: deque[StoredMessage] = deque()  # the next ones in their order
         self.upto_n = 0  # rows up to here were sent on this link, or are ready
@@ -44,6 +47,11 @@ class _Outbound:
         self.failures = 0
         self.retry: IDelayedCall | None = None
         self.dialling = False
+
+    def new_id(self) -> bytes:
+        """Rising, so that the databases on both sides put neighbours next to each other: half the writing."""
+        self._ids += 1
+        return self._id_prefix + self._ids.to_bytes(8, "big")
 
     def add(self, row: StoredMessage) -> None:
         """A row just stored; with too many, or some unread before it, the store keeps it for later."""
@@ -62,11 +70,12 @@ class _Outbound:
 class _Inbound:
     """What comes over one link; how fast is a matter of its peer, who may come again on another."""
 
-    def __init__(self, rates: Buckets) -> None:
+    def __init__(self, conversation: bytes, rates: Buckets) -> None:
+        self.conversation = conversation
         self.rates = rates
-        self.storing = 0
+        self.arrived: list[Say] = []  # in this turn of the reactor: stored together
+        self.storing = 0  # with these
         self.chain = Chain()  # one that is not stored takes those behind it along: the order stays
-        self.acks: list[bytes] = []
         self.timers: set[IDelayedCall] = set()
 
 
@@ -107,6 +116,8 @@ class Courier:
         self._wall_ms = wall_ms
         self._outbound: dict[PeerID, _Outbound] = {}
         self._inbound: dict[Link, _Inbound] = {}
+        self._typed: list[tuple[NewMessage, Deferred[StoredMessage]]] = []  # in this turn: stored together
+        self._storing_typed: IDelayedCall | None = None
         self._known_rates = Buckets(limits.messages_per_second, limits.messages_burst, MAX_SOURCES)
         self._stranger_rates = Buckets(limits.stranger_messages_per_second, limits.stranger_messages_burst, MAX_SOURCES)
         self._stopped = False
@@ -115,32 +126,46 @@ class Courier:
     def stop(self) -> None:
         """No timer of ours is left; what waits is in the store."""
         self._stopped = True
+        _cancel(self._storing_typed)
+        self._store_typed()
         for out in self._outbound.values():
             _cancel(out.retry)
-        for inbound in self._inbound.values():
-            for timer in inbound.timers:
-                _cancel(timer)
+        for link, inbound in self._inbound.items():
+            self._end(link, inbound)
 
     # --- out ----------------------------------------------------------------------------------
 
-    async def say(self, peer: PeerID, body: str) -> StoredMessage:
-        """Store a message and let it go; the row as it was stored.  Raises StoreFailed."""
-        held = self._roster.new_key(peer) is not None
-        row = await self._store.add_outgoing(
-            conversation_of(self._roster.me, peer),
-            peer,
-            self._roster.me,
-            self._random_bytes(16),
-            body,
-            self._wall_ms(),
-            MessageState.HELD if held else MessageState.WAITING,
+    def say(self, peer: PeerID, body: str) -> Deferred[StoredMessage]:
+        """Store a message and let it go; the row as it was stored.  Fails with StoreFailed."""
+        held, now, out = self._roster.new_key(peer) is not None, self._wall_ms(), self._out(peer)
+        state = MessageState.HELD if held else MessageState.WAITING
+        message = NewMessage(
+            out.conversation, peer, self._roster.me, out.new_id(), MessageKind.TEXT, now, now, body, state
         )
-        self._roster.acquaintance(peer).written_to = True
-        self._added(row)
-        self._waiting(peer, 1)
-        if not held:
-            self._let_go(peer, row)
-        return row
+        if not self._typed:
+            self._storing_typed = self._clock.callLater(0, self._store_typed)
+        stored: Deferred[StoredMessage] = Deferred()
+        self._typed.append((message, stored))
+        return stored
+
+    def _store_typed(self) -> None:
+        typed, self._typed = self._typed, []
+        if typed:
+            adding = self._store.add_outgoing([message for message, _ in typed])
+            adding.addCallbacks(self._typed_stored, _fail, (typed,), {}, (typed,), {})
+            adding.addErrback(lambda failure: self.log.failure("a message of ours met a defect of ours", failure))
+
+    def _typed_stored(self, rows: list[StoredMessage], typed: list[tuple[NewMessage, Deferred[StoredMessage]]]) -> None:
+        counts = Counter(row.peer for row in rows)
+        for row in rows:
+            self._added(row)
+            self._out(row.peer).add(row)
+        for peer, count in counts.items():
+            self._roster.acquaintance(peer).written_to = True
+            self._waiting(peer, count)
+            self.wake(peer)
+        for row, (_, stored) in zip(rows, typed, strict=True):
+            stored.callback(row)
 
     async def resend(self, peer: PeerID, n: int) -> StoredMessage | None:
         """A message that failed waits again; None when row ``n`` is none.  Raises StoreFailed."""
@@ -176,7 +201,7 @@ class Courier:
         """Something waits for ``peer``, or may go again: send it, dialling if there is no link."""
         if self._stopped or not self._store_works or self._roster.new_key(peer) is not None:
             return
-        if peer in self._links.links:
+        if self._links.open_link(peer) is not None:
             self._pump(peer)
         else:
             self._dial(peer)
@@ -186,11 +211,6 @@ class Courier:
         out = self._out(peer)
         out.failures = 0
         self._retry_in(peer, online_wait(len(self._roster.listed), self._uniform))
-
-    def _let_go(self, peer: PeerID, row: StoredMessage) -> None:
-        """A new row goes as soon as nothing stands before it."""
-        self._out(peer).add(row)
-        self.wake(peer)
 
     def _pump(self, peer: PeerID) -> None:
         """Send what may go now, and read on if the store has more."""
@@ -203,7 +223,7 @@ class Courier:
 
     def _may_send(self, peer: PeerID, out: _Outbound) -> Link | None:
         """The link that takes more to ``peer`` now."""
-        link = self._links.links.get(peer)
+        link = self._links.open_link(peer)
         if self._stopped or not self._store_works or link is None or link.congested:
             return None
         if len(out.sent) >= self._limits.send_window or self._roster.new_key(peer) is not None:
@@ -265,7 +285,7 @@ class Courier:
 
     def _not_dialled(self, failure: Failure, peer: PeerID, out: _Outbound) -> None:
         out.dialling = False
-        if self._stopped or peer in self._links.links:
+        if self._stopped or self._links.open_link(peer) is not None:
             return
         error = failure.value
         if not isinstance(error, ChatnetError):
@@ -292,7 +312,8 @@ class Courier:
         out.retry = None
         self._put_back(link.peer, out)
         known = self._roster.acquaintance(link.peer).written_to
-        inbound = self._inbound[link] = _Inbound(self._known_rates if known else self._stranger_rates)
+        rates = self._known_rates if known else self._stranger_rates
+        inbound = self._inbound[link] = _Inbound(conversation_of(self._roster.me, link.peer), rates)
         owed_seconds = inbound.rates.spend(link.peer, self._clock.seconds(), 0)
         if owed_seconds > 0:
             self._hold(link, inbound, owed_seconds)
@@ -302,8 +323,7 @@ class Courier:
     def link_down(self, link: Link, end: LinkEnd) -> None:
         inbound = self._inbound.pop(link, None)
         if inbound is not None:
-            for timer in inbound.timers:
-                _cancel(timer)
+            self._end(link, inbound)
         out = self._out(link.peer)
         self._put_back(link.peer, out)
         if end.code not in (messages.REPLACED, messages.NOT_EXPECTED):
@@ -335,10 +355,10 @@ class Courier:
         self._store.delivered(peer, awaited).addCallbacks(self._delivered, self._store_went, (peer,))
         self._pump(peer)
 
-    def _delivered(self, rows: list[StoredMessage], peer: PeerID) -> None:
+    def _delivered(self, rows: list[int], peer: PeerID) -> None:
         self._waiting(peer, -len(rows))
-        for row in rows:
-            self._changed(peer, row.n, MessageState.DELIVERED, "")
+        for n in rows:
+            self._changed(peer, n, MessageState.DELIVERED, "")
 
     def _not_taken(self, peer: PeerID, nack: Nack) -> None:
         if self._out(peer).sent.pop(nack.id, None) is None:
@@ -358,22 +378,32 @@ class Courier:
         peer, inbound = link.peer, self._inbound.get(link)
         if inbound is None:  # the link is on its way out: it will be sent again
             return
-        conversation = conversation_of(self._roster.me, peer)
-        if say.conversation != conversation:
+        if say.conversation != inbound.conversation:
             link.send(Nack(say.id, messages.NOT_ACCEPTED))
             return
-        now = self._clock.seconds()
-        owed_seconds = inbound.rates.spend(peer, now)
+        owed_seconds = inbound.rates.spend(peer, self._clock.seconds())
         if owed_seconds > 0:
             self._hold(link, inbound, owed_seconds)
         inbound.storing += 1
         if inbound.storing >= STORING_ROWS:
             link.pause_reading("store")
-        adding = self._store.add_incoming(
-            conversation, peer, peer, say.id, say.body, say.sent_ms, self._wall_ms(), inbound.chain
-        )
-        adding.addCallbacks(self._stored, self._not_stored, (link, inbound, say.id), {}, (link,), {})
-        adding.addErrback(lambda failure: self.log.failure("an arriving message met a defect of ours", failure))
+        if not inbound.arrived:
+            inbound.timers = {timer for timer in inbound.timers if timer.active()}
+            inbound.timers.add(self._clock.callLater(0, self._store_arrived, link, inbound))
+        inbound.arrived.append(say)
+
+    def _store_arrived(self, link: Link, inbound: _Inbound) -> None:
+        says, inbound.arrived = inbound.arrived, []
+        if says:
+            adding = self._store.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
+            adding.addCallbacks(self._stored, self._not_stored, (link, inbound), {}, (link,), {})
+            adding.addErrback(lambda failure: self.log.failure("an arriving message met a defect of ours", failure))
+
+    def _end(self, link: Link, inbound: _Inbound) -> None:
+        """What came is stored all the same, though nobody hears of it: it need not come again."""
+        for timer in inbound.timers:
+            _cancel(timer)
+        self._store_arrived(link, inbound)
 
     def _hold(self, link: Link, inbound: _Inbound, seconds: float) -> None:
         """Too quick: read on when the bucket has a token again."""
@@ -386,26 +416,23 @@ class Courier:
         timer = self._clock.callLater(max(seconds, 0.05), go_on)
         inbound.timers.add(timer)
 
-    def _stored(self, incoming: Incoming, link: Link, inbound: _Inbound, id: bytes) -> None:
-        inbound.storing -= 1
+    def _stored(self, stored: list[Incoming], link: Link, inbound: _Inbound) -> None:
+        inbound.storing -= len(stored)
         if inbound.storing < STORING_ROWS // 2:
             link.resume_reading("store")
-        if incoming.outcome == "conflict":
-            self.log.info("{link} sent one id with two texts", link=link)
-            link.send(Nack(id, messages.CONFLICT))
-            link.strike()
-            return
-        if not inbound.acks:
-            timer: IDelayedCall = self._clock.callLater(0, self._send_acks, link, inbound)
-            inbound.timers = {t for t in inbound.timers if t.active()} | {timer}
-        inbound.acks.append(id)
-        if incoming.outcome == "stored" and incoming.message is not None:
-            self._added(incoming.message)
-
-    def _send_acks(self, link: Link, inbound: _Inbound) -> None:
-        ids, inbound.acks = inbound.acks, []
-        for start in range(0, len(ids), MAX_ACKS):
-            link.send(Ack(ids[start : start + MAX_ACKS]))
+        acks: list[bytes] = []
+        for incoming in stored:
+            row = incoming.message
+            if incoming.outcome == "conflict":
+                self.log.info("{link} sent one id with two texts", link=link)
+                link.send(Nack(row.id, messages.CONFLICT))
+                link.strike()
+                continue
+            acks.append(row.id)
+            if incoming.outcome == "stored":
+                self._added(row)
+        for start in range(0, len(acks), MAX_ACKS):
+            link.send(Ack(acks[start : start + MAX_ACKS]))
 
     def _not_stored(self, failure: Failure, link: Link) -> None:
         """Nothing is acknowledged: the sender keeps it, and comes again."""
@@ -421,8 +448,13 @@ class Courier:
     def _out(self, peer: PeerID) -> _Outbound:
         found = self._outbound.get(peer)
         if found is None:
-            found = self._outbound[peer] = _Outbound()
+            found = self._outbound[peer] = _Outbound(conversation_of(self._roster.me, peer), self._random_bytes(8))
         return found
+
+
+def _fail(failure: Failure, typed: list[tuple[NewMessage, Deferred[StoredMessage]]]) -> None:
+    for _, stored in typed:
+        stored.errback(Failure(failure.value))
 
 
 def _cancel(timer: IDelayedCall | None) -> None:

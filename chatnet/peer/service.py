@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -305,13 +305,11 @@ class PeerService(Service):
         assert self._me is not None
         return self._me
 
-    def _with_node(self, work: Callable[[Node], Coroutine[Any, Any, T]]) -> Deferred[T]:
-        async def run() -> T:
-            if self._node is None:
-                raise LocalError("not-logged-in", "Log in first.")
-            return await work(self._node)
-
-        return Deferred.fromCoroutine(run())
+    def _with_node(self, work: Callable[[Node], Coroutine[Any, Any, T] | Deferred[T]]) -> Deferred[T]:
+        if self._node is None:
+            return fail(LocalError("not-logged-in", "Log in first."))
+        working: Deferred[T] = maybeDeferred(work, self._node)  # type: ignore[call-overload]  # of both, not of either
+        return working
 
     def _snapshot(self) -> Snapshot:
         node = self._node

@@ -8,8 +8,9 @@ milliseconds since the epoch, sizes bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain as chained
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
 import msgspec
@@ -19,7 +20,7 @@ from chatnet.core.errors import StoreFailed
 from chatnet.core.events import ENDED, FileRule, MessageKind, MessageState, RuleKind, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import CLOCK_SLACK_MS, HISTORY_PAGE, INDEX_ROWS, PROBE_BYTES, SEARCH_PAGE, SEARCH_ROWS
-from chatnet.core.messages import Entry
+from chatnet.core.messages import Entry, Say
 from chatnet.core.records import Endpoint, SignedRecord
 from chatnet.net.database import Chain, Connection, Settings
 from chatnet.peer.query import Query
@@ -190,6 +191,7 @@ ALTER TABLE transfer ADD COLUMN person TEXT NOT NULL DEFAULT '';  -- incoming: t
 WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
 
 _MOST_VALUES = 10_000  # in one statement; SQLite takes 32,766
+_ROWS_AT_ONCE = 64  # stored by one statement
 
 _encode = msgspec.msgpack.encode
 _endpoints = msgspec.msgpack.Decoder(list[Endpoint])
@@ -214,6 +216,20 @@ class SavedList(NamedTuple):
     entries: list[Entry]
 
 
+class NewMessage(NamedTuple):
+    """What becomes a row of the history."""
+
+    conversation: bytes
+    peer: PeerID
+    sender: PeerID
+    id: bytes
+    kind: MessageKind
+    sent_ms: int
+    stored_ms: int
+    body: str
+    state: MessageState
+
+
 class StoredMessage(NamedTuple):
     """One row of the history; ``n`` rises in the order of storing."""
 
@@ -234,7 +250,7 @@ class Incoming(NamedTuple):
     """What became of a message: ``message`` is the row that stands, also after a conflict."""
 
     outcome: Literal["stored", "duplicate", "conflict"]
-    message: StoredMessage | None
+    message: StoredMessage
 
 
 class Conversation(NamedTuple):
@@ -380,16 +396,19 @@ class PeerStore(Settings):
             ids = [id for (id,) in connection.execute("SELECT id FROM outbox WHERE peer = ? ORDER BY n", (old,))]
             former: list[StoredMessage] = []
             for start in range(0, len(ids), _MOST_VALUES):
-                former += _settle(connection, old, ids[start : start + _MOST_VALUES], MessageState.REFUSED, reason)
-            text, waiting = MessageKind.TEXT, MessageState.WAITING
-            moved = []
-            for row in former:
-                added = _add(
-                    connection, conversation, new, sender, row.id, text, row.sent_ms, now_ms, row.body, waiting
-                )
-                if added is not None:
-                    _put_out(connection, added, now_ms)
-                    moved.append(added)
+                settled = _settle(connection, old, ids[start : start + _MOST_VALUES], MessageState.REFUSED, reason)
+                former += _rows(connection, settled)
+            there = _present(connection, conversation, sender, ids)
+            about = (MessageKind.TEXT, MessageState.WAITING)
+            moved = _add(
+                connection,
+                [
+                    NewMessage(conversation, new, sender, row.id, about[0], row.sent_ms, now_ms, row.body, about[1])
+                    for row in former
+                    if row.id not in there
+                ],
+            )
+            _put_out(connection, moved)
             return former, moved
 
         return self._database.run(job)
@@ -516,54 +535,42 @@ class PeerStore(Settings):
 
     # --- messages ------------------------------------------------------------------------------
 
-    def add_outgoing(
-        self,
-        conversation: bytes,
-        peer: PeerID,
-        sender: PeerID,
-        id: bytes,
-        body: str,
-        now_ms: int,
-        state: MessageState,
-    ) -> Deferred[StoredMessage]:
-        """A message of ours, in the history and in the outbox."""
+    def add_outgoing(self, messages: Sequence[NewMessage]) -> Deferred[list[StoredMessage]]:
+        """Messages of ours, in the history and in the outbox.  Their ids are new."""
 
-        def job(connection: Connection) -> StoredMessage:
-            message = _add(connection, conversation, peer, sender, id, MessageKind.TEXT, now_ms, now_ms, body, state)
-            assert message is not None  # ids of ours are random
-            _put_out(connection, message, now_ms)
-            return message
+        def job(connection: Connection) -> list[StoredMessage]:
+            added = _add(connection, messages)
+            _put_out(connection, added)
+            return added
 
-        self._count_unindexed()
+        self._count_unindexed(len(messages))
         return self._database.run(job)
 
     def add_incoming(
-        self,
-        conversation: bytes,
-        peer: PeerID,
-        sender: PeerID,
-        id: bytes,
-        body: str,
-        sent_ms: int,
-        now_ms: int,
-        chain: Chain | None = None,
-    ) -> Deferred[Incoming]:
-        """A message of theirs; the first body of an id stays.  ``chain``: those that keep an order."""
+        self, peer: PeerID, says: Sequence[Say], now_ms: int, chain: Chain | None = None
+    ) -> Deferred[list[Incoming]]:
+        """What ``peer`` said in one conversation; the first body of an id stays.
 
-        def job(connection: Connection) -> Incoming:
-            state = MessageState.RECEIVED
-            message = _add(connection, conversation, peer, sender, id, MessageKind.TEXT, sent_ms, now_ms, body, state)
-            if message is not None:
-                return Incoming("stored", message)
-            (present,) = _messages(
-                connection,
-                f"SELECT {_MESSAGE} FROM history WHERE conversation = ? AND sender = ? AND id = ?",
-                (conversation, sender, id),
-            )
-            same = present.body == body and present.kind is MessageKind.TEXT
-            return Incoming("duplicate" if same else "conflict", present)
+        ``chain``: those that keep an order.
+        """
 
-        self._count_unindexed()
+        def job(connection: Connection) -> list[Incoming]:
+            conversation = says[0].conversation
+            present = _present(connection, conversation, peer, [say.id for say in says])
+            new: dict[bytes, NewMessage] = {}
+            for say in says:
+                if say.id not in present and say.id not in new:
+                    about = (conversation, peer, peer, say.id, MessageKind.TEXT)
+                    new[say.id] = NewMessage(*about, say.sent_ms, now_ms, say.body, MessageState.RECEIVED)
+            added = {row.id: row for row in _add(connection, list(new.values()))}
+            present |= added
+            # The first of an id takes the row that it has become; whoever comes again finds it there.
+            return [
+                Incoming("stored", row) if (row := added.pop(say.id, None)) is not None else _again(say, present)
+                for say in says
+            ]
+
+        self._count_unindexed(len(says))
         return self._database.run(job, chain)
 
     def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:
@@ -590,13 +597,13 @@ class PeerStore(Settings):
 
         return self._database.read(job)
 
-    def delivered(self, peer: PeerID, ids: Sequence[bytes]) -> Deferred[list[StoredMessage]]:
-        """``peer`` has stored these: they leave the outbox.  Returns the rows that changed."""
+    def delivered(self, peer: PeerID, ids: Sequence[bytes]) -> Deferred[list[int]]:
+        """``peer`` has stored these: they leave the outbox.  Returns the ``n`` of the rows that changed."""
         return self._database.run(lambda c: _settle(c, peer, ids, MessageState.DELIVERED, ""))
 
     def refused(self, peer: PeerID, id: bytes, reason: str) -> Deferred[StoredMessage | None]:
         """``peer`` will never store it: it leaves the outbox.  None when it was not there."""
-        return self._database.run(lambda c: _only(_settle(c, peer, [id], MessageState.REFUSED, reason)))
+        return self._database.run(lambda c: _only(_rows(c, _settle(c, peer, [id], MessageState.REFUSED, reason))))
 
     def release(self, peer: PeerID) -> Deferred[list[StoredMessage]]:
         """What was held for ``peer`` waits like the rest.  Returns the rows that changed."""
@@ -668,32 +675,17 @@ class PeerStore(Settings):
                 )
             )
             if message is not None:
-                _put_out(connection, message, now_ms)
+                _put_out(connection, [message._replace(stored_ms=now_ms)])
             return message
 
         return self._database.run(job)
 
-    def add_file_row(
-        self,
-        conversation: bytes,
-        peer: PeerID,
-        sender: PeerID,
-        fid: bytes,
-        title: str,
-        now_ms: int,
-        state: MessageState,
-    ) -> Deferred[StoredMessage]:
+    def add_file_row(self, offer: NewMessage) -> Deferred[StoredMessage]:
         """An offer's row in the conversation; the row that stands when the offer has one already."""
 
         def job(connection: Connection) -> StoredMessage:
-            message = _add(connection, conversation, peer, sender, fid, MessageKind.FILE, now_ms, now_ms, title, state)
-            if message is not None:
-                return message
-            return _messages(
-                connection,
-                f"SELECT {_MESSAGE} FROM history WHERE conversation = ? AND sender = ? AND id = ?",
-                (conversation, sender, fid),
-            )[0]
+            present = _present(connection, offer.conversation, offer.sender, [offer.id])
+            return present[offer.id] if present else _add(connection, [offer])[0]
 
         return self._database.run(job)
 
@@ -796,9 +788,9 @@ class PeerStore(Settings):
             while await self._database.run(_index):
                 pass
 
-    def _count_unindexed(self) -> None:
+    def _count_unindexed(self, rows: int) -> None:
         """Index many rows at once: one by one it would cost more than storing them."""
-        self._unindexed += 1
+        self._unindexed += rows
         if self._unindexed >= INDEX_ROWS:
             self._unindexed = 0
             self._database.run(_index).addErrback(lambda failure: failure.trap(StoreFailed))
@@ -1075,36 +1067,64 @@ def _only(messages: list[StoredMessage]) -> StoredMessage | None:
     return messages[0] if messages else None
 
 
-def _add(
-    connection: Connection,
-    conversation: bytes,
-    peer: PeerID,
-    sender: PeerID,
-    id: bytes,
-    kind: MessageKind,
-    sent_ms: int,
-    stored_ms: int,
-    body: str,
-    state: MessageState,
-) -> StoredMessage | None:
-    """A new row, counted in its conversation; None when (conversation, sender, id) is there."""
-    cursor = connection.execute(
-        "INSERT INTO history (conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (conversation, sender, id) DO NOTHING",
-        (conversation, peer, sender, id, kind.value, sent_ms, stored_ms, body, state.value),
-    )
-    if cursor.rowcount == 0:
-        return None
-    assert cursor.lastrowid is not None
-    connection.execute(
-        "INSERT INTO conversation (conversation, peer, unread, last_ms) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (conversation) DO UPDATE"
-        " SET unread = unread + excluded.unread, last_ms = max(last_ms, excluded.last_ms)",
-        (conversation, peer, int(sender == peer), stored_ms),
-    )
-    return StoredMessage(
-        cursor.lastrowid, conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state, reason=""
-    )
+def _add(connection: Connection, messages: Sequence[NewMessage]) -> list[StoredMessage]:
+    """New rows, counted in their conversations.  Raises IntegrityError when one is there.
+
+    In few statements: each gives Python's lock away, and may wait for it longer than it works.
+    """
+    (last,) = connection.execute("SELECT coalesce(max(n), 0) FROM history").fetchone()
+    added = [StoredMessage(n, *message, reason="") for n, message in enumerate(messages, last + 1)]
+    _insert(connection, "history", _MESSAGE, added)
+    for (conversation, peer), (unread, last_ms) in _tally(messages).items():
+        connection.execute(
+            "INSERT INTO conversation (conversation, peer, unread, last_ms) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (conversation) DO UPDATE"
+            " SET unread = unread + excluded.unread, last_ms = max(last_ms, excluded.last_ms)",
+            (conversation, peer, unread, last_ms),
+        )
+    return added
+
+
+def _tally(messages: Sequence[NewMessage]) -> dict[tuple[bytes, PeerID], tuple[int, int]]:
+    """By conversation and person: how many are theirs, and when the latest was stored."""
+    tally: dict[tuple[bytes, PeerID], tuple[int, int]] = {}
+    for message in messages:
+        talk = message.conversation, message.peer
+        unread, last_ms = tally.get(talk, (0, 0))
+        tally[talk] = unread + (message.sender == message.peer), max(last_ms, message.stored_ms)
+    return tally
+
+
+def _insert(connection: Connection, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Many rows in one statement."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[start : start + _ROWS_AT_ONCE]
+        marks = ", ".join("?" * len(some[0]))
+        connection.execute(
+            f"INSERT INTO {table} ({columns}) VALUES ({'), ('.join([marks] * len(some))})", list(chained(*some))
+        )
+
+
+def _present(
+    connection: Connection, conversation: bytes, sender: PeerID, ids: Sequence[bytes]
+) -> dict[bytes, StoredMessage]:
+    """The rows of these ids that are there already."""
+    found: dict[bytes, StoredMessage] = {}
+    for start in range(0, len(ids), _MOST_VALUES):
+        some = ids[start : start + _MOST_VALUES]
+        rows = _messages(
+            connection,
+            f"SELECT {_MESSAGE} FROM history WHERE conversation = ? AND sender = ? AND id IN ({_marks(some)})",
+            (conversation, sender, *some),
+        )
+        found |= {row.id: row for row in rows}
+    return found
+
+
+def _again(say: Say, present: Mapping[bytes, StoredMessage]) -> Incoming:
+    row = present[say.id]
+    same = row.body == say.body and row.kind is MessageKind.TEXT
+    return Incoming("duplicate" if same else "conflict", row)
 
 
 def _index(connection: Connection) -> bool:
@@ -1123,12 +1143,10 @@ def _index(connection: Connection) -> bool:
     return bool(count == INDEX_ROWS)
 
 
-def _put_out(connection: Connection, message: StoredMessage, now_ms: int) -> None:
-    """The message waits for its receiver from now on."""
-    connection.execute(
-        "INSERT INTO outbox (n, peer, id, since_ms) VALUES (?, ?, ?, ?)",
-        (message.n, message.peer, message.id, now_ms),
-    )
+def _put_out(connection: Connection, messages: Sequence[StoredMessage]) -> None:
+    """These wait for their receivers from now on, when they were stored."""
+    rows = [(message.n, message.peer, message.id, message.stored_ms) for message in messages]
+    _insert(connection, "outbox", "n, peer, id, since_ms", rows)
 
 
 def _candidates(
@@ -1152,20 +1170,26 @@ def _candidates(
     )
 
 
-def _settle(
-    connection: Connection, peer: PeerID, ids: Sequence[bytes], state: MessageState, reason: str
-) -> list[StoredMessage]:
-    """Take these out of the outbox; the rows that were there, in rising ``n``."""
-    marks = ", ".join("?" * len(ids))
-    gone = connection.execute(f"DELETE FROM outbox WHERE peer = ? AND id IN ({marks}) RETURNING n", (peer, *ids))
-    numbers = sorted(n for (n,) in gone)
-    marks = ", ".join("?" * len(numbers))
-    changed = _messages(
-        connection,
-        f"UPDATE history SET state = ?, reason = ? WHERE n IN ({marks}) RETURNING {_MESSAGE}",
-        (state.value, reason, *numbers),
+def _settle(connection: Connection, peer: PeerID, ids: Sequence[bytes], state: MessageState, reason: str) -> list[int]:
+    """Take these out of the outbox; the ``n`` of the rows that were there, in rising order."""
+    waiting = f"SELECT json_group_array(n) FROM outbox WHERE peer = ? AND id IN ({_marks(ids)})"
+    (found,) = connection.execute(waiting, (peer, *ids)).fetchone()
+    numbers: list[int] = sorted(msgspec.json.decode(found))
+    marks = _marks(numbers)
+    connection.execute(
+        f"UPDATE history SET state = ?, reason = ? WHERE n IN ({marks})", (state.value, reason, *numbers)
     )
-    return sorted(changed)
+    connection.execute(f"DELETE FROM outbox WHERE n IN ({marks})", numbers)
+    return numbers
+
+
+def _rows(connection: Connection, numbers: Sequence[int]) -> list[StoredMessage]:
+    """These rows of the history, in rising ``n``."""
+    return _messages(connection, f"SELECT {_MESSAGE} FROM history WHERE n IN ({_marks(numbers)}) ORDER BY n", numbers)
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _transfer(row: Sequence[Any]) -> TransferRow:

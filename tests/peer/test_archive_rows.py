@@ -11,10 +11,11 @@ import pytest_twisted
 
 from chatnet.core import limits
 from chatnet.core.errors import StoreFailed
-from chatnet.core.events import MessageState
+from chatnet.core.events import MessageKind, MessageState
+from chatnet.core.messages import Say
 from chatnet.net.database import Database
 from chatnet.peer.query import understand_query
-from chatnet.peer.store import MIGRATIONS, PeerStore, StoredMessage, TabRow
+from chatnet.peer.store import MIGRATIONS, NewMessage, PeerStore, StoredMessage, TabRow
 
 ME, BOB, EVE = b"m" * 32, b"b" * 32, b"e" * 32
 TALK, OTHER = b"T" * 32, b"O" * 32
@@ -39,12 +40,14 @@ def store(database: Database) -> PeerStore:
 
 async def say(store: PeerStore, n: int, body: str, at_ms: int = 1000, peer: bytes = BOB) -> StoredMessage:
     talk = TALK if peer == BOB else OTHER
-    return await store.add_outgoing(talk, peer, ME, n.to_bytes(16), body, at_ms, WAITING)
+    message = NewMessage(talk, peer, ME, n.to_bytes(16), MessageKind.TEXT, at_ms, at_ms, body, WAITING)
+    (row,) = await store.add_outgoing([message])
+    return row
 
 
 async def hear(store: PeerStore, n: int, body: str, at_ms: int = 1000, peer: bytes = BOB) -> None:
     talk = TALK if peer == BOB else OTHER
-    await store.add_incoming(talk, peer, peer, n.to_bytes(16), body, at_ms, at_ms)
+    await store.add_incoming(peer, [Say(talk, n.to_bytes(16), at_ms, body)], at_ms)
 
 
 async def found(store: PeerStore, typed: str, *where: object, **more: object) -> list[str]:
@@ -159,7 +162,7 @@ async def test_a_database_of_the_first_step_is_found_in_after_its_migration(tmp_
 @pytest_twisted.ensureDeferred
 async def test_many_rows_are_indexed_before_anybody_searches(store: PeerStore, database: Database) -> None:
     for n in range(limits.INDEX_ROWS + 1):
-        store.add_incoming(TALK, BOB, BOB, n.to_bytes(16), f"word{n}", 1, 1)
+        store.add_incoming(BOB, [Say(TALK, n.to_bytes(16), 1, f"word{n}")], 1)
     (indexed,) = await database.read(lambda connection: connection.execute("SELECT n FROM indexed").fetchone())
     assert indexed >= limits.INDEX_ROWS - 1
 

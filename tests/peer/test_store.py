@@ -9,10 +9,10 @@ import pytest_twisted
 from twisted.internet.defer import gatherResults
 
 from chatnet.core.events import MessageKind, MessageState, TransferState
-from chatnet.core.messages import Entry
+from chatnet.core.messages import Entry, Say
 from chatnet.core.records import Endpoint, SignedRecord
 from chatnet.net.database import Database
-from chatnet.peer.store import MIGRATIONS, Conversation, FileRow, PeerStore, Pin, SavedList, TransferRow
+from chatnet.peer.store import MIGRATIONS, Conversation, FileRow, NewMessage, PeerStore, Pin, SavedList, TransferRow
 
 ME, BOB, EVE = b"m" * 32, b"b" * 32, b"e" * 32
 TALK, OTHER = b"T" * 32, b"O" * 32
@@ -50,11 +50,18 @@ async def again(database) -> PeerStore:
 
 
 def say(store, n: int, body: str = "hi", state=MessageState.WAITING, peer=BOB, conversation=TALK):
-    return store.add_outgoing(conversation, peer, ME, id16(n), body, 1000 + n, state)
+    at_ms = 1000 + n
+    message = NewMessage(conversation, peer, ME, id16(n), MessageKind.TEXT, at_ms, at_ms, body, state)
+    return store.add_outgoing([message]).addCallback(lambda rows: rows[0])
 
 
 def hear(store, n: int, body: str = "ho", peer=BOB, conversation=TALK):
-    return store.add_incoming(conversation, peer, peer, id16(n), body, 500 + n, 1000 + n)
+    said = Say(conversation, id16(n), 500 + n, body)
+    return store.add_incoming(peer, [said], 1000 + n).addCallback(lambda became: became[0])
+
+
+def offer(sender, n: int, title: str, at_ms: int, state) -> NewMessage:
+    return NewMessage(TALK, BOB, sender, id16(n), MessageKind.FILE, at_ms, at_ms, title, state)
 
 
 # --- settings, pins, list ------------------------------------------------------------------------
@@ -177,7 +184,10 @@ async def test_a_message_waits_in_the_outbox_until_it_is_delivered(store, databa
     assert await store.outbox(BOB, sent[1].n, 2) == sent[2:4]
     assert await store.waiting() == {BOB: 5, EVE: 1}
     changed = await store.delivered(BOB, [id16(3), id16(0), id16(77)])
-    assert changed == [sent[n]._replace(state=MessageState.DELIVERED) for n in (0, 3)]
+    assert changed == [sent[0].n, sent[3].n]
+    rows, _ = await store.history(TALK, None, 9)
+    delivered = {n: MessageState.DELIVERED for n in changed}
+    assert rows == [row._replace(state=delivered.get(row.n, row.state)) for row in sent]
     assert await store.delivered(BOB, [id16(3)]) == []  # a second ack changes nothing
     assert await store.delivered(EVE, [id16(1)]) == []  # nor does somebody else's
     assert [m.id for m in await store.outbox(BOB, 0, 100)] == [id16(1), id16(2), id16(4)]
@@ -206,6 +216,38 @@ async def test_a_settled_message_does_not_wait_again(store):
     assert await store.waiting() == {}
     assert [m.state for m in (await store.history(TALK, None, 9))[0]] == [MessageState.DELIVERED, MessageState.EXPIRED]
     assert await store.set_state(999, MessageState.EXPIRED) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_of_ours_are_stored_at_once_in_their_order(store):
+    talks = [(BOB, TALK), (EVE, OTHER)]
+    many = [
+        NewMessage(talk, peer, ME, id16(n), MessageKind.TEXT, n, n, f"{n}", MessageState.WAITING)
+        for n, (peer, talk) in enumerate(talks * 100)
+    ]
+    rows = await store.add_outgoing(many)
+    assert [row.n for row in rows] == list(range(rows[0].n, rows[0].n + 200))
+    assert [NewMessage(*row[1:-1]) for row in rows] == many
+    assert await store.outbox(BOB, 0, 200) == rows[::2]
+    assert await store.outbox(EVE, 0, 200) == rows[1::2]
+    assert [(talk.peer, talk.unread, talk.last_ms) for talk in await store.conversations()] == [
+        (EVE, 0, 199),
+        (BOB, 0, 198),
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_of_theirs_are_stored_at_once_and_each_is_answered(store):
+    (known,) = await store.add_incoming(BOB, [Say(TALK, id16(50), 1, "known")], 10)
+    said = [Say(TALK, id16(n), n, f"{n}") for n in range(100) if n != 50]
+    again = [Say(TALK, id16(7), 0, "7"), Say(TALK, id16(7), 0, "other"), Say(TALK, id16(50), 0, "known")]
+    became = await store.add_incoming(BOB, [*said, *again], 20)
+    assert [one.outcome for one in became] == ["stored"] * 99 + ["duplicate", "conflict", "duplicate"]
+    assert [one.message.body for one in became] == [say.body for say in said] + ["7", "7", "known"]
+    rows, _ = await store.history(TALK, None, 200)
+    assert rows == [known.message, *(one.message for one in became[:99])]
+    (talk,) = await store.conversations()
+    assert (talk.unread, talk.last_ms) == (100, 20)
 
 
 @pytest_twisted.ensureDeferred
@@ -242,16 +284,16 @@ async def test_history_is_paged_from_the_end(store):
 
 @pytest_twisted.ensureDeferred
 async def test_an_offer_has_a_row_that_changes_but_never_waits(store):
-    row = await store.add_file_row(TALK, BOB, ME, id16(7), "photos/ (312)", 5, MessageState.WAITING)
+    row = await store.add_file_row(offer(ME, 7, "photos/ (312)", 5, MessageState.WAITING))
     assert row.kind is MessageKind.FILE
-    assert await store.add_file_row(TALK, BOB, ME, id16(7), "else", 6, MessageState.SENT) == row
+    assert await store.add_file_row(offer(ME, 7, "else", 6, MessageState.SENT)) == row
     changed = await store.set_file_state(id16(7), MessageState.REFUSED, "declined")
     assert changed == row._replace(state=MessageState.REFUSED, reason="declined")
     assert await store.waiting() == {}
     assert await store.set_file_state(id16(8), MessageState.SENT) is None
     await say(store, 9)
     assert await store.set_file_state(id16(9), MessageState.SENT) is None  # a message is no offer
-    theirs = await store.add_file_row(TALK, BOB, BOB, id16(10), "photos", 5, MessageState.RECEIVED)
+    theirs = await store.add_file_row(offer(BOB, 10, "photos", 5, MessageState.RECEIVED))
     assert await hear(store, 10, "photos") == ("conflict", theirs)  # nor an offer a message
 
 
@@ -263,7 +305,7 @@ async def test_unread_counts_what_came_behind_the_mark(store, database):
     heard = [(await hear(store, n)).message for n in range(3)]
     await hear(store, 2)  # a duplicate counts once
     await say(store, 50)
-    await store.add_file_row(TALK, BOB, BOB, id16(60), "a.txt", 2000, MessageState.RECEIVED)
+    await store.add_file_row(offer(BOB, 60, "a.txt", 2000, MessageState.RECEIVED))
     assert await store.conversations() == [Conversation(BOB, "", 0, 4, 2000)]
     assert await store.mark_read(BOB, heard[1].n) == 2
     assert await store.mark_read(BOB, heard[0].n) == 2  # never back
