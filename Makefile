@@ -1,5 +1,6 @@
 # make demo    a registry, a peer that answers, and the console, all in a temporary directory
 # make test    the whole test suite; VENV=DIR takes that environment as it is
+# make campaigns   all campaigns at the size of the gate with their controls, and the table of them: most of an hour
 # make lint    ruff and mypy
 # make clean   what was built here
 
@@ -14,13 +15,18 @@ ifeq ($(VENV),$(OWN_VENV))
 READY := $(INSTALLED)
 endif
 
-.PHONY: demo test lint clean
+.PHONY: demo test campaigns lint clean
 
 demo: $(READY)
 	@$(VENV)/bin/python -m chatnet.demo
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest
+
+# The document is made of what there is, also when something failed.
+campaigns: $(READY)
+	$(VENV)/bin/python -m tests.campaigns.gate --out docs/campaigns.jsonl; \
+		gate=$$?; $(VENV)/bin/python -m tests.campaigns.table && exit $$gate
 
 lint: $(READY)
 	$(VENV)/bin/python -m ruff check .

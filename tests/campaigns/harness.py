@@ -160,12 +160,13 @@ def play(module: types.ModuleType, case: Case, control: bool = False) -> Figures
 
 
 def commit() -> str:
-    """The commit that runs; with a plus when files differ from it."""
+    """The commit that runs; with a plus when files differ from it, documents aside."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
 
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + "+" * bool(git("status", "--porcelain", "-uno"))
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!/docs")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + "+" * bool(changed)
 
 
 def main(module: types.ModuleType, arguments: Sequence[str] | None = None) -> None:
