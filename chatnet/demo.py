@@ -42,6 +42,12 @@ from chatnet.peer.api import PeerApi
 FILE_REQUEST = "file please"
 FILE_NAME = "hello-from-echo.txt"
 FILE_TEXT = "This file came directly from the peer 'echo'.\n"
+AFTERWARDS = """\
+The demo is over: its registry and echo have ended, and nothing of it is left on the disk.
+For real, each in a terminal of its own:
+    twistd -n chatregistry
+    twistd -n chatpeer --name YOU
+"""
 LISTEN = "tcp:0:interface=127.0.0.1"
 START_SECONDS = 30.0  # a slow machine that compiles everything for the first time
 STOP_SECONDS = 8.0  # more than an orderly stop takes
@@ -229,12 +235,14 @@ def show(twistd: Path) -> int:
     with orderly(), tempfile.TemporaryDirectory(prefix="chatnet-demo-", ignore_cleanup_errors=True) as directory:
         demo = Demo(Path(directory), twistd)
         try:
-            return demo.run()
+            code = demo.run()
         except (RuntimeError, OSError) as error:
             print(f"chatnet.demo: {error}", file=sys.stderr)
             return 1
         finally:
             demo.close()
+    print(AFTERWARDS)
+    return code
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("keys", "", "the keys", "Program"),
     Command("mouse", "", "mouse on or off", "Program"),
     Command("version", "", "which chatnet this is", "Program"),
-    Command("quit", "", "leave; asks only when something would be lost", "Program"),
+    Command("quit", "", "leave; asks when a transfer runs (it goes on next time)", "Program"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 

@@ -35,8 +35,7 @@ class Filing(Hands):
         name = self._model.roster.name(peer)
         picker = FilePicker(self._directory, name, self._scene.signs, chosen, self.view.back)
         picker.double_click = self.is_double_click
-        self.view.overlay = picker
-        self.view.changed()
+        self.view.cover(picker)
 
     def key_send_to_selected(self, stroke: str) -> None:
         person = self.view.people.chosen()
@@ -61,7 +60,6 @@ class Filing(Hands):
                 peer, words = person.peer, words[1:]
             elif peer is None:
                 self._somebody(words[0])
-                self.view.input.put(f"/send {rest}")
                 return
         if peer is None:
             self._usage("send")
@@ -72,8 +70,7 @@ class Filing(Hands):
             paths = tuple(os.path.abspath(os.path.expanduser(word)) for word in words)
             missing = next((path for path in paths if not os.path.lexists(path)), None)
             if missing is not None:
-                self.view.say(_no_such_file(missing), warning=True)
-                self.view.input.put(f"/send {rest}")
+                self._wrong(_no_such_file(missing) + _quoting(words))
             else:
                 self._offer(peer, paths)
 
@@ -200,13 +197,16 @@ class Filing(Hands):
         if words:
             transfer = self._model.numbered(int(words[0])) if words[0].isdecimal() else None
             if transfer is None:
-                self.view.say(f"There is no transfer {words[0][:20]}; F4 shows their numbers.", warning=True)
+                self._wrong(f"There is no transfer {words[0][:20]}; F4 shows their numbers.")
             return transfer
         fits = [t for t in self._model.transfers.values() if self._fits_command(t, waiting)]
         here = [t for t in fits if t.peer == self.view.peer]
         if not here and len(fits) != 1:
             what = "offer waits for an answer" if waiting else "transfer is under way"
-            self.view.say("Which one? F4 shows their numbers." if fits else f"No {what}.", warning=True)
+            if fits:
+                self._wrong("Which one? F4 shows their numbers.")
+            else:
+                self.view.say(f"No {what}.", warning=True)
             return None
         return (here or fits)[-1]
 
@@ -269,3 +269,13 @@ def _no_such_file(path: str) -> str:
     shown = directory.replace(os.path.expanduser("~"), "~", 1)
     guess = f" Did you mean {safe_line(near)}?" if near else ""
     return f"/send: no file '{safe_line(name)}' in {safe_line(shown)}.{guess}"
+
+
+def _quoting(words: list[str]) -> str:
+    """For a name with blanks that was taken for several: how it is written."""
+    for end in range(len(words), 1, -1):
+        for start in range(end - 1):
+            whole = " ".join(words[start:end])
+            if os.path.lexists(os.path.expanduser(whole)):
+                return f' A name with blanks is put in quotes: "{safe_line(whole)}"'
+    return ' A name with blanks is put in quotes: "my photo.jpg"; Tab does it.' if len(words) > 1 else ""

@@ -106,7 +106,7 @@ class Finding(Hands):
             elif colon and key == "since" and value:
                 since_ms = since_of(value, self._scene.now_ms())
                 if since_ms is None:
-                    self.view.say(f"'{value[:40]}' is no date: since:2026-05-31, since:today or since:7d", warning=True)
+                    self._wrong(f"'{value[:40]}' is no date: since:2026-05-31, since:today or since:7d")
                     return
             else:
                 words.append(word)
@@ -131,9 +131,9 @@ class Finding(Hands):
         def chosen(peer: bytes, n: int) -> None:
             self._jump(peer, n)
 
-        results = self.view.overlay = ResultsView(rest.strip(), self._scene, chosen, more, self.view.back)
+        results = ResultsView(rest.strip(), self._scene, chosen, more, self.view.back)
+        self.view.cover(results)
         more(results)
-        self.view.refresh()
 
     # --- to a row ------------------------------------------------------------------------------
 
@@ -172,7 +172,7 @@ class Finding(Hands):
         if not file:
             self._usage("export")
         elif peer is None:
-            self.view.say("Nobody is chosen here: /export writes the conversation that is shown.", warning=True)
+            self._wrong("Nobody is chosen here: /export writes the conversation that is shown.")
         else:
             self.view.say("Writing the conversation…")
             form = "json" if file.lower().endswith(".json") else "text"

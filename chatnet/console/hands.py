@@ -15,6 +15,7 @@ from chatnet.console.commands import BY_NAME, did_you_mean
 from chatnet.console.completion import Completer, shown_candidates
 from chatnet.console.conversation import ConversationPane
 from chatnet.console.input import Editor, InputRow
+from chatnet.console.keys import Context
 from chatnet.console.panes import Scene
 from chatnet.console.view import View
 from chatnet.core import limits
@@ -53,6 +54,7 @@ class Hands:
         self._mouse_on = True
         self._quit_asked: dict[str, float] = {}
         self._last_click: tuple[object, float] = (None, 0.0)
+        self._typed: tuple[InputRow, str] | None = None  # the command that is being run, and where it stood
         self._directory = _here()
         self.view = View(scene, self.run, self._make_input)
         self.view.people.on_click = self._person_clicked
@@ -86,7 +88,10 @@ class Hands:
     ) -> None:
         """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words."""
 
+        typed = self._typed
+
         def refused(failure: Failure) -> None:
+            self._put_back(typed)
             if failed is not None:
                 failed()
             error = failure.value
@@ -101,6 +106,18 @@ class Hands:
             wanted.addCallback(then)
         wanted.addErrback(refused)
         wanted.addBoth(lambda result: self._terminal.request_draw())
+
+    def _wrong(self, text: str) -> None:
+        """A command cannot be done as it is: why, and it stands in the input again."""
+        self.view.say(text, warning=True)
+        self._put_back(self._typed)
+
+    def _put_back(self, typed: tuple[InputRow, str] | None) -> None:
+        if typed is not None and not typed[0].text:
+            row, line = typed
+            row.put(line)
+            if row is self.view.input:
+                self.view.focus_on = Context.INPUT
 
     def _show(self, index: int) -> None:
         self.view.show(index)
@@ -209,12 +226,12 @@ class Hands:
         if person is None:
             near = did_you_mean(who.lower(), self._model.roster.names())
             guess = f" Did you mean {near}?" if near else " /peers shows who is here."
-            self.view.say(f"Nobody here is called {who[:40]}.{guess}", warning=True)
+            self._wrong(f"Nobody here is called {who[:40]}.{guess}")
         return person
 
     def _usage(self, name: str) -> None:
         command = BY_NAME[name]
-        self.view.say(f"{command.shown}: {command.help}", warning=True)
+        self._wrong(f"{command.shown}: {command.help}")
 
     def is_double_click(self, what: object) -> bool:
         """Whether the same thing was clicked a moment ago."""

@@ -43,7 +43,7 @@ class HelpView(Scroller):
     def __init__(self, close: Callable[[], None], search: str = "", first: str = "") -> None:
         super().__init__()
         self.search = search
-        self._close = close
+        self.close = close
         lines = help_lines()
         # What is focused comes first.
         self._lines = sorted(lines, key=lambda row: row[0] != first) if first else lines
@@ -103,7 +103,7 @@ class HelpView(Scroller):
             else:
                 self.scroll(steps[key])
         elif key in ("esc", "f1", "enter"):
-            self._close()
+            self.close()
         elif key == "backspace":
             self._look_for(self.search[:-1])
         elif len(key) == 1 and key.isprintable():

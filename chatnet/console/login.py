@@ -22,7 +22,14 @@ class LoginDefaults:
     presentation: str = ""
 
 
-_FIELDS = (("name", "Your name"), ("registry", "Registry"), ("presentation", "Presentation server (optional)"))
+_FIELDS = (
+    ("Your name", "What the others call you: 1 to 32 of a-z, 0-9, - and _."),
+    ("Registry", "It knows who is here: HOST or HOST:PORT, or the join string that it printed when it was started."),
+    (
+        "Presentation server (optional)",
+        "It shows the network to an audience. Nothing is told to one so far: leave this empty.",
+    ),
+)
 _LABEL_COLS = 31
 _BUTTON = "[ Login ]"
 _SIDE_BY_SIDE_FROM = 60
@@ -113,7 +120,7 @@ class LoginForm(Box):
             add(Row("", 1, ("state.error", safe_text(self.reason))).canvas(cols))
             if rows >= 12:
                 add(line("", cols))
-        for index, (_, label) in enumerate(_FIELDS):
+        for index, (label, _) in enumerate(_FIELDS):
             for canvas in self._field(index, label, cols):
                 add(canvas, index)
         if rows >= 10:
@@ -121,6 +128,9 @@ class LoginForm(Box):
         button: Markup = ("field.here" if self.at == len(self.edits) else "button", _BUTTON)
         text: Markup = [" ", ("text.soft", "Logging in…")] if self.busy else [" ", button]
         add(line(text, cols), len(self.edits))
+        if self.at < len(_FIELDS) and rows >= 10:
+            add(line("", cols))
+            add(Row("", 1, ("text.soft", _FIELDS[self.at][1])).canvas(cols))
         return stack(canvases, cols, rows)
 
     def _field(self, index: int, label: str, cols: int) -> list[urwid.Canvas]:

@@ -23,8 +23,16 @@ class Program(Hands):
         self._help()
 
     def _help(self, search: str = "") -> None:
-        self.view.overlay = HelpView(self.view.back, search, str(self.view.context()))
-        self.view.changed()
+        """Over whatever is there, which is there again when the help is put away."""
+        under = self.view.overlay
+        if isinstance(under, HelpView):
+            under.close()
+            return
+
+        def close() -> None:
+            self.view.cover(under)
+
+        self.view.cover(HelpView(close, search, str(self.view.context())))
 
     def cmd_help(self, rest: str) -> None:
         self._help(f"/{rest.strip().lstrip('/')}" if rest.strip() else "")
@@ -47,8 +55,11 @@ class Program(Hands):
         self.view.back()
 
     def key_delete_or_quit(self, stroke: str) -> None:
-        if self.view.input.text:
-            self.view.input.keypress((self.view.size[0],), stroke)
+        row = self.view.input
+        if row.text and row.editor.edit_pos == len(row.text):
+            self.view.say("Ctrl-D quits when the input is empty; F10 quits, and keeps what is typed to somebody.")
+        elif row.text:
+            row.keypress((self.view.size[0],), stroke)
         else:
             self.key_quit(stroke)
 
@@ -64,10 +75,20 @@ class Program(Hands):
             return ""
         return f"{count_text(running, 'transfer')} {'is' if running == 1 else 'are'} under way and will go on next time"
 
+    def _facts(self) -> str:
+        """What one may want to know before one leaves."""
+        return "; ".join(fact for fact in (self._loss(), self._unsent()) if fact)
+
+    def _unsent(self) -> str:
+        """What becomes of a text that stands in the input."""
+        if not self.view.input.text.strip():
+            return ""
+        return f"what you typed here is {'kept for next time' if self.view.peer is not None else 'not kept'}"
+
     def key_quit(self, stroke: str) -> None:
-        loss = self._loss()
-        if loss and not self._asked_before(stroke):
-            self.view.say(f"{loss}. Once more within two seconds quits.", warning=True)
+        facts = self._facts()
+        if facts and not self._asked_before(stroke):
+            self.view.say(f"Once more within two seconds quits ({facts}).", warning=True)
         else:
             self._quit()
 
@@ -78,8 +99,8 @@ class Program(Hands):
         if self._asked_before(stroke):
             self._quit()
         else:
-            loss = self._loss()
-            self.view.say(f"Press again to quit{f' ({loss})' if loss else ''}.", warning=True)
+            facts = self._facts()
+            self.view.say(f"Press again to quit{f' ({facts})' if facts else ''}.", warning=True)
 
     def _quit(self) -> None:
         self.view.say("Leaving.")
@@ -109,8 +130,7 @@ class Program(Hands):
             self.view.overlay.failed(reason)
             return
         form = LoginForm(defaults, lambda values: self._log_in(form, values), reason)
-        self.view.overlay = form
-        self.view.changed()
+        self.view.cover(form)
 
     def _log_in(self, form: LoginForm, values: LoginDefaults) -> None:
         def done(me: Me) -> None:

@@ -23,17 +23,20 @@ class Talking(Hands):
             case Say(text):
                 self._say_here(text)
             case Run(command, rest):
-                row.take()
+                self._typed = (row, row.take())
                 if self.view.tab.pane.context is not Context.INPUT:
                     self.view.focus_on = self.view.tab.pane.context
-                getattr(self, f"cmd_{command.name}")(rest)
+                try:
+                    getattr(self, f"cmd_{command.name}")(rest)
+                finally:
+                    self._typed = None
             case unknown:
                 self.view.say(unknown.text, warning=True)
 
     def _say_here(self, text: str) -> None:
         peer = self.view.peer
         if peer is None:
-            self.view.say("Nobody is chosen here: F2 and Enter pick a name, or type  /msg NAME text", warning=True)
+            self._wrong("Nobody is chosen here: F2 and Enter pick a name, or type  /msg NAME text")
         elif self._fits(text):
             row = self.view.input
             row.take()
@@ -45,7 +48,7 @@ class Talking(Hands):
         if size <= limits.MAX_BODY_BYTES:
             return True
         limit = limits.MAX_BODY_BYTES // 1024
-        self.view.say(f"{max(1, round(size / 1000))} kB is too long for a message (limit {limit} KiB).", warning=True)
+        self._wrong(f"{max(1, round(size / 1000))} kB is too long for a message (limit {limit} KiB).")
         return False
 
     def _say(self, peer: bytes, text: str, row: InputRow) -> None:
@@ -67,24 +70,20 @@ class Talking(Hands):
         person = self._somebody(who)
         if person is None:
             return
-        here = self.view.input
-        self.open_person(person.peer)
-        if not text.strip():
-            return
-        row = self.view.input
-        if self._fits(text.strip()):
-            self._say(person.peer, text.strip(), row)
-        else:
-            here.put(f"/msg {rest}")
+        text = text.strip()
+        if self._fits(text):
+            self._typed = None  # from here on it is a message
+            self.open_person(person.peer)
+            if text:
+                self._say(person.peer, text, self.view.input)
 
     def cmd_say(self, rest: str) -> None:
         if not rest:
             self._usage("say")
-        elif self.view.peer is None or not self._fits(rest):
-            self.view.input.put(f"/say {rest}")
-            if self.view.peer is None:
-                self._say_here(rest)
-        else:
+        elif self.view.peer is None:
+            self._say_here(rest)
+        elif self._fits(rest):
+            self._typed = None
             self._say(self.view.peer, rest, self.view.input)
 
     def key_new_line(self, stroke: str) -> None:
@@ -107,4 +106,16 @@ class Talking(Hands):
             self.view.input.insert("".join(c for c in text if c in "\n\t" or c.isprintable() or ord(c) > 0xA0))
             lines = text.count("\n") + 1
             if lines > 1:
-                self.view.say(f"{lines} lines were pasted; Enter sends them as one message.")
+                self.view.say(f"{lines} lines were pasted; {self._enter_does()}")
+
+    def _enter_does(self) -> str:
+        """What Enter would do with what stands in the input."""
+        match understand(self.view.input.text):
+            case Run(command):
+                return f"Enter runs all of it as one /{command.name}."
+            case Say() if self.view.peer is None:
+                return "nobody is chosen here yet: F2 picks a name, or begin with  /msg NAME"
+            case Say():
+                return "Enter sends them as one message."
+            case _:
+                return "it begins with a slash but is no command; one slash more before it, and Enter sends it as text."

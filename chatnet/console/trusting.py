@@ -190,5 +190,4 @@ class Trusting(Hands):
         return self._model.me.name if self._model.me is not None else "YOU"
 
     def _show_sheet(self, title: str, lines: list[Markup], qr: str = "") -> None:
-        self.view.overlay = Sheet(title, lines, self._scene.signs, self.view.back, qr)
-        self.view.changed()
+        self.view.cover(Sheet(title, lines, self._scene.signs, self.view.back, qr))

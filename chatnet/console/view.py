@@ -29,7 +29,7 @@ PEOPLE_BESIDE_FROM = 72  # columns from which the list of people stands beside t
 PEOPLE_COLS, PEOPLE_COLS_WIDE, WIDE_FROM = 20, 26, 120
 
 _MOUSE_PRESS = "mouse press"
-_WHILE_OVERLAY = ("ctrl c", "f10", "ctrl l", "ctrl z", "meta m")  # keys that hold whatever is open
+_WHILE_OVERLAY = ("f1", "ctrl c", "f10", "ctrl l", "ctrl z", "meta m")  # keys that hold whatever is open
 _PEOPLE_KEYS = (
     "open_selected",
     "filter_people",
@@ -49,7 +49,7 @@ _TRANSFER_KEYS = (
     "back",
 )
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
-    Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("quit")],
+    Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
     Context.PICKER: [
         ("Enter", "send"),
         ("Space", "mark"),
@@ -188,6 +188,12 @@ class View(Box):
         self.here = min(here, len(self.tabs) - 1) if here < index else max(0, here - 1)
         self.show(self.here)
         return True
+
+    def cover(self, overlay: Box | None) -> None:
+        """Put something over the tab, without an old line below it; None: the tab is there again as it was."""
+        self.overlay = overlay
+        self.footer.quiet()
+        self.refresh()
 
     # --- what happens outside ------------------------------------------------------------------
 
@@ -336,6 +342,8 @@ class View(Box):
     def key(self, key: str) -> str | None:
         context = self.context()
         if self.overlay is not None:
+            if not self.footer.warning:
+                self.footer.quiet()
             if key in _WHILE_OVERLAY:
                 self._run(self._keymap.command(context, key), key)
             else:

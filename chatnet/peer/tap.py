@@ -63,5 +63,7 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
     from chatnet.console.app import Console
     from chatnet.console.login import LoginDefaults
 
-    login = None if settings.name else LoginDefaults("", str(settings.registry), "")
+    registry = settings.registry
+    shown = registry.shown if registry.key is None else str(registry)
+    login = None if settings.name else LoginDefaults("", shown, "")
     return Console(peer, reactor, login=login, input=sys.__stdin__, output=sys.__stdout__, ascii_only=settings.ascii)

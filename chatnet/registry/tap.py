@@ -149,7 +149,7 @@ def _joins(registry: RegistryService) -> list[str]:
 
 
 def _option(port: int) -> str:
-    return "" if port == DEFAULT_PORT else f" --registry tcp:127.0.0.1:{port}"
+    return "" if port == DEFAULT_PORT else f" --registry 127.0.0.1:{port}"
 
 
 def leave_join(path: Path, join: str) -> None:

@@ -465,3 +465,71 @@ def test_limits_hold_for_what_is_kept(console: Typist) -> None:
     console.type("<meta end>")
     assert len(conversation.rows) <= limits.LIVE_MESSAGES + limits.HISTORY_PAGE
     assert "old 999" in console.screen()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("/msg nobody hi", "Nobody here is called nobody."),
+        ("/send bob nothing.bin", "no file 'nothing.bin'"),
+        ("/trust mallory AAAAAAAA", "These are not the first 8 characters."),
+        ("/limit sideways", "/limit [up|down RATE|off]"),
+        ("/say", "/say TEXT"),
+    ],
+)
+def test_a_command_that_cannot_be_done_stands_in_the_input_again(console: Typist, typed: str, words: str) -> None:
+    console.type(f"{typed}<enter>")
+    assert words in console.screen()
+    assert console.view.input.text == typed
+
+
+def test_a_message_that_is_too_long_for_msg_opens_nothing_and_stays(console: Typist) -> None:
+    console.type("/msg bob ")
+    console.paste("x" * 20_000)
+    console.type("<enter>")
+    assert "is too long for a message" in console.screen()
+    assert console.view.peer is None
+    assert console.view.input.text == "/msg bob " + "x" * 20_000
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        ("/msg bob<enter>", "2 lines were pasted; Enter sends them as one message."),
+        ("/msg bob<enter>/say ", "2 lines were pasted; Enter runs all of it as one /say."),
+        ("/msg bob<enter>/nothing ", "it begins with a slash but is no command"),
+        ("", "2 lines were pasted; nobody is chosen here yet"),
+    ],
+)
+def test_the_words_after_a_paste_say_what_enter_does(console: Typist, before: str, words: str) -> None:
+    console.type(before)
+    console.paste("one\ntwo")
+    assert words in console.screen()
+
+
+def test_help_comes_without_the_old_words_and_goes_to_where_one_was(console: Typist) -> None:
+    console.type("/nothing<enter>")
+    assert "No command /nothing." in console.screen()
+    console.type("<f1>")
+    assert "No command /nothing." not in console.screen()
+    console.type("<f1>")
+    assert console.view.overlay is None
+    assert console.view.input.text == "/nothing"
+    console.type("<ctrl u>/msg bob<enter><f5>")
+    picker = console.view.overlay
+    console.type("<f1>")
+    assert "type to search" in console.screen()
+    console.type("<esc>")
+    assert console.view.overlay is picker
+
+
+def test_leaving_says_what_becomes_of_what_is_typed(console: Typist) -> None:
+    console.type("/msg bob<enter>half a thought<ctrl d>")
+    assert "Ctrl-D quits when the input is empty" in console.screen()
+    console.type("<ctrl c>")
+    assert "Press again to quit (what you typed here is kept for next time)." in console.screen()
+    console.type("<f10>")
+    assert "Once more within two seconds quits (what you typed here is kept for next time)." in console.screen()
+    assert console.calls("quit") == []
+    console.type("<f10>")
+    assert len(console.calls("quit")) == 1

@@ -115,8 +115,9 @@ def test_search_from_and_since(console: Typist) -> None:
         ("/search x from:nobody", "Nobody here is called"),
         ("/search", "/search TEXT"),
     ):
-        console.type(f"{typed}<enter>")
+        console.type(f"<ctrl u>{typed}<enter>")
         assert words in console.screen()
+        assert console.view.input.text == typed
     assert len(console.calls("search")) == 2
 
 

@@ -90,3 +90,16 @@ def test_the_form_fits_the_smallest_screen() -> None:
     for text in ("Your name", "root", "Registry", "[ Login ]"):
         assert text in screen
     console.close()
+
+
+def test_each_field_is_explained_and_f1_helps_there() -> None:
+    console = form()
+    for words in ("What the others call you", "It knows who is here: HOST", "Nothing is told to one so far"):
+        assert words in console.screen()
+        console.type("<tab>")
+    console.type("<shift tab><f1>")
+    assert "In a form" in console.screen()
+    console.type("<esc>")
+    assert "[ Login ]" in console.screen()
+    assert "Nothing is told to one so far" in console.screen()
+    console.close()

@@ -135,7 +135,7 @@ def test_a_missing_file_is_guessed_and_the_line_stays(console: Typist, tmp_path:
 def test_commands_by_number(console: Typist) -> None:
     console.type("/refuse 9<enter>")
     assert "There is no transfer 9" in console.screen()
-    console.type("/refuse 1<enter>")
+    console.type("<ctrl u>/refuse 1<enter>")
     assert len(console.calls("refuse")) == 1
     console.type("/accept<enter>")
     assert "No offer waits for an answer." in console.screen()
@@ -198,3 +198,11 @@ def test_rules(console: Typist) -> None:
     assert "Offers from bob are refused unasked." in console.screen()
     console.type("/rule bob perhaps<enter>")
     assert len(console.calls("set_rule")) == 2
+
+
+def test_a_path_with_blanks_is_told_to_be_quoted(console: Typist, tmp_path: Path) -> None:
+    (tmp_path / "two words.txt").write_text("x")
+    console.type(f"/send bob {tmp_path}/two words.txt<enter>")
+    assert f'A name with blanks is put in quotes: "{tmp_path}/two words.txt"' in console.view.footer.status
+    console.type(f'<ctrl u>/send bob "{tmp_path}/two words.txt"<enter>')
+    assert console.calls("offer") == [("offer", BOB, (str(tmp_path / "two words.txt"),))]

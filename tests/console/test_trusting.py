@@ -56,9 +56,9 @@ def test_wrong_letters_change_nothing_and_are_told(console: Typist) -> None:
     console.type("/msg mallory<enter>/trust mallory AAAAAAAA<enter>")
     assert "These are not the first 8 characters." in console.screen()
     assert "KEY CHANGED" in console.screen()
-    console.type("<esc>/trust mallory<enter>")
+    console.type("<ctrl u>/trust mallory<enter>")
     assert len(console.calls("trust")) == 2  # "mallory" was taken for the letters, and refused
-    console.type("/net<enter>/trust<enter>")
+    console.type("<ctrl u>/net<enter>/trust<enter>")
     assert "/trust [WHO] XXXXXXXX" in console.screen()
     assert len(console.calls("trust")) == 2
 
@@ -151,9 +151,9 @@ def test_why_there_is_no_code_is_told(console: Typist) -> None:
 
 def test_what_verify_does_not_know(console: Typist) -> None:
     for typed in ("/verify", "/verify bob maybe", "/verify bob same number"):
-        console.type(f"/net<enter>{typed}<enter>")
+        console.type(f"<ctrl u>{typed}<enter>")
         assert "/verify [WHO] [live | same | same code]" in console.screen()
-    console.type("/verify nobody<enter>")
+    console.type("<ctrl u>/verify nobody<enter>")
     assert "Nobody here is called nobody." in console.screen()
     assert console.calls("confirm") == console.calls("safety_number") == console.calls("check_live") == []
 
