@@ -23,6 +23,7 @@ def spare_the_long_lived(clock: Callable[[], float] = time.perf_counter) -> Call
     """Begin to do so in this process; returns how to stop it and have everything looked at again."""
     began = 0.0
     usual = gc.get_threshold()
+    young, middle, _ = usual
 
     def collecting(phase: str, about: dict[str, int]) -> None:
         nonlocal began
@@ -39,5 +40,5 @@ def spare_the_long_lived(clock: Callable[[], float] = time.perf_counter) -> Call
         gc.unfreeze()
 
     gc.callbacks.append(collecting)
-    gc.set_threshold(*usual[:FULL], STEPS_TO_FULL)
+    gc.set_threshold(young, middle, STEPS_TO_FULL)
     return stop

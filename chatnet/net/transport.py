@@ -8,6 +8,7 @@ orderly and abrupt end.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -21,10 +22,13 @@ from zope.interface import implementer
 
 from chatnet.net.turns import Turns
 
+RECORD_HEAD = 5  # bytes: kind, version, length
 RECORD_BYTES = 16_384  # what one TLS record holds; OpenSSL then keeps no rest of it back
 PIECE_BYTES = 65_536  # given to OpenSSL at once; with more than this unsent a push producer waits
 MAX_LATE_STEPS = 32  # of OpenSSL's handshake when it is over: a listener's two tickets take 6
 RECORDS_AT_ONCE = 4  # given upwards in one call
+EARLY_BYTES = 16_384  # that may wait before hands are shaken: an honest side says about 4,000 and waits, in
+EARLY_RECORDS = 32  # about five; OpenSSL does not return while records come: 131,000 crumbs of a hello are 0.3 s
 STEPS_PER_TURN = 16  # records taken before the other connections have their turn: 256 KiB, half a millisecond
 PIECES_PER_TURN = 4  # given, the same bytes
 
@@ -158,6 +162,8 @@ class SocketTLS:
             self._socket.connectionLost(Failure(why))
 
     def _shake_hands(self) -> Exception | None:
+        if _is_flood(self._socket.getHandle()):
+            return TLSFault("TLS: a handshake in too many pieces")
         try:
             self._tls.do_handshake()
         except SSL.WantReadError:
@@ -369,6 +375,19 @@ class SocketTLS:
             count += 1
         pieces, self._unsent[:count] = self._unsent[:count], []
         return pieces[0] if count == 1 else b"".join(pieces)
+
+
+def _is_flood(line: socket.socket) -> bool:
+    """Whether more waits there than any handshake has to say."""
+    try:
+        waiting = line.recv(EARLY_BYTES, socket.MSG_PEEK)
+    except OSError:
+        return False  # nothing waits, or OpenSSL will find out
+    at = records = 0
+    while at < len(waiting) and records <= EARLY_RECORDS:
+        at += RECORD_HEAD + int.from_bytes(waiting[at + 3 : at + RECORD_HEAD], "big")
+        records += 1
+    return records > EARLY_RECORDS or len(waiting) == EARLY_BYTES
 
 
 def _why(error: SSL.Error) -> Exception:

@@ -1,9 +1,9 @@
 """C2: hostile handshakes against a real registry.
 
 Strangers without certificate, with another protocol, another TLS, other keys, somebody else's
-certificate, an old session in place of a certificate, HTTP, noise, and an honest one cut at every
-byte.  None is asked for its name, none delivers a byte, nothing is left open.  Control: a build
-that takes any handshake.
+certificate, an old session in place of a certificate, HTTP, noise, a hello in 131,000 records, and
+an honest one cut at every byte.  None is asked for its name, none delivers a byte, nothing is left
+open, and none holds the reactor.  Control: a build that takes any handshake.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ def greeting() -> bytes:
 
 
 GREETING = greeting()
+HELLO_BYTES = 131_000  # nearly the longest that OpenSSL reads
+CRUMBS = b"".join(
+    b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in b"\x01" + HELLO_BYTES.to_bytes(3, "big") + bytes(HELLO_BYTES)
+)
 
 
 class Stranger:
@@ -224,6 +228,8 @@ def attack(case: Case, weak: str = "") -> Figures:
             counts["an old session"] += 1
             say(port, raw(case))
             counts["noise"] += 1
+            say(port, CRUMBS)
+            counts["a hello in crumbs"] += 1
         made = ours(new_identity())
         step = 1 if case.n >= EVERY_BYTE else 13
         rounds = max(1, case.n // 1000)

@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from chatnet.net import turns
 from chatnet.net.tls import TLS, proven_peer
-from chatnet.net.transport import PIECE_BYTES, RECORD_BYTES, RECORDS_AT_ONCE, SocketTLS
+from chatnet.net.transport import EARLY_BYTES, PIECE_BYTES, RECORD_BYTES, RECORDS_AT_ONCE, SocketTLS
 from tests.support.links import new_identity
 
 HERE, THERE = TLS(new_identity()), TLS(new_identity())
@@ -617,6 +617,47 @@ async def test_in_a_herd_few_shake_hands_in_a_turn_and_who_has_does_not_wait(mon
         most = max(most, done - before)
     assert 1 <= most <= 2  # one in each of two turns
     drop(speaking, *(end for both in pairs for end in both))
+
+
+def crumbled(flight: bytes, size: int) -> bytes:
+    """The handshake message in ``flight``, a record by itself, in records of ``size`` bytes."""
+    pieces = [flight[at : at + size] for at in range(5, len(flight), size)]
+    return b"".join(flight[:3] + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+
+
+async def answered_hello(size: int) -> tuple[End, bytes]:
+    """What a listener answers to a ClientHello in records of ``size`` bytes."""
+    end = End()
+    puppet = puppet_client(end)
+    await turn()
+    puppet.shake()
+    puppet.out[:] = crumbled(bytes(puppet.out), size)
+    puppet.send()
+    await until(lambda: bool(puppet.raw) or end.lost)
+    end.transport.abortConnection()
+    return end, bytes(puppet.raw)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hello_may_come_in_pieces():
+    _, answer = await answered_hello(200)
+    assert answer.startswith(b"\x16")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hello_in_crumbs_is_cut():
+    end, answer = await answered_hello(1)
+    assert answer == b""
+    assert "too many pieces" in end.reason.getErrorMessage()
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_than_any_handshake_has_to_say_is_cut():
+    end = End()
+    puppet = puppet_client(end)
+    puppet.transport.write(b"\x16\x03\x01\x3f\xff" + bytes(EARLY_BYTES))
+    await until(lambda: end.lost)
+    assert "too many pieces" in end.reason.getErrorMessage()
 
 
 @pytest_twisted.ensureDeferred
