@@ -49,10 +49,11 @@ class ListKeeper:
         self._in_snapshot = page.more
         if page.reset:
             self._whole = True
-        if not page.more and self._whole:
-            self.cursor = page.cursor
-            if self._timer is None:
-                self._timer = self._clock.callLater(LIST_SAVE_SECONDS, self._save, wall_ms)
+        # Between two pages our list is as of no cursor: a registry that dies now may never have kept
+        # what the first of them said, and would not take it back.
+        self.cursor = b"" if page.more or not self._whole else page.cursor
+        if self.cursor and self._timer is None:
+            self._timer = self._clock.callLater(LIST_SAVE_SECONDS, self._save, wall_ms)
 
     def flush(self, wall_ms: int) -> Deferred[Any]:
         """Save what is gathered; fires when it is on disk or has failed."""

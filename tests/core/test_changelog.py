@@ -59,8 +59,8 @@ class Subscriber:
         self.list.update((e.peer, e) for e in page.joined)
         for gone in page.left:
             self.list.pop(gone, None)
-        self.cursor = page.cursor
         self.complete = not page.more
+        self.cursor = page.cursor if self.complete else None
         return True
 
     def read_all(self) -> Subscriber:
