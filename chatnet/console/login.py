@@ -49,6 +49,7 @@ class LoginForm(Box):
         self.edits = [_Field(edit_text=value, wrap="clip", kill_buffer=kills) for value in values]
         self.at = 0  # the field, or the button behind the last one
         self.busy = False
+        self._untouched = True  # what is typed first replaces the name that was proposed
         self.reason = reason
         self._submit = submit
         self._rows: list[tuple[int, int]] = []  # row of the form, and the field there
@@ -67,12 +68,14 @@ class LoginForm(Box):
     def paste(self, text: str) -> None:
         """Pasted text goes into the field, without its line ends."""
         if self.at < len(self.edits) and not self.busy:
+            self._touch(replace=True)
             self.edits[self.at].insert_text("".join(c for c in text if c.isprintable()).strip())
             self.changed()
 
     def key(self, key: str) -> str | None:
         if self.busy:
             return key
+        self._touch(replace=len(key) == 1)
         steps = {"tab": 1, "down": 1, "shift tab": -1, "up": -1}
         if key in steps:
             self.at = (self.at + steps[key]) % (len(self.edits) + 1)
@@ -86,6 +89,11 @@ class LoginForm(Box):
         self.changed()
         return None
 
+    def _touch(self, replace: bool) -> None:
+        if self._untouched and replace and self.at == 0:
+            self.edits[0].set_edit_text("")
+        self._untouched = False
+
     def _log_in(self) -> None:
         self.busy = True
         self.reason = ""
@@ -94,6 +102,7 @@ class LoginForm(Box):
     def mouse(self, event: str, button: int, col: int, row: int) -> bool:
         if event != "mouse press" or button != 1 or self.busy:
             return False
+        self._touch(replace=False)
         for at, field in self._rows:
             if at == row:
                 self.at = field
@@ -104,33 +113,35 @@ class LoginForm(Box):
         return False
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
-        canvases: list[urwid.Canvas] = []
-
-        def add(canvas: urwid.Canvas, field: int | None = None) -> None:
-            if field is not None:
-                at = sum(one.rows() for one in canvases)
-                self._rows += [(at + offset, field) for offset in range(canvas.rows())]
-            canvases.append(canvas)
-
-        self._rows = []
-        add(line(("group", " chatnet   log in"), cols))
-        if rows >= 10:
-            add(line("", cols))
+        groups: list[list[tuple[urwid.Canvas, int | None]]] = [[(line(("group", " chatnet   log in"), cols), None)]]
         if self.reason:
-            add(Row("", 1, ("state.error", safe_text(self.reason))).canvas(cols))
-            if rows >= 12:
-                add(line("", cols))
-        for index, (label, _) in enumerate(_FIELDS):
-            for canvas in self._field(index, label, cols):
-                add(canvas, index)
-        if rows >= 10:
-            add(line("", cols))
+            groups.append([(Row("", 1, ("state.error", safe_text(self.reason))).canvas(cols), None)])
+        fields = enumerate(_FIELDS)
+        groups.append([(canvas, at) for at, (label, _) in fields for canvas in self._field(at, label, cols)])
         button: Markup = ("field.here" if self.at == len(self.edits) else "button", _BUTTON)
         text: Markup = [" ", ("text.soft", "Logging in…")] if self.busy else [" ", button]
-        add(line(text, cols), len(self.edits))
-        if self.at < len(_FIELDS) and rows >= 10:
-            add(line("", cols))
-            add(Row("", 1, ("text.soft", _FIELDS[self.at][1])).canvas(cols))
+        groups.append([(line(text, cols), len(self.edits))])
+        if self.at < len(_FIELDS):
+            groups.append([(Row("", 1, ("text.soft", _FIELDS[self.at][1])).canvas(cols), None)])
+        return self._spread(groups, cols, rows)
+
+    def _spread(
+        self, groups: list[list[tuple[urwid.Canvas, int | None]]], cols: int, rows: int
+    ) -> urwid.CompositeCanvas:
+        """Below each other, with blank rows between the groups as far as there is room for them."""
+        blanks = rows - sum(canvas.rows() for group in groups for canvas, _ in group)
+        canvases: list[urwid.Canvas] = []
+        height = 0
+        self._rows = []
+        for group in groups:
+            if canvases and blanks > 0:
+                canvases.append(line("", cols))
+                blanks, height = blanks - 1, height + 1
+            for canvas, field in group:
+                canvases.append(canvas)
+                if field is not None:
+                    self._rows += [(height + offset, field) for offset in range(canvas.rows())]
+                height += canvas.rows()
         return stack(canvases, cols, rows)
 
     def _field(self, index: int, label: str, cols: int) -> list[urwid.Canvas]:

@@ -139,7 +139,7 @@ class _Hanging(urwid.StandardTextLayout):
         """Where each piece of ``text`` stands, as urwid's layouts say it."""
         indent = min(self._cols, cols // 2)
         end, taken = urwid.calc_text_pos(text, 0, self._chars, indent)
-        first = [(taken, 0, end), (indent - taken, None)]
+        first = [*([(taken, 0, end)] if end else []), (indent - taken, None)]
         body = self.layout(text[self._chars :], min(Row.TEXT_COLS, cols - indent), "left", "space")
         return [
             [*([(indent, None)] if number else first), *(self._moved(piece) for piece in pieces)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from typing import Any
 
@@ -14,7 +15,7 @@ from chatnet.net.garbage import spare_the_long_lived
 from chatnet.net.logs import LoggedService
 from chatnet.net.metrics import MetricsService
 from chatnet.peer.metering import PeerMeter
-from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
+from chatnet.peer.options import PeerOptions, PeerSettings, wants_console, why_not_a_name
 from chatnet.peer.service import PeerService
 
 Options = PeerOptions
@@ -58,6 +59,15 @@ def makeService(options: PeerOptions) -> IService:
     return PeerProgram(reactor, options.settings)
 
 
+def _login_name() -> str:
+    """What the system calls whoever starts this, if one may be called so here."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+    return "" if why_not_a_name(name) else name
+
+
 def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service:
     # Imported here: a headless peer needs no urwid.
     from chatnet.console.app import Console
@@ -65,5 +75,5 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
 
     registry = settings.registry
     shown = registry.shown if registry.key is None else str(registry)
-    login = None if settings.name else LoginDefaults("", shown, "")
+    login = None if settings.name else LoginDefaults(_login_name(), shown, "")
     return Console(peer, reactor, login=login, input=sys.__stdin__, output=sys.__stdout__, ascii_only=settings.ascii)

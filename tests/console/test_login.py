@@ -103,3 +103,14 @@ def test_each_field_is_explained_and_f1_helps_there() -> None:
     assert "[ Login ]" in console.screen()
     assert "Nothing is told to one so far" in console.screen()
     console.close()
+
+
+def test_typing_replaces_the_name_that_was_proposed() -> None:
+    console = form()
+    console.type("carol<enter>")
+    assert console.calls("login")[0][1] == "carol"
+    console.close()
+    console = form()
+    console.type("<end>2<enter>")
+    assert console.calls("login")[0][1] == "root2"
+    console.close()
