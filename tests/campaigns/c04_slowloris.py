@@ -49,15 +49,12 @@ class Slow:
         self.foe, self.kind = foe, kind
         self.began = time.monotonic()
         self.limit = limit + GRACE_SECONDS
-        self.ended: float | None = None
 
     def look(self, now: float) -> bool:
         """Whether it is over."""
-        if self.ended is None and self.foe.over:
-            self.ended = now
-        waited = (self.ended or now) - self.began
+        waited = (self.foe.ended or now) - self.began
         check(waited <= self.limit, "a slow connection outlived its limit", kind=self.kind, lasted_s=waited)
-        return self.ended is not None
+        return self.foe.over
 
 
 class Crowd:

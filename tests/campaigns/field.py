@@ -214,7 +214,7 @@ class Foe(Protocol):
         self.got = bytearray()
         self.heard_bytes = 0
         self.shaken = False
-        self.over = False
+        self.ended: float | None = None  # on the monotonic clock
         self._keep = keep
 
     def handshakeCompleted(self) -> None:
@@ -226,7 +226,11 @@ class Foe(Protocol):
             self.got += data
 
     def connectionLost(self, reason: object = None) -> None:
-        self.over = True
+        self.ended = time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        return self.ended is not None
 
     def say(self, data: bytes) -> None:
         cast(Any, self.transport).write(data)
