@@ -87,6 +87,10 @@ class PresenceKeeper:
             if not self._failing:
                 self.log.warn("who is here could not be stored: {text}", text=error.text)
             self._failing = True
+        except Exception:
+            if not self._failing:
+                self.log.failure("who is here met a defect of ours and could not be stored")
+            self._failing = True
         self._writing = None
         if self._failing or self._directory.revision != upto:
             self.changed()

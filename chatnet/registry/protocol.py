@@ -37,7 +37,7 @@ _LOOPBACK_IP = bytes([127, 0, 0, 1])
 
 
 @dataclass
-class Registration:
+class Admitted:
     """One peer that is let in, on one link; ``since`` is when, by the registry's clock."""
 
     link: Link
@@ -81,8 +81,8 @@ class RegistryProtocol:
         self._new_names = Buckets(limits.new_names_per_hour / 3600, limits.new_names_per_hour, MAX_SOURCES)
         self._early: list[Deferred[None]] | None = []  # who came before the names were read; None afterwards
         self._admitted: set[Link] = set()  # from HELLO to the end of the connection
-        self._let_in: dict[Link, Registration] = {}
-        self._present: dict[PeerID, Registration] = {}  # the newest of each key
+        self._let_in: dict[Link, Admitted] = {}
+        self._present: dict[PeerID, Admitted] = {}  # the newest of each key
         self._ended_bytes = (0, 0)
         self.joins = self.leaves = 0
         self.refusals: Counter[str] = Counter()  # by code
@@ -124,7 +124,7 @@ class RegistryProtocol:
         else:
             self._store.seen(link.peer, self._wall_ms())
         if not link.gone.called:
-            self._let_in[link] = self._registration(link, hello.record, fields)
+            self._let_in[link] = self._newly_admitted(link, hello.record, fields)
         return Welcome(messages.VERSION, [], self._instance, self._name, _observed(link))
 
     def opened(self, link: Link) -> None:
@@ -142,25 +142,25 @@ class RegistryProtocol:
         self._pusher.add(link, self._directory.reader(link.greeting.since, is_local(link)))
 
     def received(self, link: Link, message: Message) -> None:
-        registration = self._let_in[link]
-        if registration is not self._present.get(link.peer):
+        admitted = self._let_in[link]
+        if admitted is not self._present.get(link.peer):
             return  # replaced: its last words do not count
         if isinstance(message, Lookup):
-            self._spend(registration, registration.lookups)
+            self._spend(admitted, admitted.lookups)
             link.send(Found(message.peer, self._directory.record_of(PeerID(message.peer))))
         elif isinstance(message, Announce):
-            self._spend(registration, registration.announces)
-            registration.fields = self._directory.checked(message.record, link.peer, registration.fields.name)
-            registration.record = message.record
-            self._list(registration)
-            self.log.info("announced {peer}", peer=registration)
+            self._spend(admitted, admitted.announces)
+            admitted.fields = self._directory.checked(message.record, link.peer, admitted.fields.name)
+            admitted.record = message.record
+            self._list(admitted)
+            self.log.info("announced {peer}", peer=admitted)
 
     def lost(self, link: Link, end: LinkEnd) -> None:
         """The link ended, however: the peer is gone unless it has a newer one."""
-        registration = self._let_in[link]
-        if registration.resting is not None and registration.resting.active():
-            registration.resting.cancel()
-        if registration is self._present.get(link.peer):
+        admitted = self._let_in[link]
+        if admitted.resting is not None and admitted.resting.active():
+            admitted.resting.cancel()
+        if admitted is self._present.get(link.peer):
             del self._present[link.peer]
             self.leaves += 1
             self._pusher.discard(link)
@@ -168,7 +168,7 @@ class RegistryProtocol:
             if not self._stopping:
                 self._directory.leave(link.peer)
                 self._changed()
-            self.log.info("left {peer}: {code}", peer=registration, code=end.code)
+            self.log.info("left {peer}: {code}", peer=admitted, code=end.code)
 
     def stop(self) -> None:
         """All leave from now on: that is no change of the list, neither told nor kept."""
@@ -244,9 +244,9 @@ class RegistryProtocol:
         self._directory.confirm(link.peer)
         self.log.info("bound {name} to {key}", name=name, key=short_text(link.peer))
 
-    def _registration(self, link: Link, record: SignedRecord, fields: RecordFields) -> Registration:
+    def _newly_admitted(self, link: Link, record: SignedRecord, fields: RecordFields) -> Admitted:
         now, limits = self._clock.seconds(), self._limits
-        return Registration(
+        return Admitted(
             link,
             record,
             fields,
@@ -266,11 +266,11 @@ class RegistryProtocol:
 
     # --- while it is here ---------------------------------------------------------------------
 
-    def _list(self, registration: Registration) -> None:
-        peer, observed = registration.link.peer, _observed(registration.link)
+    def _list(self, admitted: Admitted) -> None:
+        peer, observed = admitted.link.peer, _observed(admitted.link)
         ip = observed.ip if observed is not None else _LOOPBACK_IP
         before = self._directory.revision
-        entry = self._directory.join(registration.record, registration.fields, peer, ip)
+        entry = self._directory.join(admitted.record, admitted.fields, peer, ip)
         if self._directory.revision != before:
             self._changed()
         if observed is not None and entry.endpoints and entry.endpoints[0].ip == ip and not entry.proven:
@@ -287,15 +287,15 @@ class RegistryProtocol:
         self._pusher.changed()
         self._keeper.changed()
 
-    def _spend(self, registration: Registration, bucket: TokenBucket) -> None:
+    def _spend(self, admitted: Admitted, bucket: TokenBucket) -> None:
         """One token; who has none left is not read from until there is one."""
         now = self._clock.seconds()
         bucket.take(now)
         rest = bucket.delay(now)
         if rest > 0:
-            link = registration.link
+            link = admitted.link
             link.pause_reading("rate")
-            registration.resting = self._clock.callLater(rest, link.resume_reading, "rate")
+            admitted.resting = self._clock.callLater(rest, link.resume_reading, "rate")
 
 
 def is_local(link: Link) -> bool:

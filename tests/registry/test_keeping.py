@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
 
 from chatnet.core.directory import Directory, Kept
 from chatnet.core.identity import PeerID
@@ -21,6 +24,22 @@ LIMITS = RegistryLimits()
 HERE = endpoint("127.0.0.1", 4000)
 
 
+@contextlib.contextmanager
+def told_failures() -> Iterator[list[Failure]]:
+    """The failures that are logged meanwhile."""
+    told: list[Failure] = []
+
+    def observe(event: LogEvent) -> None:
+        if "log_failure" in event:
+            told.append(event["log_failure"])
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield told
+    finally:
+        globalLogPublisher.removeObserver(observe)
+
+
 class Setting:
     """A registry's list, its keeper, and a clock that stands still; the store is a real one."""
 
@@ -31,9 +50,9 @@ class Setting:
         self.left = 0
         self.keeper = PresenceKeeper(self.clock, self.directory, store, LIMITS, self._left)
 
-    def join(self, number: int) -> None:
+    def join(self, number: int, name: str = "") -> None:
         record = SignedRecord(b"k" * 32, b"", b"s" * 64)
-        fields = RecordFields(1, f"peer{number}", [HERE], 1, 0)
+        fields = RecordFields(1, name or f"peer{number}", [HERE], 1, 0)
         self.directory.join(record, fields, PeerID(number.to_bytes(32, "big")), HERE.ip)
         self.keeper.changed()
 
@@ -94,6 +113,21 @@ async def test_a_full_disk_is_tried_again(tmp_path: Path) -> None:
     here.clock.advance(LIMITS.keep_seconds)
     assert await here.kept() == ["peer1"]
     await database.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_defect_does_not_end_the_writing(store: RegistryStore) -> None:
+    here = Setting(store)
+    here.keeper.begin(Kept([], 0, []))
+    with told_failures() as failures:
+        here.join(1, name="\ud800")  # cannot be encoded; no name that was checked is like that
+        here.clock.advance(LIMITS.keep_seconds)
+        assert await here.kept() == []
+    assert [type(failure.value) for failure in failures] == [UnicodeEncodeError]
+    here.join(1)
+    here.clock.advance(LIMITS.keep_seconds)
+    assert await here.kept() == ["peer1"]
+    await here.keeper.flush()
 
 
 @pytest_twisted.ensureDeferred
