@@ -70,6 +70,11 @@ class ChatLinks:
         self._stopped = False
         pulse.add(self)
 
+    def open_link(self, peer: PeerID) -> Link | None:
+        """Where something to ``peer`` may be said now; a link on its way out is none."""
+        link = self.links.get(peer)
+        return link if link is not None and link.is_open else None
+
     # --- dialling -----------------------------------------------------------------------------
 
     def link_to(self, peer: PeerID) -> Deferred[Link]:
@@ -78,8 +83,8 @@ class ChatLinks:
         Fails with Unreachable, WrongKey, or Refused with the other's code.
         """
         waiting: Deferred[Link] = Deferred()
-        present = self.links.get(peer)
-        if present is not None and present.is_open:
+        present = self.open_link(peer)
+        if present is not None:
             self.touch(present)
             waiting.callback(present)
             return waiting
@@ -105,10 +110,10 @@ class ChatLinks:
         try:
             link = await self.dial(peer, self, self._hello(ROLE_CHAT))
         except ChatnetError as error:
-            self._settle(peer, self.links.get(peer) or error)
+            self._settle(peer, self.open_link(peer) or error)
         else:
             # Of two that crossed, ours may have been the one to go.
-            self._settle(peer, self.links.get(peer) or link)
+            self._settle(peer, self.open_link(peer) or link)
 
     def _attempt_over(self, result: Any, peer: PeerID) -> None:
         self._attempts.pop(peer, None)
@@ -154,7 +159,7 @@ class ChatLinks:
             raise Refused(messages.SELF, "this is your own key")
         if len(self.links) >= self._limits.links and link.peer not in self.links:
             raise Refused(messages.BUSY, "too many links", 60)
-        present = self.links.get(link.peer)
+        present = self.open_link(link.peer)
         if present is not None and present.instance == hello.instance and present.dialled and self._mine_stays(link):
             raise Refused(messages.REPLACED, "the other link stays")
         return self._welcome(link)

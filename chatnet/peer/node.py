@@ -172,7 +172,6 @@ class Node:
         self._networks = own_networks()
         await self._make_parts()
         await self.transfers.start()
-        self._closers.append(self._say_goodbye)
         self.reception.open(self.links, FileDoor(self.transfers, self._welcome), self._welcome)
         self.expiry.start()
         self.is_open = True
@@ -224,17 +223,6 @@ class Node:
     async def _close_ports(self) -> None:
         await self.listener.close(lambda link: link.abort())
 
-    async def _say_goodbye(self) -> None:
-        self.people.stop()
-        self.expiry.stop()
-        self.courier.stop()
-        self.verifying.stop()
-        await self.registration.stop()
-        await self.transfers.stop()
-        await self.links.stop()
-        self.archive.stop()
-        await self.keeper.flush(self.wall_ms())
-
     async def _listen_where_we_were(self) -> None:
         """On the port we had before, so that we are found without a registry; else on another."""
         former = int(await self.store.get(PORT_SETTING) or 0)
@@ -248,11 +236,13 @@ class Node:
     async def _make_parts(self) -> None:
         limits, clock, wall_ms = self._settings.limits, self._reactor, self.wall_ms
         self.people = People(clock, self.me, self.store, self._emit, wall_ms)
+        self._closers.append(self.people.stop)
         self.roster = self.people.roster
         read_n = await self.people.recall()
         saved = await self.store.load_list()
         self.roster.restore(saved.entries)
         self.keeper = ListKeeper(clock, self.store, saved.registry, saved.cursor)
+        self._closers.append(lambda: self.keeper.flush(self.wall_ms()))
         if self._registry.key is None:
             pinned = await self.store.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
@@ -272,6 +262,7 @@ class Node:
             message=self._message,
             measured=lambda link: self.people.tell(link.peer, rtt_ms=link.rtt_ms),
         )
+        self._closers.append(self.links.stop)
         self.courier = self.conversations.courier = Courier(
             clock,
             limits,
@@ -287,9 +278,12 @@ class Node:
             uniform=self._chance.uniform,
             wall_ms=wall_ms,
         )
+        self._closers.append(self.courier.stop)
         self.expiry = Expiry(clock, limits, self.store, self.people, self.conversations)
+        self._closers.append(self.expiry.stop)
         await self.expiry.look(wall_ms())
         self.archive = Archive(clock, self.people, self.store, self.conversations.shown)
+        self._closers.append(self.archive.stop)
         self.desk = Desk(self.people, self.store)
         await self.desk.recall()
         self.transfers = Transfers(
@@ -304,6 +298,7 @@ class Node:
             changed=self.conversations.transfer_changed,
             person_folder=self.people.folder_of,
         )
+        self._closers.append(self.transfers.stop)
         self.verifying = Verifying(
             clock,
             limits,
@@ -312,6 +307,7 @@ class Node:
             ready=lambda peer, code, asked: self._emit(CodeReady(peer, code, asked)),
             random_bytes=self._chance.randbytes,
         )
+        self._closers.append(self.verifying.stop)
         self.trust = Trust(self.people, self.store, self.conversations, self.courier, self.verifying, wall_ms)
         self.registration = Registration(
             clock,
@@ -325,6 +321,7 @@ class Node:
             wall_ms=wall_ms,
             uniform=self._chance.uniform,
         )
+        self._closers.append(self.registration.stop)
 
     # --- what we say about ourselves ------------------------------------------------------------
 
@@ -447,6 +444,8 @@ class Node:
         else:
             self.notice(NoticeLevel.ERROR, self.watch.trouble)
         if self.is_open:
+            if ok:
+                self.people.store_again()
             self.courier.store_changed(ok)
 
     # --- what the parts need of the links -------------------------------------------------------

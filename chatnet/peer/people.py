@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -34,6 +35,7 @@ class People:
         self._changed: dict[PeerID, None] = {}
         self._telling: IDelayedCall | None = None
         self._stopped = False
+        self._unkept: list[Callable[[], Deferred[Any]]] = []  # of first exchanges, while the disk takes nothing
 
     async def recall(self) -> dict[PeerID, int]:
         """Pins, blocks, conversations and what waits, from disk; who has read up to which row."""
@@ -119,14 +121,24 @@ class People:
         about, name, now = self.roster.acquaintance(peer), self.roster.vouched_name(peer), self._wall_ms()
         if name is not None and not self.roster.is_pinned(peer):
             self.roster.pin(name, peer, now)
-            self._store.add_pin(name, peer, now).addErrback(self._not_met)
+            self._keep(lambda: self._store.add_pin(name, peer, now))
         if not about.talked:
             about.talked = True
-            touching = self._store.touch_conversation(conversation_of(self.me, peer), peer, name or "", now)
-            touching.addErrback(self._not_met)
+            conversation = conversation_of(self.me, peer)
+            self._keep(lambda: self._store.touch_conversation(conversation, peer, name or "", now))
 
-    def _not_met(self, failure: Failure) -> None:
+    def store_again(self) -> None:
+        """The disk takes things again: also what it did not take before."""
+        unkept, self._unkept = self._unkept, []
+        for write in unkept:
+            self._keep(write)
+
+    def _keep(self, write: Callable[[], Deferred[Any]]) -> None:
+        write().addErrback(self._not_kept, write)
+
+    def _not_kept(self, failure: Failure, write: Callable[[], Deferred[Any]]) -> None:
         self.log.warn("a first exchange could not be stored: {why}", why=failure.getErrorMessage())
+        self._unkept.append(write)
 
     def folder_of(self, peer: bytes) -> str:
         """Where files from a person go: a key that nothing vouches for gets a folder of its own."""
