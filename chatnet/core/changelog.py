@@ -60,6 +60,9 @@ class _Flavour(NamedTuple):
     departures: bool  # a snapshot does not speak of those who left before it began
 
 
+_NEWS = {local: _Flavour(local, reset=False, departures=True) for local in (False, True)}
+
+
 class _Segment:
     """The changes of one page: ``last`` is the position behind it, ``size`` its estimated bytes."""
 
@@ -112,7 +115,7 @@ class ChangeLog:
         self._revisions: dict[PeerID, int] = {}
         self._departed: OrderedDict[PeerID, None] = OrderedDict()  # in the order of leaving
         self._segments = [_Segment(0)]  # in order; the last is being written and never dropped
-        self._pieces: OrderedDict[tuple[int, _Flavour], bytes] = OrderedDict()
+        self._pieces: OrderedDict[tuple[int, _Flavour], tuple[bytes, int]] = OrderedDict()  # up to where
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -248,6 +251,11 @@ class ChangeLog:
         """
         if not self.waiting(reader):
             return None
+        if reader.told and reader.position >= reader.began:  # as nearly all, who stand at the same place
+            piece = self._pieces.get((reader.position, _NEWS[reader.local]))
+            if piece is not None:
+                page, reader.position = piece
+                return page
         if max(reader.position, reader.began) < self.floor:  # it would need a departure that is forgotten
             reader.position, reader.began, reader.reset = 0, self.head, True
         index = bisect_right(self._segments, reader.position, key=lambda segment: segment.last)
@@ -273,18 +281,18 @@ class ChangeLog:
     def _rest(self, segment: _Segment, reader: Reader, flavour: _Flavour) -> bytes:
         """The changes of ``segment`` behind the reader: mostly the newest, the same for nearly all."""
         place = (reader.position, flavour)
-        page = self._pieces.get(place)
-        if page is None:
+        piece = self._pieces.get(place)
+        if piece is None:
             changes: list[Change] = []
             for change in reversed(segment.changes.values()):
                 if change.revision <= reader.position:
                     break
                 changes.append(change)
-            page = self._encoded(changes, segment.last, flavour, self._more(segment))
-            self._pieces[place] = page
+            piece = self._encoded(changes, segment.last, flavour, self._more(segment)), segment.last
+            self._pieces[place] = piece
             if len(self._pieces) > _RECENT_PIECES:
                 self._pieces.popitem(last=False)
-        return page
+        return piece[0]
 
     def _more(self, segment: _Segment) -> bool:
         return segment is not self._segments[-1]

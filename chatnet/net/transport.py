@@ -302,7 +302,9 @@ class SocketTLS:
         """Send at once if nothing waits; queue what the socket does not take."""
         if self._over or not data or (self._closing and self._producer is None):
             return
-        if len(data) <= PIECE_BYTES:
+        if not self._unsent_bytes and self._shaken and len(data) <= PIECE_BYTES:
+            self._offered = data
+        elif len(data) <= PIECE_BYTES:
             self._unsent.append(data)
         else:
             view = memoryview(data)

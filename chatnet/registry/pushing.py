@@ -18,6 +18,7 @@ from chatnet.core.directory import Directory
 from chatnet.core.meters import Spread
 
 TURN_SECONDS = 0.01  # of telling at a stretch; then the other connections have their turn
+LOOK_EVERY = 8  # subscribers told of changes between two looks at the clock
 STORM_CHANGES = 32  # gathered for one round: so many are news that can wait a little
 STORM_REST = 4.0  # times the work of a round: then telling takes a fifth of a storm
 STORM_REST_SECONDS = 0.5  # and no longer than this
@@ -114,7 +115,11 @@ class Pusher:
         began = now = self._clock.seconds()
         in_round = bool(self._untold)
         while (self._new or self._untold) and now < began + TURN_SECONDS:
-            self._tell(self._new.popleft() if self._new else self._untold.popleft())
+            if self._new:
+                self._tell(self._new.popleft())
+            else:
+                for _ in range(min(LOOK_EVERY, len(self._untold))):
+                    self._tell(self._untold.popleft())
             now = self._clock.seconds()
         self._worked += now - began
         if self._new or self._untold:
