@@ -7,7 +7,7 @@ from collections.abc import Callable
 import urwid
 
 from chatnet.console.panes import Pane, Scene
-from chatnet.console.rows import Markup, cut, line, two_sided, width
+from chatnet.console.rows import Markup, Row, cut, line, stack, two_sided, width
 from chatnet.console.widgets import Box
 from chatnet.console.words import age_text, clock_text, count_text, short_rate
 from chatnet.core.events import RegistryPhase
@@ -74,17 +74,15 @@ class Banner(Box):
 
     def needed_rows(self, cols: int) -> int:
         """0 when all is well."""
-        return min(MOST_STATUS_ROWS, self._text().rows((cols,))) if self.scene.model.store_trouble else 0
+        return min(MOST_STATUS_ROWS, self._text().canvas(cols).rows()) if self.scene.model.store_trouble else 0
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
-        canvas = urwid.CompositeCanvas(self._text().render((cols,)))
-        if canvas.rows() > rows:
-            canvas.trim(0, rows)
+        canvas = stack([self._text().canvas(cols)], cols, rows)
         canvas.fill_attr("header.alarm")
         return canvas
 
-    def _text(self) -> urwid.Text:
-        return urwid.Text(f" {self.scene.signs.alarm} {safe_line(self.scene.model.store_trouble, 400)}")
+    def _text(self) -> Row:
+        return Row(f" {self.scene.signs.alarm} ", 3, safe_line(self.scene.model.store_trouble, 400))
 
 
 class TabRow(Box):
@@ -173,16 +171,12 @@ class Footer(Box):
 
     def needed_rows(self, cols: int) -> int:
         """A long status takes more rows than the coach."""
-        return min(MOST_STATUS_ROWS, urwid.Text(f" {self.status}").rows((cols,)))
+        return min(MOST_STATUS_ROWS, Row("", 1, self.status).canvas(cols).rows())
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
         if self.status:
             attribute = "footer.warning" if self.warning else "footer"
-            text = urwid.CompositeCanvas(urwid.Text(f" {self.status}").render((cols,)))
-            if text.rows() > rows:
-                text.trim(0, rows)
-            elif text.rows() < rows:
-                text.pad_trim_top_bottom(0, rows - text.rows())
+            text = stack([Row("", 1, self.status).canvas(cols)], cols, rows)
             text.fill_attr(attribute)
             return text
         shown = " "

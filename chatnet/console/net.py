@@ -13,6 +13,7 @@ from chatnet.core.text import safe_line, safe_text
 THIS_MACHINE = ("127.", "localhost:", "[::1]")
 USUAL_REGISTRY = "127.0.0.1:9900"  # what a peer takes that was told of none
 _NAMES_SHOWN = 8
+_SMALL_BELOW = 54  # columns
 _LEVELS = {NoticeLevel.INFO: "text", NoticeLevel.WARNING: "state.wait", NoticeLevel.ERROR: "state.error"}
 
 
@@ -22,6 +23,11 @@ def registry_join(registry: RegistryState) -> str:
     if registry.key is None or not port.isdigit():
         return ""
     return join_string(host.strip("[]"), int(port), registry.key)
+
+
+def on_where(registry: RegistryState) -> str:
+    """From where the registry's address, as it is known here, leads to it."""
+    return "in another terminal" if registry.address.startswith(THIS_MACHINE) else "on another machine"
 
 
 class NetPane(ScrollPane):
@@ -95,9 +101,9 @@ class NetPane(ScrollPane):
         if not len(online):
             if registry.phase is not RegistryPhase.UP or self.scene.model.me is None:
                 return []
-            here = registry.address.startswith(THIS_MACHINE)
+            where = on_where(registry)
             return [
-                ("text", f"Nobody else is here yet. {'In another terminal' if here else 'On another machine'}:"),
+                ("text", f"Nobody else is here yet. {where[0].upper()}{where[1:]}:"),
                 ("key", "   twistd -n chatpeer --name YOU --registry \\"),
                 ("key", f"   {registry_join(registry) or registry.address}"),
             ]
@@ -112,9 +118,18 @@ class NetPane(ScrollPane):
         registry = self.scene.model.registry.address
         if registry != USUAL_REGISTRY:
             name += f" --registry {registry}"
+        online = self.scene.model.roster.online
+        who = self.scene.model.roster.name(online[0]) if len(online) else "bob"
+        if self.size[0] < _SMALL_BELOW:
+            return [
+                ("Talk", f"/msg {who} hello, or F2 and Enter"),
+                ("Send a file", f"F5, or /send {who} FILE"),
+                ("Leave", "Ctrl-C twice"),
+                ("Help", "F1"),
+            ]
         return [
-            ("Talk", "pick a name (F2, arrows, Enter; or a double click), or type  /msg bob hello"),
-            ("Send a file", "F5, or  /send bob photo.jpg"),
+            ("Talk", f"pick a name (F2, arrows, Enter; or a double click), or type  /msg {who} hello"),
+            ("Send a file", f"F5, or  /send {who} photo.jpg"),
             ("Leave", f"Ctrl-C twice. To stay online without this window:  twistd chatpeer --name {name}"),
             ("Help", "F1"),
         ]

@@ -19,6 +19,7 @@ class Talking(Hands):
         row = self.view.input
         if not row.text.strip():
             return
+        self.view.footer.quiet()
         match understand(row.text):
             case Say(text):
                 self._say_here(text)

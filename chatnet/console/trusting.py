@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatnet.console.conversation import ConversationPane
 from chatnet.console.hands import Hands
-from chatnet.console.net import registry_join
+from chatnet.console.net import on_where, registry_join
 from chatnet.console.rows import Markup
 from chatnet.console.sheet import Sheet
 from chatnet.core.events import CodeReady, Person
@@ -174,7 +174,7 @@ class Trusting(Hands):
         if join:
             lines += [
                 "",
-                ("text", "To join this network on another machine:"),
+                ("text", f"To join this network {on_where(self._model.registry)}:"),
                 ("key", "  twistd -n chatpeer --name YOU --registry \\"),
                 ("key", f"  {join}"),
                 "",

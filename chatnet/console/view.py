@@ -22,7 +22,7 @@ from chatnet.console.picker import FilePicker
 from chatnet.console.results import ResultsView
 from chatnet.console.rows import Markup, beside, cut, stack
 from chatnet.console.transfers import TransfersPane
-from chatnet.console.widgets import Box
+from chatnet.console.widgets import Box, Scroller
 
 MIN_COLS, MIN_ROWS = 40, 10
 PEOPLE_BESIDE_FROM = 72  # columns from which the list of people stands beside the pane
@@ -319,7 +319,8 @@ class View(Box):
         model, peer = self.scene.model, self.peer
         context = self.context()
         if self.overlay is not None and context not in _FIXED_HINTS:
-            return [("Esc", "back"), ("PgDn", "more")]
+            below = not isinstance(self.overlay, Scroller) or not self.overlay.at_end()
+            return [("Esc", "back"), *([("PgDn", "more")] if below else [])]
         if context in _FIXED_HINTS:
             return _FIXED_HINTS[context]
         hints: list[tuple[str, str]] = []

@@ -62,7 +62,7 @@ class Conversations:
             raise LocalError("too-long", f"{-(-size // 1000)} kB is too long for a message (limit {limit} KiB).")
         if known in self._people.roster.blocked:
             name = self._people.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}. Nothing was sent: /unblock {name} first.")
+            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
         self._people.meet(known)
         return self.courier.say(known, body).addCallback(self.shown)
 
@@ -70,7 +70,7 @@ class Conversations:
         known = self._people.known(peer)
         if known in self._people.roster.blocked:
             name = self._people.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}. Nothing was sent: /unblock {name} first.")
+            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
         row = await self.courier.resend(known, n)
         if row is None:
             raise LocalError("not-failed", "This message has not failed: there is nothing to send again.")
