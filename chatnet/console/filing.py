@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 from twisted.internet.defer import Deferred
 
@@ -11,11 +13,16 @@ from chatnet.console.commands import did_you_mean, split_words
 from chatnet.console.hands import Hands
 from chatnet.console.keys import Context
 from chatnet.console.picker import FilePicker
+from chatnet.console.talking import body_bytes
 from chatnet.console.words import rate_of, rate_text, rule_text
+from chatnet.core import limits
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.text import safe_line
 
 _RULES = tuple(kind.value for kind in RuleKind)
+
+
+LONG_MESSAGES = "long-messages"  # in the data directory
 
 
 class Filing(Hands):
@@ -96,11 +103,31 @@ class Filing(Hands):
             self._ask(self._api.refuse, transfer.fid)
 
     def key_save_as(self, stroke: str) -> None:
+        if self.view.peer is not None and body_bytes(self.view.input.text) > limits.MAX_BODY_BYTES:
+            self._send_as_file(self.view.peer)
+            return
         transfer = self._offer_here()
         if transfer is not None:
             self.view.focus_on = Context.INPUT
             self.view.input.put(f"/accept {self._model.numbers[transfer.fid]} ~/")
             self.view.say(f"Into which directory shall {transfer.title} go? Tab completes, Enter accepts.")
+
+    def _send_as_file(self, peer: bytes) -> None:
+        """What is too long for a message; the file stays, for as long as somebody may want to have it again."""
+        me, row = self._model.me, self.view.input
+        if me is None:
+            return
+        folder = Path(me.data_dir).expanduser() / LONG_MESSAGES
+        path = folder / time.strftime("message-%Y-%m-%d-%H%M%S.txt", time.localtime(self._clock.seconds()))
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", errors="replace") as file:
+                file.write(row.text)
+        except OSError as error:
+            self.view.say(f"{path} cannot be written ({error.strerror}): the text stays here.", warning=True)
+            return
+        row.take()
+        self._offer(peer, (str(path),))
 
     def cmd_accept(self, rest: str) -> None:
         words = split_words(rest)

@@ -12,6 +12,11 @@ from chatnet.core import limits
 PASTE_CHARS = 1_000_000  # more than this is no message, and would only make the editor slow
 
 
+def body_bytes(text: str) -> int:
+    """What a message with this text weighs."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
 class Talking(Hands):
     """What is typed is sent, run, or stands in the input still."""
 
@@ -45,11 +50,12 @@ class Talking(Hands):
             self._say(peer, text, row)
 
     def _fits(self, text: str) -> bool:
-        size = len(text.encode("utf-8", "surrogatepass"))
+        size = body_bytes(text)
         if size <= limits.MAX_BODY_BYTES:
             return True
         limit = limits.MAX_BODY_BYTES // 1024
-        self._wrong(f"{max(1, round(size / 1000))} kB is too long for a message (limit {limit} KiB).")
+        as_file = " Alt-s sends it as a file." if self.view.peer is not None and text == self.view.input.text else ""
+        self._wrong(f"{max(1, round(size / 1000))} kB is too long for a message (limit {limit} KiB).{as_file}")
         return False
 
     def _say(self, peer: bytes, text: str, row: InputRow) -> None:
@@ -105,7 +111,7 @@ class Talking(Hands):
         else:
             self.view.focus_on = Context.INPUT
             self.view.input.insert("".join(c for c in text if c in "\n\t" or c.isprintable() or ord(c) > 0xA0))
-            lines = text.count("\n") + 1
+            lines = text.rstrip("\n").count("\n") + 1
             if lines > 1:
                 self.view.say(f"{lines} lines were pasted; {self._enter_does()}")
 

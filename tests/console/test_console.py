@@ -72,7 +72,7 @@ def test_too_long_says_the_sizes_and_the_text_stays(console: Typist) -> None:
     console.type("/msg bob<enter>")
     console.paste("x" * 61_000)
     console.type("<enter>")
-    assert "61 kB is too long for a message (limit 16 KiB)." in console.screen()
+    assert "61 kB is too long for a message (limit 16 KiB). Alt-s sends it as a file." in console.screen()
     assert console.view.input.text == "x" * 61_000
     assert console.calls("say") == []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from chatnet.core.events import FileRule, RuleKind, TransferState
 from chatnet.core.text import safe_line
 from tests.support.scripted_peer import key_of
@@ -206,3 +208,18 @@ def test_a_path_with_blanks_is_told_to_be_quoted(console: Typist, tmp_path: Path
     assert f'A name with blanks is put in quotes: "{tmp_path}/two words.txt"' in console.view.footer.status
     console.type(f'<ctrl u>/send bob "{tmp_path}/two words.txt"<enter>')
     assert console.calls("offer") == [("offer", BOB, (str(tmp_path / "two words.txt"),))]
+
+
+def test_a_text_too_long_for_a_message_goes_as_a_file(console: Typist, tmp_path: Path) -> None:
+    model = console.console.model
+    assert model.me is not None
+    model.me = msgspec.structs.replace(model.me, data_dir=str(tmp_path))
+    text = "long\n" * 5_000
+    console.type("/msg bob<enter>")
+    console.paste(text)
+    console.type("<enter><meta s>")
+    ((_, peer, (path,)),) = console.calls("offer")
+    assert peer == BOB
+    assert Path(path).read_text() == text
+    assert Path(path).stat().st_mode & 0o777 == 0o600
+    assert console.view.input.text == ""
