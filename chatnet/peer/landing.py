@@ -394,7 +394,7 @@ class Landing:
             try:
                 target = self._keep(os.open(_real(place.directory), _FOLDER))
             except (FileNotFoundError, NotADirectoryError):
-                raise LocalError("no-such-folder", f"there is no folder '{safe_line(place.directory)}'") from None
+                raise LocalError("no-such-folder", f"There is no folder '{safe_line(place.directory)}'.") from None
             self._place = _real(place.directory)
         os.makedirs(place.downloads, mode=0o700, exist_ok=True)
         root = os.path.realpath(place.downloads)

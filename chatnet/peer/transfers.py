@@ -292,7 +292,7 @@ class Transfers:
         """Hold a transfer until ``resume``.  Raises LocalError: unknown-transfer, ended, not-running."""
         entry = self._unfinished(fid)
         if entry.state is TransferState.OFFERED:
-            raise LocalError("not-running", "there is nothing to pause before the offer is accepted")
+            raise LocalError("not-running", "There is nothing to pause before the offer is accepted.")
         if not entry.paused & HERE:
             self._pause(entry, messages.PAUSED)
         return entry.snapshot()
@@ -1073,21 +1073,21 @@ class Transfers:
     def _known(self, fid: bytes) -> Entry:
         entry = self._entries.get(fid)
         if entry is None or not entry.kept:
-            raise LocalError("unknown-transfer", "there is no such transfer")
+            raise LocalError("unknown-transfer", "There is no such transfer.")
         return entry
 
     def _unfinished(self, fid: bytes) -> Entry:
         entry = self._known(fid)
         if entry.ended:
-            raise LocalError("ended", entry.reason or "that transfer has ended")
+            raise LocalError("ended", entry.reason or "That transfer has ended.")
         return entry
 
     def _offer_in(self, fid: bytes) -> Entry:
         entry = self._known(fid)
         if entry.outgoing:
-            raise LocalError("unknown-transfer", "that offer is your own")
+            raise LocalError("unknown-transfer", "That offer is your own.")
         if entry.state is not TransferState.OFFERED:
-            raise LocalError("ended", entry.reason or "that offer is answered already")
+            raise LocalError("ended", entry.reason or "That offer is answered already.")
         return entry
 
     def _theirs(self, peer: PeerID, fid: bytes, outgoing: bool | None = None) -> Entry | None:
