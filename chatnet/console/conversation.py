@@ -131,15 +131,17 @@ class ConversationPane(ScrollPane):
 
     def _head(self, cols: int) -> urwid.CompositeCanvas:
         signs, person = self.scene.signs, self.person
-        left: list[Markup] = [("tab.here", f" {self.name}"), ("text.soft", f"  key {short_text(self.peer)}")]
+        left: list[Markup] = [("tab.here", f" {self.name}")]
+        key: Markup = ("text.soft", f"  key {short_text(self.peer)}")
         if person is None:
-            return line(left, cols)
-        if person.verified:
-            left.insert(1, ("state.good", f" {signs.verified} verified"))
+            return line([*left, key], cols)
         if person.blocked:
-            left.insert(1, ("state.error", f" {signs.failed} blocked"))
+            left.append(("state.error", f" {signs.failed} blocked"))
+        if person.verified:
+            left.append(("state.good", f" {signs.verified} verified"))
         if person.new_key is not None:
-            return two_sided(left, ("state.error", f"  {signs.alarm} KEY CHANGED {signs.dot} sending is held "), cols)
+            held = ("state.error", f"  {signs.alarm} KEY CHANGED {signs.dot} sending is held ")
+            return two_sided([*left, key], held, cols)
         if person.linked:
             facts = [f"direct {safe_line(person.address)}"]
             if person.rtt_ms is not None:
@@ -147,6 +149,8 @@ class ConversationPane(ScrollPane):
             right = f" {signs.dot} ".join(facts)
         else:
             right = seen_text(person, self.scene.now_ms())
+        if width([*left, key]) + width(right) + 3 <= cols:
+            left.append(key)
         return two_sided(left, ("text.soft", f"  {right} "), cols)
 
     # --- the blocks ----------------------------------------------------------------------------

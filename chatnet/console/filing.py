@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
-
 from chatnet.console.commands import did_you_mean, split_words
 from chatnet.console.hands import Hands
 from chatnet.console.keys import Context
@@ -95,12 +93,20 @@ class Filing(Hands):
     def key_accept(self, stroke: str) -> None:
         transfer = self._offer_here()
         if transfer is not None:
-            self._ask(self._api.accept, transfer.fid)
+            self._accept(transfer)
+
+    def _accept(self, transfer: Transfer, directory: str = "") -> None:
+        other = f"Another place: /accept {self._model.numbers[transfer.fid]} FOLDER"
+        advice = dict.fromkeys(("no-space", "no-such-folder", "unwritable"), other)
+        self._ask(self._api.accept, transfer.fid, directory, advice=advice)
 
     def key_refuse(self, stroke: str) -> None:
         transfer = self._offer_here()
         if transfer is not None:
-            self._ask(self._api.refuse, transfer.fid)
+            self._refuse(transfer)
+
+    def _refuse(self, transfer: Transfer) -> None:
+        self._ask(self._api.refuse, transfer.fid)
 
     def key_save_as(self, stroke: str) -> None:
         if self.view.peer is not None and body_bytes(self.view.input.text) > limits.MAX_BODY_BYTES:
@@ -137,12 +143,12 @@ class Filing(Hands):
             return
         directory = " ".join(words[1:] if named else words)
         directory = os.path.abspath(os.path.expanduser(directory)) if directory else ""
-        self._ask(self._api.accept, transfer.fid, directory)
+        self._accept(transfer, directory)
 
     def cmd_refuse(self, rest: str) -> None:
         transfer = self._by_number(split_words(rest)[:1], waiting=True)
         if transfer is not None:
-            self._ask(self._api.refuse, transfer.fid)
+            self._refuse(transfer)
 
     def cmd_cancel(self, rest: str) -> None:
         transfer = self._by_number(split_words(rest)[:1], waiting=False)
@@ -254,19 +260,19 @@ class Filing(Hands):
             self.open_person(transfer.peer)
 
     def key_accept_selected(self, stroke: str) -> None:
-        self._answer(self.view.transfers.chosen(), self._api.accept, "to accept")
+        self._answer(self.view.transfers.chosen(), self._accept, "to accept")
 
     def key_refuse_selected(self, stroke: str) -> None:
-        self._answer(self.view.transfers.chosen(), self._api.refuse, "to refuse")
+        self._answer(self.view.transfers.chosen(), self._refuse, "to refuse")
 
     def key_cancel_selected(self, stroke: str) -> None:
         self._cancel(self.view.transfers.chosen())
 
-    def _answer(self, transfer: Transfer | None, answer: Callable[[bytes], Deferred[Transfer]], what: str) -> None:
+    def _answer(self, transfer: Transfer | None, answer: Callable[[Transfer], None], what: str) -> None:
         if transfer is None or transfer.outgoing or transfer.state is not TransferState.OFFERED:
             self.view.say(f"There is nothing {what} here.")
         else:
-            self._ask(answer, transfer.fid)
+            answer(transfer)
 
     def _cancel(self, transfer: Transfer | None) -> None:
         if transfer is None or transfer.state.ended:

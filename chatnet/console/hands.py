@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import urwid
@@ -85,8 +85,12 @@ class Hands:
         then: Callable[[Any], None] | None = None,
         failed: Callable[[], None] | None = None,
         what: str = "",
+        advice: Mapping[str, str] | None = None,
     ) -> None:
-        """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words."""
+        """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words.
+
+        ``advice``: what to do then, by the code of the refusal.
+        """
 
         typed = self._typed
 
@@ -96,7 +100,9 @@ class Hands:
                 failed()
             error = failure.value
             if isinstance(error, ChatnetError):
-                self.view.say(f"{what}{error.text}", warning=True)
+                text = error.text if error.text[-1:] in ".?!" else f"{error.text}."
+                after = (advice or {}).get(error.code, "")
+                self.view.say(f"{what}{text} {after}".rstrip(), warning=True)
             else:
                 self.log.failure("console: a request failed", failure)
                 self.view.say(what + unexpected(error), warning=True)

@@ -477,7 +477,7 @@ class Node:
             raise LocalError("held", f"{self.roster.name_of(known)} has another key now. Nothing is sent to it.")
         if known in self.roster.blocked:
             name = self.roster.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}. /unblock {name} ends that.")
+            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
         self.people.meet(known)
         return await self.transfers.offer(known, paths)
 
