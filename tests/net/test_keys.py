@@ -64,6 +64,13 @@ def test_a_key_that_others_may_touch_is_refused_with_the_remedy(tmp_path: Path, 
     assert f"chmod 600 {tmp_path / KEY_FILE}" in refused(tmp_path)
 
 
+def test_a_key_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_or_make_identity(tmp_path)
+    somebody_else = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: somebody_else)
+    assert "belongs to somebody else" in refused(tmp_path)
+
+
 @pytest.mark.parametrize("target", ["elsewhere.key", "nowhere.key"])
 def test_a_symbolic_link_is_refused_wherever_it_leads(tmp_path: Path, target: str) -> None:
     load_or_make_identity(tmp_path)

@@ -82,6 +82,15 @@ def test_a_directory_that_others_can_read_is_refused(tmp_path: Path) -> None:
         places.prepare()
 
 
+def test_a_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = places_in(tmp_path)
+    places.prepare()
+    somebody_else = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: somebody_else)
+    with pytest.raises(LocalError, match="belongs to somebody else"):
+        places.prepare()
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     places = places_in(tmp_path)
     places.data.parent.mkdir(parents=True)

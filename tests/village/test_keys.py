@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import pytest_twisted
 from twisted.logger import capturedLogs
 
 from chatnet.core.errors import LocalError, Refused
-from chatnet.core.events import MessageState, RegistryPhase
+from chatnet.core.events import MessageState, RegistryPhase, TransferState
 from chatnet.core.identity import short_text
+from chatnet.core.limits import PeerLimits
 from tests.support.links import new_identity
 from tests.support.village import Village, Villager
 
@@ -157,3 +160,43 @@ async def test_who_uses_a_known_name_is_not_taken_for_its_owner(village: Village
     assert ann.texts(key) == ["hello"]
     await village.until(lambda: impostor.peer in ann.people)
     assert ann.people[impostor.peer].name == "?" + short_text(impostor.peer)
+
+
+@pytest_twisted.ensureDeferred
+async def test_files_of_a_key_that_nothing_vouches_for_get_a_folder_of_their_own(village: Village) -> None:
+    ann, _, impostor = await impostor_of_bob(village)
+    path = village.directory / "photo.jpg"
+    path.write_bytes(b"not from bob")
+    transfer = await village.done(impostor.door.offer(ann.peer, (str(path),)))
+    await village.until(lambda: transfer.fid in ann.transfers)
+    await village.done(ann.door.accept(transfer.fid))
+    await village.until(lambda: ann.transfers[transfer.fid].state is TransferState.DONE)
+    found = [saved.relative_to(ann.roots.downloads) for saved in ann.roots.downloads.rglob("photo.jpg")]
+    assert found == [Path(f"bob-{short_text(impostor.peer)[:4]}", "photo.jpg")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_with_all_its_links_says_when_to_come_again(village: Village) -> None:
+    bob = village.villager("bob", limits=PeerLimits(links=1)).start()
+    ann, carol = village.villager("ann").start(), village.villager("carol").start()
+    await village.until(lambda: all("bob" in one.online for one in (ann, carol)))
+    await village.done(ann.door.say(bob.peer, "first"))
+    await village.until(lambda: bob.texts(ann.peer) == ["first"])
+    await village.done(carol.door.say(bob.peer, "second"))
+    await village.pass_time(40)
+    assert bob.texts(carol.peer) == []
+    assert any("too many links" in text for text in carol.notices)
+    ann.node.links.links[bob.peer].leave()
+    await village.until(lambda: bob.texts(carol.peer) == ["second"], within=60)
+
+
+@pytest_twisted.ensureDeferred
+async def test_so_many_dials_at_once(village: Village) -> None:
+    ann = village.villager("ann", limits=PeerLimits(dials_at_once=2)).start()
+    others = [village.villager(f"other{number}").start() for number in range(5)]
+    await village.until(lambda: len(ann.online) == 5)
+    for other in others:
+        village.net.unplug(other.machine.host)
+    for other in others:
+        await village.done(ann.door.say(other.peer, "is anybody there?"))
+    assert (ann.node.links._places.tokens, len(ann.node.links._places.waiting)) == (0, 3)
