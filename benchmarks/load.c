@@ -15,7 +15,9 @@
  *     leave CLIENT              it says goodbye; until all the others were told
  *     lost                      until the registry has closed every connection
  *     rest SECONDS              answer its pings
+ *     stay QUIET                the same until another command comes; who said nothing for QUIET seconds pings
  *
+ * Client n comes from a loopback address of its own, 127.64.0.0 + n: limits by source are no matter.
  * TLS 1.3 with a certificate on either side; that of the registry is not looked at.  Every page of
  * the list is read whole: who knows whom is kept exactly.
  */
@@ -25,6 +27,8 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +40,7 @@
 #include <unistd.h>
 
 enum { ID = 32, PIECE = 1 << 18, EVENTS = 64, PROBES = 1 << 16 };
+static const uint8_t ping[] = "\x92\xa4ping\x01";
 static const double PROBE_EVERY = 0.02, PATIENCE = 900;
 
 struct client {
@@ -50,11 +55,11 @@ struct client {
 	int held_size;
 	uint8_t *knows; /* a bit for each client */
 	int known;
-	double told_at;
+	double told_at, said_at;
 };
 
 static struct client *clients;
-static int count, poll_line, target, online, welcomed, informed, failed, watched = -1, watch_left, told;
+static int count, poll_line, target, online, welcomed, informed, failed, lost, watched = -1, watch_left, told;
 static int *table, table_size; /* PeerID -> number, open addressing */
 static SSL_CTX *context;
 static unsigned long long bytes_in;
@@ -194,6 +199,7 @@ static void send_frame(struct client *c, const uint8_t *body, int size)
 {
 	uint8_t frame[4096] = { size >> 24, size >> 16, size >> 8, size };
 	memcpy(frame + 4, body, size);
+	c->said_at = now();
 	if (SSL_write(c->tls, frame, size + 4) != size + 4)
 		failed++;
 }
@@ -245,7 +251,7 @@ static void take_frame(struct client *c, const uint8_t *body, int size)
 		memcpy(pong, body, size);
 		pong[3] = 'o';
 		send_frame(c, pong, size);
-	} else if (!memcmp(body + 1, "\xa4pong", 5) && probe_sent) {
+	} else if (!memcmp(body + 1, "\xa4pong", 5) && c == clients && probe_sent) {
 		if (probe_count < PROBES)
 			probes[probe_count++] = now() - probe_sent;
 		probe_sent = 0;
@@ -288,11 +294,16 @@ static void connect_to(struct client *c, int port)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in source = { .sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(127u << 24 | 64 << 16 | (unsigned)(c - clients)) };
 	int yes = 1;
 	c->line = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	if (c->line < 0)
 		give_up("socket");
 	setsockopt(c->line, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+	setsockopt(c->line, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
+	if (bind(c->line, (struct sockaddr *)&source, sizeof source))
+		give_up("bind");
 	if (connect(c->line, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS)
 		give_up("connect");
 	c->shaken = c->welcome = c->complete = 0;
@@ -354,8 +365,10 @@ static void happen(struct client *c, unsigned events)
 		if (size > 0)
 			take_bytes(c, piece, size);
 		else {
-			if (SSL_get_error(c->tls, size) != SSL_ERROR_WANT_READ)
+			if (SSL_get_error(c->tls, size) != SSL_ERROR_WANT_READ) {
+				lost++;
 				drop(c);
+			}
 			return;
 		}
 	}
@@ -365,7 +378,6 @@ static void turn(int wait_ms)
 {
 	struct epoll_event events[EVENTS];
 	if (clients[0].welcome && !probe_sent && now() >= probe_at) { /* how soon it answers meanwhile */
-		static const uint8_t ping[] = "\x92\xa4ping\x01";
 		probe_sent = now();
 		probe_at = probe_sent + PROBE_EVERY;
 		send_frame(&clients[0], ping, sizeof ping - 1);
@@ -481,6 +493,21 @@ static void rest(double seconds)
 	puts("}");
 }
 
+static void stay(double quiet)
+{
+	struct pollfd commands = { .fd = 0, .events = POLLIN };
+	int before = lost, next = 0;
+	while (!poll(&commands, 1, 0)) {
+		for (int some = count / 16 + 1; some--; next = (next + 1) % count)
+			if (clients[next].welcome && now() - clients[next].said_at > quiet)
+				send_frame(&clients[next], ping, sizeof ping - 1);
+		turn(5);
+	}
+	printf("{\"lost\": %d", lost - before);
+	answer_probes();
+	puts("}");
+}
+
 static void lose(void)
 {
 	double began = now();
@@ -499,6 +526,7 @@ int main(int words, char **word)
 		fputs("load CLIENTS\n", stderr);
 		return 2;
 	}
+	signal(SIGPIPE, SIG_IGN); /* a registry that is gone is lost, no more */
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
@@ -509,6 +537,7 @@ int main(int words, char **word)
 	SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256");
 	SSL_CTX_set_alpn_protos(context, (const uint8_t *)"\x09" "chatnet/1", 10);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+	setvbuf(stdin, NULL, _IONBF, 0); /* a command that waits is seen */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	while (fgets(line, sizeof line, stdin)) {
 		if (sscanf(line, "login %d %d %d", &a, &b, &c) == 3 && b <= count)
@@ -519,6 +548,8 @@ int main(int words, char **word)
 			leave(a);
 		else if (sscanf(line, "rest %lf", &seconds) == 1)
 			rest(seconds);
+		else if (sscanf(line, "stay %lf", &seconds) == 1)
+			stay(seconds);
 		else if (!strncmp(line, "lost", 4))
 			lose();
 		else

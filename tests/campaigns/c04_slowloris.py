@@ -26,11 +26,13 @@ from chatnet.net.keys import Identity
 from chatnet.net.tls import TLS
 from tests.campaigns.field import Foe, Foes, Subject, in_reactor, pause, until
 from tests.campaigns.harness import Case, Figures, Stopwatch, check, main
+from tests.campaigns.neighbours import neighbours
 from tests.support.guests import Guest
 from tests.support.links import hello, new_identity, settings_for
 
 NAME = "c04_slowloris"
 SIZES = {"ci": 60, "gate": 500, "nightly": 5_000}
+HONEST = {"gate": 1_000, "nightly": 1_000}
 UNIT = "connections at once"
 SHOWN = ("a slow connection outlived its limit", "a frozen peer is still listed")
 TIMED = True
@@ -191,7 +193,8 @@ def attack(case: Case, weak: str = "") -> Figures:
     try:
         for one in frozen:
             one.begin()
-        figures = in_reactor(lambda reactor: besieged(reactor, case, registry, limits, frozen))
+        with neighbours(case, registry.port, limits.ping_seconds / 2) as those:
+            figures = in_reactor(lambda reactor: besieged(reactor, case, registry, limits, frozen)) | those.stayed()
         healthy = registry.healthy()
         return figures | {"stall_own_ms": healthy["stall_own_ms"], "limits": changed or "the usual"}
     finally:

@@ -25,10 +25,12 @@ from chatnet.peer.address import RegistryAddress
 from chatnet.peer.registration import Presence, Registration
 from tests.campaigns.field import Complaints, Subject, in_reactor, pause, until
 from tests.campaigns.harness import Case, Figures, check, main
+from tests.campaigns.neighbours import Neighbours, neighbours
 from tests.support.links import new_identity, settings_for
 
 NAME = "c05_herd"
 SIZES = {"ci": 40, "gate": 300, "nightly": 2_000}
+HONEST = {"gate": 1_000, "nightly": 1_000}
 UNIT = "peers"
 SHOWN = ("they came in one wave",)
 TIMED = True
@@ -85,8 +87,7 @@ class Sheep:
             target.pop(gone, None)
         if self.fresh is not None and not page.more:
             self.list, self.fresh = self.fresh, None
-        if not page.more:
-            self.cursor = page.cursor
+        self.cursor = None if page.more else page.cursor
 
     @property
     def is_back(self) -> bool:
@@ -94,7 +95,7 @@ class Sheep:
 
     def look(self, now: float) -> bool:
         """Whether its list is everybody; since when it has not been."""
-        right = len(self.list) == len(self.herd.sheep)
+        right = len(self.list) == len(self.herd.sheep) + self.herd.those.count
         if right:
             self.wrong_since = None
         else:
@@ -104,8 +105,8 @@ class Sheep:
 
 
 class Herd:
-    def __init__(self, reactor: Any, case: Case, registry: Subject, jitter: bool) -> None:
-        self.reactor, self.registry = reactor, registry
+    def __init__(self, reactor: Any, case: Case, registry: Subject, jitter: bool, those: Neighbours) -> None:
+        self.reactor, self.registry, self.those = reactor, registry, those
         self.settings = settings_for(reactor)
         self.away = AWAY_SECONDS["gate" if case.n >= SIZES["gate"] else "ci"]
         chance = random.Random(case.seed)
@@ -140,9 +141,9 @@ def peak(times: list[float]) -> int:
     return most
 
 
-async def restarted(reactor: Any, case: Case, registry: Subject, jitter: bool) -> Figures:
+async def restarted(reactor: Any, case: Case, registry: Subject, jitter: bool, those: Neighbours) -> Figures:
     complaints = Complaints()
-    herd = Herd(reactor, case, registry, jitter)
+    herd = Herd(reactor, case, registry, jitter, those)
     try:
         await herd.gather()
         await pause(reactor, 1)
@@ -151,6 +152,8 @@ async def restarted(reactor: Any, case: Case, registry: Subject, jitter: bool) -
         await pause(reactor, herd.away)
         registry.begin()
         began = time.monotonic()
+        await until(reactor, lambda: registry.serves, 30, "the registry did not start again")
+        those.come_again(registry.port)
         most_back: float | None = None
         while True:
             now = time.monotonic()
@@ -186,7 +189,8 @@ async def restarted(reactor: Any, case: Case, registry: Subject, jitter: bool) -
 def attack(case: Case, jitter: bool = True) -> Figures:
     registry = Subject("registry", case.directory).start()
     try:
-        figures = in_reactor(lambda reactor: restarted(reactor, case, registry, jitter))
+        with neighbours(case, registry.port) as those:
+            figures = in_reactor(lambda reactor: restarted(reactor, case, registry, jitter, those)) | those.stayed()
         return figures | {"stall_own_ms": registry.healthy()["stall_own_ms"]}
     finally:
         registry.stop()

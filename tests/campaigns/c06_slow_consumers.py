@@ -23,11 +23,13 @@ from chatnet.net.tls import TLS
 from chatnet.net.transport import PIECE_BYTES
 from tests.campaigns.field import Foe, Foes, Subject, in_reactor, pause, until
 from tests.campaigns.harness import Case, Figures, check, main
+from tests.campaigns.neighbours import neighbours
 from tests.support.guests import Guest
 from tests.support.links import hello, new_identity
 
 NAME = "c06_slow_consumers"
 SIZES = {"ci": 20, "gate": 200, "nightly": 2_000}
+HONEST = {"gate": 1_000, "nightly": 1_000}
 UNIT = "peers"
 SHOWN = ("who does not read was not dropped",)
 TIMED = True
@@ -74,6 +76,7 @@ class Unsent:
 class Crowd:
     def __init__(self, reactor: Any, case: Case, registry: Subject) -> None:
         self.reactor, self.n, self.registry = reactor, case.n, registry
+        self.all = case.n + case.honest
         self.foes = Foes(reactor)
         self.announcers = [Guest(reactor, f"busy{number}") for number in range(ANNOUNCERS)]
         self.watcher = Guest(reactor, "watcher")
@@ -93,7 +96,7 @@ class Crowd:
             self.readers.append(await self._reader(f"reader{number}"))
         for number in range(slow):
             self.slow.append(await self._reader(f"slow{number}"))
-        await until(self.reactor, lambda: len(self.watcher.names) == self.n, 30, "they do not get together")
+        await until(self.reactor, lambda: len(self.watcher.names) == self.all, 30, "they do not get together")
 
     async def _reader(self, name: str) -> Foe:
         """Reads and forgets."""
@@ -214,7 +217,9 @@ def attack(case: Case, limits: list[str]) -> Figures:
             await crowd.close()
 
     try:
-        return in_reactor(work) | {"stall_own_ms": registry.healthy()["stall_own_ms"]}
+        with neighbours(case, registry.port) as those:
+            figures = in_reactor(work) | those.stayed()
+        return figures | {"stall_own_ms": registry.healthy()["stall_own_ms"]}
     finally:
         registry.stop()
 

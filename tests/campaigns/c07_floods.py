@@ -27,12 +27,14 @@ from chatnet.net.keys import Identity
 from chatnet.net.tls import TLS
 from tests.campaigns.field import Foe, Foes, Subject, in_reactor, pause, until
 from tests.campaigns.harness import Case, Failed, Figures, check, main
+from tests.campaigns.neighbours import neighbours
 from tests.net.test_tls import context
 from tests.support.guests import Guest
 from tests.support.links import Recorder, Station, hello, new_identity
 
 NAME = "c07_floods"
 SIZES = {"ci": 2, "gate": 20, "nightly": 300}
+HONEST = {"gate": 1_000, "nightly": 1_000}
 UNIT = "seconds of each flood"
 SHOWN = ("the limit does not hold",)
 TIMED = True
@@ -332,7 +334,8 @@ def attack(case: Case, registry_limits: list[str], peer_limits: list[str]) -> Fi
     peer = Subject("peer", place / "p", name="victim", registry=registry.join, limits=[*counted, *peer_limits])
     try:
         peer.start()
-        return in_reactor(lambda reactor: flooded(reactor, case, registry, peer))
+        with neighbours(case, registry.port) as those:
+            return in_reactor(lambda reactor: flooded(reactor, case, registry, peer)) | those.stayed()
     finally:
         peer.stop()
         registry.stop()

@@ -29,11 +29,13 @@ from chatnet.peer.options import PeerSettings
 from chatnet.peer.service import PeerService
 from tests.campaigns.field import Complaints, Subject, in_reactor, pause, until
 from tests.campaigns.harness import Case, Figures, check, main
+from tests.campaigns.neighbours import neighbours
 from tests.support.guests import Guest
 from tests.support.links import Recorder, Station
 
 NAME = "c08_reflection"
 SIZES = {"ci": 6, "gate": 50, "nightly": 50}
+HONEST = {"gate": 1_000, "nightly": 1_000}
 UNIT = "peers"
 SHOWN = ("a push made a peer dial the victim",)
 
@@ -212,7 +214,9 @@ def attack(case: Case) -> Figures:
         return figures
 
     try:
-        return in_reactor(work) | {"registry_stall_own_ms": registry.healthy()["stall_own_ms"]}
+        with neighbours(case, registry.port) as those:
+            figures = in_reactor(work) | those.stayed()
+        return figures | {"registry_stall_own_ms": registry.healthy()["stall_own_ms"]}
     finally:
         registry.stop()
 

@@ -6,7 +6,8 @@ A campaign is a module with ``NAME``, ``SIZES`` (``ci``, ``gate``, ``nightly``) 
 ``run(case) -> figures`` and, where its attack must be shown to succeed against a weakened build,
 ``control(case)`` with ``SHOWN``, the failures that show it.  ``run`` raises Failed when the property
 does not hold.  What a failing case needs to happen again (seed, n, the input) is in the line.  One
-that says how long somebody waits is ``TIMED``: it runs alone, and in memory, as a disk that others
+with ``HONEST`` has so many honest peers connected meanwhile, by size.  One that says how long
+somebody waits is ``TIMED``: it runs alone, and in memory, as a disk that others
 keep busy is none of its business.
 """
 
@@ -45,6 +46,7 @@ class Case:
     seed: int
     n: int
     directory: Path
+    honest: int = 0  # peers that are connected all the while, and are none of the attack's
     chance: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -175,11 +177,13 @@ def main(module: types.ModuleType, arguments: Sequence[str] | None = None) -> No
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--n", type=int, help=f"size; else by name: {module.SIZES}")
     parser.add_argument("--size", choices=sorted(module.SIZES), default="ci")
+    parser.add_argument("--honest", type=int, help="honest peers that are connected meanwhile; else by the size")
     parser.add_argument("--control", action="store_true", help="the weakened build, in which the attack must succeed")
     given = parser.parse_args(arguments)
     memory = "/dev/shm" if hasattr(module, "TIMED") and os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="chatnet-campaign-", dir=memory) as directory:
-        case = Case(given.seed, given.n or module.SIZES[given.size], Path(directory))
+        honest = getattr(module, "HONEST", {}).get(given.size, 0) if given.honest is None else given.honest
+        case = Case(given.seed, given.n or module.SIZES[given.size], Path(directory), honest)
         line = play(module, case, given.control)
     print(json.dumps(line, default=str), flush=True)
     sys.exit(0 if line["verdict"] in ("held", "shown") else 1)
