@@ -13,8 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
 
 from chatnet.core.limits import PeerLimits
+from chatnet.net import listening
 from chatnet.net.link import Link
 from chatnet.net.listening import LinkFactory
 from tests.support.links import Recorder, Station, hello, settings_for
@@ -211,6 +213,47 @@ async def test_closing_says_farewell_to_every_link_open_or_not(stations):
     await silent.lost
     await alice.user.until(lambda: len(alice.user.ends) == 1)
     assert (alice.user.ends[0].code, alice.user.ends[0].by_remote) == ("stopping", True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_farewells_are_said_some_in_each_turn(stations, monkeypatch: pytest.MonkeyPatch):
+    from twisted.internet import reactor
+
+    monkeypatch.setattr(listening, "FAREWELLS_PER_TURN", 2)
+    bob, alice = stations(), stations()
+    port = bob.listen()
+    for _ in range(5):
+        await alice.dial(port, bob.peer)
+    told: list[Link] = []
+
+    def farewell(link: Link) -> None:
+        told.append(link)
+        link.close("stopping", "the program ends")
+
+    closing = Deferred.fromCoroutine(bob.listener.close(farewell))
+    most = 0
+    while not closing.called:
+        before = len(told)
+        await deferLater(reactor, 0)
+        most = max(most, len(told) - before)
+    assert (most, len(told), len(set(told))) == (2, 5, 5)
+    await closing
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_handshakes_crowd_nobody_more_is_accepted(stations):
+    from twisted.internet import reactor
+
+    bob = stations()
+    port = bob.listen()
+    bob.tls.turns.on_crowded(True)
+    with socket.create_connection(("127.0.0.1", port)):  # the kernel takes it
+        for _ in range(5):
+            await deferLater(reactor, 0.01)
+        assert bob.factory.links == set()
+        bob.tls.turns.on_crowded(False)
+        while not bob.factory.links:
+            await deferLater(reactor, 0.01)
 
 
 @pytest_twisted.ensureDeferred
