@@ -109,13 +109,15 @@ class Database:
             self._wake.notify()
         return closed
 
-    def run(self, job: Callable[[Connection], T], chain: Chain | None = None) -> Deferred[T]:
+    def run(self, job: Callable[[Connection], T], chain: Chain | None = None, lasting: bool = True) -> Deferred[T]:
         """What ``job`` returns, once that is committed.
 
         A job that raises is undone alone, and fails with its own exception; StoreFailed when the
-        database could not do it, or could not do an earlier job of ``chain``.
+        database could not do it, or could not do an earlier job of ``chain``.  One that is not
+        ``lasting`` does not wait for the disk: it outlives the process, but until the next lasting
+        one not the machine.
         """
-        return self._enqueue(_Job(job, reads=False, chain=chain))
+        return self._enqueue(_Job(job, reads=False, chain=chain, lasting=lasting))
 
     def read(self, job: Callable[[Connection], T]) -> Deferred[T]:
         """What ``job`` returns, which may not write; it sees every write asked for before it.
@@ -243,11 +245,14 @@ class Chain:
 class _Job(Generic[T]):
     """Something to do with the connection, and who waits for it."""
 
-    __slots__ = ("chain", "done", "error", "reads", "result", "work")
+    __slots__ = ("chain", "done", "error", "lasting", "reads", "result", "work")
 
-    def __init__(self, work: Callable[[Connection], T], reads: bool, chain: Chain | None = None) -> None:
+    def __init__(
+        self, work: Callable[[Connection], T], reads: bool, chain: Chain | None = None, lasting: bool = True
+    ) -> None:
         self.work = work
         self.reads = reads
+        self.lasting = lasting
         self.chain = chain
         self.done: Deferred[T] = Deferred()
         self.result: T | None = None
@@ -281,7 +286,9 @@ class _Job(Generic[T]):
 
 def _commit(connection: Connection, batch: list[_Job[Any]]) -> None:
     """All of ``batch`` in one transaction; a job that fails is undone alone."""
+    lasting = any(job.lasting for job in batch if not job.reads)
     try:
+        connection.execute("PRAGMA synchronous = FULL" if lasting else "PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         for job in batch:
             connection.execute("SAVEPOINT job")

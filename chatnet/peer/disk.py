@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-THREADS = 4  # one slow disk (a stick, a network share) must not hold up the transfers to the others
+# Two for each file that comes; one slow disk (a stick, a network share) must not hold up the others' transfers.
+THREADS = 8
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,7 +1,9 @@
 """The files of one accepted offer, on their way in over a file link.
 
-What comes is handed to the disk's thread in order, one visit at a time; what comes during a visit
-is gathered for the next.  While more than ``write_ahead_bytes`` wait, reading stops.
+What comes is handed to the disk's thread in order, one visit at a time; what comes during a visit,
+or is too little for one, is gathered for the next.  Beside the visits another thread makes certain
+what was written; nothing more is written while too much is not.  While more than
+``write_ahead_bytes`` wait, reading stops.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from chatnet.core.messages import End, File, Message, OfferedFile, Reject, Want
 from chatnet.core.transfer import Pace
 from chatnet.net.link import Link
 from chatnet.peer.disk import Disk
-from chatnet.peer.landing import Landing
+from chatnet.peer.landing import UNMARKED_BYTES, Landing
 
 JOB_BYTES = 512  # a job without bytes weighs so much: thousands of empty files wait in memory too
+VISIT_BYTES = 262_144  # worth a visit to the disk's thread: two switches of threads cost as much as 64 KiB do
+GATHER_SECONDS = 0.02  # less than that does not wait longer
 
 
 class Receiving:
@@ -66,6 +70,8 @@ class Receiving:
         self._held = 0
         self._taken = 0  # of it, by the present visit
         self._busy = False
+        self._gathering: IDelayedCall | None = None  # to visit with what there is
+        self._marking: Deferred[None] | None = None
         self._last = False  # everything is with the disk
         self._error: ChatnetError | None = None
         self._keep = True  # after an error: what is here, for another time
@@ -83,12 +89,11 @@ class Receiving:
         try:
             await self._done
         except ChatnetError:
+            await self._rest()
             await self._disk.run(self._landing.hold if self._keep else self._landing.discard)
             raise
         finally:
-            if self._waiting is not None:
-                self._waiting.cancel()
-                self._waiting = None
+            await self._rest()
             await self._disk.run(self._landing.close)
 
     @property
@@ -172,8 +177,26 @@ class Receiving:
         self._add(self._landing.finish)
 
     def _visit(self) -> None:
-        if self._busy or self._error is not None:
+        """Go to the disk, if it waits for us and there is enough to go for."""
+        if self._must_wait():
             return
+        if self._held < VISIT_BYTES and not self._last:
+            if self._gathering is None and self._held:
+                self._gathering = self._clock.callLater(GATHER_SECONDS, self._gathered)
+            return
+        self._go()
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        if not self._must_wait():
+            self._go()
+
+    def _must_wait(self) -> bool:
+        """Somebody else calls ``_visit`` when it may be."""
+        late = self._marking is not None and self._landing.unmarked >= UNMARKED_BYTES
+        return self._busy or late or self._error is not None
+
+    def _go(self) -> None:
         self._gather()
         jobs, self._jobs, self._taken = self._jobs, [], self._held
         if jobs:
@@ -187,12 +210,40 @@ class Receiving:
             return
         self._held -= self._taken
         self._tell_settled()
+        self._mark()
         if self._held <= self._ahead // 2:
             self._link.resume_reading("disk")
         if self._jobs or self._chunks:
             self._visit()
         elif self._last:
             self._done.callback(None)
+
+    def _mark(self) -> None:
+        """What was written becomes certain, beside the next visits."""
+        if self._marking is None and (mark := self._landing.next_mark()):
+            self._marking = self._disk.run(self._landing.sync, mark).addCallbacks(self._marked, self._not_marked)
+
+    def _marked(self, _: None) -> None:
+        self._marking = None
+        if self._error is None and not self._busy:
+            self._visit()
+
+    def _not_marked(self, failure: Failure) -> None:
+        self._marking = None
+        self._go_wrong(failure)
+        if not self._busy and not self._done.called:
+            self._done.errback(self._error or failure)
+
+    async def _rest(self) -> None:
+        """No timer runs, and no thread."""
+        for timer in (self._waiting, self._gathering):
+            if timer is not None:
+                timer.cancel()
+        self._waiting = self._gathering = None
+        if self._marking is not None:
+            resting: Deferred[None] = Deferred()
+            self._marking.addBoth(resting.callback)
+            await resting
 
     def _tell_settled(self) -> None:
         placed, self._landing.placed = self._landing.placed, []
@@ -201,6 +252,10 @@ class Receiving:
 
     def _failed(self, failure: Failure) -> None:
         self._busy = False
+        self._go_wrong(failure)
+        self._done.errback(self._error or failure)
+
+    def _go_wrong(self, failure: Failure) -> None:
         error = failure.value
         if not isinstance(error, ChatnetError):
             self.log.failure("a received file met a defect of ours", failure)
@@ -209,12 +264,11 @@ class Receiving:
             self._keep = isinstance(error, StoreFailed) or error.code == messages.NO_SPACE
             if isinstance(error, LocalError) and not self._keep:
                 self._link.send(Reject(self._landing.index, error.code))
+            self._error = error
         self._tell_settled()
-        self._error = self._error or error
         self._jobs.clear()
         self._chunks.clear()
         self._link.resume_reading("disk")
-        self._done.errback(self._error)
 
 
 def _work(jobs: list[Callable[[], None]]) -> None:

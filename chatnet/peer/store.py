@@ -955,16 +955,16 @@ class PeerStore(Settings):
         return self._database.run(job)
 
     def file_synced(self, peer: PeerID, fid: bytes, number: int, part: str, synced: int) -> Deferred[None]:
-        """The first ``synced`` bytes of ``part`` are on the disk."""
+        """The first ``synced`` bytes of ``part`` are on the disk; forgotten, they are sent again."""
 
         def job(connection: Connection) -> None:
             connection.execute(
                 "UPDATE transfer_file SET part = ?, synced = ?"
-                " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ?",
+                " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ? AND digest = x''",
                 (os.fsencode(part), synced, peer, fid, number),
             )
 
-        return self._database.run(job)
+        return self._database.run(job, lasting=False)
 
     def files_whole(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, str, bytes, str]]) -> Deferred[None]:
         """These, ``(number, part, digest, folder)``, are on the disk and verified; their names come next."""
@@ -982,7 +982,7 @@ class PeerStore(Settings):
         return self._database.run(job)
 
     def files_done(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, str]]) -> Deferred[None]:
-        """These files, ``(number, final name)``, are verified and have their names; one commit."""
+        """These files, ``(number, final name)``, are verified and have their names; forgotten, they are found again."""
 
         def job(connection: Connection) -> None:
             connection.executemany(
@@ -991,7 +991,7 @@ class PeerStore(Settings):
                 [(os.fsencode(final), peer, fid, number) for number, final in files],
             )
 
-        return self._database.run(job)
+        return self._database.run(job, lasting=False)
 
     def transfer(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow | None]:
         """One transfer, also a forgotten one."""

@@ -76,8 +76,10 @@ from chatnet.peer.entry import (
     prepare,
     recalled_entry,
 )
+from chatnet.peer.ground import Ground, Place, Space
 from chatnet.peer.journal import StoreJournal
-from chatnet.peer.landing import STEM_BYTES, Ground, Landing, Place, Space, remove_orphans, remove_parts
+from chatnet.peer.landing import Landing
+from chatnet.peer.parts import STEM_BYTES, remove_orphans, remove_parts
 from chatnet.peer.receiving import Receiving
 from chatnet.peer.redial import Redial
 from chatnet.peer.sending import Sending

@@ -19,12 +19,15 @@ from blake3 import blake3
 
 from chatnet.core.errors import LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import OfferedFile
-from chatnet.peer import landing
-from chatnet.peer.landing import PARTIAL, Former, Ground, Landing, Place
+from chatnet.peer import ground as grounds
+from chatnet.peer import landing, naming, parts
+from chatnet.peer.ground import Ground, Place
+from chatnet.peer.landing import Former, Landing
+from chatnet.peer.parts import PARTIAL
 from tests.campaigns.harness import Case, Figures, check, main
 
 NAME = "c14_races"
-SIZES = {"ci": 1_000, "gate": 20_000, "nightly": 100_000}
+SIZES = {"ci": 1_000, "gate": 5_000, "nightly": 100_000}
 UNIT = "landings"
 SHOWN = ("a file that was there was changed", "a file that was there was replaced")
 
@@ -35,7 +38,7 @@ CALLS = frozenset(
     )
 )
 SMALL, SYNC = 600, 1_000  # in place of the real sizes: both ways of a file with little data
-STEM = "ab" * landing.STEM_BYTES
+STEM = "ab" * parts.STEM_BYTES
 OFFERED = (("a", 100), ("b", 2_500), ("p/c", 300), ("p/q/d", 1_500), ("p/e", 0))
 PRECIOUS = {"bob/a": b"mine", "bob/p/c": b"mine too", "bob/b": b"also mine"}
 VICTIM = b"precious" * 500
@@ -155,6 +158,8 @@ def land(place: Path, case: Case, ground: Ground, notes: Notes) -> bool:
             data = content(want.file)
             for at in range(want.offset, len(data), 700):
                 here.write([data[at : at + 700]])
+                if mark := here.next_mark():
+                    here.sync(mark)
                 if not (stop := stop - 1):
                     here.hold()  # the process ends here, and another one goes on
                     return False
@@ -179,7 +184,7 @@ def content(index: int) -> bytes:
 def ordeal(case: Case, ground: Ground, odds: float) -> Figures:
     whole = {content(index) for index in range(len(OFFERED))} | set(PRECIOUS.values()) | {VICTIM}
     received = attacks = 0
-    landing._sync_all = lambda folder, names: None
+    landing.sync_all = lambda folder, names: None
     landing.SMALL_BYTES, landing.SYNC_BYTES = SMALL, SYNC  # type: ignore[misc]
     for number in range(case.n):
         place = case.directory / str(number)
@@ -193,11 +198,11 @@ def ordeal(case: Case, ground: Ground, odds: float) -> Figures:
             kept[name] = os.open(path, os.O_RDONLY)  # wherever it is moved
         before, notes = tree(place / "outside"), Notes(case)
         meddling = Meddling(case, place, odds)
-        landing.os = meddling  # type: ignore[assignment]
+        _operate(meddling)
         try:
             received += any(land(place, case, ground, notes) for _ in range(3))
         finally:
-            landing.os = os
+            _operate(os)
         attacks += meddling.attacks
         check(tree(place / "outside") == before, "something outside was changed", number=number)
         for name, data in PRECIOUS.items():
@@ -212,6 +217,12 @@ def ordeal(case: Case, ground: Ground, odds: float) -> Figures:
                 check(not path.lstat().st_mode & 0o111, "a program has come", number=number, path=str(path))
         _remove(place)
     return {"received": received, "attacks": attacks}
+
+
+def _operate(by: Any) -> None:
+    """The system's calls of all that receives files go through ``by``."""
+    for module in (landing, parts, naming, grounds):
+        module.os = by
 
 
 def _remove(folder: Path) -> None:

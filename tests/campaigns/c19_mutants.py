@@ -70,7 +70,7 @@ MUTANTS = (
     ),
     Mutant(
         "an existing file is not replaced",
-        "chatnet/peer/landing.py",
+        "chatnet/peer/ground.py",
         "os.link(old, new, src_dir_fd=src, dst_dir_fd=dst, follow_symlinks=False)",
         "os.replace(old, new, src_dir_fd=src, dst_dir_fd=dst)",
         ("tests/peer/test_files.py::test_nothing_that_exists_is_replaced",),
@@ -88,6 +88,20 @@ MUTANTS = (
         "MAX_FRAME = 65_536",
         "MAX_FRAME = 6_553_600",
         ("tests/core/test_vectors.py", "tests/core/test_limits.py", "tests/net/test_link.py"),
+    ),
+    Mutant(
+        "who breaks the protocol is left alone",
+        "chatnet/core/strikes.py",
+        "if len(times) < self._limits.strikes:",
+        "if True:",
+        ("tests/net/test_strikes.py::test_the_third_frame_that_cannot_be_shuts_the_door_in_words",),
+    ),
+    Mutant(
+        "what may be a race is no strike",
+        "chatnet/net/link.py",
+        "if isinstance(error, BadFrame):",
+        "if True:",
+        ("tests/net/test_strikes.py::test_what_only_the_order_of_things_forbids_is_no_strike",),
     ),
     Mutant(
         "a framer that stopped stays stopped",

@@ -17,7 +17,8 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 
 from chatnet.core.events import Event, PeopleChanged, Transfer, TransferChanged, TransferState
-from chatnet.peer import landing
+from chatnet.core.messages import OfferedFile
+from chatnet.peer import landing, parts
 
 LOOK_SECONDS = 0.02
 SPEED = 48 * 1_048_576  # bytes a second: a kill finds something under way
@@ -30,32 +31,31 @@ def weaken(what: str) -> None:
         return
     honest = landing.Landing.end
 
-    def reopened(self: landing.Landing, index: int, offset: int) -> landing._Part:
-        name = self._part_name(index)
-        fd = os.open(name, os.O_RDWR, dir_fd=self._parts)
+    def reopened(self: parts.Parts, index: int, file: OfferedFile, offset: int) -> tuple[parts.Part, Any]:
+        name = self.name_of(index)
+        fd = os.open(name, os.O_RDWR, dir_fd=self.folder)
         status = os.fstat(fd)
         os.lseek(fd, offset, os.SEEK_SET)
-        self._unread = index  # type: ignore[attr-defined]
-        inode = (status.st_dev, status.st_ino)
-        return landing._Part(index, self._files[index], name, fd, inode, offset, offset)
+        return parts.Part(index, file, name, fd, (status.st_dev, status.st_ino), offset, offset), _Whatever()
 
     def end(self: landing.Landing, digest: bytes) -> None:
-        if getattr(self, "_unread", None) == self.index:
-            self._digest = _Whatever(digest)  # type: ignore[assignment]
+        if isinstance(self._digest, _Whatever):
+            self._digest.expected = digest
         honest(self, digest)
 
-    landing.Landing._reopened = reopened  # type: ignore[method-assign]
+    parts.Parts.reopened = reopened  # type: ignore[method-assign]
     landing.Landing.end = end  # type: ignore[method-assign]
 
 
 class _Whatever:
-    def __init__(self, digest: bytes) -> None:
-        self._digest = digest
+    """The digest of what was not read: the one that is expected."""
+
+    expected = b""
 
     def update(self, data: bytes) -> None: ...
 
     def digest(self) -> bytes:
-        return self._digest
+        return self.expected
 
 
 class Carrier:

@@ -124,6 +124,23 @@ async def test_the_file_is_durable_and_guarded(make):
     }
 
 
+@pytest_twisted.ensureDeferred
+async def test_only_what_need_not_last_does_not_wait_for_the_disk(make):
+    database = make()
+    await database.open()
+
+    def level(connection: sqlite3.Connection) -> int:
+        return connection.execute("PRAGMA synchronous").fetchone()[0]
+
+    assert await database.run(level, lasting=False) == 1
+    assert await database.run(level) == 2
+    beside = database.run(put("kept")), database.run(level, lasting=False), database.run(level)
+    await beside[0]
+    assert await beside[1] == await beside[2] == 2
+    await database.close()
+    assert stored(database.path) == ["kept"]
+
+
 @pytest.mark.parametrize("umask", [0, 0o777])
 @pytest_twisted.ensureDeferred
 async def test_files_are_private_under_any_umask(make, tmp_path, umask):

@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +19,11 @@ from hypothesis import strategies as st
 
 from chatnet.core.errors import LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import OfferedFile
+from chatnet.peer import naming
 from chatnet.peer.files import Source, gather, open_sources, wire_name
-from chatnet.peer.landing import GROUP_FILES, PARTIAL, SMALL_BYTES, Former, Ground, Landing, Place, remove_orphans
+from chatnet.peer.ground import Ground, Place
+from chatnet.peer.landing import GROUP_FILES, SMALL_BYTES, Former, Landing
+from chatnet.peer.parts import PARTIAL, remove_orphans
 
 
 def offered(path: str | list[str], data: bytes = b"hello") -> OfferedFile:
@@ -445,6 +448,59 @@ def test_a_folder_of_the_users_choice(tmp_path: Path) -> None:
     with pytest.raises(LocalError) as caught:
         land(tmp_path / "down", [(offered("a"), b"hello")], directory=str(tmp_path / "not there"))
     assert caught.value.code == "no-such-folder"
+
+
+def failing(code: int) -> Callable[[str, str, int, int], None]:
+    def fail(old: str, new: str, source: int, folder: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL, errno.EXDEV])
+def test_without_links_and_without_such_a_rename(tmp_path: Path, code: int) -> None:
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / "a").write_bytes(b"there before")
+    ground = Ground(link=failing(errno.EXDEV), rename=failing(code))
+    land(tmp_path, [(OfferedFile(["a"], 5, 1_600_000_000_000), b"hello"), (offered("p/b"), b"world")], ground)
+    assert tree(tmp_path) == {"bob/a": b"there before", "bob/a (2)": b"hello", "bob/p/b": b"world"}
+    assert (tmp_path / "bob" / "a (2)").stat().st_mtime == 1_600_000_000
+    assert stat.S_IMODE((tmp_path / "bob" / "a (2)").stat().st_mode) == 0o600
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nobody clears up."""
+
+
+@pytest.mark.parametrize("copied", [b"", b"hel", b"hello"])
+def test_a_copy_that_is_killed_leaves_no_half_file_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bytes
+) -> None:
+    ground = Ground(link=failing(errno.EXDEV), rename=failing(errno.EXDEV))
+    journal, files = Ending(""), [offered("a")]
+    place = Place(str(tmp_path), "bob", "", "ab" * 8)
+    landing = Landing(place, files, ground, {}, journal)
+    landing.begin(0)
+    landing.write([b"hello"])
+    landing.end(blake3(b"hello").digest())
+
+    def copy_cut_short(old: str, new: str, source: int, folder: int) -> None:
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+        os.write(fd, copied)
+        os.close(fd)
+        raise Killed
+
+    monkeypatch.setattr(naming, "copy", copy_cut_short)
+    with pytest.raises(Killed):
+        landing.finish()
+    landing.close()
+    assert not (tmp_path / "bob" / "a").exists()
+    monkeypatch.undo()
+    landing = Landing(place, files, ground, journal.former, journal)
+    assert landing.wants == []
+    landing.close()
+    assert tree(tmp_path) == {"bob/a": b"hello"}
+    assert [path.name for path in (tmp_path / "bob").iterdir()] == ["a"]
 
 
 @settings(max_examples=60, deadline=None)

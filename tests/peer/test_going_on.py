@@ -15,7 +15,8 @@ from chatnet.core.errors import LocalError
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, TransferState
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Accept, File
-from chatnet.peer.landing import PARTIAL, SYNC_BYTES
+from chatnet.peer.landing import SYNC_BYTES
+from chatnet.peer.parts import PARTIAL
 from tests.peer.parties import Party
 from tests.peer.test_transfers import MIB, both_end, landed, offered, parties, quick, write
 

@@ -31,7 +31,7 @@ from chatnet.core.messages import (
     Verified,
     encode,
 )
-from chatnet.peer.landing import PARTIAL
+from chatnet.peer.parts import PARTIAL
 from tests.peer.parties import Party, acquainted
 from tests.support.links import Recorder, Station, hello
 

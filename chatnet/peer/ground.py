@@ -1,0 +1,151 @@
+"""How this machine's disk is reached: folders and files by descriptors, never through a link.
+
+Every function may wait for the disk, and raises OSError where nothing else is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from chatnet.peer.files import HASH_BYTES
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+AGAIN = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Space = Callable[[int], os.statvfs_result]
+Link = Callable[[str, str, int, int], None]  # existing name, new name, their folders
+Rename = Callable[[str, str, int, int], None]  # the same; raises FileExistsError instead of replacing
+
+_NO_REPLACE = 1  # RENAME_NOREPLACE, linux/fs.h
+
+
+def rename(old: str, new: str, source: int, folder: int) -> None:
+    """Without replacing anything; OSError(ENOSYS) where the system has no such call."""
+    renameat2 = getattr(_libc(), "renameat2", None)
+    if renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if renameat2(source, os.fsencode(old), folder, os.fsencode(new), _NO_REPLACE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What of it differs from machine to machine; a test gives its own."""
+
+    random: Callable[[int], bytes] = os.urandom
+    space: Space = os.fstatvfs
+    reserve_bytes: int = 0
+    link: Link = lambda old, new, src, dst: os.link(old, new, src_dir_fd=src, dst_dir_fd=dst, follow_symlinks=False)
+    rename: Rename = rename
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of an offer go: ``directory``, or ``downloads/person`` if that is empty.
+
+    ``stem`` begins the names of the parts; an empty one is made.
+    """
+
+    downloads: str
+    person: str
+    directory: str = ""
+    stem: str = ""
+
+
+def real(path: str) -> str:
+    return os.path.realpath(os.path.expanduser(path))
+
+
+def opened_folder(parent: int, name: str) -> int:
+    """The folder ``name``, made if it is not there; OSError if a link or a file has that name."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+    return os.open(name, FOLDER, dir_fd=parent)
+
+
+def is_own_file(status: os.stat_result) -> bool:
+    """A file of ours that has one name."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
+
+
+def is_there(path: str, size: int) -> bool:
+    """A file of this size, with something in it."""
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == size > 0
+
+
+def digest_of(path: str, size: int) -> bytes:
+    """Of a file of before; of nothing if it is there no more, which is nobody's digest."""
+    try:
+        return digest_at(path, None) if is_there(path, size) else b""
+    except OSError:
+        return b""
+
+
+def digest_at(name: str, folder: int | None) -> bytes:
+    digest = blake3()
+    fd = os.open(name, READ, dir_fd=folder)
+    try:
+        while data := os.read(fd, HASH_BYTES):
+            digest.update(data)
+    finally:
+        os.close(fd)
+    return digest.digest()
+
+
+def write_all(fd: int, data: bytes) -> None:
+    with memoryview(data) as view:
+        at = 0
+        while at < len(view):
+            at += os.write(fd, view[at:])
+
+
+def copy(old: str, new: str, source: int, folder: int) -> None:
+    """Into a new file ``new``, durably; nothing is left of it if that fails."""
+    made = os.open(new, NEW, 0o600, dir_fd=folder)
+    try:
+        original = os.open(old, READ, dir_fd=source)
+        try:
+            status = os.fstat(original)
+            while data := os.read(original, HASH_BYTES):
+                write_all(made, data)
+            os.utime(made, ns=(status.st_mtime_ns, status.st_mtime_ns))
+            os.fsync(made)
+        finally:
+            os.close(original)
+    except BaseException:
+        os.unlink(new, dir_fd=folder)
+        raise
+    finally:
+        os.close(made)
+
+
+def sync_all(folder: int, names: Sequence[str]) -> None:
+    """Make these files durable: by one call for the file system if there is one, else one by one."""
+    syncfs = getattr(_libc(), "syncfs", None)
+    if syncfs is not None and len(names) > 1 and syncfs(folder) == 0:
+        return
+    for name in names:
+        fd = os.open(name, READ, dir_fd=folder)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

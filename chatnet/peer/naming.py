@@ -1,0 +1,160 @@
+"""Final names: of the folders and files of one offer, never over something that exists.
+
+Everything is reached from the descriptor of the folder that was opened at the start.  Every
+function may wait for the disk, and raises OSError where nothing else is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from chatnet.core import messages
+from chatnet.core.errors import LocalError
+from chatnet.core.messages import OfferedFile
+from chatnet.core.text import SafeName, safe_file_name
+from chatnet.peer.ground import FOLDER, NEW, Ground, copy, digest_at
+from chatnet.peer.parts import Part
+
+NUMBERS = 999  # "name (2).ext" to "name (999).ext"
+
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+
+
+class Names:
+    """Below ``target``, an open folder whose path is ``path``."""
+
+    def __init__(self, target: int, path: str, ground: Ground) -> None:
+        self.path = path
+        self._target = target
+        self._ground = ground
+        self._made: dict[tuple[str, ...], str] = {}  # an offered folder -> the name it got here
+        self._open: tuple[tuple[str, ...], int] | None = None  # the folder that was used last
+
+    def close(self) -> None:
+        if self._open is not None:
+            os.close(self._open[1])
+            self._open = None
+
+    def folder_of(self, file: OfferedFile) -> int:
+        """The descriptor of its folder, made anew in this transfer: never one that was there."""
+        path = tuple(file.path[:-1])
+        if self._open is not None and self._open[0] == path:
+            return self._open[1]
+        fd = os.dup(self._target)
+        try:
+            for depth in range(1, len(path) + 1):
+                child = self._child(fd, path[:depth])
+                os.close(fd)
+                fd = child
+        except BaseException:
+            os.close(fd)
+            raise
+        self.close()
+        self._open = (path, fd)
+        return fd
+
+    def path_of(self, file: OfferedFile) -> str:
+        """The folder that it lies in, once that is made."""
+        return os.path.join(self.path, *(self._made[tuple(file.path[:depth])] for depth in range(1, len(file.path))))
+
+    def learn(self, file: OfferedFile, folder: str) -> None:
+        """A file of this offer lies in ``folder`` already: so its folders have got these names."""
+        offered = file.path[:-1]
+        names = os.path.relpath(folder, self.path).split(os.sep)
+        if offered and len(names) == len(offered) and os.pardir not in names:
+            for depth, name in enumerate(names, 1):
+                self._made.setdefault(tuple(offered[:depth]), name)
+
+    def give(self, part: Part, parts: int) -> str:
+        """The name that a part of the folder ``parts`` has got.  LocalError(unwritable)."""
+        folder = self.folder_of(part.file)
+        for name in _numbered(safe_file_name(part.file.path[-1])):
+            try:
+                copied = self._link(part, name, parts, folder)
+            except FileExistsError:
+                continue
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not copied and (status.st_dev, status.st_ino) != part.inode:
+                os.unlink(name, dir_fd=folder)
+                raise LocalError(messages.UNWRITABLE, "somebody exchanged the part file")
+            return name
+        raise LocalError(messages.UNWRITABLE, f"there are {NUMBERS} files of that name already")
+
+    def find(self, file: OfferedFile, inode: tuple[int, int] | None, digest: bytes) -> str | None:
+        """The final name that the process before this one gave, but could not note."""
+        folder = self.folder_of(file)
+        for name in _numbered(safe_file_name(file.path[-1])):
+            try:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+            if not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
+                continue
+            if (status.st_dev, status.st_ino) == inode or (inode is None and digest_at(name, folder) == digest):
+                return name
+        return None
+
+    def _link(self, part: Part, name: str, parts: int, folder: int) -> bool:
+        """FileExistsError if the name is taken; whether the file there is a copy."""
+        try:
+            self._ground.link(part.name, name, parts, folder)
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        try:
+            self._ground.rename(part.name, name, parts, folder)
+            return False
+        except FileExistsError:
+            raise
+        except OSError as error:
+            elsewhere = error.errno == errno.EXDEV
+        return self._take(part, name, parts, folder, elsewhere)
+
+    def _take(self, part: Part, name: str, parts: int, folder: int, elsewhere: bool) -> bool:
+        """Keep the name with an empty file, and put the whole one in its place: it is never half there."""
+        whole = part.name
+        if elsewhere:
+            whole, source, parts = f".{part.name}", parts, folder
+            with contextlib.suppress(FileNotFoundError):  # of a process that ended here
+                os.unlink(whole, dir_fd=folder)
+            copy(part.name, whole, source, folder)
+        try:
+            os.close(os.open(name, NEW, 0o600, dir_fd=folder))
+            try:
+                os.rename(whole, name, src_dir_fd=parts, dst_dir_fd=folder)
+            except BaseException:
+                os.unlink(name, dir_fd=folder)
+                raise
+        except BaseException:
+            if elsewhere:
+                os.unlink(whole, dir_fd=folder)
+            raise
+        return elsewhere
+
+    def _child(self, parent: int, path: tuple[str, ...]) -> int:
+        name = self._made.get(path)
+        if name is not None:
+            with contextlib.suppress(FileNotFoundError):  # somebody took it away meanwhile
+                return os.open(name, FOLDER, dir_fd=parent)
+        name = self._made[path] = _make_folder(parent, safe_file_name(path[-1], "folder"))
+        return os.open(name, FOLDER, dir_fd=parent)
+
+
+def _make_folder(parent: int, wanted: SafeName) -> str:
+    for name in _numbered(wanted):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
+            return name
+    raise LocalError(messages.UNWRITABLE, f"there are {NUMBERS} folders of that name already")
+
+
+def _numbered(name: SafeName) -> Iterator[str]:
+    yield name
+    stem, extension = os.path.splitext(name)
+    for number in range(2, NUMBERS + 1):
+        yield f"{stem} ({number}){extension}"

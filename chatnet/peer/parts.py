@@ -1,0 +1,146 @@
+"""Part files: what has come of a file before it has its name.  Their names are of our own making.
+
+Every function may wait for the disk, and raises OSError where nothing else is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from chatnet.core import messages
+from chatnet.core.errors import LocalError
+from chatnet.core.messages import OfferedFile
+from chatnet.peer.files import HASH_BYTES
+from chatnet.peer.ground import AGAIN, FOLDER, NEW, Place, is_own_file, opened_folder, real
+
+PARTIAL = ".partial"
+PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
+PART_DAYS = 30  # the parts of what is under way are known; these were left by a lost database
+STEM_BYTES = 8  # of our own randomness, in the names of one transfer's parts
+
+
+@dataclass
+class Part:
+    """A file that is on its way in; ``fd`` is -1 while it is closed."""
+
+    index: int
+    file: OfferedFile
+    name: str
+    fd: int
+    inode: tuple[int, int]
+    written: int = 0
+    synced: int = 0
+    digest: bytes = b""
+
+
+class Parts:
+    """Those of one transfer, in the folder ``.partial`` of ``parent``."""
+
+    def __init__(self, parent: int, stem: str) -> None:
+        self.folder = opened_folder(parent, PARTIAL)
+        self._stem = stem
+
+    def close(self) -> None:
+        os.close(self.folder)
+
+    def name_of(self, index: int) -> str:
+        return f"{self._stem}{index:016x}.part"
+
+    def names(self) -> set[str]:
+        return {name for name in os.listdir(self.folder) if name.startswith(self._stem)}
+
+    def new(self, index: int, file: OfferedFile) -> Part:
+        name = self.name_of(index)
+        try:
+            fd = os.open(name, NEW, 0o600, dir_fd=self.folder)
+        except FileExistsError:  # of a process before this one, from before its first mark
+            os.unlink(name, dir_fd=self.folder)
+            fd = os.open(name, NEW, 0o600, dir_fd=self.folder)
+        status = os.fstat(fd)
+        return Part(index, file, name, fd, (status.st_dev, status.st_ino))
+
+    def can_go_on(self, index: int, count: int) -> bool:
+        """Whether there is a part with so much that can be written on: nobody else's name for another file."""
+        status = os.stat(self.name_of(index), dir_fd=self.folder, follow_symlinks=False)
+        return is_own_file(status) and status.st_size >= count
+
+    def reopened(self, index: int, file: OfferedFile, offset: int) -> tuple[Part, blake3]:
+        """The part of before, cut to what is certain, and hashed from its start."""
+        name, digest = self.name_of(index), blake3()
+        fd = os.open(name, AGAIN, dir_fd=self.folder)
+        try:
+            status = os.fstat(fd)
+            if not is_own_file(status):
+                raise LocalError(messages.UNWRITABLE, "somebody exchanged the part file")
+            os.ftruncate(fd, offset)
+            while data := os.read(fd, HASH_BYTES):
+                digest.update(data)
+        except BaseException:
+            os.close(fd)
+            raise
+        return Part(index, file, name, fd, (status.st_dev, status.st_ino), offset, offset), digest
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.folder)
+
+    def remove_all(self) -> None:
+        _remove_all(self.folder, self._stem)
+
+
+def remove_parts(place: Place) -> None:
+    """The parts of a transfer that has ended, wherever they lie."""
+    if not place.stem:
+        return
+    for parent in (place.downloads, place.directory):
+        with contextlib.suppress(OSError):
+            if parent:
+                folder = _parts_below(real(parent))
+                try:
+                    _remove_all(folder, place.stem)
+                finally:
+                    os.close(folder)
+
+
+def remove_orphans(downloads: str, keep: Collection[str] = (), now: float | None = None) -> int:
+    """Remove parts that nobody wrote to for a month, but those with the stems ``keep``; how many."""
+    before = (time.time() if now is None else now) - PART_DAYS * 86_400
+    removed = 0
+    try:
+        folder = _parts_below(os.path.realpath(downloads))
+    except OSError:
+        return 0
+    try:
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                known = not PART_NAME.fullmatch(name) or name[: 2 * STEM_BYTES] in keep
+                if not known and stat.S_ISREG(status.st_mode) and status.st_mtime < before:
+                    os.unlink(name, dir_fd=folder)
+                    removed += 1
+    finally:
+        os.close(folder)
+    return removed
+
+
+def _parts_below(parent: str) -> int:
+    root = os.open(parent, FOLDER)
+    try:
+        return os.open(PARTIAL, FOLDER, dir_fd=root)
+    finally:
+        os.close(root)
+
+
+def _remove_all(folder: int, stem: str) -> None:
+    for name in os.listdir(folder):
+        if name.startswith(stem):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=folder)
