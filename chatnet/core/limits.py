@@ -18,6 +18,7 @@ MAX_FRAME = 65_536  # afterwards: a full page of the list, or a message with its
 MAX_INTEGER = 2**53  # exact in every language's number
 MAX_BODY_BYTES = 16_384  # one message, UTF-8
 MAX_TEXT_BYTES = 200  # the reason in an ERROR
+MAX_RETRY_SECONDS = 86_400  # that an ERROR may ask to wait
 MAX_NAME_CHARS = 32
 MAX_ENDPOINTS = 6  # in a record; the list's entry has one more, the observed one
 MAX_CURSOR_BYTES = 64

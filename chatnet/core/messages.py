@@ -67,6 +67,7 @@ from chatnet.core.limits import (
     MAX_PAGE_ENTRIES,
     MAX_PATH_PART_BYTES,
     MAX_PATH_PARTS,
+    MAX_RETRY_SECONDS,
     MAX_TEXT_BYTES,
 )
 from chatnet.core.records import Endpoint, SignedRecord
@@ -200,7 +201,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
 class Error(Message, frozen=True, tag="error"):
     code: Code
     text: Annotated[str, Meta(max_length=MAX_TEXT_BYTES)]
-    retry_after_s: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    retry_after_s: Annotated[int, Meta(ge=0, le=MAX_RETRY_SECONDS)] = 0
 
     def __post_init__(self) -> None:
         _check_utf8(self.text, MAX_TEXT_BYTES)

@@ -24,7 +24,14 @@ from chatnet.core import messages
 from chatnet.core.errors import BadFrame, ChatnetError, Refused, RemoteError, WrongKey
 from chatnet.core.framing import Framer, frame
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import FRAMES_PER_TURN, MAX_FRAME, MAX_FRAME_HELLO, MAX_TEXT_BYTES, LinkLimits
+from chatnet.core.limits import (
+    FRAMES_PER_TURN,
+    MAX_FRAME,
+    MAX_FRAME_HELLO,
+    MAX_RETRY_SECONDS,
+    MAX_TEXT_BYTES,
+    LinkLimits,
+)
 from chatnet.core.messages import Bye, Error, Hello, Message, Ping, Pong, Welcome
 from chatnet.core.meters import Spread
 from chatnet.core.session import Effect, Input, Session, State
@@ -169,7 +176,7 @@ class Link(TwistedProtocol):
     def close(self, code: str, text: str, retry_after_s: int = 0) -> None:
         """Say why, then close; cut if the other side does not finish in time."""
         reason = text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
-        self._finish(LinkEnd(code, text), Error(code, reason, retry_after_s))
+        self._finish(LinkEnd(code, text), Error(code, reason, min(retry_after_s, MAX_RETRY_SECONDS)))
 
     def leave(self) -> None:
         """Say goodbye, then close."""

@@ -7,6 +7,7 @@ import pytest_twisted
 
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.framing import frame
+from chatnet.core.limits import MAX_RETRY_SECONDS, PeerLimits
 from chatnet.core.messages import BAD_FRAME, ROLE_CHAT, STRUCK, Hello, VersionRange, encode
 from tests.net.test_link import say, stations  # noqa: F401
 from tests.support.links import Recorder, Station, hello
@@ -40,6 +41,15 @@ async def test_the_third_frame_that_cannot_be_shuts_the_door_in_words(stations):
     link = await carol.dial(port, bob.peer)  # nobody else is meant
     link.send(say("hello"))
     await bob.user.until(lambda: len(bob.user.messages) == 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_very_long_time_is_told_as_a_day(stations):  # noqa: F811
+    """Or our own word would be a frame that cannot be."""
+    mallory, bob = stations(), stations(limits=PeerLimits(strikes=1, strike_seconds=1e6))
+    assert await spoil(mallory, bob, bob.listen()) == STRUCK
+    assert mallory.user.ends[-1].retry_after_s == MAX_RETRY_SECONDS
+    assert mallory.factory.strikes == 0
 
 
 @pytest_twisted.ensureDeferred
