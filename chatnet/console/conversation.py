@@ -226,7 +226,7 @@ class ConversationPane(ScrollPane):
         if transfer.state is TransferState.RUNNING:
             bar_cols = _BAR_COLS if self.size[0] >= 80 else _BAR_COLS // 3
             bar = bar_text(transfer.done_bytes, transfer.total_bytes, bar_cols, signs)
-            body.append(("state", f"\n{bar}  {pace_text(transfer)}"))
+            body += [("bar", f"\n{bar}"), ("state", f"  {pace_text(transfer)}")]
         else:
             body.append((attribute, f"   {words}"))
         if transfer.warning:

@@ -8,13 +8,14 @@ import urwid
 
 from chatnet.console.keys import Context
 from chatnet.console.panes import Pane, Scene
-from chatnet.console.rows import Markup, Row, beside, cut, line, plain, stack, width
-from chatnet.console.words import percent, size_text, transfer_state
+from chatnet.console.rows import Markup, Row, cut, line, plain, stack, width
+from chatnet.console.words import bar_text, size_text, transfer_state
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.text import safe_line
 
 _MOVING = (TransferState.RUNNING, TransferState.CHECKING)
 
+_BAR_COLS = 30
 _INDENT = 6  # columns of number and sign
 _TITLE_COLS = 12  # a state stands beside the title if this much is left for that
 
@@ -138,14 +139,9 @@ class TransfersPane(Pane):
         return list(rows)
 
     def _bar(self, transfer: Transfer, words: Markup, cols: int) -> urwid.CompositeCanvas:
-        words_cols = min(width(words), max(0, cols - _INDENT - 8))
-        bar_cols = max(1, min(50, cols - _INDENT - words_cols))
-        bar = urwid.ProgressBar("bar", "bar.done", percent(transfer)).render((bar_cols,))
-        rest = cols - _INDENT - bar_cols
-        parts = [(line("", _INDENT), _INDENT), (bar, bar_cols)]
-        if rest:
-            parts.append((line(words, rest), rest))
-        return beside(parts)
+        bar_cols = max(1, min(_BAR_COLS, cols - _INDENT - width(words)))
+        bar = bar_text(transfer.done_bytes, transfer.total_bytes, bar_cols, self.scene.signs)
+        return line([" " * _INDENT, ("bar", bar), words], cols)
 
     def mouse(self, event: str, button: int, col: int, row: int) -> bool:
         if event != "mouse press":
