@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
@@ -24,6 +24,7 @@ from chatnet.core.errors import StoreFailed
 from chatnet.core.limits import DATABASE_BUSY_MS, GROUP_COMMIT_ROWS
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Connection = sqlite3.Connection
 
 _PRAGMAS = f"""
@@ -36,6 +37,8 @@ PRAGMA temp_store = MEMORY;
 PRAGMA wal_autocheckpoint = 1000;
 PRAGMA journal_size_limit = 16777216;
 """
+
+_INTERRUPT_SECONDS = 0.02
 
 # Primary result codes of SQLite that are circumstances, not mistakes of ours: code and words.
 _FAILURES = {
@@ -76,6 +79,7 @@ class Database:
         self._closed: list[Deferred[None]] = []
         self._queue: deque[_Job[Any]] = deque()
         self._wake = threading.Condition()
+        self._checking: Connection | None = None
 
     # --- in the reactor's thread ---------------------------------------------------------------
 
@@ -99,7 +103,7 @@ class Database:
         return opened
 
     def close(self) -> Deferred[None]:
-        """Finish what is queued, close the file, end the thread."""
+        """Finish what is queued, close the file, end the thread; a check that goes on is given up."""
         if self._thread is None:
             return succeed(None)
         closed: Deferred[None] = Deferred()
@@ -118,6 +122,21 @@ class Database:
         one not the machine.
         """
         return self._enqueue(_Job(job, reads=False, chain=chain, lasting=lasting))
+
+    def run_together(self, work: Callable[[Connection, Sequence[Item]], Sequence[T]], item: Item) -> Deferred[T]:
+        """``run`` for one of many: what ``work`` returns for ``item``, in the order of the items.
+
+        Those asked for one after the other are one job as long as it has not begun, and are done or fail together.
+        """
+        if self._thread is None or self._closing:
+            return fail(StoreFailed("closed", "the database is closed"))
+        with self._wake:
+            bunch = self._queue[-1] if self._queue else None
+            if not isinstance(bunch, _Bunch) or bunch.together is not work:
+                bunch = _Bunch(work)
+                self._queue.append(bunch)
+                self._wake.notify()
+            return bunch.add(item)
 
     def read(self, job: Callable[[Connection], T]) -> Deferred[T]:
         """What ``job`` returns, which may not write; it sees every write asked for before it.
@@ -143,7 +162,7 @@ class Database:
             waiting, self._queue = self._queue, deque()
             for job in waiting:
                 job.error = StoreFailed(error.code, error.text)
-            _tell(waiting)
+                job.tell()
             opened.errback(error)
         closed, self._closed = self._closed, []
         for deferred in closed:
@@ -153,7 +172,8 @@ class Database:
         failures = [job.error for job in batch if isinstance(job.error, StoreFailed)]
         if failures and self.on_failure is not None:
             self.on_failure(failures[0])
-        _tell(batch)
+        for job in batch:
+            job.tell()
 
     def _report(self, found: str) -> None:
         self._log.error("{path}: the check found damage: {found}", path=self.path, found=found)
@@ -179,7 +199,7 @@ class Database:
                 _commit(connection, batch)
             self._reactor.callFromThread(self._told, batch)
             del batch  # else an idle thread would keep the last results alive
-        checker.join()
+        self._end_check(checker)
         connection.close()
         self._reactor.callFromThread(self._end)
 
@@ -218,15 +238,26 @@ class Database:
     def _check(self) -> None:
         """Look through the whole file beside the work: a large one takes seconds."""
         try:
-            connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+            self._checking = connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
             try:
                 found = "; ".join(row[0] for row in connection.execute("PRAGMA quick_check(5)"))
             finally:
                 connection.close()
         except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                return
             found = str(error)
         if found != "ok":
             self._reactor.callFromThread(self._report, found)
+
+    def _end_check(self, checker: threading.Thread) -> None:
+        """Nobody waits for a large file; again until it hears, for it may be about to begin."""
+        while checker.is_alive():
+            with suppress(sqlite3.ProgrammingError):  # it has just closed its connection
+                if self._checking is not None:
+                    self._checking.interrupt()
+            checker.join(_INTERRUPT_SECONDS)
+        self._checking = None
 
 
 class Chain:
@@ -283,6 +314,37 @@ class _Job(Generic[T]):
         if self.chain is not None:
             self.chain.broken = error
 
+    def tell(self) -> None:
+        if self.error is None:
+            self.done.callback(cast(T, self.result))
+        else:
+            self.done.errback(self.error)
+
+
+class _Bunch(_Job[Sequence[T]], Generic[Item, T]):
+    """Work on many things that were asked for one by one; each has its own answer."""
+
+    __slots__ = ("_items", "_waiting", "together")
+
+    def __init__(self, together: Callable[[Connection, Sequence[Item]], Sequence[T]]) -> None:
+        super().__init__(lambda connection: together(connection, self._items), reads=False)
+        self.together = together
+        self._items: list[Item] = []
+        self._waiting: list[Deferred[T]] = []
+
+    def add(self, item: Item) -> Deferred[T]:
+        self._items.append(item)
+        self._waiting.append(waiting := Deferred[T]())
+        return waiting
+
+    def tell(self) -> None:
+        if self.error is not None:
+            for waiting in self._waiting:
+                waiting.errback(_own(self.error))
+        else:
+            for waiting, result in zip(self._waiting, cast(Sequence[T], self.result), strict=True):
+                waiting.callback(result)
+
 
 def _commit(connection: Connection, batch: list[_Job[Any]]) -> None:
     """All of ``batch`` in one transaction; a job that fails is undone alone."""
@@ -310,12 +372,8 @@ def _commit(connection: Connection, batch: list[_Job[Any]]) -> None:
                 job.fail(_store_failed(error))
 
 
-def _tell(batch: Iterable[_Job[Any]]) -> None:
-    for job in batch:
-        if job.error is None:
-            job.done.callback(job.result)
-        else:
-            job.done.errback(job.error)
+def _own(error: Exception) -> Exception:
+    return _store_failed(error) if isinstance(error, StoreFailed) else error
 
 
 def _store_failed(error: Exception) -> StoreFailed:

@@ -7,7 +7,7 @@ history exactly once, since a message is unique by (conversation, sender, id).
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -116,8 +116,8 @@ class Courier:
         self._wall_ms = wall_ms
         self._outbound: dict[PeerID, _Outbound] = {}
         self._inbound: dict[Link, _Inbound] = {}
-        self._typed: list[tuple[NewMessage, Deferred[StoredMessage]]] = []  # in this turn: stored together
-        self._storing_typed: IDelayedCall | None = None
+        self._to_wake: dict[PeerID, None] = {}
+        self._waking: IDelayedCall | None = None
         self._known_rates = Buckets(limits.messages_per_second, limits.messages_burst, MAX_SOURCES)
         self._stranger_rates = Buckets(limits.stranger_messages_per_second, limits.stranger_messages_burst, MAX_SOURCES)
         self._stopped = False
@@ -126,8 +126,7 @@ class Courier:
     def stop(self) -> None:
         """No timer of ours is left; what waits is in the store."""
         self._stopped = True
-        _cancel(self._storing_typed)
-        self._store_typed()
+        _cancel(self._waking)
         for out in self._outbound.values():
             _cancel(out.retry)
         for link, inbound in self._inbound.items():
@@ -142,30 +141,22 @@ class Courier:
         message = NewMessage(
             out.conversation, peer, self._roster.me, out.new_id(), MessageKind.TEXT, now, now, body, state
         )
-        if not self._typed:
-            self._storing_typed = self._clock.callLater(0, self._store_typed)
-        stored: Deferred[StoredMessage] = Deferred()
-        self._typed.append((message, stored))
-        return stored
+        return self._store.add_outgoing(message).addCallback(self._said)
 
-    def _store_typed(self) -> None:
-        typed, self._typed = self._typed, []
-        if typed:
-            adding = self._store.add_outgoing([message for message, _ in typed])
-            adding.addCallbacks(self._typed_stored, _fail, (typed,), {}, (typed,), {})
-            adding.addErrback(lambda failure: self.log.failure("a message of ours met a defect of ours", failure))
+    def _said(self, row: StoredMessage) -> StoredMessage:
+        self._roster.acquaintance(row.peer).written_to = True
+        self._added(row)
+        self._waiting(row.peer, 1)
+        self._out(row.peer).add(row)
+        if not self._to_wake and not self._stopped:  # what one commit brought leaves together
+            self._waking = self._clock.callLater(0, self._wake_all)
+        self._to_wake[row.peer] = None
+        return row
 
-    def _typed_stored(self, rows: list[StoredMessage], typed: list[tuple[NewMessage, Deferred[StoredMessage]]]) -> None:
-        counts = Counter(row.peer for row in rows)
-        for row in rows:
-            self._added(row)
-            self._out(row.peer).add(row)
-        for peer, count in counts.items():
-            self._roster.acquaintance(peer).written_to = True
-            self._waiting(peer, count)
+    def _wake_all(self) -> None:
+        peers, self._to_wake = self._to_wake, {}
+        for peer in peers:
             self.wake(peer)
-        for row, (_, stored) in zip(rows, typed, strict=True):
-            stored.callback(row)
 
     async def resend(self, peer: PeerID, n: int) -> StoredMessage | None:
         """A message that failed waits again; None when row ``n`` is none.  Raises StoreFailed."""

@@ -535,16 +535,10 @@ class PeerStore(Settings):
 
     # --- messages ------------------------------------------------------------------------------
 
-    def add_outgoing(self, messages: Sequence[NewMessage]) -> Deferred[list[StoredMessage]]:
-        """Messages of ours, in the history and in the outbox.  Their ids are new."""
-
-        def job(connection: Connection) -> list[StoredMessage]:
-            added = _add(connection, messages)
-            _put_out(connection, added)
-            return added
-
-        self._count_unindexed(len(messages))
-        return self._database.run(job)
+    def add_outgoing(self, message: NewMessage) -> Deferred[StoredMessage]:
+        """A message of ours, in the history and in the outbox.  Its id is new."""
+        self._count_unindexed(1)
+        return self._database.run_together(_add_outgoing, message)
 
     def add_incoming(
         self, peer: PeerID, says: Sequence[Say], now_ms: int, chain: Chain | None = None
@@ -1141,6 +1135,12 @@ def _index(connection: Connection) -> bool:
         )
         connection.execute("UPDATE indexed SET n = ?", (upto,))
     return bool(count == INDEX_ROWS)
+
+
+def _add_outgoing(connection: Connection, messages: Sequence[NewMessage]) -> list[StoredMessage]:
+    added = _add(connection, messages)
+    _put_out(connection, added)
+    return added
 
 
 def _put_out(connection: Connection, messages: Sequence[StoredMessage]) -> None:

@@ -22,6 +22,12 @@ from chatnet.net.database import Chain, Database, Settings
 SCHEMA = ("CREATE TABLE line (n INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;",)
 
 
+# Minutes for 100,000 rows.
+SLOW_TO_CHECK = (
+    "CREATE TABLE line (n INTEGER PRIMARY KEY, text TEXT CHECK (length(hex(zeroblob(1000000 + length(text)))) > 0));",
+)
+
+
 def put(text: str):
     def job(connection: sqlite3.Connection) -> int | None:
         return connection.execute("INSERT INTO line (text) VALUES (?)", (text,)).lastrowid
@@ -269,6 +275,48 @@ async def test_a_failing_job_fails_alone(make):
     assert stored(database.path) == ["a", "b", "c"]
 
 
+@pytest_twisted.ensureDeferred
+async def test_what_is_asked_for_together_is_one_job_with_an_answer_for_each(make):
+    database, gate = make(), Gate()
+    await database.open()
+    jobs: list[list[str]] = []
+
+    def work(connection: sqlite3.Connection, items: list[str]) -> list[str]:
+        jobs.append(list(items))
+        for item in items:
+            put(item)(connection)
+        return [item.upper() for item in items]
+
+    waiting = [database.run(gate), *(database.run_together(work, item) for item in "abc")]
+    waiting.append(database.read(texts))
+    waiting += [database.run_together(work, item) for item in "da"]
+    waiting.append(database.run(put("e")))
+    waiting.append(database.run_together(work, "f"))
+    _, a, b, c, seen, d, again, _, f = await gather(gate, waiting)
+    assert jobs == [["a", "b", "c"], ["d", "a"], ["f"]]
+    assert (a, b, c, f) == ("A", "B", "C", "F")
+    assert seen == ["a", "b", "c"]
+    assert [type(one) for one in (d, again)] == [sqlite3.IntegrityError] * 2  # both or none
+    assert stored(database.path) == ["a", "b", "c", "e", "f"]
+    await database.close()
+    assert (await failure_of(database.run_together(work, "g"))).code == "closed"
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_of_those_that_the_disk_did_not_take_has_an_error_of_his_own(make):
+    database, gate = make(), Gate()
+    await database.open()
+
+    def work(connection: sqlite3.Connection, items: list[str]) -> list[str]:
+        raise sqlite3.OperationalError("database is broken")
+
+    waiting = [database.run(gate), *(database.run_together(work, item) for item in "ab")]
+    _, first, second = await gather(gate, waiting)
+    assert isinstance(first, StoreFailed)
+    assert isinstance(second, StoreFailed)
+    assert first is not second
+
+
 async def gather(gate: Gate, waiting: list[Deferred]) -> list[object]:
     gate.open()
     return await outcomes(waiting)
@@ -379,6 +427,22 @@ async def test_damage_is_reported_after_opening(make):
     database.path.write_bytes(raw)
     await database.open()
     assert await found
+
+
+@pytest_twisted.ensureDeferred
+async def test_closing_does_not_wait_for_the_check(make):
+    from twisted.internet import reactor
+
+    database = make(migrations=SLOW_TO_CHECK)
+    await database.open()
+    await database.close()
+    with sqlite3.connect(database.path) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.executemany("INSERT INTO line (text) VALUES (?)", ((f"{n}",) for n in range(100_000)))
+    connection.close()
+    await database.open()
+    assert isinstance(await database.run(put("beside the check")), int)
+    await database.close().addTimeout(30, reactor)
 
 
 # --- processes that end badly -------------------------------------------------------------------

@@ -41,8 +41,7 @@ def store(database: Database) -> PeerStore:
 async def say(store: PeerStore, n: int, body: str, at_ms: int = 1000, peer: bytes = BOB) -> StoredMessage:
     talk = TALK if peer == BOB else OTHER
     message = NewMessage(talk, peer, ME, n.to_bytes(16), MessageKind.TEXT, at_ms, at_ms, body, WAITING)
-    (row,) = await store.add_outgoing([message])
-    return row
+    return await store.add_outgoing(message)
 
 
 async def hear(store: PeerStore, n: int, body: str, at_ms: int = 1000, peer: bytes = BOB) -> None:

@@ -52,7 +52,7 @@ async def again(database) -> PeerStore:
 def say(store, n: int, body: str = "hi", state=MessageState.WAITING, peer=BOB, conversation=TALK):
     at_ms = 1000 + n
     message = NewMessage(conversation, peer, ME, id16(n), MessageKind.TEXT, at_ms, at_ms, body, state)
-    return store.add_outgoing([message]).addCallback(lambda rows: rows[0])
+    return store.add_outgoing(message)
 
 
 def hear(store, n: int, body: str = "ho", peer=BOB, conversation=TALK):
@@ -225,7 +225,7 @@ async def test_many_of_ours_are_stored_at_once_in_their_order(store):
         NewMessage(talk, peer, ME, id16(n), MessageKind.TEXT, n, n, f"{n}", MessageState.WAITING)
         for n, (peer, talk) in enumerate(talks * 100)
     ]
-    rows = await store.add_outgoing(many)
+    rows = await gatherResults([store.add_outgoing(message) for message in many])
     assert [row.n for row in rows] == list(range(rows[0].n, rows[0].n + 200))
     assert [NewMessage(*row[1:-1]) for row in rows] == many
     assert await store.outbox(BOB, 0, 200) == rows[::2]
