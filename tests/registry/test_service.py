@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -302,6 +304,21 @@ async def test_an_older_record_ends_the_link(house: House) -> None:
     assert alice.ends[0].code == messages.BAD_RECORD
     await closed(registry)
     assert registry.present == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_operator_can_free_a_name_whose_key_is_lost(house: House) -> None:
+    registry = house.open()
+    (alice,) = await house.joined(registry, "alice")
+    other = house.guest("alice")
+    assert (await refusal(other.join(registry.port)))[0] == messages.NAME_TAKEN
+    await house.shut(registry)
+    with contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM name WHERE name = 'alice'")
+    registry = house.open()
+    await other.join(registry.port)
+    await other.until(lambda: other.peer in other.list and other.list[other.peer].name == "alice")
+    assert (await refusal(alice.join(registry.port)))[0] == messages.NAME_TAKEN
 
 
 # --- refusals -----------------------------------------------------------------------------------
