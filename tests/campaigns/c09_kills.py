@@ -22,7 +22,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, cast
 
+from twisted.python.failure import Failure
+
 from chatnet.core.identity import PeerID
+from chatnet.core.messages import Say
 from chatnet.net.database import Database
 from chatnet.peer.store import MIGRATIONS, PeerStore
 from tests.campaigns.driven import FAULTS, note
@@ -227,14 +230,17 @@ def keep_storing(database: Path, ledger: Path, first: int) -> None:
 
     def more(_: object) -> None:
         number = next(numbers)
-        for id in {number, max(first, number - number % 3)}:
-            row = store.add_incoming(
-                bytes(32), PeerID(b"b" * 32), PeerID(b"b" * 32), id.to_bytes(16, "big"), f"number {id}", 0, 0
-            )
-            row.addCallback(lambda _, id=id: note(notes, f"stored {id}"))
-        row.addCallback(more)
+        ids = (number, max(first, number - number % 3))
+        says = [Say(bytes(32), id.to_bytes(16, "big"), 0, f"number {id}") for id in ids]
+        storing = store.add_incoming(PeerID(b"b" * 32), says, 0)
+        storing.addCallback(lambda _: note(notes, f"stored {number}"))
+        storing.addCallbacks(more, broken)
 
-    kept.open().addCallback(lambda _: [more(None) for _ in range(STORED_AT_ONCE)])
+    def broken(failure: Failure) -> None:
+        failure.printTraceback(sys.stderr)
+        os._exit(1)
+
+    kept.open().addCallbacks(lambda _: [more(None) for _ in range(STORED_AT_ONCE)], broken)
     loop.run()
 
 
@@ -254,7 +260,7 @@ def store_alone(case: Case, kills: int) -> Figures:
                 os._exit(1)
         time.sleep(case.chance.uniform(0.01, 0.1))
         os.kill(child, signal.SIGKILL)
-        check(os.waitpid(child, 0)[1] == signal.SIGKILL, "the store ended by itself")
+        check(os.waitpid(child, 0)[1] == signal.SIGKILL, "the store broke down")
         if number % KILLS_PER_DATABASE == KILLS_PER_DATABASE - 1 or number == kills - 1:
             told += judge_store(database, ledger)
     check(told > kills, "hardly anything was stored: nothing is proven", told=told)
