@@ -191,7 +191,7 @@ class Link(TwistedProtocol):
         strikes, now = self._settings.strikes, self._settings.clock.seconds()
         strikes.add(self.peer, now)
         rest = strikes.rest(self.peer, now)
-        if rest:
+        if rest and self._session.state not in (State.CLOSING, State.CLOSED):
             self.log.warn("{link} broke the protocol too often: refused for {rest} s", link=self, rest=rest)
             self._settings.struck(self.peer, rest)
             last_word = refusal(rest)

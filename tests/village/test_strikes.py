@@ -35,11 +35,11 @@ async def test_one_id_with_many_texts_is_a_minute_alone(village: Village) -> Non
     await village.done(mallory.door.say(ann.peer, "hello"))
     await village.until(lambda: ann.texts(mallory.peer) == ["hello"])
     link, id = mallory.node.links.links[ann.peer], os.urandom(16)
-    for text in ("one", "two", "three", "four"):
+    for text in ("one", "two", "three", "four", "five", "six"):
         link.send(Say(conversation_of(ann.peer, mallory.peer), id, 1, text))
     await parted(village, ann, mallory)
     assert ann.texts(mallory.peer) == ["hello", "one"]
-    assert NOTICE in ann.notices
+    assert ann.notices.count(NOTICE) == 1
     await village.done(mallory.door.say(ann.peer, "let me in"))
     await village.done(ann.door.say(mallory.peer, "I hear you"))
     await village.pass_time(45)
