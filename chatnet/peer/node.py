@@ -308,7 +308,9 @@ class Node:
             random_bytes=self._chance.randbytes,
         )
         self._closers.append(self.verifying.stop)
-        self.trust = Trust(self.people, self.store, self.conversations, self.courier, self.verifying, wall_ms)
+        self.trust = Trust(
+            self.people, self.store, self.conversations, self.courier, self.verifying, self.transfers, wall_ms
+        )
         self.registration = Registration(
             clock,
             self.dialler,

@@ -279,8 +279,7 @@ class Transfers:
     async def refuse(self, fid: bytes) -> Transfer:
         """Do not take an offer.  Raises LocalError: unknown-transfer, ended."""
         entry = self._offer_in(fid)
-        self._end(entry, Step.DECLINED, messages.DECLINED)
-        self._say(entry.peer, Decline(fid, messages.DECLINED))
+        self._decline(entry)
         return entry.snapshot()
 
     async def cancel(self, fid: bytes) -> Transfer:
@@ -289,6 +288,16 @@ class Transfers:
         if not entry.ended:
             self._give_up(entry, messages.USER)
         return entry.snapshot()
+
+    def end_all_with(self, peer: bytes) -> None:
+        """The person wants nothing of ``peer`` any more: what is open ends as if it was cancelled by hand."""
+        for entry in self._open_entries():
+            if entry.peer != peer:
+                continue
+            if entry.state is TransferState.OFFERED and not entry.outgoing:
+                self._decline(entry)
+            else:
+                self._give_up(entry, messages.USER)
 
     async def pause(self, fid: bytes) -> Transfer:
         """Hold a transfer until ``resume``.  Raises LocalError: unknown-transfer, ended, not-running."""
@@ -933,6 +942,10 @@ class Transfers:
         if entry.rate is not None:
             entry.rate.mark(self._clock.seconds(), entry.done_bytes)
         self._step(entry, Step.COMPLETE)
+
+    def _decline(self, entry: Entry) -> None:
+        self._end(entry, Step.DECLINED, messages.DECLINED)
+        self._say(entry.peer, Decline(entry.fid, messages.DECLINED))
 
     def _give_up(self, entry: Entry, code: str) -> None:
         """End it for a reason of this side, and say so."""

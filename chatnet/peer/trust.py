@@ -16,6 +16,7 @@ from chatnet.peer.conversations import Conversations
 from chatnet.peer.courier import Courier
 from chatnet.peer.people import People
 from chatnet.peer.store import PeerStore
+from chatnet.peer.transfers import Transfers
 from chatnet.peer.verifying import Verifying
 
 BY_CODE, BY_NUMBER = 1, 2  # how people compared a key
@@ -33,6 +34,7 @@ class Trust:
         conversations: Conversations,
         courier: Courier,
         verifying: Verifying,
+        transfers: Transfers,
         wall_ms: Callable[[], int],
     ) -> None:
         self._people = people
@@ -41,6 +43,7 @@ class Trust:
         self._conversations = conversations
         self._courier = courier
         self._verifying = verifying
+        self._transfers = transfers
         self._wall_ms = wall_ms
 
     async def trust(self, peer: bytes, prefix: str) -> None:
@@ -97,6 +100,8 @@ class Trust:
         known = self._people.known(peer)
         await self._store.set_blocked(known, blocked, self._wall_ms())
         (self._roster.blocked.add if blocked else self._roster.blocked.discard)(known)
+        if blocked:
+            self._transfers.end_all_with(known)
         self._people.tell(known)
 
     def _changed_key(self, peer: bytes) -> tuple[PeerID, PeerID]:

@@ -12,7 +12,7 @@ from chatnet.core.errors import LocalError
 from chatnet.core.events import MessageState, RegistryPhase, TransferState
 from chatnet.core.identity import PeerID, key_text, safety_number, short_text
 from tests.support.village import Village, Villager
-from tests.village.test_files import made, offered
+from tests.village.test_files import is_in, made, offered, parts, running
 from tests.village.test_keys import impostor_of_bob
 
 DELIVERED, HELD, REFUSED, WAITING = (
@@ -222,6 +222,23 @@ async def test_a_block_takes_nothing_and_tells_nothing(village: Village) -> None
     await village.done(ann.door.say(bob.peer, "and now?"))
     await village.until(lambda: bob.texts(ann.peer) == ["and now?"])
     await offered(village, ann, bob, made(village, "c.txt", 10))
+
+
+@pytest.mark.parametrize("blocker", ["the sender", "the receiver"])
+@pytest_twisted.ensureDeferred
+async def test_a_block_ends_what_runs_and_the_other_sees_a_cancelled_transfer(village: Village, blocker: str) -> None:
+    ann, bob = await village.people("ann", "bob")
+    fid = await running(village, ann, bob)
+    waiting = await offered(village, ann, bob, made(village, "waits.txt", 10))
+    one, other = (ann, bob) if blocker == "the sender" else (bob, ann)
+    await village.done(one.door.block(other.peer, True))
+    await village.until(lambda: is_in(TransferState.CANCELLED, fid, ann, bob))
+    await village.until(lambda: all(side.transfers[waiting].state.ended for side in (ann, bob)))
+    told = other.transfers[fid]
+    assert told.code == "user"
+    assert "block" not in told.reason
+    await village.until(lambda: parts(bob) == [])
+    assert not (bob.roots.downloads / "ann" / "large.bin").exists()
 
 
 @pytest_twisted.ensureDeferred
