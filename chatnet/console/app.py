@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import urwid
@@ -26,6 +27,7 @@ from chatnet.peer.api import PeerApi, Subscription
 __all__ = ["Console", "LoginDefaults"]
 
 TICK_SECONDS = 1.0
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 
 
 @implementer(ILogObserver)
@@ -107,7 +109,7 @@ class Console(Service):
     def _build(self) -> None:
         self._subscription = self._api.subscribe(self._heard)
         snapshot = self._subscription.snapshot
-        signs = ASCII if self._ascii_only or not _is_utf8() else UNICODE
+        signs = ASCII if self._ascii_only or not _is_utf8(os.environ) else UNICODE
         self.model = ConsoleModel(snapshot)
         scene = Scene(self.model, signs, lambda: int(self._reactor.seconds() * 1000))
         self.actions = Actions(self._api, scene, self._reactor, self)
@@ -237,5 +239,8 @@ class Console(Service):
             self._screen.set_title(title)
 
 
-def _is_utf8() -> bool:
-    return bool(urwid.util.detected_encoding.lower().replace("-", "") == "utf8")
+def _is_utf8(environ: Mapping[str, str]) -> bool:
+    """What the locale says; Python itself takes C for UTF-8, and then sets LC_CTYPE to say so."""
+    ctype = environ.get("LC_CTYPE", "")
+    told = environ.get("LC_ALL") or ("" if ctype in _COERCED else ctype) or environ.get("LANG", "")
+    return told not in ("C", "POSIX") and urwid.util.detected_encoding.lower().replace("-", "") == "utf8"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 import urwid
@@ -100,6 +100,16 @@ class ConversationPane(ScrollPane):
         self.anchor, self.hidden = index, 0
         self.scroll(self.size[1] // 2)
         self.changed()
+        return True
+
+    def to_unread(self) -> bool:
+        """Bring the "new since" line to the upper edge, if there is room below it; False when nothing is new."""
+        rows, mark = self.conversation.rows, self.conversation.mark_n
+        index = bisect_right(rows, mark, key=lambda row: row.n) if mark is not None else 0
+        if not index or index == len(rows):
+            return False
+        self.anchor, self.hidden = index, 0
+        self.scroll(self.size[1] - self._height(index))
         return True
 
     # --- drawing -------------------------------------------------------------------------------

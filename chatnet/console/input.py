@@ -104,11 +104,24 @@ class InputRow(urwid.Widget):
         self._back = back
         self.put(self._draft if back == 0 else self.history[-back])
 
+    def _find_sent(self) -> None:
+        """The line before that has what was typed; the next older one after that."""
+        if self._back == 0:
+            self._draft = self.text
+        for back in range(self._back + 1, len(self.history) + 1):
+            if self._draft in self.history[-back] and self.history[-back] != self.text:
+                self._back = back
+                self.put(self.history[-back])
+                return
+
     # --- keys and mouse ------------------------------------------------------------------------
 
     def keypress(self, size: Any, key: str) -> str | None:
         cols = self._columns(size[0])[1]
         self._invalidate()
+        if key == "ctrl r":
+            self._find_sent()
+            return None
         rest = self.editor.keypress((cols,), key)
         if rest in ("up", "down"):
             self._recall(1 if rest == "up" else -1)

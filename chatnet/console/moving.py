@@ -62,6 +62,17 @@ class Moving(Hands):
                 return
         self.view.say("Nothing unread.")
 
+    def key_to_unread(self, stroke: str) -> None:
+        pane = self.view.tab.pane
+        if not isinstance(pane, ConversationPane) or not pane.to_unread():
+            self.view.say("Nothing is new in this tab.")
+        self._scrolled()
+
+    def key_go_to(self, stroke: str) -> None:
+        if self.view.focus_on is not Context.PEOPLE:
+            self.view.toggle_people()
+        self.key_filter_people(stroke)
+
     def key_close_tab(self, stroke: str) -> None:
         if not self._close_tab(self.view.here):
             self.view.say("This tab stays; Alt-w closes conversations.")

@@ -178,3 +178,19 @@ def test_a_title_in_a_file_row_is_one_line() -> None:
     row = pane.conversation.rows[0]
     pane.conversation.rows[0] = msgspec.structs.replace(row, kind=MessageKind.FILE)
     assert "a⏎b" in " ".join(line.decode() for line in pane.render((80, 10)).text)
+
+
+def test_alt_u_brings_the_first_new_row_to_the_top(console: Typist) -> None:
+    console.type("/msg echo<enter><meta u>")
+    assert "Nothing is new in this tab." in console.screen()
+    console.type("/msg bob<enter><meta 1><meta 3>")
+    console.type("<meta 1>")
+    for number in range(40):
+        console.peer.hear(BOB, f"new {number}")
+    console.wait(0.2)
+    console.type("<meta a><meta u>")
+    lines = console.lines()
+    first = next(i for i, line in enumerate(lines) if "new since" in line)
+    assert first <= 3
+    assert "new 0" in lines[first + 1]
+    assert "Alt-End newest" in console.screen()

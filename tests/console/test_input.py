@@ -116,3 +116,15 @@ def test_tab_alone_changes_nothing(console: Typist) -> None:
     console.type("<tab>")
     assert console.view.input.text == ""
     assert "▸1 net◂" in console.lines()[1]
+
+
+def test_ctrl_r_finds_what_was_sent(console: Typist) -> None:
+    console.type("/msg bob<enter>apples and pears<enter>oranges<enter>apples again<enter>")
+    console.type("apples<ctrl r>")
+    assert console.view.input.text == "apples again"
+    console.type("<ctrl r>")
+    assert console.view.input.text == "apples and pears"
+    console.type("<ctrl r>")
+    assert console.view.input.text == "apples and pears"
+    console.type("<down><down>")
+    assert console.view.input.text == "apples again"

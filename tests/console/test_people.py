@@ -128,3 +128,10 @@ def test_ten_thousand_changes_at_once_are_quick_enough() -> None:
     assert "OFFLINE" not in console.screen()
     assert time.perf_counter() - started < 10  # only against something quadratic
     console.close()
+
+
+def test_alt_g_goes_to_somebody_by_a_few_letters(console: Typist) -> None:
+    console.type("half<meta g>jud<enter>")
+    assert console.view.peer == key_of("judy")
+    console.type("<meta 1>")
+    assert console.view.input.text == "half"
