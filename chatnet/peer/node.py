@@ -34,18 +34,15 @@ from chatnet.core.events import (
     Transfer,
 )
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import NOTICES, SEQ_STEP
+from chatnet.core.limits import NOTICES
 from chatnet.core.messages import (
-    FEATURES,
     ROLE_FILE,
-    VERSION,
     Accept,
     Ack,
     Cancel,
     Check,
     Decline,
     DialMe,
-    Hello,
     ListPage,
     Message,
     Nack,
@@ -54,10 +51,7 @@ from chatnet.core.messages import (
     Resume,
     Say,
     Verified,
-    VersionRange,
-    Welcome,
 )
-from chatnet.core.records import Endpoint, SignedRecord, sign_record, verify_record
 from chatnet.core.strikes import in_words
 from chatnet.core.text import safe_line
 from chatnet.net.database import Database
@@ -71,11 +65,12 @@ from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
 from chatnet.peer.address import RegistryAddress
 from chatnet.peer.archive import Archive
-from chatnet.peer.chatlinks import ChatLinks, observed
+from chatnet.peer.chatlinks import ChatLinks
 from chatnet.peer.conversations import Conversations
 from chatnet.peer.courier import Courier
 from chatnet.peer.desk import Desk
 from chatnet.peer.expiry import Expiry
+from chatnet.peer.introduction import Introduction
 from chatnet.peer.listkeeper import ListKeeper
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.people import People
@@ -120,7 +115,6 @@ class Node:
         self._wall = wall
         self._chance = chance
         self._lock = ProfileLock(self.places.lock, name)
-        self._instance = chance.randbytes(16)
         self._networks: list[Network] = []
         self._unreached: set[PeerID] = set()
         self._closers: list[Callable[[], Any]] = [self._lock.release]  # in the order of opening
@@ -162,6 +156,7 @@ class Node:
         self._closers.append(database.close)
         await database.open()
         self.store = PeerStore(database)
+        self.introduction = Introduction(self.identity, self.name, self._chance.randbytes(16), self.store, self._wall)
         retry_seconds = self._settings.limits.store_retry_seconds
         self.watch = StoreWatch(self._reactor, self.store, retry_seconds, self._emit, self._store_changed)
         database.on_failure = self.watch.failed
@@ -172,7 +167,8 @@ class Node:
         self._networks = own_networks()
         await self._make_parts()
         await self.transfers.start()
-        self.reception.open(self.links, FileDoor(self.transfers, self._welcome), self._welcome)
+        welcome = self.introduction.welcome
+        self.reception.open(self.links, FileDoor(self.transfers, welcome), welcome)
         self.expiry.start()
         self.is_open = True
         Deferred.fromCoroutine(self.store.index()).addErrback(
@@ -253,8 +249,8 @@ class Node:
             self.dialler,
             limits,
             self.roster,
-            hello=self._hello,
-            welcome=self._welcome,
+            hello=self.introduction.hello,
+            welcome=self.introduction.welcome,
             networks=lambda: self._networks,
             loopback=self._registry.host == "localhost" or is_loopback(self._registry.host),
             up=self._link_up,
@@ -355,31 +351,13 @@ class Node:
         self.notices.append(notice)
         self._emit(notice)
 
-    def _welcome(self, link: Link) -> Welcome:
-        return Welcome(VERSION, list(FEATURES), self._instance, self.name, observed(link))
-
-    def _hello(self, role: str, **fields: Any) -> Hello:
-        return Hello(VersionRange(VERSION, VERSION), list(FEATURES), role, self._instance, self.name, **fields)
-
     async def _presence(self, outdated: bool) -> Presence:
         self._networks = own_networks()
-        record = await self._record(published_endpoints(self.listener.addresses), outdated)
+        record = await self.introduction.record(published_endpoints(self.listener.addresses), outdated)
         same_registry = self.keeper.registry is not None and self.keeper.registry == self.registration.place.key
-        return Presence(self.name, self._instance, record, self.keeper.cursor or None if same_registry else None)
-
-    async def _record(self, endpoints: list[Endpoint], outdated: bool) -> SignedRecord:
-        """Our signed record; a new one, with a higher number, only if it says something new, or is ``outdated``.
-
-        The number is the time where that is higher: with a key whose database was lost we are not older than we were.
-        """
-        former = await self.store.record(self.me)
-        if not outdated and former is not None and _said_in(former, self.me) == (self.name, endpoints):
-            return former
-        seq = await self.store.next_seq(round(self._wall()), SEQ_STEP if outdated else 1)
-        key, sign = self.identity.public_key, self.identity.sign
-        record = sign_record(key, sign, self.name, endpoints, seq, self.wall_ms())
-        await self.store.save_record(self.me, record, seq)
-        return record
+        return Presence(
+            self.name, self.introduction.instance, record, self.keeper.cursor or None if same_registry else None
+        )
 
     # --- the list -----------------------------------------------------------------------------
 
@@ -464,7 +442,7 @@ class Node:
 
     async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:
         """A file link.  Raises Unreachable, WrongKey, Refused."""
-        link = await self.links.dial(peer, user, self._hello(ROLE_FILE, fid=fid, token=token))
+        link = await self.links.dial(peer, user, self.introduction.hello(ROLE_FILE, fid=fid, token=token))
         self.links.proven(link)
         return link
 
@@ -494,12 +472,3 @@ def _turn_away(link: Link, message: Message) -> None:
         link.send(Nack(message.id, messages.NOT_ACCEPTED))
     elif isinstance(message, Offer):
         link.send(Decline(message.fid, messages.DECLINED))
-
-
-def _said_in(record: SignedRecord, owner: PeerID) -> tuple[str, list[Endpoint]] | None:
-    """Name and endpoints of a record of ours; None if it does not hold."""
-    try:
-        fields = verify_record(record, owner)
-    except RemoteError:
-        return None
-    return fields.name, list(fields.endpoints)
