@@ -24,7 +24,7 @@ ROOT = HERE.parent.parent
 CAMPAIGNS = sorted(path.stem for path in HERE.glob("c[0-9][0-9]_*.py"))
 CONTROLLED = [name for name in CAMPAIGNS if "\ndef control(" in (HERE / f"{name}.py").read_text()]
 ALONE = [name for name in CAMPAIGNS if "\nTIMED = True" in (HERE / f"{name}.py").read_text()]
-LONGEST = ("c09", "c10", "c01", "c11", "c14", "c15")
+LONGEST = ("c09", "c10", "c01", "c11", "c14", "c15", "c03")
 AT_ONCE = 2
 GOOD = ("held", "shown")
 
