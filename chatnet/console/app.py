@@ -130,7 +130,7 @@ class Console(Service):
         if snapshot.me is None and self._login is not None:
             self.actions.show_login(self._login)
         elif signs is ASCII and not self._ascii_only:
-            self.actions.view.say("The locale is not UTF-8: set LANG=C.UTF-8 to see all characters.")
+            self.actions.view.say("The locale is not UTF-8: set LC_ALL=C.UTF-8 to see all characters.")
 
     def _close(self) -> None:
         for timer in (self._draw_timer, self._tick_timer):

@@ -151,7 +151,7 @@ class ConversationPane(ScrollPane):
             left.append(("state.good", f" {signs.verified} verified"))
         if person.new_key is not None:
             held = ("state.error", f"  {signs.alarm} KEY CHANGED {signs.dot} sending is held ")
-            return two_sided([*left, key], held, cols)
+            return two_sided(left, held, cols)
         if person.linked:
             facts = [f"direct {safe_line(person.address)}"]
             if person.rtt_ms is not None:
