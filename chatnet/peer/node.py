@@ -10,7 +10,6 @@ A node is opened and closed as a whole; what outlives it is on disk.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -22,19 +21,16 @@ from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.admission import is_loopback
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, Unreachable, WrongKey
+from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, Unreachable
 from chatnet.core.events import (
     CodeReady,
     Event,
     Me,
-    Notice,
-    NoticeLevel,
     RegistryChanged,
     RegistryState,
     Transfer,
 )
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import NOTICES
 from chatnet.core.messages import (
     ROLE_FILE,
     Accept,
@@ -52,8 +48,6 @@ from chatnet.core.messages import (
     Say,
     Verified,
 )
-from chatnet.core.strikes import in_words
-from chatnet.core.text import safe_line
 from chatnet.net.database import Database
 from chatnet.net.dialling import Dialler
 from chatnet.net.interfaces import own_networks, published_endpoints
@@ -72,6 +66,7 @@ from chatnet.peer.desk import Desk
 from chatnet.peer.expiry import Expiry
 from chatnet.peer.introduction import Introduction
 from chatnet.peer.listkeeper import ListKeeper
+from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.people import People
 from chatnet.peer.reception import FileDoor, Reception
@@ -102,7 +97,7 @@ class Node:
     ) -> None:
         self.name = name
         self.places = settings.roots.of(name)
-        self.notices: deque[Notice] = deque(maxlen=NOTICES)
+        self.notices = Notices(emit, self.wall_ms)
         self.is_new = False
         self.is_open = False
         self.is_closed = False
@@ -116,7 +111,6 @@ class Node:
         self._chance = chance
         self._lock = ProfileLock(self.places.lock, name)
         self._networks: list[Network] = []
-        self._unreached: set[PeerID] = set()
         self._closers: list[Callable[[], Any]] = [self._lock.release]  # in the order of opening
 
     # --- opening and closing --------------------------------------------------------------------
@@ -346,11 +340,6 @@ class Node:
     def wall_ms(self) -> int:
         return round(self._wall() * 1000)
 
-    def notice(self, level: NoticeLevel, text: str, peer: PeerID | None = None, code: str = "") -> None:
-        notice = Notice(level, safe_line(text, 400), self.wall_ms(), peer, code)
-        self.notices.append(notice)
-        self._emit(notice)
-
     async def _presence(self, outdated: bool) -> Presence:
         self._networks = own_networks()
         record = await self.introduction.record(published_endpoints(self.listener.addresses), outdated)
@@ -377,7 +366,7 @@ class Node:
     # --- links --------------------------------------------------------------------------------
 
     def _link_up(self, link: Link) -> None:
-        self._unreached.discard(link.peer)
+        self.notices.reached(link.peer)
         self.people.tell(link.peer, linked=True, address=link.address, rtt_ms=link.rtt_ms)
         self.courier.link_up(link)
         self.transfers.peer_reachable(link.peer)
@@ -402,27 +391,15 @@ class Node:
             raise RemoteError(messages.BAD_FRAME, f"{type(message).__name__} does not belong on a chat link")
 
     def _not_reached(self, peer: PeerID, error: ChatnetError) -> None:
-        """Said once, until the person was reached again."""
-        if peer in self._unreached or peer not in self.roster.listed or error.code == "too-soon":
-            return
-        self._unreached.add(peer)
-        name = self.roster.name_of(peer)
-        if isinstance(error, WrongKey):
-            self.notice(NoticeLevel.WARNING, f"At {name}'s address another key answered. Nothing was sent.", peer)
-        else:
-            self.notice(NoticeLevel.INFO, f"{name} is listed but does not answer: {error.text}.", peer)
+        if peer in self.roster.listed and error.code != "too-soon":
+            self.notices.not_reached(peer, self.roster.name_of(peer), error)
 
     def _struck(self, peer: PeerID, seconds: int) -> None:
         if self.is_open:
-            whose = f"The program of {self.roster.name_of(peer)}"
-            text = f"{whose} broke the protocol too often. It is left alone for {in_words(seconds)}."
-            self.notice(NoticeLevel.WARNING, text, peer, messages.STRUCK)
+            self.notices.struck(peer, self.roster.name_of(peer), seconds)
 
     def _store_changed(self, ok: bool) -> None:
-        if ok:
-            self.notice(NoticeLevel.INFO, "The disk takes what is written again. Everything goes on.")
-        else:
-            self.notice(NoticeLevel.ERROR, self.watch.trouble)
+        self.notices.store_changed(self.watch.trouble)
         if self.is_open:
             if ok:
                 self.people.store_again()

@@ -320,7 +320,7 @@ class PeerService(Service):
             registry=node.registry_state,
             people=node.people.all(),
             transfers=tuple(node.transfers.snapshot()),
-            notices=tuple(node.notices),
+            notices=tuple(node.notices.last),
             tabs=node.desk.tabs(),
             store_trouble=node.watch.trouble,
         )

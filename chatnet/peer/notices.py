@@ -1,0 +1,53 @@
+"""Lines for the net tab: what happened that is no message and no transfer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from chatnet.core import messages
+from chatnet.core.errors import ChatnetError, WrongKey
+from chatnet.core.events import Event, Notice, NoticeLevel
+from chatnet.core.identity import PeerID
+from chatnet.core.limits import NOTICES
+from chatnet.core.strikes import in_words
+from chatnet.core.text import safe_line
+
+
+class Notices:
+    """Tells them, and keeps the last for who subscribes later."""
+
+    def __init__(self, emit: Callable[[Event], None], wall_ms: Callable[[], int]) -> None:
+        self.last: deque[Notice] = deque(maxlen=NOTICES)
+        self._emit = emit
+        self._wall_ms = wall_ms
+        self._unreached: set[PeerID] = set()
+
+    def tell(self, level: NoticeLevel, text: str, peer: PeerID | None = None, code: str = "") -> None:
+        notice = Notice(level, safe_line(text, 400), self._wall_ms(), peer, code)
+        self.last.append(notice)
+        self._emit(notice)
+
+    def not_reached(self, peer: PeerID, name: str, error: ChatnetError) -> None:
+        """Said once, until the person was reached again."""
+        if peer in self._unreached:
+            return
+        self._unreached.add(peer)
+        if isinstance(error, WrongKey):
+            self.tell(NoticeLevel.WARNING, f"At {name}'s address another key answered. Nothing was sent.", peer)
+        else:
+            self.tell(NoticeLevel.INFO, f"{name} is listed but does not answer: {error.text}.", peer)
+
+    def reached(self, peer: PeerID) -> None:
+        self._unreached.discard(peer)
+
+    def struck(self, peer: PeerID, name: str, seconds: int) -> None:
+        text = f"The program of {name} broke the protocol too often. It is left alone for {in_words(seconds)}."
+        self.tell(NoticeLevel.WARNING, text, peer, messages.STRUCK)
+
+    def store_changed(self, trouble: str) -> None:
+        """``trouble``: why nothing can be stored; empty when all is well again."""
+        if trouble:
+            self.tell(NoticeLevel.ERROR, trouble)
+        else:
+            self.tell(NoticeLevel.INFO, "The disk takes what is written again. Everything goes on.")
