@@ -142,6 +142,7 @@ KEYS: tuple[Key, ...] = (
     Key(_PICKER, ("left", "backspace"), "", "the folder above"),
     Key(_PICKER, (" ", "insert"), "", "mark or unmark"),
     Key(_PICKER, ("s",), "", "send what is marked, a folder too"),
+    Key(_PICKER, ("/",), "", "show only the names with these letters; Esc shows all again"),
     Key(_PICKER, (".",), "", "show or hide names that begin with a dot"),
 )
 

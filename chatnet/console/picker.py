@@ -72,7 +72,9 @@ class FilePicker(Box):
     ) -> None:
         super().__init__()
         self.directory = directory
-        self.entries: list[Entry] = []
+        self.entries: list[Entry] = []  # that are shown
+        self.letters: str | None = None  # only names with these are shown
+        self._all: list[Entry] = []
         self.marked: dict[str, None] = {}  # whole paths, in the order of marking
         self.problem = ""
         self._who, self._signs, self._chosen, self._cancelled = who, signs, chosen, cancelled
@@ -84,11 +86,11 @@ class FilePicker(Box):
 
     def _read(self, directory: str, stand_on: str = "") -> None:
         try:
-            self.entries = entries_of(directory, self._hidden)
+            self.entries = self._all = entries_of(directory, self._hidden)
         except OSError as error:
             self.problem = f"{error.strerror or 'cannot be read'}: {safe_line(directory)}"
             return
-        self.directory, self.problem = directory, ""
+        self.directory, self.problem, self.letters = directory, "", None
         names = [entry.name for entry in self.entries]
         self._listing.top = 0
         self._listing.selected = names.index(stand_on) + 1 if stand_on in names else min(1, len(names))
@@ -109,7 +111,11 @@ class FilePicker(Box):
     def key(self, key: str) -> str | None:
         entry = self._here()
         self.changed()
+        if self._typed(key):
+            return None
         match key:
+            case "/":
+                self._narrow("")
             case "esc":
                 self._cancelled()
             case "left" | "backspace":
@@ -130,6 +136,27 @@ class FilePicker(Box):
             case _:
                 return self._listing.keypress(self._list_size(), key)
         return None
+
+    def _typed(self, key: str) -> bool:
+        """Whether a key was for the letters, while they are asked for."""
+        if self.letters is None:
+            return False
+        if key == "esc":
+            self._narrow(None)
+        elif key == "backspace":
+            self._narrow(self.letters[:-1])
+        elif len(key) == 1 and key.isprintable():
+            self._narrow(self.letters + key)
+        else:
+            return False
+        return True
+
+    def _narrow(self, letters: str | None) -> None:
+        """Show the names with these letters; None: all of them."""
+        self.letters = letters
+        wanted = (letters or "").lower()
+        self.entries = [entry for entry in self._all if wanted in entry.name.lower()]
+        self._listing.top, self._listing.selected = 0, min(1, len(self.entries))
 
     def _up(self) -> None:
         above = os.path.dirname(self.directory.rstrip("/")) or "/"
@@ -185,6 +212,12 @@ class FilePicker(Box):
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
         head = line([("group", f" Send to {self._who}: "), ("text", safe_line(self.directory, 1000))], cols)
         count = count_text(len(self.marked), "file") + " marked" if self.marked else ""
-        foot = ("state.error", f" {self.problem}") if self.problem else ("text.soft", f" {count}")
+        foot: Markup = ("state.error", f" {self.problem}") if self.problem else ("text.soft", f" {count}")
+        if self.letters is not None:
+            foot = [
+                ("key", " / "),
+                ("text", f"{self.letters}_"),
+                ("text.soft", f"   {len(self.entries)} of {len(self._all)}"),
+            ]
         body = self._listing.render((cols, max(1, rows - 2)), True)
         return stack([head, body, line(foot, cols)], cols, rows)

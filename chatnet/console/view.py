@@ -54,6 +54,7 @@ _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
         ("Enter", "send"),
         ("Space", "mark"),
         ("s", "send marked"),
+        ("/", "filter"),
         ("Left", "folder above"),
         ("Esc", "back"),
     ],

@@ -95,3 +95,14 @@ def test_the_button_opens_it(folder: Path, console: Typist) -> None:
     assert console.calls("say") == [("say", BOB, "hello")]
     console.click("[Send file]")
     assert "Send to bob:" in console.screen()
+
+
+def test_letters_show_only_the_names_with_them(picking: Typist, folder: Path) -> None:
+    picking.type("/SUB")
+    assert "[ ] sub/" in picking.screen()
+    assert "a.txt" not in picking.screen()
+    assert "/ SUB_   1 of 3" in picking.screen()
+    picking.type("<esc>")
+    assert "a.txt" in picking.screen()
+    picking.type("/a.t<enter>")
+    assert picking.calls("offer") == [("offer", BOB, (f"{folder}/a.txt",))]
