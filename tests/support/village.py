@@ -115,6 +115,8 @@ class Villager:
     async def stop(self) -> None:
         service, self.service = self.service, None
         if service is not None:
+            if service._node is not None:
+                self.village.strikes += service._node.dialler._settings.strikes.given
             await self.village.done(Deferred.fromCoroutine(service.stopService()))
 
     @property
@@ -200,6 +202,8 @@ class Village:
         self.registry: RegistryService | None = None
         self.villagers: list[Villager] = []
         self._registry_starts = 0
+        self.strikes = 0  # given in all
+        self.dishonest = False  # a test breaks the protocol, and earns strikes
 
     # --- who is there ---
 
@@ -222,6 +226,7 @@ class Village:
     async def shut_registry(self) -> None:
         registry, self.registry = self.registry, None
         if registry is not None:
+            self.strikes += registry._factory.strikes
             await self.until(lambda: registry.serving.called)  # a stop while it reads its names is not our subject
             await self.done(registry.stopService())
 
@@ -258,6 +263,7 @@ class Village:
         await self.until(lambda: not self.net.ends)
         left = [call for machine in self.machines for call in machine.getDelayedCalls()]
         assert left == [], "a timer has outlived its owner"
+        assert self.dishonest == (self.strikes > 0), "an honest program was struck, or a dishonest one was not"
 
     # --- time ---
 

@@ -18,6 +18,7 @@ SHORT = PeerLimits(strike_seconds=60)
 
 
 async def strict_ann_and_mallory(village: Village) -> tuple[Villager, Villager]:
+    village.dishonest = True
     ann, mallory = village.villager("ann", limits=SHORT).start(), village.villager("mallory").start()
     await village.until(lambda: ann.online == {"mallory"} and mallory.online == {"ann"})
     return ann, mallory
