@@ -37,6 +37,7 @@ class Changes:
     changed: set[PeerID] = field(default_factory=set)
     came: set[PeerID] = field(default_factory=set)  # also somebody who was listed all the time
     left: set[PeerID] = field(default_factory=set)
+    alone: set[PeerID] = field(default_factory=set)  # pinned people whose name a rival gave up
 
 
 class Roster:
@@ -92,8 +93,8 @@ class Roster:
             return  # an old record replayed
         changes.came.add(peer)
         self.listed.add(peer)
-        if known is not None and known.name != entry.name and self._keys.get(known.name) == peer:
-            del self._keys[known.name]
+        if known is not None and known.name != entry.name:
+            self._give_up_name(known, changes)
         self.entries[peer] = entry
         self._keys[entry.name] = peer
         changes.changed.add(peer)
@@ -108,14 +109,22 @@ class Roster:
         changes.left.add(peer)
         changes.changed.add(peer)
         self.acquaintance(peer).last_seen_ms = now_ms
-        entry = self.entries[peer]
-        if self._keys.get(entry.name) == peer:
+        self._give_up_name(self.entries[peer], changes)
+        self.forget(peer)
+
+    def _give_up_name(self, entry: Entry, changes: Changes) -> None:
+        if self._keys.get(entry.name) == entry.peer:
             del self._keys[entry.name]
         pinned = self._pinned.get(entry.name)
         if pinned is not None:
             changes.changed.add(pinned[0])
-        if not self.is_known(peer):
-            del self.entries[peer]
+            if pinned[0] != entry.peer:
+                changes.alone.add(pinned[0])
+
+    def forget(self, peer: PeerID) -> None:
+        """Keep nothing of somebody who is neither listed nor known."""
+        if peer not in self.listed and not self.is_known(peer):
+            self.entries.pop(peer, None)
             self._acquaintances.pop(peer, None)
 
     # --- pins ---------------------------------------------------------------------------------

@@ -147,7 +147,10 @@ class Courier:
         self._roster.acquaintance(row.peer).written_to = True
         self._added(row)
         self._waiting(row.peer, 1)
-        self._out(row.peer).add(row)
+        if row.state is MessageState.HELD:  # whose it will be is not decided: not to be read ahead
+            self._out(row.peer).more = True
+        else:
+            self._out(row.peer).add(row)
         if not self._to_wake and not self._stopped:  # what one commit brought leaves together
             self._waking = self._clock.callLater(0, self._wake_all)
         self._to_wake[row.peer] = None
@@ -170,6 +173,23 @@ class Courier:
             out.reread(n - 1)
             self.wake(peer)
         return row
+
+    async def release(self, peer: PeerID) -> None:
+        """What was held for ``peer`` goes like the rest, unless there is a new key again.  Raises StoreFailed."""
+        if self._roster.new_key(peer) is None:
+            for row in await self._store.release(peer):
+                self._changed(peer, row.n, row.state, row.reason)
+            self.wake(peer)
+
+    def rival_gone(self, peer: PeerID) -> None:
+        """No other key is listed under this pinned person's name any more."""
+        if self._roster.waiting(peer):
+            Deferred.fromCoroutine(self.release(peer)).addErrback(self._store_went)
+
+    def reread(self, peer: PeerID) -> None:
+        """What waits for ``peer`` in the store is not what it was: nothing that was read ahead is sent."""
+        if peer in self._outbound:
+            self._outbound[peer].reread()
 
     def under_way(self) -> set[int]:
         """Rows that were sent and not yet acknowledged."""
@@ -246,6 +266,8 @@ class Courier:
                 out.more = False
                 after = out.upto_n
                 rows = await self._store.outbox(peer, after, READY_ROWS)
+                if self._outbound.get(peer) is not out:  # the link is gone, and nothing waited
+                    return
                 if out.upto_n != after:  # begun again meanwhile
                     continue
                 out.ready.extend(rows)
@@ -317,6 +339,10 @@ class Courier:
             self._end(link, inbound)
         out = self._out(link.peer)
         self._put_back(link.peer, out)
+        if not self._roster.waiting(link.peer):
+            _cancel(out.retry)
+            del self._outbound[link.peer]  # of strangers nothing is kept
+            return
         if end.code not in (messages.REPLACED, messages.NOT_EXPECTED):
             wait = peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform)
             self._retry_in(link.peer, max(wait, obeyed(end.retry_after_s, self._uniform)))

@@ -358,6 +358,8 @@ class Node:
         for peer in changes.changed:
             self.people.tell(peer)
         self.registration.recount()
+        for peer in changes.alone:
+            self.courier.rival_gone(peer)
         for peer in changes.came:
             if self.roster.waiting(peer):
                 self.courier.came_online(peer)

@@ -97,6 +97,7 @@ class People:
         for peer in now:
             if not self.roster.is_shown(peer):
                 self._emit(PersonGone(peer))
+                self.roster.forget(peer)
         if self._changed:
             self._telling = self._clock.callLater(0, self._tell_changed)
 

@@ -68,10 +68,8 @@ class Trust:
             raise LocalError("no-new-key", f"The key of {self._roster.name_of(known)} that you know is kept already.")
         await self._store.add_unwanted_key(new, self._wall_ms())
         self._roster.unwanted.add(new)
-        for row in await self._store.release(known):
-            self._conversations.changed(known, row.n, row.state, row.reason)
+        await self._courier.release(known)
         self._people.tell(known)
-        self._courier.wake(known)
 
     def number(self, peer: bytes) -> str:
         known = self._people.known(peer)
@@ -122,6 +120,7 @@ class Trust:
             )
             if sweep == 1:
                 self._roster.pin(name, new, now, verified)
+                self._courier.reread(old)
                 self._roster.unwanted.discard(new)
                 self._roster.acquaintance(new).talked = True
             for row in former:

@@ -232,3 +232,24 @@ def test_asking_who_is_awaited_makes_no_acquaintance() -> None:
     assert [some.waiting(peer) for peer in (CAROL, BOB, DAVE)] == [0, 2, 0]
     assert some.awaited() == [BOB]
     assert set(some._acquaintances) == {BOB}
+
+
+def test_a_rival_who_leaves_or_takes_another_name_leaves_the_pinned_one_alone() -> None:
+    for parting in (page(left=(MALLORY,)), page(entry(MALLORY, "other", 2))):
+        some = roster()
+        some.pin("bob", BOB, 0)
+        assert some.apply(page(entry(MALLORY, "bob")), 0).alone == set()
+        changes = some.apply(parting, 0)
+        assert (changes.alone, some.new_key(BOB)) == ({BOB}, None)
+        assert BOB in changes.changed
+
+
+def test_who_is_neither_listed_nor_known_is_forgotten() -> None:
+    some = roster(CAROL_ENTRY)
+    some.acquaintance(MALLORY).last_seen_ms = 5
+    some.pin("bob", BOB, 0)
+    some.acquaintance(BOB).unread = 1
+    for peer in (CAROL, MALLORY, BOB):
+        some.forget(peer)
+    assert some.entries.keys() == {CAROL}
+    assert some._acquaintances.keys() == {BOB}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from chatnet.core.events import MessageState, RegistryPhase
 from chatnet.core.limits import RegistryLimits
@@ -200,3 +201,24 @@ async def test_also_when_the_registry_has_forgotten_and_only_the_others_remember
     bob.start()
     await village.until(lambda: bob.online == {"ann"} and ann.online == {"bob"}, within=60)
     assert ann.node.roster.entries[bob.peer].seq > seq
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_a_stranger_who_has_gone_nothing_is_kept(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    stranger = village.villager("mallory").start()
+    await village.until(lambda: ann.online == {"bob", "mallory"} and stranger.online == {"ann", "bob"})
+    await village.done(stranger.door.connect(ann.peer))
+    await village.done(bob.door.say(ann.peer, "hello"))
+    await village.until(lambda: bob.states(ann.peer) == [MessageState.DELIVERED])
+    await village.until(lambda: ann.people[stranger.peer].linked)
+    friend, gone = bob.peer, {stranger.peer, bob.peer}
+    for one in (stranger, bob):
+        await village.done(Deferred.fromCoroutine(one.node.registration.stop()))  # off the list, then off the link
+        await village.until(lambda peer=one.peer: peer not in ann.node.roster.listed)
+        await one.stop()
+    await village.until(lambda: ann.online == set() and not ann.node.links.links)
+    await village.pass_time(1)
+    roster, courier = ann.node.roster, ann.node.courier
+    assert not courier._outbound.keys() & gone
+    assert roster.entries.keys() & gone == roster._acquaintances.keys() & gone == {friend}

@@ -104,6 +104,24 @@ async def test_killed_while_it_takes_a_key(village: Village, commits: int) -> No
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_was_held_goes_at_once_when_the_rival_leaves_the_list(village: Village) -> None:
+    ann, bob, impostor = await impostor_of_bob(village)
+    key = next(PeerID(peer) for peer in ann.people)
+    await village.until(lambda: ann.people[key].new_key == impostor.peer)
+    for root in (bob.roots.data, bob.roots.state):  # the name is taken: the key comes under another
+        (root / "bob").rename(root / "robert")
+    robert = village.villager("robert", place="bob").start()
+    await village.until(lambda: robert.online == {"ann", "bob"} and ann.people[key].online)
+    row = await village.done(ann.door.say(key, "for the real bob"))
+    await village.pass_time(5)
+    assert (row.state, ann.states(key), robert.added) == (HELD, [DELIVERED, HELD], [])
+    await impostor.stop()
+    await village.until(lambda: ann.states(key) == [DELIVERED] * 2, within=5)
+    assert robert.texts(ann.peer) == ["for the real bob"]
+    assert ann.people[key].new_key is None
+
+
+@pytest_twisted.ensureDeferred
 async def test_keeping_the_old_key_releases_to_it_alone(village: Village) -> None:
     ann, key, new = await held_texts(village, "for the real bob")
     await village.done(ann.door.keep_key(key))
