@@ -83,8 +83,11 @@ class Trusting(Hands):
             take = ", which also takes the new key" if person.new_key is not None else ""
             lines += [
                 "",
-                ("text", f"Ask {name} to type /verify {self._my_name()}, and read the digits to each other, side by"),
-                ("text", "side or by phone: both screens must show the same sixty."),
+                (
+                    "text",
+                    f"Ask {name} to type /verify {self._my_name()}, and read the digits to each other, side by side or by"
+                    " phone: both screens must show the same sixty.",
+                ),
                 "",
                 [("text", "All the same:  "), ("key", f"/verify {name} same"), ("text", take)],
                 ("state.error", "One is different:  somebody is between you. Send nothing, and tell each other."),
