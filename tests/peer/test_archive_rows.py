@@ -91,7 +91,7 @@ async def test_a_clock_that_was_wrong_for_hours_hides_nothing(store: PeerStore) 
 
 @pytest_twisted.ensureDeferred
 async def test_pages_meet_without_gap_or_overlap(store: PeerStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatnet.peer.store.SEARCH_ROWS", 7)
+    monkeypatch.setattr("chatnet.peer.stored.words.SEARCH_ROWS", 7)
     for n in range(40):
         await hear(store, n, f"word {n} {'rare' if n % 10 == 0 else ''}", peer=BOB if n % 2 else EVE)
     query, rows, before, pages = understand_query("word rare"), [], None, 0

@@ -1,0 +1,1 @@
+"""What a peer keeps, by its nouns; ``peer.store`` puts it together."""

@@ -1,0 +1,149 @@
+"""Rows of the history and of the outbox, as jobs of the store read and write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain as chained
+from typing import Any, NamedTuple
+
+import msgspec
+
+from chatnet.core.events import MessageKind, MessageState
+from chatnet.core.identity import PeerID
+from chatnet.net.database import Connection
+
+MESSAGE = "n, conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state, reason"
+MOST_VALUES = 10_000  # in one statement; SQLite takes 32,766
+_ROWS_AT_ONCE = 64  # stored by one statement
+
+
+class NewMessage(NamedTuple):
+    """What becomes a row of the history."""
+
+    conversation: bytes
+    peer: PeerID
+    sender: PeerID
+    id: bytes
+    kind: MessageKind
+    sent_ms: int
+    stored_ms: int
+    body: str
+    state: MessageState
+
+
+class StoredMessage(NamedTuple):
+    """One row of the history; ``n`` rises in the order of storing."""
+
+    n: int
+    conversation: bytes
+    peer: PeerID
+    sender: PeerID
+    id: bytes
+    kind: MessageKind
+    sent_ms: int
+    stored_ms: int
+    body: str
+    state: MessageState
+    reason: str
+
+
+def select_messages(connection: Connection, sql: str, values: Sequence[Any]) -> list[StoredMessage]:
+    """The rows of a statement that gives the columns of MESSAGE."""
+    found = (StoredMessage(*row) for row in connection.execute(sql, values))
+    return [row._replace(kind=MessageKind(row.kind), state=MessageState(row.state)) for row in found]
+
+
+def messages_at(connection: Connection, numbers: Sequence[int]) -> list[StoredMessage]:
+    """These rows of the history, in rising ``n``."""
+    return select_messages(
+        connection, f"SELECT {MESSAGE} FROM history WHERE n IN ({marks_for(numbers)}) ORDER BY n", numbers
+    )
+
+
+def present_messages(
+    connection: Connection, conversation: bytes, sender: PeerID, ids: Sequence[bytes]
+) -> dict[bytes, StoredMessage]:
+    """The rows of these ids that are there already."""
+    found: dict[bytes, StoredMessage] = {}
+    for start in range(0, len(ids), MOST_VALUES):
+        some = ids[start : start + MOST_VALUES]
+        rows = select_messages(
+            connection,
+            f"SELECT {MESSAGE} FROM history WHERE conversation = ? AND sender = ? AND id IN ({marks_for(some)})",
+            (conversation, sender, *some),
+        )
+        found |= {row.id: row for row in rows}
+    return found
+
+
+def only(messages: list[StoredMessage]) -> StoredMessage | None:
+    return messages[0] if messages else None
+
+
+def add_messages(connection: Connection, messages: Sequence[NewMessage]) -> list[StoredMessage]:
+    """New rows, counted in their conversations.  Raises IntegrityError when one is there.
+
+    In few statements: each gives Python's lock away, and may wait for it longer than it works.
+    """
+    (last,) = connection.execute("SELECT coalesce(max(n), 0) FROM history").fetchone()
+    added = [StoredMessage(n, *message, reason="") for n, message in enumerate(messages, last + 1)]
+    _insert(connection, "history", MESSAGE, added)
+    for (conversation, peer), (unread, last_ms) in _tally(messages).items():
+        connection.execute(
+            "INSERT INTO conversation (conversation, peer, unread, last_ms) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (conversation) DO UPDATE"
+            " SET unread = unread + excluded.unread, last_ms = max(last_ms, excluded.last_ms)",
+            (conversation, peer, unread, last_ms),
+        )
+    return added
+
+
+def _tally(messages: Sequence[NewMessage]) -> dict[tuple[bytes, PeerID], tuple[int, int]]:
+    """By conversation and person: how many are theirs, and when the latest was stored."""
+    tally: dict[tuple[bytes, PeerID], tuple[int, int]] = {}
+    for message in messages:
+        talk = message.conversation, message.peer
+        unread, last_ms = tally.get(talk, (0, 0))
+        tally[talk] = unread + (message.sender == message.peer), max(last_ms, message.stored_ms)
+    return tally
+
+
+def _insert(connection: Connection, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Many rows in one statement."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[start : start + _ROWS_AT_ONCE]
+        marks = ", ".join("?" * len(some[0]))
+        connection.execute(
+            f"INSERT INTO {table} ({columns}) VALUES ({'), ('.join([marks] * len(some))})", list(chained(*some))
+        )
+
+
+def put_out(connection: Connection, messages: Sequence[StoredMessage]) -> None:
+    """These wait for their receivers from now on, when they were stored."""
+    rows = [(message.n, message.peer, message.id, message.stored_ms) for message in messages]
+    _insert(connection, "outbox", "n, peer, id, since_ms", rows)
+
+
+def settle(connection: Connection, peer: PeerID, ids: Sequence[bytes], state: MessageState, reason: str) -> list[int]:
+    """Take these out of the outbox; the ``n`` of the rows that were there, in rising order."""
+    waiting = f"SELECT json_group_array(n) FROM outbox WHERE peer = ? AND id IN ({marks_for(ids)})"
+    (found,) = connection.execute(waiting, (peer, *ids)).fetchone()
+    numbers: list[int] = sorted(msgspec.json.decode(found))
+    marks = marks_for(numbers)
+    connection.execute(
+        f"UPDATE history SET state = ?, reason = ? WHERE n IN ({marks})", (state.value, reason, *numbers)
+    )
+    connection.execute(f"DELETE FROM outbox WHERE n IN ({marks})", numbers)
+    return numbers
+
+
+def touch(connection: Connection, conversation: bytes, peer: PeerID, name: str, now_ms: int) -> None:
+    connection.execute(
+        "INSERT INTO conversation (conversation, peer, name, last_ms) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (conversation) DO UPDATE SET name = excluded.name, last_ms = max(last_ms, excluded.last_ms)",
+        (conversation, peer, name, now_ms),
+    )
+
+
+def marks_for(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))

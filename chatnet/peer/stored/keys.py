@@ -1,0 +1,164 @@
+"""Whose a name is, and who is not wanted: pins, keys, blocks."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from chatnet.core.events import MessageKind, MessageState
+from chatnet.core.identity import PeerID
+from chatnet.net.database import Connection, Database
+from chatnet.peer.stored.history import (
+    MOST_VALUES,
+    NewMessage,
+    StoredMessage,
+    add_messages,
+    messages_at,
+    present_messages,
+    put_out,
+    settle,
+    touch,
+)
+
+
+class Pin(NamedTuple):
+    """A key that a name belongs to, or belonged to."""
+
+    peer: PeerID
+    name: str
+    first_ms: int
+    verified: int
+    seq: int  # of the highest signed record seen; 0 when none was
+    current: bool
+
+
+class Keys:
+    """See the module.  A part of ``PeerStore``."""
+
+    _database: Database
+
+    def pins(self) -> Deferred[list[Pin]]:
+        """All, the oldest first."""
+        return self._database.read(lambda connection: _pins(connection, "1 = 1"))
+
+    def add_pin(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Pin]:
+        """Remember the first key of a name; the pin that stands, which may be another key's."""
+
+        def job(connection: Connection) -> Pin:
+            connection.execute(
+                "INSERT INTO pin (name, peer, first_ms, current) SELECT ?, ?, ?, 1"
+                " WHERE NOT EXISTS (SELECT 1 FROM pin WHERE name = ? AND current = 1)",
+                (name, peer, now_ms, name),
+            )
+            return _pins(connection, "name = ? AND current = 1", name)[0]
+
+        return self._database.run(job)
+
+    def take_key(
+        self,
+        name: str,
+        old: PeerID,
+        new: PeerID,
+        verified: int,
+        conversation: bytes,
+        sender: PeerID,
+        now_ms: int,
+        reason: str,
+    ) -> Deferred[tuple[list[StoredMessage], list[StoredMessage]]]:
+        """The name belongs to the new key from now on, and what waits for the old one waits for it.
+
+        One commit: never the one without the other.  The old key's pin stays, not current.  What
+        waits moves into ``conversation``, in its order.  Returns the former rows, which end as
+        REFUSED with ``reason``, and the new ones.
+        """
+
+        def job(connection: Connection) -> tuple[list[StoredMessage], list[StoredMessage]]:
+            connection.execute("UPDATE pin SET current = 0 WHERE name = ? AND peer != ?", (name, new))
+            connection.execute(
+                "INSERT INTO pin (name, peer, first_ms, verified, current) VALUES (?, ?, ?, ?, 1)"
+                " ON CONFLICT (name, peer) DO UPDATE SET verified = excluded.verified, current = 1",
+                (name, new, now_ms, verified),
+            )
+            connection.execute("DELETE FROM unwanted_key WHERE peer = ?", (new,))
+            touch(connection, conversation, new, name, now_ms)
+            ids = [id for (id,) in connection.execute("SELECT id FROM outbox WHERE peer = ? ORDER BY n", (old,))]
+            former: list[StoredMessage] = []
+            for start in range(0, len(ids), MOST_VALUES):
+                settled = settle(connection, old, ids[start : start + MOST_VALUES], MessageState.REFUSED, reason)
+                former += messages_at(connection, settled)
+            there = present_messages(connection, conversation, sender, ids)
+            about = (MessageKind.TEXT, MessageState.WAITING)
+            moved = add_messages(
+                connection,
+                [
+                    NewMessage(conversation, new, sender, row.id, about[0], row.sent_ms, now_ms, row.body, about[1])
+                    for row in former
+                    if row.id not in there
+                ],
+            )
+            put_out(connection, moved)
+            return former, moved
+
+        return self._database.run(job)
+
+    def set_verified(self, name: str, peer: PeerID, level: int) -> Deferred[None]:
+        """How people compared this key: 0 not, 1 by the short code, 2 by the whole number."""
+
+        def job(connection: Connection) -> None:
+            connection.execute("UPDATE pin SET verified = ? WHERE name = ? AND peer = ?", (level, name, peer))
+
+        return self._database.run(job)
+
+    def blocked(self) -> Deferred[set[PeerID]]:
+        return self._database.read(lambda c: {PeerID(peer) for (peer,) in c.execute("SELECT peer FROM block")})
+
+    def set_blocked(self, peer: PeerID, blocked: bool, now_ms: int) -> Deferred[None]:
+        def job(connection: Connection) -> None:
+            if blocked:
+                connection.execute("INSERT OR IGNORE INTO block VALUES (?, ?)", (peer, now_ms))
+            else:
+                connection.execute("DELETE FROM block WHERE peer = ?", (peer,))
+
+        return self._database.run(job)
+
+    def unwanted_keys(self) -> Deferred[set[PeerID]]:
+        return self._database.read(lambda c: {PeerID(peer) for (peer,) in c.execute("SELECT peer FROM unwanted_key")})
+
+    def add_unwanted_key(self, peer: PeerID, now_ms: int) -> Deferred[None]:
+        def job(connection: Connection) -> None:
+            connection.execute("INSERT OR IGNORE INTO unwanted_key VALUES (?, ?)", (peer, now_ms))
+
+        return self._database.run(job)
+
+    def registry_pin(self, address: str) -> Deferred[PeerID | None]:
+        """The key that answered first at the address, or was last pinned there."""
+
+        def job(connection: Connection) -> PeerID | None:
+            row = connection.execute("SELECT peer FROM registry_pin WHERE address = ?", (address,)).fetchone()
+            return None if row is None else PeerID(row[0])
+
+        return self._database.read(job)
+
+    def pin_registry(self, address: str, peer: PeerID, now_ms: int) -> Deferred[None]:
+        """Remember a registry's key; another one takes the former's place."""
+
+        def job(connection: Connection) -> None:
+            connection.execute(
+                "INSERT INTO registry_pin VALUES (?, ?, ?) ON CONFLICT (address) DO UPDATE"
+                " SET peer = excluded.peer, first_ms = excluded.first_ms WHERE peer != excluded.peer",
+                (address, peer, now_ms),
+            )
+
+        return self._database.run(job)
+
+
+def _pins(connection: Connection, condition: str, *values: Any) -> list[Pin]:
+    rows = connection.execute(
+        "SELECT peer, name, first_ms, verified, coalesce(seq, 0), current FROM pin LEFT JOIN record USING (peer)"
+        f" WHERE {condition} ORDER BY first_ms",
+        values,
+    )
+    return [
+        Pin(peer, name, first_ms, verified, seq, bool(current)) for peer, name, first_ms, verified, seq, current in rows
+    ]

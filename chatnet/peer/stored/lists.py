@@ -1,0 +1,98 @@
+"""The last list of a registry, and the signed records that were verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from chatnet.core.identity import PeerID
+from chatnet.core.messages import Entry
+from chatnet.core.records import Endpoint, SignedRecord
+from chatnet.net.database import Connection, Database
+
+_encode = msgspec.msgpack.encode
+_endpoints = msgspec.msgpack.Decoder(list[Endpoint])
+
+
+class SavedList(NamedTuple):
+    registry: PeerID | None
+    cursor: bytes
+    saved_ms: int
+    entries: list[Entry]
+
+
+class Lists:
+    """See the module.  A part of ``PeerStore``."""
+
+    _database: Database
+
+    def load_list(self) -> Deferred[SavedList]:
+        """The list as it was last saved; empty, without a registry, before that."""
+
+        def job(connection: Connection) -> SavedList:
+            state = connection.execute("SELECT registry, cursor, saved_ms FROM list_state").fetchone()
+            rows = connection.execute("SELECT peer, name, endpoints, seq, proven FROM list_entry")
+            entries = [
+                Entry(peer, name, _endpoints.decode(blob), seq, proven) for peer, name, blob, seq, proven in rows
+            ]
+            registry, cursor, saved_ms = state or (None, b"", 0)
+            return SavedList(registry, cursor, saved_ms, entries)
+
+        return self._database.read(job)
+
+    def save_list(
+        self,
+        registry: PeerID,
+        reset: bool,
+        joined: Sequence[Entry],
+        left: Iterable[bytes],
+        cursor: bytes,
+        now_ms: int,
+    ) -> Deferred[list[PeerID]]:
+        """Apply a change, or with ``reset`` (also when the registry is another) a whole new list.
+
+        Returns whose entries were older, by ``seq``, than what is kept: the kept ones stay.
+        """
+
+        def job(connection: Connection) -> list[PeerID]:
+            former = connection.execute("SELECT registry FROM list_state").fetchone()
+            if former is None or former[0] != registry:
+                connection.execute("DELETE FROM list_entry")  # its numbers say nothing about this registry's
+            kept: dict[bytes, int] = dict(connection.execute("SELECT peer, seq FROM list_entry"))
+            verified: dict[bytes, int] = dict(connection.execute("SELECT peer, seq FROM record"))
+            old = [e.peer for e in joined if e.seq < max(kept.get(e.peer, 0), verified.get(e.peer, 0))]
+            refused = set(old)
+            gone = kept.keys() - {e.peer for e in joined} if reset else left
+            connection.executemany("DELETE FROM list_entry WHERE peer = ?", ((peer,) for peer in gone))
+            connection.executemany(
+                "INSERT OR REPLACE INTO list_entry (peer, name, endpoints, seq, proven) VALUES (?, ?, ?, ?, ?)",
+                ((e.peer, e.name, _encode(e.endpoints), e.seq, e.proven) for e in joined if e.peer not in refused),
+            )
+            connection.execute("INSERT OR REPLACE INTO list_state VALUES (1, ?, ?, ?)", (registry, cursor, now_ms))
+            return [PeerID(peer) for peer in old]
+
+        return self._database.run(job)
+
+    def save_record(self, peer: PeerID, record: SignedRecord, seq: int) -> Deferred[bool]:
+        """Keep a verified record; False when one with a higher ``seq`` is kept."""
+
+        def job(connection: Connection) -> bool:
+            cursor = connection.execute(
+                "INSERT INTO record VALUES (?, ?, ?, ?, ?) ON CONFLICT (peer) DO UPDATE SET seq = excluded.seq,"
+                " key = excluded.key, payload = excluded.payload, signature = excluded.signature"
+                " WHERE excluded.seq >= seq",
+                (peer, seq, *record),
+            )
+            return cursor.rowcount == 1
+
+        return self._database.run(job)
+
+    def record(self, peer: PeerID) -> Deferred[SignedRecord | None]:
+        def job(connection: Connection) -> SignedRecord | None:
+            row = connection.execute("SELECT key, payload, signature FROM record WHERE peer = ?", (peer,)).fetchone()
+            return None if row is None else SignedRecord(*row)
+
+        return self._database.read(job)

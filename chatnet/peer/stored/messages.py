@@ -1,0 +1,245 @@
+"""Messages: the history of conversations, and what of it still waits for somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from chatnet.core.events import MessageKind, MessageState
+from chatnet.core.identity import PeerID
+from chatnet.core.limits import HISTORY_PAGE
+from chatnet.core.messages import Say
+from chatnet.net.database import Chain, Connection
+from chatnet.peer.stored.history import (
+    MESSAGE,
+    NewMessage,
+    StoredMessage,
+    add_messages,
+    messages_at,
+    only,
+    present_messages,
+    put_out,
+    select_messages,
+    settle,
+)
+from chatnet.peer.stored.words import Words
+
+WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
+
+
+class Incoming(NamedTuple):
+    """What became of a message: ``message`` is the row that stands, also after a conflict."""
+
+    outcome: Literal["stored", "duplicate", "conflict"]
+    message: StoredMessage
+
+
+class Messages(Words):
+    """See the module.  A part of ``PeerStore``; what it adds is counted, so that its words are found."""
+
+    def add_outgoing(self, message: NewMessage) -> Deferred[StoredMessage]:
+        """A message of ours, in the history and in the outbox.  Its id is new."""
+        self._count_unindexed(1)
+        return self._database.run_together(_add_outgoing, message)
+
+    def add_incoming(
+        self, peer: PeerID, says: Sequence[Say], now_ms: int, chain: Chain | None = None
+    ) -> Deferred[list[Incoming]]:
+        """What ``peer`` said in one conversation; the first body of an id stays.
+
+        ``chain``: those that keep an order.
+        """
+
+        def job(connection: Connection) -> list[Incoming]:
+            conversation = says[0].conversation
+            present = present_messages(connection, conversation, peer, [say.id for say in says])
+            new: dict[bytes, NewMessage] = {}
+            for say in says:
+                if say.id not in present and say.id not in new:
+                    about = (conversation, peer, peer, say.id, MessageKind.TEXT)
+                    new[say.id] = NewMessage(*about, say.sent_ms, now_ms, say.body, MessageState.RECEIVED)
+            added = {row.id: row for row in add_messages(connection, list(new.values()))}
+            present |= added
+            # The first of an id takes the row that it has become; whoever comes again finds it there.
+            return [
+                Incoming("stored", row) if (row := added.pop(say.id, None)) is not None else _again(say, present)
+                for say in says
+            ]
+
+        self._count_unindexed(len(says))
+        return self._database.run(job, chain)
+
+    def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:
+        """What ``peer`` has not stored yet, behind row ``after_n``, in rising ``n``."""
+        columns = ", ".join(f"history.{column}" for column in MESSAGE.split(", "))
+
+        def job(connection: Connection) -> list[StoredMessage]:
+            return select_messages(
+                connection,
+                f"SELECT {columns} FROM outbox JOIN history USING (n)"
+                " WHERE outbox.peer = ? AND outbox.n > ? ORDER BY outbox.n LIMIT ?",
+                (peer, after_n, limit),
+            )
+
+        return self._database.read(job)
+
+    def waiting(self) -> Deferred[dict[PeerID, int]]:
+        """How many messages wait for whom."""
+
+        def job(connection: Connection) -> dict[PeerID, int]:
+            return {
+                PeerID(peer): n for peer, n in connection.execute("SELECT peer, COUNT(*) FROM outbox GROUP BY peer")
+            }
+
+        return self._database.read(job)
+
+    def delivered(self, peer: PeerID, ids: Sequence[bytes]) -> Deferred[list[int]]:
+        """``peer`` has stored these: they leave the outbox.  Returns the ``n`` of the rows that changed."""
+        return self._database.run(lambda c: settle(c, peer, ids, MessageState.DELIVERED, ""))
+
+    def refused(self, peer: PeerID, id: bytes, reason: str) -> Deferred[StoredMessage | None]:
+        """``peer`` will never store it: it leaves the outbox.  None when it was not there."""
+        return self._database.run(lambda c: only(messages_at(c, settle(c, peer, [id], MessageState.REFUSED, reason))))
+
+    def release(self, peer: PeerID) -> Deferred[list[StoredMessage]]:
+        """What was held for ``peer`` waits like the rest.  Returns the rows that changed."""
+
+        def job(connection: Connection) -> list[StoredMessage]:
+            return select_messages(
+                connection,
+                "UPDATE history SET state = ?, reason = '' WHERE state = ?"
+                f" AND n IN (SELECT n FROM outbox WHERE peer = ?) RETURNING {MESSAGE}",
+                (MessageState.WAITING.value, MessageState.HELD.value, peer),
+            )
+
+        return self._database.run(job)
+
+    def set_state(self, n: int, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
+        """Another state of one row; a state that does not wait takes it out of the outbox.
+
+        None, and nothing changed, when the row is not there, or is settled and would wait again.
+        """
+
+        def job(connection: Connection) -> StoredMessage | None:
+            if state not in WAITING_STATES:
+                connection.execute("DELETE FROM outbox WHERE n = ?", (n,))
+            elif connection.execute("SELECT 1 FROM outbox WHERE n = ?", (n,)).fetchone() is None:
+                return None
+            return only(
+                select_messages(
+                    connection,
+                    f"UPDATE history SET state = ?, reason = ? WHERE n = ? RETURNING {MESSAGE}",
+                    (state.value, reason, n),
+                )
+            )
+
+        return self._database.run(job)
+
+    def expire(self, before_ms: int, under_way: Collection[int], reason: str) -> Deferred[list[StoredMessage]]:
+        """What waits since before ``before_ms`` waits no longer; the rows that changed.
+
+        Rows whose ``n`` is ``under_way`` stay: their acknowledgement may be on its way.
+        """
+
+        def job(connection: Connection) -> list[StoredMessage]:
+            old = [n for (n,) in connection.execute("SELECT n FROM outbox WHERE since_ms < ?", (before_ms,))]
+            changed: list[StoredMessage] = []
+            for n in (n for n in old if n not in under_way):
+                connection.execute("DELETE FROM outbox WHERE n = ?", (n,))
+                changed += select_messages(
+                    connection,
+                    f"UPDATE history SET state = ?, reason = ? WHERE n = ? RETURNING {MESSAGE}",
+                    (MessageState.EXPIRED.value, reason, n),
+                )
+            return changed
+
+        return self._database.run(job)
+
+    def resend(self, peer: PeerID, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
+        """A message of ours that was refused or expired waits again, with the id it had.
+
+        None, and nothing changed, when row ``n`` of ``peer`` is no such message.
+        """
+
+        def job(connection: Connection) -> StoredMessage | None:
+            message = only(
+                select_messages(
+                    connection,
+                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND peer = ? AND sender != peer"
+                    f" AND kind = 'text' AND state IN ('refused', 'expired') RETURNING {MESSAGE}",
+                    (state.value, n, peer),
+                )
+            )
+            if message is not None:
+                put_out(connection, [message._replace(stored_ms=now_ms)])
+            return message
+
+        return self._database.run(job)
+
+    def add_file_row(self, offer: NewMessage) -> Deferred[StoredMessage]:
+        """An offer's row in the conversation; the row that stands when the offer has one already."""
+
+        def job(connection: Connection) -> StoredMessage:
+            present = present_messages(connection, offer.conversation, offer.sender, [offer.id])
+            return present[offer.id] if present else add_messages(connection, [offer])[0]
+
+        return self._database.run(job)
+
+    def set_file_state(self, fid: bytes, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
+        """Another state of an offer's row, the latest with this ``fid``."""
+
+        def job(connection: Connection) -> StoredMessage | None:
+            return only(
+                select_messages(
+                    connection,
+                    "UPDATE history SET state = ?, reason = ?"
+                    " WHERE n = (SELECT MAX(n) FROM history WHERE id = ? AND kind = 'file')"
+                    f" RETURNING {MESSAGE}",
+                    (state.value, reason, fid),
+                )
+            )
+
+        return self._database.run(job)
+
+    def history(
+        self, conversation: bytes, before: int | None, limit: int
+    ) -> Deferred[tuple[list[StoredMessage], bool]]:
+        """The last rows before row ``before`` in rising ``n``, and whether older ones exist."""
+        limit = max(1, min(limit, HISTORY_PAGE))
+
+        def job(connection: Connection) -> tuple[list[StoredMessage], bool]:
+            rows = select_messages(
+                connection,
+                f"SELECT {MESSAGE} FROM history WHERE conversation = ? AND n < ? ORDER BY n DESC LIMIT ?",
+                (conversation, 2**63 - 1 if before is None else before, limit + 1),
+            )
+            return rows[:limit][::-1], len(rows) > limit
+
+        return self._database.read(job)
+
+    def history_after(self, conversation: bytes, after: int, limit: int) -> Deferred[tuple[list[StoredMessage], bool]]:
+        """The first rows behind row ``after`` in rising ``n``, and whether newer ones exist."""
+
+        def job(connection: Connection) -> tuple[list[StoredMessage], bool]:
+            rows = select_messages(
+                connection,
+                f"SELECT {MESSAGE} FROM history WHERE conversation = ? AND n > ? ORDER BY n LIMIT ?",
+                (conversation, after, limit + 1),
+            )
+            return rows[:limit], len(rows) > limit
+
+        return self._database.read(job)
+
+
+def _add_outgoing(connection: Connection, messages: Sequence[NewMessage]) -> list[StoredMessage]:
+    added = add_messages(connection, messages)
+    put_out(connection, added)
+    return added
+
+
+def _again(say: Say, present: Mapping[bytes, StoredMessage]) -> Incoming:
+    row = present[say.id]
+    same = row.body == say.body and row.kind is MessageKind.TEXT
+    return Incoming("duplicate" if same else "conflict", row)

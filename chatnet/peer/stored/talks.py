@@ -1,0 +1,115 @@
+"""Conversations as a whole, and what the screen had open of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from chatnet.core.identity import PeerID
+from chatnet.net.database import Connection, Database
+from chatnet.peer.stored.history import touch
+
+
+class Conversation(NamedTuple):
+    peer: PeerID
+    name: str  # the last one known, may be empty
+    read_n: int
+    unread: int
+    last_ms: int
+
+
+class TabRow(NamedTuple):
+    peer: PeerID
+    draft: str
+    open: bool
+
+
+class Talks:
+    """See the module.  A part of ``PeerStore``."""
+
+    _database: Database
+
+    def conversations(self) -> Deferred[list[Conversation]]:
+        """All, the latest first; one without a name of its own has that of the key's pin."""
+
+        def job(connection: Connection) -> list[Conversation]:
+            rows = connection.execute(
+                "SELECT peer, iif(name != '', name, coalesce("
+                " (SELECT pin.name FROM pin WHERE pin.peer = conversation.peer ORDER BY current DESC, first_ms DESC),"
+                " '')), read_n, unread, last_ms FROM conversation ORDER BY last_ms DESC"
+            )
+            return [Conversation(*row) for row in rows]
+
+        return self._database.read(job)
+
+    def touch_conversation(self, conversation: bytes, peer: PeerID, name: str, now_ms: int) -> Deferred[None]:
+        """The conversation exists, with this name, and something happened in it now."""
+
+        return self._database.run(lambda connection: touch(connection, conversation, peer, name, now_ms))
+
+    def written_to(self, me: PeerID) -> Deferred[set[PeerID]]:
+        """Whom we ever wrote to, or offered a file."""
+
+        def job(connection: Connection) -> set[PeerID]:
+            rows = connection.execute(
+                "SELECT peer FROM conversation WHERE EXISTS (SELECT 1 FROM history"
+                " WHERE history.conversation = conversation.conversation AND sender = ?)",
+                (me,),
+            )
+            return {PeerID(peer) for (peer,) in rows}
+
+        return self._database.read(job)
+
+    def mark_read(self, peer: PeerID, n: int) -> Deferred[int]:
+        """Rows up to ``n`` were seen; the mark never goes back.  Returns what is unread still."""
+
+        def job(connection: Connection) -> int:
+            row = connection.execute(
+                "UPDATE conversation SET read_n = max(read_n, ?) WHERE peer = ? RETURNING conversation, read_n",
+                (n, peer),
+            ).fetchone()
+            if row is None:
+                return 0
+            (unread,) = connection.execute(
+                "SELECT COUNT(*) FROM history WHERE conversation = ? AND n > ? AND sender = ?", (*row, peer)
+            ).fetchone()
+            connection.execute("UPDATE conversation SET unread = ? WHERE peer = ?", (unread, peer))
+            return int(unread)
+
+        return self._database.run(job)
+
+    def tabs(self) -> Deferred[list[TabRow]]:
+        """From the left; then those that are closed and have a draft."""
+
+        def job(connection: Connection) -> list[TabRow]:
+            rows = connection.execute("SELECT peer, draft, place IS NOT NULL FROM tab ORDER BY place IS NULL, place")
+            return [TabRow(PeerID(peer), draft, bool(is_open)) for peer, draft, is_open in rows]
+
+        return self._database.read(job)
+
+    def set_tabs(self, peers: Sequence[PeerID]) -> Deferred[None]:
+        """These tabs are open, from the left, and no others."""
+
+        def job(connection: Connection) -> None:
+            connection.execute("UPDATE tab SET place = NULL")
+            connection.executemany(
+                "INSERT INTO tab (peer, place) VALUES (?, ?) ON CONFLICT (peer) DO UPDATE SET place = excluded.place",
+                ((peer, place) for place, peer in enumerate(peers)),
+            )
+            connection.execute("DELETE FROM tab WHERE place IS NULL AND draft = ''")
+
+        return self._database.run(job)
+
+    def set_draft(self, peer: PeerID, draft: str) -> Deferred[None]:
+        """What stands in the input for ``peer``."""
+
+        def job(connection: Connection) -> None:
+            connection.execute(
+                "INSERT INTO tab (peer, draft) VALUES (?, ?) ON CONFLICT (peer) DO UPDATE SET draft = excluded.draft",
+                (peer, draft),
+            )
+            connection.execute("DELETE FROM tab WHERE place IS NULL AND draft = ''")
+
+        return self._database.run(job)

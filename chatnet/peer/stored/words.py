@@ -1,0 +1,116 @@
+"""The words of the history: an index that follows it, and what a search finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from chatnet.core.errors import StoreFailed
+from chatnet.core.events import MessageKind, MessageState
+from chatnet.core.identity import PeerID
+from chatnet.core.limits import CLOCK_SLACK_MS, INDEX_ROWS, SEARCH_PAGE, SEARCH_ROWS
+from chatnet.net.database import Connection, Database
+from chatnet.peer.query import Query
+from chatnet.peer.stored.history import MESSAGE, StoredMessage
+
+
+class Found(NamedTuple):
+    """A page of a search, the newest row first; the next one is below ``before_n``, None at the end."""
+
+    rows: list[StoredMessage]
+    before_n: int | None
+
+
+class Words:
+    """See the module.  A part of ``PeerStore``."""
+
+    _database: Database
+    _unindexed = 0  # rows stored since the last that was indexed, at most
+
+    async def search(
+        self,
+        query: Query,
+        conversation: bytes | None = None,
+        sender: PeerID | None = None,
+        since_ms: int | None = None,
+        before_n: int | None = None,
+        limit: int = SEARCH_PAGE,
+    ) -> Found:
+        """Rows that ``query`` finds, the newest first, below row ``before_n``.
+
+        At most SEARCH_ROWS rows are looked at in one call, so that none lasts long: a page may be
+        short, or empty, and there is more behind it.
+        """
+        limit = max(1, min(limit, SEARCH_PAGE))
+        newest = 2**63 - 1 if before_n is None else before_n
+
+        def job(connection: Connection) -> Found:
+            found: list[StoredMessage] = []
+            looked_at, last_n = 0, newest
+            for row in _candidates(connection, query, conversation, newest):
+                looked_at, last_n = looked_at + 1, row.n
+                if since_ms is not None and row.stored_ms < since_ms:
+                    if row.stored_ms < since_ms - CLOCK_SLACK_MS:
+                        return Found(found, None)  # what is below is older still
+                elif (
+                    conversation in (None, row.conversation) and sender in (None, row.sender) and query.is_in(row.body)
+                ):
+                    found.append(row._replace(kind=MessageKind(row.kind), state=MessageState(row.state)))
+                    if len(found) == limit:
+                        return Found(found, last_n)
+            return Found(found, last_n if looked_at == SEARCH_ROWS else None)
+
+        await self.index()
+        return await self._database.read(job)
+
+    async def index(self) -> None:
+        """Make all that is stored ready to be found; a disk that takes nothing leaves the newest rows out."""
+        self._unindexed = 0
+        with suppress(StoreFailed):
+            while await self._database.run(_index):
+                pass
+
+    def _count_unindexed(self, rows: int) -> None:
+        """Index many rows at once: one by one it would cost more than storing them."""
+        self._unindexed += rows
+        if self._unindexed >= INDEX_ROWS:
+            self._unindexed = 0
+            self._database.run(_index).addErrback(lambda failure: failure.trap(StoreFailed))
+
+
+def _index(connection: Connection) -> bool:
+    """Look up the words of the next INDEX_ROWS rows; whether there may be more."""
+    (done,) = connection.execute("SELECT n FROM indexed").fetchone()
+    upto, count = connection.execute(
+        "SELECT max(n), count(*) FROM (SELECT n FROM history WHERE n > ? ORDER BY n LIMIT ?)", (done, INDEX_ROWS)
+    ).fetchone()
+    if count:
+        connection.execute(
+            "INSERT INTO history_text (rowid, body, talk) SELECT n, body, hex(substr(conversation, 1, 6))"
+            " FROM history WHERE n > ? AND n <= ?",
+            (done, upto),
+        )
+        connection.execute("UPDATE indexed SET n = ?", (upto,))
+    return bool(count == INDEX_ROWS)
+
+
+def _candidates(
+    connection: Connection, query: Query, conversation: bytes | None, before_n: int
+) -> Iterator[StoredMessage]:
+    """The newest SEARCH_ROWS rows below ``before_n`` that have the words, read as they are needed."""
+    columns = ", ".join(f"history.{column}" for column in MESSAGE.split(", "))
+    values: tuple[Any, ...] = ()
+    if query.words:
+        rows = "history_text CROSS JOIN history ON history.n = history_text.rowid WHERE history_text MATCH ? AND"
+        n, values = "history_text.rowid", (query.match(conversation),)
+    elif conversation is not None:
+        rows, n, values = "history WHERE conversation = ? AND", "n", (conversation,)
+    else:
+        rows, n = "history WHERE", "n"
+    return map(
+        StoredMessage._make,
+        connection.execute(
+            f"SELECT {columns} FROM {rows} {n} < ? ORDER BY {n} DESC LIMIT ?", (*values, before_n, SEARCH_ROWS)
+        ),
+    )
