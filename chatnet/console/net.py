@@ -82,8 +82,12 @@ class NetPane(ScrollPane):
                 return [("state.error", f"The registry {address} refused{self._because(reason)}.")]
             case RegistryPhase.WRONG_KEY:
                 return [
-                    ("state.error", f"This is not the registry you used before, at {address}. Not joining."),
-                    ("text", reason),
+                    ("state.error", f"{address}: {reason}"),
+                    (
+                        "text",
+                        "Usual cause: it was installed anew. Then quit, and start with the join string that it prints"
+                        " now (--registry chatnet:…). Or: somebody stands between. Chats and transfers continue.",
+                    ),
                 ]
 
     def _because(self, reason: str) -> str:

@@ -85,8 +85,8 @@ class Trusting(Hands):
                 "",
                 (
                     "text",
-                    f"Ask {name} to type /verify {self._my_name()}, and read the digits to each other, side by side or by"
-                    " phone: both screens must show the same sixty.",
+                    f"Ask {name} to type /verify {self._my_name()}, and read the digits to each other, side by side or"
+                    " by phone: both screens must show the same sixty.",
                 ),
                 "",
                 [("text", "All the same:  "), ("key", f"/verify {name} same"), ("text", take)],
