@@ -6,7 +6,7 @@ The rules are the directory's; bytes, pings and deadlines are the link's.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -31,6 +31,7 @@ from chatnet.registry.probing import Prober
 from chatnet.registry.pushing import Pusher
 from chatnet.registry.store import RegistryStore
 
+EARLY_AT_ONCE = 20  # of those who waited for the start, in one turn: about 10 ms
 FULL_RETRY_SECONDS = 60
 STORE_RETRY_SECONDS = 30
 _LOOPBACK_IP = bytes([127, 0, 0, 1])
@@ -79,7 +80,9 @@ class RegistryProtocol:
         self._keeper = PresenceKeeper(clock, directory, store, limits, self._changed)
         self._prober = Prober(clock, dialler, limits, instance, name, self._reached)
         self._new_names = Buckets(limits.new_names_per_hour / 3600, limits.new_names_per_hour, MAX_SOURCES)
-        self._early: list[Deferred[None]] | None = []  # who came before the names were read; None afterwards
+        self._early: deque[Deferred[None]] = deque()  # who came before the names were read
+        self._begun = False
+        self._answering: IDelayedCall | None = None
         self._admitted: set[Link] = set()  # from HELLO to the end of the connection
         self._let_in: dict[Link, Admitted] = {}
         self._present: dict[PeerID, Admitted] = {}  # the newest of each key
@@ -92,9 +95,8 @@ class RegistryProtocol:
         """The names and the last list are read: answer those who wait, and all who come."""
         self._directory.load(bindings)
         self._keeper.begin(kept)
-        early, self._early = self._early or [], None
-        for waiting in early:
-            waiting.callback(None)
+        self._begun = True
+        self._answer_early()
 
     # --- the link's questions -----------------------------------------------------------------
 
@@ -109,7 +111,7 @@ class RegistryProtocol:
     async def _welcome(self, link: Link, hello: Hello) -> Welcome:
         if hello.role != messages.ROLE_REGISTRY:
             raise Refused(messages.ROLE_UNKNOWN, "This is a registry: it keeps the list and carries nothing else.")
-        if self._early is not None:
+        if not self._begun:
             waiting: Deferred[None] = Deferred()
             self._early.append(waiting)
             await waiting
@@ -173,6 +175,9 @@ class RegistryProtocol:
     def stop(self) -> None:
         """All leave from now on: that is no change of the list, neither told nor kept."""
         self._stopping = True
+        if self._answering is not None:
+            self._answering.cancel()
+            self._answering = None
         self._pusher.stop()
         self._keeper.stop()
         self._prober.stop()
@@ -209,6 +214,12 @@ class RegistryProtocol:
         )
 
     # --- letting in ---------------------------------------------------------------------------
+
+    def _answer_early(self) -> None:
+        """Some in each turn: after a restart all come at once."""
+        for _ in range(min(EARLY_AT_ONCE, len(self._early))):
+            self._early.popleft().callback(None)
+        self._answering = self._clock.callLater(0, self._answer_early) if self._early else None
 
     def _admit(self, link: Link) -> None:
         """Make sure that there is room, and follow the link to its end."""

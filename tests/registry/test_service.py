@@ -13,19 +13,26 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
 
 from chatnet.core import messages
+from chatnet.core.directory import Directory, Kept
 from chatnet.core.errors import ChatnetError, Refused
 from chatnet.core.framing import frame
 from chatnet.core.identity import short_text
 from chatnet.core.limits import RegistryLimits
-from chatnet.core.messages import ListPage, Lookup, Say
+from chatnet.core.messages import ROLE_REGISTRY, ListPage, Lookup, Say
 from chatnet.core.records import endpoint, verify_record
+from chatnet.net.dialling import Dialler
 from chatnet.net.keys import Identity
+from chatnet.net.link import Link
+from chatnet.net.tls import TLS
+from chatnet.registry.protocol import EARLY_AT_ONCE, RegistryProtocol
 from chatnet.registry.service import RegistryService
 from tests.support.guests import Guest
-from tests.support.links import hello, new_identity
+from tests.support.links import Recorder, hello, new_identity, settings_for
 
 LOOPBACK = ("tcp:0:interface=127.0.0.1",)
 PATIENT = RegistryLimits(replace_seconds=3600)
@@ -128,6 +135,30 @@ async def test_who_dials_before_the_names_are_read_is_answered_then(house: House
     assert not registry.serving.called
     await house.guest("alice").join(registry.port)
     assert registry.serving.called
+
+
+def test_of_many_who_dialled_before_some_are_answered_in_each_turn() -> None:
+    class Turning(Clock):
+        def callLater(self, delay: float, call: Callable[..., object], *args: object, **kw: object) -> Any:
+            return super().callLater(delay or 1, call, *args, **kw)
+
+    clock, nobody, limits = Turning(), Recorder(), RegistryLimits(keep_seconds=60)
+    no_store: Any = None
+    settings = settings_for(clock)
+    dialler = Dialler(clock, TLS(new_identity()), settings)
+    directory = Directory(b"e" * 16, limits)
+    protocol = RegistryProtocol(clock, lambda: 0, directory, no_store, limits, b"i" * 16, dialler)
+    answered: list[Failure] = []
+    for number in range(EARLY_AT_ONCE + 1):
+        link = Link(settings, nobody, ("127.0.0.1", number))
+        asked = Deferred.fromCoroutine(protocol.answer(link, hello(ROLE_REGISTRY, name="me")))
+        asked.addErrback(answered.append)  # for that name is reserved
+    protocol.begin([], Kept([], 0, []))
+    assert len(answered) == EARLY_AT_ONCE
+    clock.advance(1)
+    assert len(answered) == EARLY_AT_ONCE + 1
+    protocol.stop()
+    assert clock.getDelayedCalls() == []
 
 
 @pytest_twisted.ensureDeferred
