@@ -193,7 +193,7 @@ async def test_paused_and_let_go(parties, tmp_path: Path, who: str) -> None:
     assert caught.value.code == "paused-there"
     for party in (alice, bob):  # it holds over a restart
         await party.restart()
-    await alice.transfers._links.connect(bob.peer)
+    await alice.connect(bob.peer)
     await deferLater(alice.reactor, 0.2)
     assert {p.transfers.snapshot()[0].state for p in (alice, bob)} == {TransferState.PAUSED}
     await holder.transfers.resume(fid)

@@ -1,0 +1,348 @@
+"""What becomes of one transfer: it breaks off and goes on, is held and let go, and ends.
+
+Every transfer ends in a named outcome that both sides are told: the one that ends it says so on the
+chat link and keeps the file link until the other closes it, so that the reason arrives before the loss.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from chatnet.core import messages
+from chatnet.core.backoff import Uniform
+from chatnet.core.errors import ChatnetError, LocalError, StoreFailed
+from chatnet.core.events import TransferState
+from chatnet.core.identity import PeerID, short_text
+from chatnet.core.limits import LATE_LINKS, PeerLimits
+from chatnet.core.messages import Cancel, Decline, DialMe, Pause, Resume, Verified
+from chatnet.core.transfer import Step, ending_of, reason_of
+from chatnet.net.link import Link, LinkUser
+from chatnet.peer.disk import Disk
+from chatnet.peer.entry import HERE, THERE, Entry, alike, former_files
+from chatnet.peer.errands import Errands, TransferLinks, done
+from chatnet.peer.ground import Ground, Place
+from chatnet.peer.journal import StoreJournal
+from chatnet.peer.landing import Landing
+from chatnet.peer.ledger import Ledger
+from chatnet.peer.parts import remove_parts
+from chatnet.peer.receiving import Receiving
+from chatnet.peer.redial import Redial
+from chatnet.peer.store import PeerStore
+
+
+class Course:
+    """``room`` is called when one less is under way; ``served`` gives what serves a file link that we dial."""
+
+    log = Logger("chatnet.transfers")
+
+    def __init__(
+        self,
+        clock: Any,
+        limits: PeerLimits,
+        store: PeerStore,
+        ledger: Ledger,
+        errands: Errands,
+        links: TransferLinks,
+        disk: Disk,
+        ground: Ground,
+        downloads: str,
+        *,
+        room: Callable[[], None],
+        served: Callable[[bytes], LinkUser],
+        uniform: Uniform = random.uniform,
+    ) -> None:
+        self.of_link: dict[Link, Entry] = {}
+        self.redial = Redial(
+            clock,
+            limits.retry_cap_seconds,
+            uniform,
+            connect=links.connect,
+            waits=self.waits_for,
+            go=self._continue,
+            hold=errands.hold,
+        )
+        self._clock = clock
+        self._limits = limits
+        self._store = store
+        self._ledger = ledger
+        self._errands = errands
+        self._links = links
+        self._disk = disk
+        self._ground = ground
+        self._downloads = downloads
+        self._room = room
+        self._served = served
+        self._leaving: dict[Link, IDelayedCall] = {}  # of ended transfers, until the other side closes
+        self._stopped = False
+
+    def stop_all(self) -> list[Deferred[None]]:
+        """Break everything off until the next start; fire when the disk is at rest."""
+        self._stopped = True
+        for entry in self._ledger.unfinished_entries():
+            if entry.under_way:
+                self._ledger.move(entry, Step.BROKEN, messages.STOPPING)
+                self._errands.hold(done(self._ledger.save(entry)))
+                if link := self.halt(entry, keep=True):
+                    link.abort(messages.STOPPING, "the program ends")
+        for link in tuple(self._leaving):
+            link.abort(messages.STOPPING, "the program ends")
+        return [entry.working for entry in self._ledger.entries.values() if entry.working is not None]
+
+    def stop_timers(self) -> None:
+        for timer in self._leaving.values():
+            timer.cancel()
+        self._leaving.clear()
+        self.redial.stop()
+
+    # --- ending ---
+
+    def decline(self, entry: Entry) -> None:
+        self.end(entry, Step.DECLINED, messages.DECLINED)
+        self._errands.say(entry.peer, Decline(entry.fid, messages.DECLINED))
+
+    def give_up(self, entry: Entry, code: str) -> None:
+        """End it for a reason of this side, and say so."""
+        self.end(entry, ending_of(code), code)
+        self._errands.say(entry.peer, Cancel(entry.fid, code))
+
+    def end(self, entry: Entry, step: Step, code: str = "", by_me: bool = True) -> None:
+        if self._ledger.step(entry, step, code, by_me):
+            self._let_go(entry, by_me)
+
+    def _let_go(self, entry: Entry, by_me: bool) -> None:
+        """Give back what an ended transfer held.  Who ended it waits for the other to close."""
+        finished, working = entry.state is TransferState.DONE, entry.working is not None
+        rate = entry.rate
+        if finished:
+            entry.work = None  # it has ended by itself
+        link = self.halt(entry, keep=False)
+        entry.rate = rate
+        entry.files, entry.sources, entry.wants, entry.likes = (), (), (), None
+        if link is not None and finished and entry.outgoing:
+            link.leave()
+        elif link is not None:
+            self.part(link, by_me)
+        if not entry.outgoing and not finished and not working and not entry.opening and entry.stem:
+            self._errands.hold(done(self._disk.run(remove_parts, self.place(entry))))
+        self._room()
+
+    async def verified(self, entry: Entry, link: Link | None) -> None:
+        if entry.outgoing:
+            entry.done_bytes = entry.total_bytes
+            self.end(entry, Step.VERIFIED)
+            return
+        # Committed, with everything before it, ahead of the word that the other side relies on.
+        if not self._ledger.move(entry, Step.VERIFIED):
+            return
+        try:
+            await self._ledger.save(entry)
+        except StoreFailed as error:
+            self.log.warn("a finished transfer could not be marked: {text}", text=error.text)
+        if link is not None and link.is_open:
+            link.send(Verified(entry.fid))
+        else:
+            self._errands.say(entry.peer, Verified(entry.fid))
+        self._ledger.tell(entry)
+        self._let_go(entry, by_me=True)
+
+    # --- breaking off, being held ---
+
+    def break_off(self, entry: Entry, code: str) -> None:
+        """The link is gone: it goes on another time."""
+        if link := self.halt(entry, keep=True):
+            link.abort(messages.LOST, "it goes on another time")
+        self._ledger.step(entry, Step.BROKEN, code)
+        self.redial.later(entry.peer)
+        self._room()
+
+    def pause(self, entry: Entry, code: str) -> None:
+        """Hold it, for a person's wish or for what is in its way here, and say so."""
+        entry.paused |= HERE
+        self._rest_paused(entry, code, by_me=True)
+        self._errands.say(entry.peer, Pause(entry.fid, code))
+
+    def paused_there(self, entry: Entry, code: str) -> None:
+        entry.paused |= THERE
+        if not entry.paused & HERE:
+            self._rest_paused(entry, code, by_me=False)
+
+    def _rest_paused(self, entry: Entry, code: str, by_me: bool) -> None:
+        if link := self.halt(entry, keep=True):
+            self.part(link, by_me)
+        if not self._ledger.step(entry, Step.PAUSED, code, by_me):  # it is already: somebody else holds it
+            entry.code, entry.reason = code, reason_of(code, entry.outgoing, by_me)
+            self._errands.hold(done(self._ledger.save(entry)))
+            self._ledger.tell(entry)
+        self._room()
+
+    def lift(self, entry: Entry) -> None:
+        """Somebody holds it no more."""
+        if not entry.paused:
+            self._ledger.step(entry, Step.BROKEN)
+        else:
+            self._rest_paused(entry, messages.PAUSED, by_me=bool(entry.paused & HERE))
+
+    def hinder(self, entry: Entry, error: ChatnetError) -> None:
+        """What stands in a receiver's way: it is held where that may pass, else it ends."""
+        if isinstance(error, StoreFailed) or error.code == messages.NO_SPACE:
+            self.pause(entry, messages.STORE if isinstance(error, StoreFailed) else error.code)
+        else:
+            self.end(entry, Step.FAILED, error.code)
+            self._errands.say(entry.peer, Cancel(entry.fid, error.code))
+
+    def halt(self, entry: Entry, keep: bool) -> Link | None:
+        """Give back what a transfer holds while it is under way; its file link is the caller's to end.
+
+        ``keep`` what the disk has of it, for another time.
+        """
+        entry.token, entry.answer, entry.rate = b"", None, None
+        if entry.deadline is not None:
+            entry.deadline.cancel()
+            entry.deadline = None
+        dialling, entry.dialling = entry.dialling, None
+        if dialling is not None:
+            dialling.cancel()
+        if entry.landing is not None:
+            entry.landing.close()
+            entry.landing = None
+        work, entry.work = entry.work, None
+        if isinstance(work, Receiving):
+            work.stop(LocalError(entry.code, "it goes no further"), keep)
+        elif work is not None:
+            work.stop(LocalError(entry.code, "it goes no further"))
+        link, entry.link = entry.link, None
+        if link is not None:
+            self.of_link.pop(link, None)
+        return link
+
+    # --- going on ---
+
+    async def go_on(self, entry: Entry) -> None:
+        """Take up a received transfer where the disk has it; nothing happens before the last run has come to rest."""
+        if entry.state is not TransferState.BROKEN or entry.opening or entry.working is not None or self._stopped:
+            return
+        try:
+            landing = await self.open_landing(entry)
+        except (LocalError, StoreFailed) as error:
+            if entry.state is TransferState.BROKEN:
+                self.hinder(entry, error)
+            return
+        if entry.state is TransferState.BROKEN and not self._stopped:
+            self.take_up(entry, landing, Step.RESUMED)
+            return
+        landing.close()
+        if entry.ended:
+            await self._disk.run(remove_parts, self.place(entry))
+
+    async def open_landing(self, entry: Entry) -> Landing:
+        entry.opening = True
+        try:
+            rows = await self._store.transfer_files(entry.peer, entry.fid)
+            if entry.likes is None:
+                received = await self._store.received_files(entry.peer)
+                entry.likes = await self._disk.run(alike, entry.files, received)
+            former = await self._disk.run(former_files, rows, entry.likes)
+            return await self._disk.run(
+                Landing, self.place(entry), entry.files, self._ground, former, self._journal(entry)
+            )
+        finally:
+            entry.opening = False
+
+    def take_up(self, entry: Entry, landing: Landing, step: Step) -> None:
+        entry.landing, entry.wants = landing, landing.wants
+        landing.placed = []
+        self.count(entry, landing.wanted_bytes)
+        entry.done_files = landing.done_files
+        if landing.wants:
+            self._ledger.step(entry, step)
+            self._room()
+        else:  # everything was here; only the word was missing
+            self._ledger.move(entry, step)
+            entry.saved_to = landing.saved_to
+            self._errands.hold(self.verified(entry, None))
+
+    def count(self, entry: Entry, wanted_bytes: int) -> None:
+        entry.done_bytes = entry.total_bytes - wanted_bytes
+        entry.resumed_from = entry.done_bytes
+        if entry.outgoing:
+            entry.done_files = entry.total_files - len(entry.wants)
+
+    def place(self, entry: Entry) -> Place:
+        return Place(self._downloads, entry.person, entry.directory, entry.stem)
+
+    def _journal(self, entry: Entry) -> StoreJournal:
+        return StoreJournal(self._clock, self._store, entry.peer, entry.fid)
+
+    def waits_for(self, peer: PeerID) -> bool:
+        return any(
+            entry.peer == peer and entry.state is TransferState.BROKEN for entry in self._ledger.unfinished_entries()
+        )
+
+    def _continue(self, peer: PeerID) -> None:
+        """Over an open link: the receiver begins, the sender asks for it."""
+        for entry in self._ledger.unfinished_entries():
+            if entry.peer == peer and entry.state is TransferState.BROKEN:
+                if entry.outgoing:
+                    self._errands.say(peer, Resume(entry.fid))
+                else:
+                    self._errands.hold(self.go_on(entry))
+
+    # --- its file link ---
+
+    def wait_for_link(self, entry: Entry) -> None:
+        entry.deadline = self._clock.callLater(self._limits.file_link_seconds, self._too_late, entry)
+
+    def _too_late(self, entry: Entry) -> None:
+        entry.deadline = None
+        entry.late += 1
+        if entry.late >= LATE_LINKS:
+            self.give_up(entry, messages.LATE)
+        else:
+            self.break_off(entry, messages.LATE)
+
+    def dial(self, entry: Entry, seconds: float) -> None:
+        dial = self._links.dial_file(entry.peer, entry.fid, entry.token, self._served(entry.fid))
+        entry.dialling = Deferred.fromCoroutine(dial).addTimeout(seconds, self._clock)
+        self._errands.hold(self._dialled(entry, entry.dialling))
+
+    async def _dialled(self, entry: Entry, dialling: Deferred[Link]) -> None:
+        try:
+            await dialling
+        except (ChatnetError, DeferredTimeout, CancelledError) as error:
+            if entry.outgoing and entry.dialling is dialling and entry.token and entry.link is None:
+                self.log.info(
+                    "no file link to {peer} ({error}): they are asked", peer=short_text(entry.peer), error=error
+                )
+                self._errands.say(entry.peer, DialMe(entry.fid))
+        finally:
+            if entry.dialling is dialling:
+                entry.dialling = None
+
+    def part(self, link: Link, by_me: bool) -> None:
+        """Leave a file link: who speaks first waits for the other to close."""
+        if by_me and link.is_open:
+            self._leaving[link] = self._clock.callLater(self._limits.close_seconds, self._cut, link)
+        else:
+            link.abort()
+
+    def left(self, link: Link) -> Entry | None:
+        """A file link has ended: the transfer that it was for, unless that has no use for it any more."""
+        timer = self._leaving.pop(link, None)
+        if timer is not None:
+            timer.cancel()
+        entry = self.of_link.pop(link, None)
+        if entry is None or entry.link is not link:
+            return None
+        entry.link = None
+        return entry
+
+    def _cut(self, link: Link) -> None:
+        del self._leaving[link]
+        link.abort()

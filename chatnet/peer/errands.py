@@ -1,0 +1,74 @@
+"""What transfers have to say and to see to, without anybody who waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatnet.core.errors import ChatnetError
+from chatnet.core.identity import PeerID
+from chatnet.core.messages import Message
+from chatnet.core.text import safe_line
+from chatnet.net.link import Link, LinkUser
+
+
+class TransferLinks(Protocol):
+    """The ways to the others."""
+
+    async def send(self, peer: PeerID, message: Message) -> None:
+        """Queue a message on the chat link, dialled if there is none, once that is not congested.
+
+        Raises Unreachable, or another ChatnetError.
+        """
+
+    async def connect(self, peer: bytes) -> None:
+        """See to an open chat link, dialled if there is none.  Raises ChatnetError."""
+
+    async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:
+        """An open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
+
+
+class Errands:
+    """The owner of what goes on by itself; ``stop`` ends it."""
+
+    log = Logger("chatnet.transfers")
+
+    def __init__(self, clock: Any, links: TransferLinks) -> None:
+        self._clock = clock
+        self._links = links
+        self._saying: set[Deferred[None]] = set()
+
+    def stop(self) -> None:
+        for saying in tuple(self._saying):
+            saying.cancel()
+
+    def say(self, peer: PeerID, message: Message) -> None:
+        """Send on the chat link, without waiting; if it cannot be, the file link's end will tell."""
+        self.hold(self._links.send(peer, message))
+
+    def hold(self, work: Any) -> None:
+        """Own what goes on by itself: its failure has a line in the log."""
+        going: Deferred[None] = Deferred.fromCoroutine(work)
+        self._saying.add(going)
+
+        def failed(failure: Failure) -> None:
+            if failure.check(ChatnetError, CancelledError):
+                self.log.info("not said or not kept: {text}", text=safe_line(str(failure.value)))
+            else:
+                self.log.failure("a transfer met a defect of ours", failure)
+
+        going.addErrback(failed).addCallback(lambda _: self._saying.discard(going))
+
+    async def send_pages(self, peer: PeerID, pages: Iterable[Message]) -> None:
+        for page in pages:
+            await self._links.send(peer, page)
+            await deferLater(self._clock, 0)  # a hundred pages are not one turn's work
+
+
+async def done(work: Deferred[Any]) -> None:
+    await work

@@ -1,0 +1,52 @@
+"""What a person wants of all transfers: how fast they may go, and whose offers are answered without asking."""
+
+from __future__ import annotations
+
+from chatnet.core.errors import LocalError
+from chatnet.core.events import FileRule, SpeedLimits
+from chatnet.core.identity import PeerID
+from chatnet.core.limits import LEAST_SPEED
+from chatnet.core.transfer import Pace
+from chatnet.peer.store import PeerStore
+
+SPEED_SETTINGS = ("speed_up", "speed_down")
+
+
+class Wishes:
+    """They last; ``up`` and ``down`` are what all transfers together keep to."""
+
+    def __init__(self, store: PeerStore) -> None:
+        self.up, self.down = Pace(), Pace()
+        self._store = store
+        self._rules: dict[PeerID, FileRule] = {}
+
+    async def recall(self) -> None:
+        self._rules = await self._store.file_rules()
+        for pace, name in zip((self.up, self.down), SPEED_SETTINGS, strict=True):
+            pace.rate = int(await self._store.get(name) or 0) or None
+
+    def speed_limits(self) -> SpeedLimits:
+        return SpeedLimits(self.up.rate, self.down.rate)
+
+    def limit(self, up: int | None, down: int | None) -> None:
+        """Bytes a second, from now on.  Raises LocalError("too-slow")."""
+        for speed in (up, down):
+            if speed is not None and speed < LEAST_SPEED:
+                raise LocalError(
+                    "too-slow", f"{LEAST_SPEED // 1024} KiB/s is the lowest limit; /pause holds a transfer."
+                )
+        self.up.rate, self.down.rate = up, down
+
+    async def keep_limits(self) -> None:
+        for name, speed in zip(SPEED_SETTINGS, (self.up.rate, self.down.rate), strict=True):
+            await self._store.put(name, str(speed or 0))
+
+    def rule(self, peer: bytes) -> FileRule:
+        """What happens to the offers of ``peer``."""
+        return self._rules.get(PeerID(peer), FileRule())
+
+    async def set_rule(self, peer: bytes, rule: FileRule) -> FileRule:
+        """From the next offer on."""
+        await self._store.set_file_rule(PeerID(peer), rule)
+        self._rules[PeerID(peer)] = rule
+        return rule
