@@ -99,12 +99,11 @@ def safe_line(text: str, limit: int = 200) -> SafeText:
 def safe_file_name(offered: str, fallback: str = "file") -> SafeName:
     """One path component that is harmless on Linux, macOS and Windows; idempotent; never raises."""
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", offered[:1024]))[-1]
+    visible = "".join(c for c in last if unicodedata.category(c) not in HIDDEN)
     out: list[str] = []
     run = 0
-    for c in last:
+    for c in unicodedata.normalize("NFC", visible):  # again: marks that have come together take another order
         category = unicodedata.category(c)
-        if category in HIDDEN:
-            continue
         run = run + 1 if category in MARKS else 0
         if run > MARKS_IN_NAME or (run and (not out or out[-1] == " ")):
             continue

@@ -207,6 +207,7 @@ def test_a_file_name_is_one_harmless_component(text: str, fallback: str) -> None
         ("gpj\u202egnp.exe", "gpjgnp.exe"),
         ("\u0301a", "a"),
         ("a\u00a0b", "a b"),
+        ("\u1ed5\u20f0\u200d\u0328", "\u01eb\u0302\u0309"),  # what it hid kept a mark from its place
     ],
 )
 def test_names_by_name(offered: str, name: str) -> None:
