@@ -15,7 +15,8 @@
  *     leave CLIENT              it says goodbye; until all the others were told
  *     lost                      until the registry has closed every connection
  *     rest SECONDS              answer its pings
- *     stay QUIET                the same until another command comes; who said nothing for QUIET seconds pings
+ *     stay QUIET                the same until another command comes; who says nothing for QUIET seconds
+ *                               pings from then on, before for 20
  *
  * Client n comes from a loopback address of its own, 127.64.0.0 + n: limits by source are no matter.
  * TLS 1.3 with a certificate on either side; that of the registry is not looked at.  Every page of
@@ -63,7 +64,7 @@ static int count, poll_line, target, online, welcomed, informed, failed, lost, w
 static int *table, table_size; /* PeerID -> number, open addressing */
 static SSL_CTX *context;
 static unsigned long long bytes_in;
-static double hello_at, probe_at, probe_sent, probes[PROBES];
+static double quiet = 20, hello_at, probe_at, probe_sent, probes[PROBES];
 static int probe_count;
 static uint8_t piece[PIECE];
 
@@ -376,7 +377,11 @@ static void happen(struct client *c, unsigned events)
 
 static void turn(int wait_ms)
 {
+	static int next;
 	struct epoll_event events[EVENTS];
+	for (int some = count / 64 + 1; some--; next = (next + 1) % count) /* who only listens says that it lives */
+		if (clients[next].welcome && now() - clients[next].said_at > quiet)
+			send_frame(&clients[next], ping, sizeof ping - 1);
 	if (clients[0].welcome && !probe_sent && now() >= probe_at) { /* how soon it answers meanwhile */
 		probe_sent = now();
 		probe_at = probe_sent + PROBE_EVERY;
@@ -493,16 +498,12 @@ static void rest(double seconds)
 	puts("}");
 }
 
-static void stay(double quiet)
+static void stay(void)
 {
 	struct pollfd commands = { .fd = 0, .events = POLLIN };
-	int before = lost, next = 0;
-	while (!poll(&commands, 1, 0)) {
-		for (int some = count / 16 + 1; some--; next = (next + 1) % count)
-			if (clients[next].welcome && now() - clients[next].said_at > quiet)
-				send_frame(&clients[next], ping, sizeof ping - 1);
+	int before = lost;
+	while (!poll(&commands, 1, 0))
 		turn(5);
-	}
 	printf("{\"lost\": %d", lost - before);
 	answer_probes();
 	puts("}");
@@ -548,8 +549,8 @@ int main(int words, char **word)
 			leave(a);
 		else if (sscanf(line, "rest %lf", &seconds) == 1)
 			rest(seconds);
-		else if (sscanf(line, "stay %lf", &seconds) == 1)
-			stay(seconds);
+		else if (sscanf(line, "stay %lf", &quiet) == 1)
+			stay();
 		else if (!strncmp(line, "lost", 4))
 			lose();
 		else
