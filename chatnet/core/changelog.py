@@ -218,10 +218,12 @@ class ChangeLog:
         """Go on from an earlier log, before anything is written to this one.
 
         ``spans`` are the earlier logs that followed one another, the last one as it was kept;
-        ``changes`` what was kept of it: revision, peer and entry, in their order.
+        ``changes`` what was kept of it: revision, peer and entry, in their order.  They may come in
+        parts, the next by another call.
         """
         self._former = dict(spans)
         self.floor = floor
+        self._segments[-1].last = max((change.revision for change in self._segments[-1].changes.values()), default=0)
         for revision, peer, entry in changes:
             self._place(Change(revision, peer, entry, None if entry is None else _without_loopback(entry)))
             if entry is None:

@@ -9,7 +9,7 @@ out by its PeerID.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from itertools import islice
 from typing import NamedTuple
@@ -50,6 +50,11 @@ class Kept(NamedTuple):
     spans: list[Span]
     floor: int
     rows: list[Row]
+
+    def parts(self, most: int) -> Iterator[Kept]:
+        """The same with at most so many rows each, one at least."""
+        for at in range(0, max(1, len(self.rows)), most):
+            yield self._replace(rows=self.rows[at : at + most])
 
 
 class Directory:
@@ -173,7 +178,7 @@ class Directory:
         return len(self._presumed)
 
     def restore(self, kept: Kept) -> None:
-        """Go on from what an earlier directory left, before anybody joins."""
+        """Go on from what an earlier directory left, or from another part of it, before anybody joins."""
         self._log.restore(kept.spans, kept.floor, ((row.revision, row.peer, row.entry) for row in kept.rows))
         for row in kept.rows:
             self._records[row.peer] = row.record, row.seq

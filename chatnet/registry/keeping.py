@@ -46,10 +46,10 @@ class PresenceKeeper:
         self._begun = self._stopped = self._failing = False
 
     def begin(self, kept: Kept) -> None:
-        """Go on from what was kept."""
+        """Go on from what was kept, or from what is left of it when the directory has the rest."""
         self._directory.restore(kept)
         self._begun = True
-        if self._directory.presumed:
+        if self._directory.presumed and not self._stopped:
             self._grace = self._clock.callLater(self._limits.grace_seconds, self._let_go, 0)
             self.log.info("{count} peers were here before the restart", count=self._directory.presumed)
         self.changed()

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from chatnet.core import messages
@@ -35,6 +36,7 @@ from chatnet.registry.store import MIGRATIONS, RegistryStore
 
 FILES_KEPT_FREE = 128  # descriptors for everything that is not a peer's connection
 INSTANCE_BYTES = 16
+RESTORED_AT_ONCE = 1_000  # of those who were here before a restart, in one turn: about 10 ms
 
 
 class RegistryService(MultiService):
@@ -149,7 +151,11 @@ class RegistryService(MultiService):
     async def _read_store(self) -> None:
         await self._database.open()
         claims, kept = await self._store.load(), await self._store.load_list()
-        self._protocol.begin(((claim.name, claim.peer) for claim in claims), kept)
+        *parts, last = kept.parts(RESTORED_AT_ONCE)
+        for part in parts:
+            self._directory.restore(part)
+            await deferLater(self._reactor, 0)
+        self._protocol.begin(((claim.name, claim.peer) for claim in claims), last)
         self.log.info("serving: {names} names are bound", names=len(claims))
 
     async def _stop(self) -> None:

@@ -351,7 +351,9 @@ class Disk:
     def log(self, number: int, departures: int, page_entries: int) -> ChangeLog:
         log = ChangeLog(number.to_bytes(16, "big"), departures, page_entries=page_entries)
         rows = sorted((change.revision, change.peer, change.inside) for change in self.rows.values())
-        log.restore(self.spans, self.floor, rows)
+        half = len(rows) // 2
+        for part in (rows[:half], rows[half:]):
+            log.restore(self.spans, self.floor, part)
         return log
 
 

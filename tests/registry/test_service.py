@@ -29,6 +29,7 @@ from chatnet.net.dialling import Dialler
 from chatnet.net.keys import Identity
 from chatnet.net.link import Link
 from chatnet.net.tls import TLS
+from chatnet.registry import service
 from chatnet.registry.protocol import EARLY_AT_ONCE, RegistryProtocol
 from chatnet.registry.service import RegistryService
 from tests.support.guests import Guest
@@ -226,6 +227,18 @@ async def test_a_restart_is_no_news_to_who_comes_back(house: House) -> None:
     await carol.sees("alice", "bob", "carol")
     await alice.sees("alice", "bob", "carol")
     assert [entry.name for page in alice.pages[told:] for entry in page.joined] == ["carol"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_list_that_is_read_in_parts_is_no_news_either(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "RESTORED_AT_ONCE", 1)
+    first = house.open()
+    guests = await house.joined(first, "alice", "bob", "carol")
+    await house.shut(first)
+    second = house.open()
+    for guest in guests:
+        assert all(map(is_nothing_new, await back(guest, second)))
+    assert second.present == 3
 
 
 @pytest_twisted.ensureDeferred
