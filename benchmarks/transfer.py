@@ -386,7 +386,7 @@ def measure(options: argparse.Namespace, place: Path) -> None:
         options.rounds,
         big_mib=options.mib,
         small_files=options.files,
-        sync="ours: fsync of each big file, one sync for 64 small ones, SQLite WAL synchronous=FULL; limit: fsync",
+        sync="ours: fsync of each big file, one sync for 64 small ones, SQLite WAL FULL, marks NORMAL; limit: fsync",
         limits_changed=list(limits),
         **results,
     )
