@@ -296,7 +296,7 @@ class Stage:
         self.settle()
         shown = self.rows()
         self.left = next(row.index("│") + 1 for row in shown if "│" in row) if any("│" in row for row in shown) else 0
-        self.top = next(number for number, row in enumerate(shown) if "key " in row and "bob" in row) + 1
+        self.top = next(number for number, row in enumerate(shown) if "bob" in row and "direct " in row) + 1
         self.bottom = next(number for number, row in enumerate(shown) if row.startswith("bob>"))
         ordinary = next(row for row in shown if "an ordinary word" in row)
         self.body = ordinary.index("an ordinary word")
