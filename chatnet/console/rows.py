@@ -168,8 +168,14 @@ class Row:
             try:
                 self._kept = cols, self._draw(cols)
             except Exception:  # urwid measures it in two ways, see GuardedText
-                self._kept = cols, GuardedText([self._prefix, self._body]).render((cols,))
+                self._kept = cols, self._draw_apart(cols)
         return self._kept[1]
+
+    def _draw_apart(self, cols: int) -> urwid.Canvas:
+        """Prefix and text by themselves: the text stays in its place."""
+        indent = min(self._prefix_cols, cols // 2)
+        body = GuardedText(self._body).render((cols - indent,))
+        return beside([(line(self._prefix, indent), indent), (body, cols - indent)]) if indent else body
 
     def _draw(self, cols: int) -> urwid.Canvas:
         text, runs = _taken_apart([self._prefix, self._body])

@@ -6,6 +6,7 @@ import pytest
 
 from chatnet.console.rows import Row, Rule, cut, line, two_sided
 from chatnet.console.theme import ASCII
+from chatnet.core.text import safe_text
 
 
 def looks(canvas: object) -> list[str]:
@@ -49,3 +50,12 @@ def test_a_line_is_cut_and_filled_and_keeps_its_looks() -> None:
 def test_a_rule_has_its_label_and_its_number() -> None:
     assert looks(Rule("new", ASCII, "3").canvas(14)) == ["- new ---- 3 -"]
     assert cut("abcdef", 4, ASCII) == "a..."
+
+
+def test_a_text_that_urwid_measures_in_two_ways_stays_behind_its_prefix() -> None:
+    odd = safe_text("x y \u137c\u2cea\u2a1b\u106a\u29da\u2228\u1538\u16ed\u209b\u15e2\xac\xc8\x8d\xee" * 3)
+    for cols in range(2, 80):
+        first, *later = looks(Row("11:06 bob ", 10, odd).canvas(cols))
+        indent = min(10, cols // 2)
+        assert first.startswith("11:06 bob "[:indent].rstrip())
+        assert all(row.startswith(" " * indent) for row in later)
