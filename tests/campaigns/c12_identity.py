@@ -83,7 +83,14 @@ class World:
         elif kind in ("trust", "trust wrongly", "keep"):
             await self.decide(kind)
         await self.village.pass_time(SETTLE_SECONDS, step=1)
+        await self.village.until(self._settled, within=120)
         self.judge(kind)
+
+    def _settled(self) -> bool:
+        """Both are at the registry again: a disk that is slow takes no time of the village's."""
+        both = [self.ann, self.here] if self.here is not None else [self.ann]
+        up = all(one.phase is RegistryPhase.UP for one in both)
+        return up and (self.here is None or self.here.peer in self.ann.node.roster.listed)
 
     async def say(self, text: str) -> None:
         self.allowed[text] = {self.pinned}
