@@ -205,11 +205,16 @@ class ChangeLog:
     def span(self) -> Span:
         return Span(self._epoch, self.head)
 
+    def forgets(self, revision: int) -> bool:
+        """Whether a departure after ``revision`` may be forgotten: what was kept up to there cannot be gone on with."""
+        return revision < self.floor
+
     def kept_since(self, revision: int) -> Iterator[Change]:
         """Every change after ``revision``, in their order.
 
         With those up to ``revision`` they are the whole log as of ``head``, once each takes the
-        place of an earlier one of its peer, and departures up to ``floor`` are left out.
+        place of an earlier one of its peer, and departures up to ``floor`` are left out; unless
+        the log ``forgets`` what came after ``revision``.
         """
         for segment in self._segments[bisect_right(self._segments, revision, key=lambda segment: segment.last) :]:
             yield from (change for change in segment.changes.values() if change.revision > revision)

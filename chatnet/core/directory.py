@@ -44,12 +44,14 @@ class Row(NamedTuple):
 class Kept(NamedTuple):
     """The list as of the last span's end, or what changed in it since an earlier revision.
 
-    Departures up to ``floor`` are forgotten; ``rows`` are in the order of their revisions.
+    Departures up to ``floor`` are forgotten; ``rows`` are in the order of their revisions, and with
+    ``whole`` nothing else is kept.
     """
 
     spans: list[Span]
     floor: int
     rows: list[Row]
+    whole: bool = False
 
     def parts(self, most: int) -> Iterator[Kept]:
         """The same with at most so many rows each, one at least."""
@@ -195,11 +197,12 @@ class Directory:
 
     def changed_since(self, revision: int) -> Kept:
         """What is to be kept beyond what ``revision`` had."""
+        whole = self._log.forgets(revision)
         rows = [
             Row(change.revision, change.peer, change.inside, *self._records[change.peer])
-            for change in self._log.kept_since(revision)
+            for change in self._log.kept_since(0 if whole else revision)
         ]
-        return Kept([self._log.span], self._log.floor, rows)
+        return Kept([self._log.span], self._log.floor, rows, whole)
 
     # --- telling ------------------------------------------------------------------------------
 

@@ -71,6 +71,7 @@ from chatnet.core.limits import (
     MAX_TEXT_BYTES,
 )
 from chatnet.core.records import Endpoint, SignedRecord
+from chatnet.core.text import wire_line
 
 ALPN = b"chatnet/1"
 VERSION = 1
@@ -404,7 +405,7 @@ def decode(state: str, body: bytes) -> Message:
     try:
         return _DECODERS[state].decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise BadFrame(ascii(f"{type(error).__name__}: {error}")[:MAX_TEXT_BYTES]) from None
+        raise BadFrame(wire_line(f"not a message that can come here: {error}")) from None
 
 
 def _check_ip(endpoint: Endpoint) -> None:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import NewType
 
-from chatnet.core.limits import MAX_BODY_BYTES
+from chatnet.core.limits import MAX_BODY_BYTES, MAX_TEXT_BYTES
 
 SafeText = NewType("SafeText", str)
 SafeName = NewType("SafeName", str)
@@ -94,6 +94,11 @@ def safe_text(text: str, limit: int = MAX_BODY_BYTES, newlines: bool = True) -> 
 def safe_line(text: str, limit: int = 200) -> SafeText:
     """One short line: a reason, a name, an address, for the screen or the log."""
     return safe_text(text, limit, newlines=False)
+
+
+def wire_line(text: str) -> str:
+    """A reason as an ERROR carries it: one line of ASCII."""
+    return safe_line(text).encode("ascii", "backslashreplace").decode()[:MAX_TEXT_BYTES]
 
 
 def safe_file_name(offered: str, fallback: str = "file") -> SafeName:

@@ -36,7 +36,7 @@ from chatnet.core.messages import Bye, Error, Hello, Message, Ping, Pong, Welcom
 from chatnet.core.meters import Spread
 from chatnet.core.session import Effect, Input, Session, State
 from chatnet.core.strikes import Strikes, refusal
-from chatnet.core.text import safe_line
+from chatnet.core.text import safe_line, wire_line
 from chatnet.net.pulse import Pulse
 from chatnet.net.tls import proven_peer
 
@@ -435,7 +435,7 @@ class Link(TwistedProtocol):
         self._framer.stop()
         if isinstance(error, BadFrame):
             self.strike()
-        self._finish(LinkEnd(error.code, error.text), Error(error.code, ascii(error.text)[:MAX_TEXT_BYTES]))
+        self._finish(LinkEnd(error.code, error.text), Error(error.code, wire_line(error.text)))
 
     def _log_drop(self, text: str) -> None:
         self._told_why = True

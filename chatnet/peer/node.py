@@ -295,6 +295,7 @@ class Node:
             self.me,
             send=self.send,
             ready=lambda peer, code, asked: self._emit(CodeReady(peer, code, asked)),
+            broken=lambda peer: self.notices.check_broken(peer, self.people.name_of(peer)),
             random_bytes=self._chance.randbytes,
         )
         self._closers.append(self.verifying.stop)

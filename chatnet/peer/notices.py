@@ -45,6 +45,10 @@ class Notices:
         text = f"The program of {name} broke the protocol too often. It is left alone for {in_words(seconds)}."
         self.tell(NoticeLevel.WARNING, text, peer, messages.STRUCK)
 
+    def check_broken(self, peer: PeerID, name: str) -> None:
+        text = f"The check with {name} did not fit, and gave no code. Compare the 60 digits: /verify {name}"
+        self.tell(NoticeLevel.WARNING, text, peer)
+
     def store_changed(self, trouble: str) -> None:
         """``trouble``: why nothing can be stored; empty when all is well again."""
         if trouble:

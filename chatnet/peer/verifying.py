@@ -42,7 +42,10 @@ class _Exchange:
 
 
 class Verifying:
-    """See the module.  ``ready`` hears of every code: peer, code, whether we began."""
+    """See the module.  ``ready`` hears of every code: peer, code, whether we began.
+
+    ``broken`` hears of a nonce that is not the one that was committed to.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Verifying:
         *,
         send: Callable[[PeerID, Message], Awaitable[None]],
         ready: Callable[[PeerID, str, bool], None],
+        broken: Callable[[PeerID], None],
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self._clock = clock
@@ -59,6 +63,7 @@ class Verifying:
         self._me = me
         self._send = send
         self._ready = ready
+        self._broken = broken
         self._random_bytes = random_bytes
         self._exchanges: dict[PeerID, _Exchange] = {}
         self._attempts: OrderedDict[PeerID, deque[float]] = OrderedDict()  # the least lately tried first
@@ -115,6 +120,7 @@ class Verifying:
                 self._close(peer)
                 self._finish(peer, exchange, check.value, exchange.nonce)
             else:
+                self._broken(peer)
                 self._end(peer, LocalError("check-failed", "The other side broke its word: there is no code."))
 
     async def _answer(self, peer: PeerID, exchange: _Exchange | None, commitment: bytes) -> None:

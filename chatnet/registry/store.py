@@ -141,6 +141,8 @@ class RegistryStore(Settings):
                 (*span, changed.floor),
             )
             connection.execute("DELETE FROM epoch WHERE n <= (SELECT max(n) FROM epoch) - ?", (EPOCHS_KEPT,))
+            if changed.whole:
+                connection.execute("DELETE FROM change")
             connection.executemany(
                 "INSERT OR REPLACE INTO change (revision, peer, entry, key, payload, signature, seq)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",

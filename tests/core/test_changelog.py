@@ -342,7 +342,10 @@ class Disk:
 
     def keep(self, log: ChangeLog) -> None:
         own = bool(self.spans) and self.spans[-1].epoch == log.span.epoch
-        for change in log.kept_since(self.upto):
+        whole = log.forgets(self.upto)
+        if whole:
+            self.rows.clear()
+        for change in log.kept_since(0 if whole else self.upto):
             self.rows[change.peer] = change
         self.spans[-1 if own else len(self.spans) :] = [log.span]
         self.floor = log.floor
@@ -408,6 +411,20 @@ def test_nothing_kept_is_an_empty_log() -> None:
     log = Disk().log(1, 10, MAX_PAGE_ENTRIES)
     log.put(peer(1), entry(1))
     assert names(Subscriber(log).read_all()) == {"peer1"}
+
+
+def test_who_left_and_was_forgotten_before_it_was_kept_is_not_back_after_a_restart() -> None:
+    disk = Disk()
+    log = many(3, disk.log(0, 1, MAX_PAGE_ENTRIES))
+    disk.keep(log)
+    log.remove(peer(1))
+    log.remove(peer(2))  # with one departure remembered, peer 1's is forgotten
+    subscriber = Subscriber(log).read_all()
+    disk.keep(log)
+    log = disk.log(1, 1, MAX_PAGE_ENTRIES)
+    log.put(peer(1), entry(1))
+    subscriber.come_again(log)
+    assert names(subscriber.read_all()) == {"peer0", "peer1"}
 
 
 RESTARTS = st.one_of(

@@ -29,6 +29,7 @@ class Side:
         self.me = me
         self.sent: list[tuple[PeerID, Check]] = []
         self.shown: list[tuple[PeerID, str, bool]] = []
+        self.broken: list[PeerID] = []
         self.line_down = False
         self.verifying = Verifying(
             clock,
@@ -36,6 +37,7 @@ class Side:
             me,
             send=self._send,
             ready=lambda peer, code, asked: self.shown.append((peer, code, asked)),
+            broken=self.broken.append,
             random_bytes=random.Random(seed).randbytes,
         )
 
@@ -144,6 +146,7 @@ def test_a_broken_commitment_shows_no_code(ann: Side, bob: Side, byte: int) -> N
     value[byte] ^= 1
     bob.hear(LOW, Check(REVEAL, bytes(value)), reveal)
     assert bob.shown == []
+    assert bob.broken == [LOW]
     assert not bob.verifying.was_compared(LOW)
 
 

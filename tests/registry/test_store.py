@@ -110,6 +110,13 @@ async def test_forgotten_departures_are_kept_no_longer(store):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_whole_list_takes_the_place_of_what_was_kept(store):
+    await store.keep_list(Kept([Span(EPOCH, 2)], 0, [row(1, CAROL), row(2, DAVE)]))
+    await store.keep_list(Kept([Span(EPOCH, 9)], 8, [row(2, DAVE)], whole=True))
+    assert (await store.load_list()).rows == [row(2, DAVE)]
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_starts_before_are_remembered_but_not_for_ever(store):
     spans = [Span(number.to_bytes(16, "big"), number) for number in range(EPOCHS_KEPT + 5)]
     for span in spans:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
 from chatnet.core.errors import LocalError, Refused
-from chatnet.core.events import MessageState, RegistryPhase, TransferState
+from chatnet.core.events import Event, MessageState, RegistryChanged, RegistryPhase, TransferState
 from chatnet.core.identity import short_text
 from chatnet.core.limits import PeerLimits
 from tests.support.links import new_identity
@@ -98,10 +99,18 @@ async def test_a_taken_name_on_the_command_line(village: Village) -> None:
 async def test_a_stop_amid_the_refusal_of_a_name_still_leaves_nothing(village: Village) -> None:
     await village.people("bob")
     other = village.villager("bob", place="other").start()
-    await village.until(lambda: other.phase is RegistryPhase.REFUSED)
-    assert (other.roots.data / "bob").exists()  # it is closing, and not closed
+    door, stopping = other.door, []
+
+    def heard(event: Event) -> None:
+        if isinstance(event, RegistryChanged) and event.registry.phase is RegistryPhase.REFUSED:
+            assert (other.roots.data / "bob").exists()  # it is closing, and not closed
+            stopping.append(Deferred.fromCoroutine(door.stopService()))
+
+    door.subscribe(heard)
     with capturedLogs() as logged:
-        await other.stop()
+        await village.until(lambda: bool(stopping))
+        await village.done(stopping[0])
+    other.service = None
     assert not [event for event in logged if event.get("log_failure")]
     assert not (other.roots.data / "bob").exists()
 
