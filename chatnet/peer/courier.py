@@ -1,4 +1,4 @@
-"""Messages on their way: stored, then shown, then sent; stored there, then acknowledged.
+"""Messages on their way out: stored, then shown, then sent; delivered when the other side has stored them.
 
 Each person has a queue in the store, addressed to the key.  At most ``send_window`` messages are
 under way to one person; a link that is lost puts them back.  The wire is at-least-once, the
@@ -18,18 +18,17 @@ from twisted.python.failure import Failure
 
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform, obeyed, online_wait, peer_wait
-from chatnet.core.bucket import Buckets
 from chatnet.core.errors import ChatnetError, Refused, StoreFailed
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID, conversation_of
-from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, READY_ROWS, STORING_ROWS, WRITE_CHUNK_BYTES, PeerLimits
+from chatnet.core.limits import READY_ROWS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.core.roster import Roster
-from chatnet.net.database import Chain
 from chatnet.net.link import Link, LinkEnd
+from chatnet.peer.arrivals import Arrivals
 from chatnet.peer.chatlinks import ChatLinks
-from chatnet.peer.store import Incoming, NewMessage, PeerStore, StoredMessage
+from chatnet.peer.store import NewMessage, PeerStore, StoredMessage
 
 
 class _Outbound:
@@ -65,18 +64,6 @@ class _Outbound:
         """Begin again behind row ``upto_n``, from the store."""
         self.ready.clear()
         self.upto_n, self.more = min(self.upto_n, upto_n), True
-
-
-class _Inbound:
-    """What comes over one link; how fast is a matter of its peer, who may come again on another."""
-
-    def __init__(self, conversation: bytes, rates: Buckets) -> None:
-        self.conversation = conversation
-        self.rates = rates
-        self.arrived: list[Say] = []  # in this turn of the reactor: stored together
-        self.storing = 0  # with these
-        self.chain = Chain()  # one that is not stored takes those behind it along: the order stays
-        self.timers: set[IDelayedCall] = set()
 
 
 class Courier:
@@ -115,11 +102,11 @@ class Courier:
         self._uniform = uniform
         self._wall_ms = wall_ms
         self._outbound: dict[PeerID, _Outbound] = {}
-        self._inbound: dict[Link, _Inbound] = {}
+        self._arrivals = Arrivals(
+            clock, limits, store, roster, added=added, not_stored=self._store_went, wall_ms=wall_ms
+        )
         self._to_wake: dict[PeerID, None] = {}
         self._waking: IDelayedCall | None = None
-        self._known_rates = Buckets(limits.messages_per_second, limits.messages_burst, MAX_SOURCES)
-        self._stranger_rates = Buckets(limits.stranger_messages_per_second, limits.stranger_messages_burst, MAX_SOURCES)
         self._stopped = False
         self._store_works = True
 
@@ -129,8 +116,7 @@ class Courier:
         _cancel(self._waking)
         for out in self._outbound.values():
             _cancel(out.retry)
-        for link, inbound in self._inbound.items():
-            self._end(link, inbound)
+        self._arrivals.stop()
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -324,19 +310,12 @@ class Courier:
         _cancel(out.retry)
         out.retry = None
         self._put_back(link.peer, out)
-        known = self._roster.acquaintance(link.peer).written_to
-        rates = self._known_rates if known else self._stranger_rates
-        inbound = self._inbound[link] = _Inbound(conversation_of(self._roster.me, link.peer), rates)
-        owed_seconds = inbound.rates.spend(link.peer, self._clock.seconds(), 0)
-        if owed_seconds > 0:
-            self._hold(link, inbound, owed_seconds)
+        self._arrivals.link_up(link)
         link.on_drained(lambda: self._pump(link.peer))
         self._pump(link.peer)
 
     def link_down(self, link: Link, end: LinkEnd) -> None:
-        inbound = self._inbound.pop(link, None)
-        if inbound is not None:
-            self._end(link, inbound)
+        self._arrivals.link_down(link)
         out = self._out(link.peer)
         self._put_back(link.peer, out)
         if not self._roster.waiting(link.peer):
@@ -354,11 +333,11 @@ class Courier:
         for row in back.values():
             self._changed(peer, row.n, MessageState.WAITING, "")
 
-    # --- in -----------------------------------------------------------------------------------
+    # --- what comes over a link -----------------------------------------------------------------
 
     def received(self, link: Link, message: Say | Ack | Nack) -> None:
         if isinstance(message, Say):
-            self._take(link, message)
+            self._arrivals.take(link, message)
         elif isinstance(message, Ack):
             self._acknowledged(link.peer, message.ids)
         else:
@@ -391,71 +370,6 @@ class Courier:
         refusing.addCallbacks(refused, self._store_went)
         self._pump(peer)
 
-    def _take(self, link: Link, say: Say) -> None:
-        peer, inbound = link.peer, self._inbound.get(link)
-        if inbound is None:  # the link is on its way out: it will be sent again
-            return
-        if say.conversation != inbound.conversation:
-            link.send(Nack(say.id, messages.NOT_ACCEPTED))
-            return
-        owed_seconds = inbound.rates.spend(peer, self._clock.seconds())
-        if owed_seconds > 0:
-            self._hold(link, inbound, owed_seconds)
-        inbound.storing += 1
-        if inbound.storing >= STORING_ROWS:
-            link.pause_reading("store")
-        if not inbound.arrived:
-            inbound.timers = {timer for timer in inbound.timers if timer.active()}
-            inbound.timers.add(self._clock.callLater(0, self._store_arrived, link, inbound))
-        inbound.arrived.append(say)
-
-    def _store_arrived(self, link: Link, inbound: _Inbound) -> None:
-        says, inbound.arrived = inbound.arrived, []
-        if says:
-            adding = self._store.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
-            adding.addCallbacks(self._stored, self._not_stored, (link, inbound), {}, (link,), {})
-            adding.addErrback(lambda failure: self.log.failure("an arriving message met a defect of ours", failure))
-
-    def _end(self, link: Link, inbound: _Inbound) -> None:
-        """What came is stored all the same, though nobody hears of it: it need not come again."""
-        for timer in inbound.timers:
-            _cancel(timer)
-        self._store_arrived(link, inbound)
-
-    def _hold(self, link: Link, inbound: _Inbound, seconds: float) -> None:
-        """Too quick: read on when the bucket has a token again."""
-        link.pause_reading("rate")
-
-        def go_on() -> None:
-            inbound.timers.discard(timer)
-            link.resume_reading("rate")
-
-        timer = self._clock.callLater(max(seconds, 0.05), go_on)
-        inbound.timers.add(timer)
-
-    def _stored(self, stored: list[Incoming], link: Link, inbound: _Inbound) -> None:
-        inbound.storing -= len(stored)
-        if inbound.storing < STORING_ROWS // 2:
-            link.resume_reading("store")
-        acks: list[bytes] = []
-        for incoming in stored:
-            row = incoming.message
-            if incoming.outcome == "conflict":
-                self.log.info("{link} sent one id with two texts", link=link)
-                link.send(Nack(row.id, messages.CONFLICT))
-                link.strike()
-                continue
-            acks.append(row.id)
-            if incoming.outcome == "stored":
-                self._added(row)
-        for start in range(0, len(acks), MAX_ACKS):
-            link.send(Ack(acks[start : start + MAX_ACKS]))
-
-    def _not_stored(self, failure: Failure, link: Link) -> None:
-        """Nothing is acknowledged: the sender keeps it, and comes again."""
-        self._store_went(failure)
-        link.close(messages.STORE, "cannot store messages at present", 5)
-
     def _store_went(self, failure: Failure) -> None:
         if isinstance(failure.value, StoreFailed):
             self._store_failed(failure.value)
@@ -467,11 +381,6 @@ class Courier:
         if found is None:
             found = self._outbound[peer] = _Outbound(conversation_of(self._roster.me, peer), self._random_bytes(8))
         return found
-
-
-def _fail(failure: Failure, typed: list[tuple[NewMessage, Deferred[StoredMessage]]]) -> None:
-    for _, stored in typed:
-        stored.errback(Failure(failure.value))
 
 
 def _cancel(timer: IDelayedCall | None) -> None:

@@ -78,8 +78,8 @@ MUTANTS = (
     Mutant(
         "a message is stored before it is acknowledged",
         "chatnet/peer/courier.py",
-        "            self._take(link, message)\n",
-        "            link.send(Ack([message.id]))\n            self._take(link, message)\n",
+        "            self._arrivals.take(link, message)\n",
+        "            link.send(Ack([message.id]))\n            self._arrivals.take(link, message)\n",
         ("tests/village/test_lasting.py::test_a_receiver_with_a_full_disk_loses_nothing_and_goes_on_by_itself",),
     ),
     Mutant(

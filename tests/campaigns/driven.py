@@ -23,6 +23,7 @@ from chatnet.core.events import Event, MessageAdded, MessageChanged, MessageStat
 from chatnet.core.messages import Ack, Message, Say
 from chatnet.net import database
 from chatnet.net.link import Link
+from chatnet.peer.arrivals import Arrivals
 from chatnet.peer.courier import Courier
 from chatnet.peer.store import PeerStore
 
@@ -74,11 +75,11 @@ def install_fault(point: str, count: int) -> None:
     if point.startswith("commit"):
         around(database, "_commit")
     elif point.startswith("send-say"):
-        around(Link, "send", lambda link, message: isinstance(message, Say))
+        around(Link, "send_frames")  # only messages go so
     elif point.startswith("send-ack"):
         around(Link, "send", lambda link, message: isinstance(message, Ack))
     elif point.startswith("take"):
-        around(Courier, "_take")
+        around(Arrivals, "take")
     elif point.startswith("acknowledged"):
         around(Courier, "_acknowledged")
     elif point.startswith("delivered"):

@@ -1,0 +1,144 @@
+"""Messages that arrive: stored, then acknowledged; how fast they may come, and how many wait for the disk.
+
+Those of one turn of the reactor are one job for the store and one ack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatnet.core import messages
+from chatnet.core.bucket import Buckets
+from chatnet.core.identity import conversation_of
+from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, STORING_ROWS, PeerLimits
+from chatnet.core.messages import Ack, Nack, Say
+from chatnet.core.roster import Roster
+from chatnet.net.database import Chain
+from chatnet.net.link import Link
+from chatnet.peer.store import Incoming, PeerStore, StoredMessage
+
+SHORTEST_HOLD_SECONDS = 0.05  # fewer turns for who sends at the limit
+
+
+class _Inbound:
+    """What comes over one link; how fast is a matter of its peer, who may come again on another."""
+
+    def __init__(self, conversation: bytes, rates: Buckets) -> None:
+        self.conversation = conversation
+        self.rates = rates
+        self.arrived: list[Say] = []  # in this turn of the reactor: stored together
+        self.storing = 0  # with these
+        self.chain = Chain()  # one that is not stored takes those behind it along: the order stays
+        self.timers: set[IDelayedCall] = set()
+
+
+class Arrivals:
+    """``added`` hears of every new row; ``not_stored`` why there is none."""
+
+    log = Logger("chatnet.arrivals")
+
+    def __init__(
+        self,
+        clock: Any,
+        limits: PeerLimits,
+        store: PeerStore,
+        roster: Roster,
+        *,
+        added: Callable[[StoredMessage], None],
+        not_stored: Callable[[Failure], None],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._roster = roster
+        self._added = added
+        self._not_stored = not_stored
+        self._wall_ms = wall_ms
+        self._inbound: dict[Link, _Inbound] = {}
+        self._known_rates = Buckets(limits.messages_per_second, limits.messages_burst, MAX_SOURCES)
+        self._stranger_rates = Buckets(limits.stranger_messages_per_second, limits.stranger_messages_burst, MAX_SOURCES)
+
+    def link_up(self, link: Link) -> None:
+        known = self._roster.acquaintance(link.peer).written_to
+        rates = self._known_rates if known else self._stranger_rates
+        inbound = self._inbound[link] = _Inbound(conversation_of(self._roster.me, link.peer), rates)
+        owed_seconds = rates.spend(link.peer, self._clock.seconds(), 0)
+        if owed_seconds > 0:
+            self._hold(link, inbound, owed_seconds)
+
+    def link_down(self, link: Link) -> None:
+        """What came is stored all the same, though nobody hears of it: it need not come again."""
+        inbound = self._inbound.pop(link, None)
+        if inbound is not None:
+            for timer in inbound.timers:
+                if timer.active():
+                    timer.cancel()
+            self._store_arrived(link, inbound)
+
+    def stop(self) -> None:
+        for link in tuple(self._inbound):
+            self.link_down(link)
+
+    def take(self, link: Link, say: Say) -> None:
+        peer, inbound = link.peer, self._inbound.get(link)
+        if inbound is None:  # the link is on its way out: it will be sent again
+            return
+        if say.conversation != inbound.conversation:
+            link.send(Nack(say.id, messages.NOT_ACCEPTED))
+            return
+        owed_seconds = inbound.rates.spend(peer, self._clock.seconds())
+        if owed_seconds > 0:
+            self._hold(link, inbound, owed_seconds)
+        inbound.storing += 1
+        if inbound.storing >= STORING_ROWS:
+            link.pause_reading("store")
+        if not inbound.arrived:
+            inbound.timers = {timer for timer in inbound.timers if timer.active()}
+            inbound.timers.add(self._clock.callLater(0, self._store_arrived, link, inbound))
+        inbound.arrived.append(say)
+
+    def _store_arrived(self, link: Link, inbound: _Inbound) -> None:
+        says, inbound.arrived = inbound.arrived, []
+        if says:
+            adding = self._store.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
+            adding.addCallbacks(self._stored, self._failed, (link, inbound), {}, (link,), {})
+            adding.addErrback(lambda failure: self.log.failure("an arriving message met a defect of ours", failure))
+
+    def _hold(self, link: Link, inbound: _Inbound, seconds: float) -> None:
+        """Too quick: read on when the bucket has a token again."""
+        link.pause_reading("rate")
+
+        def go_on() -> None:
+            inbound.timers.discard(timer)
+            link.resume_reading("rate")
+
+        timer = self._clock.callLater(max(seconds, SHORTEST_HOLD_SECONDS), go_on)
+        inbound.timers.add(timer)
+
+    def _stored(self, stored: list[Incoming], link: Link, inbound: _Inbound) -> None:
+        inbound.storing -= len(stored)
+        if inbound.storing < STORING_ROWS // 2:
+            link.resume_reading("store")
+        acks: list[bytes] = []
+        for incoming in stored:
+            row = incoming.message
+            if incoming.outcome == "conflict":
+                self.log.info("{link} sent one id with two texts", link=link)
+                link.send(Nack(row.id, messages.CONFLICT))
+                link.strike()
+                continue
+            acks.append(row.id)
+            if incoming.outcome == "stored":
+                self._added(row)
+        for start in range(0, len(acks), MAX_ACKS):
+            link.send(Ack(acks[start : start + MAX_ACKS]))
+
+    def _failed(self, failure: Failure, link: Link) -> None:
+        """Nothing is acknowledged: the sender keeps it, and comes again."""
+        self._not_stored(failure)
+        link.close(messages.STORE, "cannot store messages at present", 5)
