@@ -97,6 +97,7 @@ class Attack:
         self.outcomes: Counter[str] = Counter()
         self.sessions = 0
         self.said = 0
+        self.chat: Foe | None = None  # beside the link of a file
 
     async def session(self, state: str) -> None:
         """One link brought into ``state``, then damaged frames until it ends."""
@@ -117,6 +118,9 @@ class Attack:
             figures = {"state": state, "bodies": [body.hex() for body in bodies]}
             await until(self.reactor, lambda: foe.over, DROP_SECONDS, "a bad frame was not the end", **figures)
         foe.cut()
+        if self.chat is not None:
+            self.chat.cut()
+            self.chat = None
 
     async def honest(self, link: Any, hearer: Recorder, text: str) -> None:
         """A message is stored, in a second or so."""
@@ -148,7 +152,7 @@ class Attack:
 
     async def _sending_a_file(self) -> tuple[Foe, str, bytes]:
         identity, fid = new_identity(), os.urandom(16)
-        chat = await self._greeted(self.peer.port, identity, hello(ROLE_CHAT))
+        self.chat = chat = await self._greeted(self.peer.port, identity, hello(ROLE_CHAT))
         chat.say(frame(messages.encode(Offer(fid, [OfferedFile([f"file{self.sessions}"], 1000, 1)], False))))
         await until(self.reactor, lambda: _first(chat, Accept) or chat.over, 10, "the offer was not accepted")
         accept = _first(chat, Accept)
