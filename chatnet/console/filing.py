@@ -75,7 +75,9 @@ class Filing(Hands):
             paths = tuple(os.path.abspath(os.path.expanduser(word)) for word in words)
             missing = next((path for path in paths if not os.path.lexists(path)), None)
             if missing is not None:
-                self._wrong(_no_such_file(missing) + _quoting(words))
+                meant_who = missing == paths[0] and len(words) > 1 and "/" not in words[0]
+                nobody = f" Nobody here is called {safe_line(words[0])} either." if meant_who else ""
+                self._wrong(_no_such_file(missing) + nobody + _quoting(words))
             else:
                 self._offer(peer, paths)
 

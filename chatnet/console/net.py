@@ -13,6 +13,11 @@ from chatnet.core.text import safe_line, safe_text
 THIS_MACHINE = ("127.", "localhost:", "[::1]")
 USUAL_REGISTRY = "127.0.0.1:9900"  # what a peer takes that was told of none
 _NAMES_SHOWN = 8
+_NEVER_FOUND: tuple[Markup, ...] = (
+    ("text", "Not started yet? On its machine:"),
+    ("key", "   twistd -n chatregistry"),
+    ("text", "Wrong address? Quit, and start with --registry and the join string that it prints."),
+)
 _SMALL_BELOW = 54  # columns
 _LEVELS = {NoticeLevel.INFO: "text", NoticeLevel.WARNING: "state.wait", NoticeLevel.ERROR: "state.error"}
 
@@ -76,6 +81,8 @@ class NetPane(ScrollPane):
                 return [[("text", f"Registry {address} found, {known}: "), ("key", key)]]
             case RegistryPhase.LOST:
                 found: list[Markup] = [("state.error", f"No answer from registry {address}{self._because(reason)}.")]
+                if registry.key is None:
+                    return [*found, ("text", self._retry()), *_NEVER_FOUND]
                 found.append(("text", f"{self._retry()} Chats and transfers continue meanwhile."))
                 return found
             case RegistryPhase.REFUSED:
@@ -106,6 +113,12 @@ class NetPane(ScrollPane):
             if registry.phase is not RegistryPhase.UP or self.scene.model.me is None:
                 return []
             where = on_where(registry)
+            if registry.address == USUAL_REGISTRY:
+                return [
+                    ("text", f"Nobody else is here yet. {where[0].upper()}{where[1:]}:"),
+                    ("key", "   twistd -n chatpeer --name YOU"),
+                    ("text", "From another machine: with the join string that the registry printed."),
+                ]
             return [
                 ("text", f"Nobody else is here yet. {where[0].upper()}{where[1:]}:"),
                 ("key", "   twistd -n chatpeer --name YOU --registry \\"),

@@ -18,6 +18,7 @@ _MOVING = (TransferState.RUNNING, TransferState.CHECKING)
 _BAR_COLS = 30
 _INDENT = 6  # columns of number and sign
 _TITLE_COLS = 12  # a state stands beside the title if this much is left for that
+_STATE_COLS = 44  # as much is kept for it in a wide window, so that the sizes stand below each other
 
 
 class TransfersPane(Pane):
@@ -103,13 +104,15 @@ class TransfersPane(Pane):
                 break
             transfer = model.transfers[fid]
             block = self._block(transfer, cols, focus and fid == self.chosen_fid)
-            self._where += [(1 + height + offset, fid) for offset in range(len(block))]
+            taken = sum(canvas.rows() for canvas in block)
+            self._where += [(1 + height + offset, fid) for offset in range(taken)]
             canvases += block
-            height += len(block)
+            height += taken
         return stack(canvases, cols, rows)
 
     def _rows(self, fids: list[bytes]) -> int:
-        return sum(len(self._block(self.scene.model.transfers[fid], self.size[0], False)) for fid in fids)
+        blocks = (self._block(self.scene.model.transfers[fid], self.size[0], False) for fid in fids)
+        return sum(canvas.rows() for block in blocks for canvas in block)
 
     def _block(self, transfer: Transfer, cols: int, chosen: bool) -> list[urwid.Canvas]:
         model, signs = self.scene.model, self.scene.signs
@@ -119,24 +122,27 @@ class TransfersPane(Pane):
         sign = signs.outgoing if transfer.outgoing else signs.incoming
         who, size = _filled(cut(name, 10, signs), 10), f"{size_text(transfer.total_bytes):>9}"
         room = cols - _INDENT - 12 - 10
-        beside_title = not moving and room - width(words) - 2 >= _TITLE_COLS
-        room = max(8, room - width(words) - 2 if beside_title else room)
+        wide = room - _STATE_COLS - 2 >= _TITLE_COLS
+        beside_title = wide and not moving and width(words) <= _STATE_COLS
+        room = max(8, room - _STATE_COLS - 2 if wide else room)
         title = _filled(cut(safe_line(transfer.title), room, signs), room)
         start = f"{model.numbers[transfer.fid]:>3} {sign} "
         markup = [("time", start), ("name.theirs", who), f" {title} {size}"]
         if beside_title:
             markup.append((attribute, f"  {words}"))
-        rows = [line(plain(markup) if chosen else markup, cols, "selected" if chosen else "")]
+        rows: list[urwid.Canvas] = [line(plain(markup) if chosen else markup, cols, "selected" if chosen else "")]
         if moving:
             rows.append(self._bar(transfer, (attribute, f"  {words}"), cols))
         elif not beside_title:
             for part in textwrap.wrap(words, max(20, cols - _INDENT)):
                 rows.append(line((attribute, f"{' ' * _INDENT}{part}"), cols))
         if transfer.saved_to:
-            rows.append(line(("text.soft", f"{' ' * _INDENT}saved as {safe_line(transfer.saved_to, 1000)}"), cols))
+            saved: Markup = ("text.soft", f"saved as {safe_line(transfer.saved_to, 1000)}")
+            rows.append(Row(" " * _INDENT, _INDENT, saved).canvas(cols))
         if transfer.warning:
-            rows.append(line(("state.error", f"{' ' * _INDENT}{signs.alarm} {safe_line(transfer.warning)}"), cols))
-        return list(rows)
+            warning: Markup = ("state.error", f"{signs.alarm} {safe_line(transfer.warning)}")
+            rows.append(Row(" " * _INDENT, _INDENT, warning).canvas(cols))
+        return rows
 
     def _bar(self, transfer: Transfer, words: Markup, cols: int) -> urwid.CompositeCanvas:
         bar_cols = max(1, min(_BAR_COLS, cols - _INDENT - width(words)))

@@ -48,6 +48,7 @@ _TRANSFER_KEYS = (
     "command_line",
     "back",
 )
+_OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS)
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
     Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
     Context.PICKER: [
@@ -319,7 +320,7 @@ class View(Box):
         """The keys that make sense now, the most useful first."""
         model, peer = self.scene.model, self.peer
         context = self.context()
-        if self.overlay is not None and context not in _FIXED_HINTS:
+        if self.overlay is not None and context not in _OVERLAY_CONTEXTS:  # a page over a list: not the list's keys
             below = not isinstance(self.overlay, Scroller) or not self.overlay.at_end()
             return [("Esc", "back"), *([("PgDn", "more")] if below else [])]
         if context in _FIXED_HINTS:

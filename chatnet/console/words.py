@@ -153,9 +153,10 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
             )
         case TransferState.DECLINED:
             who = f"{name} did not take it" if transfer.outgoing else "you refused it"
-            return f"{signs.failed} {who}{because}", "state.error"
+            return f"{signs.failed} {who}{'' if reason.endswith(' refused it') else because}", "state.error"
         case TransferState.CANCELLED:
-            return f"{signs.failed} cancelled{because}", "state.error"
+            cancelled = reason if reason.endswith("cancelled it") else f"cancelled{because}"
+            return f"{signs.failed} {cancelled}", "state.error"
         case TransferState.FAILED if transfer.code == "changed" and transfer.outgoing:
             return (
                 f"{signs.failed} {safe_line(transfer.title)} changed while it was sent. Send it again?",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import msgspec
 import pytest
 
 from chatnet.console.app import Console
@@ -251,6 +252,14 @@ def test_many_tabs_show_those_around_the_one_shown() -> None:
 # --- the header and the registry --------------------------------------------------------------
 
 
+def test_a_registry_that_was_never_found_is_said_with_what_to_do(console: Typist) -> None:
+    console.peer.registry = msgspec.structs.replace(console.peer.registry, key=None)
+    console.peer.put_registry(RegistryPhase.LOST, "connection refused", "refused-connection", 8)
+    console.wait(0.1)
+    assert "twistd -n chatregistry" in console.screen()
+    assert "Wrong address? Quit, and start with --registry" in console.words()
+
+
 def test_the_header_tells_the_age_of_a_loss_every_second(console: Typist) -> None:
     console.peer.put_registry(RegistryPhase.LOST, "connection refused", "refused-connection", 8)
     console.wait(0.1)
@@ -482,6 +491,11 @@ def test_a_command_that_cannot_be_done_stands_in_the_input_again(console: Typist
     console.type(f"{typed}<enter>")
     assert words in console.screen()
     assert console.view.input.text == typed
+
+
+def test_a_name_before_a_path_that_nobody_has_is_said(console: Typist) -> None:
+    console.type("/msg bob<enter>/send echoo /dev/null<enter>")
+    assert "Nobody here is called echoo either." in console.words()
 
 
 def test_a_message_that_is_too_long_for_msg_opens_nothing_and_stays(console: Typist) -> None:

@@ -223,3 +223,20 @@ def test_a_text_too_long_for_a_message_goes_as_a_file(console: Typist, tmp_path:
     assert Path(path).read_text() == text
     assert Path(path).stat().st_mode & 0o777 == 0o600
     assert console.view.input.text == ""
+
+
+def test_a_long_path_is_whole_in_the_list_of_transfers(console: Typist) -> None:
+    offer = console.peer.offered(BOB, "a" * 90 + ".bin", 2_000_000)
+    console.wait(0.1)
+    console.type("<f4>y")
+    console.wait(30)
+    assert console.peer.transfers[offer.fid].state is TransferState.DONE
+    assert ("a" * 90 + ".bin") in "".join(line.split("│")[-1].strip() for line in console.lines())
+
+
+def test_help_over_the_list_of_transfers_does_not_promise_the_keys_of_the_list(console: Typist) -> None:
+    console.type("<f4>")
+    assert "accept" in console.lines()[-1]
+    console.type("<f1>")
+    assert "Esc back" in console.lines()[-1]
+    assert "accept" not in console.lines()[-1]

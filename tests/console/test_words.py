@@ -8,6 +8,7 @@ from chatnet.console import theme
 from chatnet.console.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.console.words import age_text, bar_text, left_text, message_state, short_rate, size_text, transfer_state
 from chatnet.core.events import MessageState, TransferState
+from chatnet.core.text import safe_text
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
 from tests.support.typist import new_clock
 
@@ -51,6 +52,15 @@ def test_every_state_has_a_sign_and_the_uncommon_ones_a_word() -> None:
             transfer_state(peer.change_transfer(transfer.fid, state=state), "bob", signs)[0] for state in TransferState
         }
         assert len(words) == len(TransferState)
+        told = {
+            (TransferState.CANCELLED, "you cancelled it"): "you cancelled it",
+            (TransferState.CANCELLED, "no room"): "cancelled: no room",
+            (TransferState.DECLINED, "you refused it"): "you refused it",
+            (TransferState.DECLINED, "too large"): "you refused it: too large",
+        }
+        for (state, reason), text in told.items():
+            changed = peer.change_transfer(transfer.fid, state=state, reason=safe_text(reason))
+            assert transfer_state(changed, "bob", signs)[0] == f"{signs.failed} {text}"
 
 
 def test_ascii_signs_are_ascii_and_as_many() -> None:
