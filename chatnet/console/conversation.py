@@ -227,6 +227,8 @@ class ConversationPane(ScrollPane):
         signs = self.scene.signs
         if transfer is None:
             _, word, attribute = message_state(message, signs)
+            if message.reason:  # refused, cancelled, broken: the reason says which
+                word = f"{signs.failed} {safe_line(message.reason)}"
             return [("text", safe_line(message.body)), (attribute, f"  {word}" if word else "")]
         number = self.scene.model.numbers.get(transfer.fid, 0)
         words, attribute = transfer_state(transfer, self.name, signs)

@@ -10,8 +10,8 @@ from chatnet.console.conversation import ConversationPane
 from chatnet.console.model import ConsoleModel
 from chatnet.console.panes import Scene
 from chatnet.console.theme import UNICODE
-from chatnet.core.events import HistoryPage, MessageKind, Snapshot
-from chatnet.core.text import SafeText
+from chatnet.core.events import HistoryPage, MessageKind, MessageState, Snapshot
+from chatnet.core.text import SafeText, safe_text
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
 from tests.support.typist import START, Typist, new_clock
 
@@ -194,3 +194,11 @@ def test_alt_u_brings_the_first_new_row_to_the_top(console: Typist) -> None:
     assert first <= 3
     assert "new 0" in lines[first + 1]
     assert "Alt-End newest" in console.screen()
+
+
+def test_a_file_whose_transfer_is_cleared_says_what_became_of_it(console: Typist) -> None:
+    console.peer.stored(BOB, "film.mp4", mine=True, kind=MessageKind.FILE, state=MessageState.REFUSED)
+    row = console.peer.rows[BOB][-1]
+    console.peer.rows[BOB][-1] = msgspec.structs.replace(row, reason=safe_text("you cancelled it"))
+    console.type("/msg bob<enter>")
+    assert "film.mp4  ✗ you cancelled it" in console.screen()
