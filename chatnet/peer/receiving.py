@@ -104,6 +104,7 @@ class Receiving:
     def received(self, message: Message) -> None:
         """FILE and END, in the order that was wanted; RemoteError for anything else."""
         if self._error is not None:
+            pass_over(self._link, message)
             return
         if isinstance(message, File) and self._open is None and self._next is not None:
             want = self._next
@@ -269,6 +270,12 @@ class Receiving:
         self._jobs.clear()
         self._chunks.clear()
         self._link.resume_reading("disk")
+
+
+def pass_over(link: Link, message: Message) -> None:
+    """Drop what was on its way when it ended: the bytes behind a FILE too, which are no frames."""
+    if isinstance(message, File):
+        link.expect_raw(message.length, lambda data: None)
 
 
 def _work(jobs: list[Callable[[], None]]) -> None:

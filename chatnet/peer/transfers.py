@@ -52,6 +52,7 @@ from chatnet.peer.ground import Ground, Space
 from chatnet.peer.ledger import Ledger
 from chatnet.peer.offers import Offers
 from chatnet.peer.parts import STEM_BYTES, remove_orphans, remove_parts
+from chatnet.peer.receiving import pass_over
 from chatnet.peer.runs import Runs
 from chatnet.peer.store import PeerStore
 from chatnet.peer.wishes import Wishes
@@ -382,7 +383,8 @@ class Transfers:
         """A message on a file link; RemoteError for what cannot be."""
         entry = self._course.of_link.get(link)
         if entry is None or entry.ended:
-            return  # what was on its way when it ended
+            pass_over(link, message)
+            return
         if entry.work is None:
             raise RemoteError(messages.BAD_FRAME, "nothing was sent that this could answer")
         if isinstance(message, File) and entry.state is TransferState.QUEUED and not entry.outgoing:

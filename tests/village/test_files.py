@@ -39,6 +39,11 @@ def is_in(state: TransferState, fid: bytes, *villagers: Villager) -> bool:
     return all(one.transfers[fid].state is state for one in villagers)
 
 
+def received(one: Villager) -> list[Path]:
+    """The files under final names."""
+    return [path for path in (one.roots.downloads / "ann").rglob("*") if path.is_file()]
+
+
 def parts(one: Villager) -> list[Path]:
     return [path for path in (one.roots.downloads / ".partial").rglob("*") if path.is_file()]
 
@@ -105,6 +110,25 @@ async def test_either_side_cancels_and_both_know(village: Village, by_sender: bo
     )
     await village.settle()
     assert len(village.net.lines(ann.machine.host, bob.machine.host)) <= 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_stops_a_folder_of_small_files_strikes_nobody(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    (village.directory / "many").mkdir()
+    for number in range(400):
+        (village.directory / "many" / f"{number}.bin").write_bytes(b"\xff" * 3_000)  # no frame begins so
+    fid = await offered(village, ann, bob, str(village.directory / "many"))
+    await village.done(bob.door.accept(fid))
+    for stop, state in ((bob.door.pause, TransferState.PAUSED), (bob.door.cancel, TransferState.CANCELLED)):
+        before = len(received(bob))
+        await village.until(lambda before=before: len(received(bob)) > before, step=0.01)
+        await village.done(stop(fid))
+        await village.until(lambda state=state: is_in(state, fid, ann, bob))
+        await village.pass_time(5)
+        assert is_in(state, fid, ann, bob)
+        if state is TransferState.PAUSED:
+            await village.done(bob.door.resume(fid))
 
 
 @pytest_twisted.ensureDeferred
