@@ -258,7 +258,7 @@ class ChangeLog:
         """
         if not self.waiting(reader):
             return None
-        if reader.told and reader.position >= reader.began:  # as nearly all, who stand at the same place
+        if reader.told and reader.position >= max(reader.began, self.floor):  # as nearly all, who stand at one place
             piece = self._pieces.get((reader.position, _NEWS[reader.local]))
             if piece is not None:
                 page, reader.position = piece

@@ -1,4 +1,4 @@
-"""One SQLite file in one thread of its own: what is acknowledged is on the disk.
+"""One SQLite file in one thread of its own: what is acknowledged is on the disk, unless it said that it need not be.
 
 Jobs run in the order they were asked for.  A write is committed at once when nothing else runs;
 what comes meanwhile gathers and shares the next commit.  A result is told only after the commit
@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
 from chatnet.core.errors import StoreFailed
-from chatnet.core.limits import DATABASE_BUSY_MS, GROUP_COMMIT_ROWS
+from chatnet.core.limits import DATABASE_BUSY_MS, GROUP_COMMIT_ROWS, TOGETHER_ROWS
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -132,7 +132,7 @@ class Database:
             return fail(StoreFailed("closed", "the database is closed"))
         with self._wake:
             bunch = self._queue[-1] if self._queue else None
-            if not isinstance(bunch, _Bunch) or bunch.together is not work:
+            if not isinstance(bunch, _Bunch) or bunch.together is not work or bunch.size >= TOGETHER_ROWS:
                 bunch = _Bunch(work)
                 self._queue.append(bunch)
                 self._wake.notify()
@@ -231,8 +231,10 @@ class Database:
                 self._wake.wait()
             reads = self._queue[0].reads
             batch: list[_Job[Any]] = []
-            while self._queue and len(batch) < GROUP_COMMIT_ROWS and (self._queue[0].reads or not reads):
+            rows = 0
+            while self._queue and rows < GROUP_COMMIT_ROWS and (self._queue[0].reads or not reads):
                 batch.append(self._queue.popleft())
+                rows += batch[-1].size
             return batch
 
     def _check(self) -> None:
@@ -289,6 +291,10 @@ class _Job(Generic[T]):
         self.result: T | None = None
         self.error: Exception | None = None
 
+    @property
+    def size(self) -> int:
+        return 1
+
     def attempt(self, connection: Connection) -> None:
         """Keep the result or the error."""
         self.error = None
@@ -331,6 +337,10 @@ class _Bunch(_Job[Sequence[T]], Generic[Item, T]):
         self.together = together
         self._items: list[Item] = []
         self._waiting: list[Deferred[T]] = []
+
+    @property
+    def size(self) -> int:
+        return len(self._items)
 
     def add(self, item: Item) -> Deferred[T]:
         self._items.append(item)

@@ -40,6 +40,8 @@ class Expiry:
         reason = f"not taken for {days:g} days"
         try:
             gone = await self._store.expire(now_ms - round(days * _DAY_MS), courier.under_way(), reason)
+            for peer in {row.peer for row in gone}:
+                courier.reread(peer)  # what was read ahead may be among them
             for row in gone:
                 if row.n in courier.under_way():  # sent in this moment: its acknowledgement decides
                     await self._store.resend(row.peer, row.n, MessageState.WAITING, now_ms)

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import Event, PeopleChanged, Person, PersonGone
 from chatnet.core.identity import PeerID, conversation_of, short_text
 from chatnet.core.limits import PEOPLE_PER_EVENT
@@ -138,6 +138,9 @@ class People:
         write().addErrback(self._not_kept, write)
 
     def _not_kept(self, failure: Failure, write: Callable[[], Deferred[Any]]) -> None:
+        if not failure.check(StoreFailed):
+            self.log.failure("a first exchange met a defect of ours", failure)
+            return
         self.log.warn("a first exchange could not be stored: {why}", why=failure.getErrorMessage())
         self._unkept.append(write)
 

@@ -219,7 +219,8 @@ class RegistryProtocol:
         """Some in each turn: after a restart all come at once."""
         for _ in range(min(EARLY_AT_ONCE, len(self._early))):
             self._early.popleft().callback(None)
-        self._answering = self._clock.callLater(0, self._answer_early) if self._early else None
+        more = self._early and not self._stopping
+        self._answering = self._clock.callLater(0, self._answer_early) if more else None
 
     def _admit(self, link: Link) -> None:
         """Make sure that there is room, and follow the link to its end."""

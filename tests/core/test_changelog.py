@@ -225,6 +225,22 @@ def test_who_left_and_is_forgotten_is_in_no_page_that_was_shared_before() -> Non
     assert names(Subscriber(log).read_all()) == {f"peer{n}" for n in range(2, 9)}
 
 
+def test_a_page_shared_in_mid_snapshot_hides_no_departure_from_who_needs_it() -> None:
+    log = ChangeLog(EPOCH, departures=2, page_entries=4)
+    slow, early = Subscriber(log), Subscriber(log)
+    for n in (9, 10, 8):
+        log.put(peer(n), entry(n))
+    log.remove(peer(10))
+    for n in (2, 0):
+        log.put(peer(n), entry(n))
+    early.read()
+    log.remove(peer(9))
+    log.remove(peer(8))
+    slow.read()
+    log.remove(peer(2))
+    assert names(slow.read_all()) == names(early.read_all()) == {"peer0"}
+
+
 def test_somebody_comes_and_goes_again_and_again() -> None:
     log = many(2, ChangeLog(EPOCH, departures=5))
     subscriber = Subscriber(log).read_all()

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from chatnet.core.errors import StoreFailed
-from chatnet.core.limits import GROUP_COMMIT_ROWS
+from chatnet.core.limits import GROUP_COMMIT_ROWS, TOGETHER_ROWS
 from chatnet.net.database import Chain, Database, Settings
 
 SCHEMA = ("CREATE TABLE line (n INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;",)
@@ -300,6 +300,20 @@ async def test_what_is_asked_for_together_is_one_job_with_an_answer_for_each(mak
     assert stored(database.path) == ["a", "b", "c", "e", "f"]
     await database.close()
     assert (await failure_of(database.run_together(work, "g"))).code == "closed"
+
+
+@pytest_twisted.ensureDeferred
+async def test_so_many_are_one_write_and_no_more(make):
+    database, gate, sizes = make(), Gate(), []
+    await database.open()
+
+    def work(connection: sqlite3.Connection, items: list[int]) -> list[int]:
+        sizes.append(len(items))
+        return items
+
+    waiting = [database.run(gate), *(database.run_together(work, n) for n in range(2 * TOGETHER_ROWS + 1))]
+    assert (await gather(gate, waiting))[1:] == list(range(2 * TOGETHER_ROWS + 1))
+    assert sizes == [TOGETHER_ROWS, TOGETHER_ROWS, 1]
 
 
 @pytest_twisted.ensureDeferred

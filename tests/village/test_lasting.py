@@ -116,6 +116,23 @@ async def test_a_message_expires_and_goes_out_after_all(village: Village) -> Non
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_expired_is_not_sent_although_it_was_read_ahead(village: Village) -> None:
+    limits = PeerLimits(expire_days=20 / 86_400, expire_check_seconds=5.0, send_window=1, loopback="free")
+    ann, bob = village.villager("ann", limits=limits).start(), village.villager("bob").start()
+    await village.until(lambda: {"bob"} <= ann.online and {"ann"} <= bob.online)
+    await said(village, ann, bob, "hello")
+    village.freeze(bob)
+    for text in ("on its way", "too late", "this too"):
+        await village.done(ann.door.say(bob.peer, text))
+    await village.until(lambda: ann.states(bob.peer)[2:] == [EXPIRED, EXPIRED], within=40)
+    village.thaw(bob.machine.host)
+    await village.until(lambda: ann.states(bob.peer)[1] is DELIVERED, within=40)
+    await village.pass_time(10)
+    assert ann.states(bob.peer) == [DELIVERED, DELIVERED, EXPIRED, EXPIRED]
+    assert [message.body for message in bob.added] == ["hello", "on its way"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_tabs_and_drafts_are_there_after_a_restart(village: Village) -> None:
     ann, bob, eve = await village.people("ann", "bob", "eve")
     await village.done(ann.door.set_tabs((eve.peer, bob.peer)))
