@@ -45,8 +45,8 @@ FILE_TEXT = "This file came directly from the peer 'echo'.\n"
 AFTERWARDS = """\
 The demo is over: its registry and echo have ended, and nothing of it is left on the disk.
 For real, each in a terminal of its own:
-    twistd -n chatregistry
-    twistd -n chatpeer --name YOU
+    {twistd} -n chatregistry
+    {twistd} -n chatpeer --name YOU
 """
 LISTEN = "tcp:0:interface=127.0.0.1"
 START_SECONDS = 30.0  # a slow machine that compiles everything for the first time
@@ -241,7 +241,9 @@ def show(twistd: Path) -> int:
             return 1
         finally:
             demo.close()
-    print(AFTERWARDS)
+    found = shutil.which("twistd")
+    shown = "twistd" if found and os.path.samefile(found, twistd) else os.path.relpath(twistd)
+    print(AFTERWARDS.format(twistd=shown))
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import termios
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -145,6 +146,8 @@ class Console(Service):
         if loop is not None:
             try:
                 loop.stop()
+            except (OSError, termios.error) as error:
+                self.log.info("the terminal is gone: {error}", error=error)
             except Exception:
                 self.log.failure("console: could not be closed in order")
         self._give_back()

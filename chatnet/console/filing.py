@@ -59,7 +59,7 @@ class Filing(Hands):
     def cmd_send(self, rest: str) -> None:
         words = split_words(rest)
         peer = self.view.peer
-        if words and (peer is None or not os.path.exists(os.path.expanduser(words[0]))):
+        if words and (peer is None or len(words) > 1 or not os.path.exists(os.path.expanduser(words[0]))):
             person = self._model.roster.find(words[0])
             if person is not None:
                 peer, words = person.peer, words[1:]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import IService, Service
+from twisted.internet.error import ReactorNotRunning
 
 from chatnet.core.errors import LocalError
 from chatnet.net.clock import make_steady
@@ -28,6 +31,7 @@ class PeerProgram(LoggedService):
         super().__init__(settings.log.make())
         with_console = wants_console(settings)
         self.peer = PeerService(reactor, settings, self.log, console=with_console)
+        self._reactor = reactor
         self._daemon = settings.daemon
         if settings.metrics:
             meter = PeerMeter(self.peer)
@@ -46,6 +50,13 @@ class PeerProgram(LoggedService):
             super().startService()  # type: ignore[no-untyped-call]
         except LocalError as error:
             refuse_start("chatpeer", error, self._daemon)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
+
+    def _hung_up(self) -> None:
+        """SIGHUP: the terminal is gone, or somebody wants us gone."""
+        with suppress(ReactorNotRunning):  # we are going
+            self._reactor.stop()
 
     def stopService(self) -> Any:
         self._collect_all()

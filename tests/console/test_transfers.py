@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from chatnet.core.events import FileRule, RuleKind, TransferState
 from chatnet.core.text import safe_line
@@ -124,6 +125,19 @@ def test_send_by_command(console: Typist, tmp_path: Path) -> None:
     assert "photo one.jpg is offered to bob." in console.screen()
     console.type(f"/msg echo<enter>/send {tmp_path}/photo\\ one.jpg<enter>")
     assert console.calls("offer")[1] == ("offer", ECHO, (f"{tmp_path}/photo one.jpg",))
+
+
+def test_a_name_before_files_is_a_person_though_a_file_is_called_so(
+    console: Typist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("bob", "plan"):
+        (tmp_path / name).write_bytes(b"x")
+    console.type("/msg echo<enter>/send bob plan<enter>")
+    console.type("/msg echo<enter>/send ./bob plan<enter>")
+    console.type("/msg echo<enter>/send bob<enter>")
+    offers = [(person, tuple(Path(path).name for path in paths)) for _, person, paths in console.calls("offer")]
+    assert offers == [(BOB, ("plan",)), (ECHO, ("bob", "plan")), (ECHO, ("bob",))]
 
 
 def test_a_missing_file_is_guessed_and_the_line_stays(console: Typist, tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ def by_signal(console: Terminal, registry: Process) -> None:
     console.signal(signal.SIGTERM)
 
 
+def by_hangup(console: Terminal, registry: Process) -> None:
+    console.signal(signal.SIGHUP)
+
+
 def by_interrupt(console: Terminal, registry: Process) -> None:
     console.signal(signal.SIGINT)
 
@@ -45,7 +49,7 @@ def without_registry(console: Terminal, registry: Process) -> None:
     console.type("\x03\x03")
 
 
-WAYS_OUT = (by_keys, by_command, by_f10, by_end_of_input, by_signal, by_interrupt, without_registry)
+WAYS_OUT = (by_keys, by_command, by_f10, by_end_of_input, by_hangup, by_signal, by_interrupt, without_registry)
 
 
 @pytest.fixture
@@ -148,6 +152,7 @@ def test_a_terminal_that_goes_away_ends_the_peer(stage: Stage) -> None:
     bob.shows("registry up · 1 peer", "ann")
     ann.hang_up()
     ann.ends()
+    assert "critical" not in ann.log
     bob.shows("registry up · 0 peers")
 
 
