@@ -42,6 +42,7 @@ PEOPLE_PER_EVENT = 500  # persons in one event, so that a long list comes in sli
 REGISTRY_STEADY_SECONDS = 60.0  # a registry that held so long counts as a good one again
 READY_ROWS = 512  # messages to one person read ahead of the link
 STORING_ROWS = 256  # messages of one link on their way to the disk, before its reading stops
+ERRANDS = 64  # answers to one peer and the like under way, before its chat link is read no further: one commit's worth
 LIST_SAVE_SECONDS = 2.0  # changes of the list gathered before they are saved
 SEQ_STEP = 2**32  # to the next record's number when a registry knows a higher one: more than any clock was wrong by
 EPOCHS_KEPT = 64  # starts of a registry after which a cursor from before them is still understood

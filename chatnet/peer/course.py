@@ -88,7 +88,7 @@ class Course:
         for entry in self._ledger.unfinished_entries():
             if entry.under_way:
                 self._ledger.move(entry, Step.BROKEN, messages.STOPPING)
-                self._errands.hold(done(self._ledger.save(entry)))
+                self._errands.hold(entry.peer, done(self._ledger.save(entry)))
                 if link := self.halt(entry, keep=True):
                     link.abort(messages.STOPPING, "the program ends")
         for link in tuple(self._leaving):
@@ -130,7 +130,7 @@ class Course:
         elif link is not None:
             self.part(link, by_me)
         if not entry.outgoing and not finished and not working and not entry.opening and entry.stem:
-            self._errands.hold(done(self._disk.run(remove_parts, self.place(entry))))
+            self._errands.hold(entry.peer, done(self._disk.run(remove_parts, self.place(entry))))
         self._room()
 
     async def verified(self, entry: Entry, link: Link | None) -> None:
@@ -178,7 +178,7 @@ class Course:
             self.part(link, by_me)
         if not self._ledger.step(entry, Step.PAUSED, code, by_me):  # it is already: somebody else holds it
             entry.code, entry.reason = code, reason_of(code, entry.outgoing, by_me)
-            self._errands.hold(done(self._ledger.save(entry)))
+            self._errands.hold(entry.peer, done(self._ledger.save(entry)))
             self._ledger.tell(entry)
         self._room()
 
@@ -266,7 +266,7 @@ class Course:
         else:  # everything was here; only the word was missing
             self._ledger.move(entry, step)
             entry.saved_to = landing.saved_to
-            self._errands.hold(self.verified(entry, None))
+            self._errands.hold(entry.peer, self.verified(entry, None))
 
     def count(self, entry: Entry, wanted_bytes: int) -> None:
         entry.done_bytes = entry.total_bytes - wanted_bytes
@@ -292,7 +292,7 @@ class Course:
                 if entry.outgoing:
                     self._errands.say(peer, Resume(entry.fid))
                 else:
-                    self._errands.hold(self.go_on(entry))
+                    self._errands.hold(entry.peer, self.go_on(entry))
 
     # --- its file link ---
 
@@ -310,7 +310,7 @@ class Course:
     def dial(self, entry: Entry, seconds: float) -> None:
         dial = self._links.dial_file(entry.peer, entry.fid, entry.token, self._served(entry.fid))
         entry.dialling = Deferred.fromCoroutine(dial).addTimeout(seconds, self._clock)
-        self._errands.hold(self._dialled(entry, entry.dialling))
+        self._errands.hold(entry.peer, self._dialled(entry, entry.dialling))
 
     async def _dialled(self, entry: Entry, dialling: Deferred[Link]) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from chatnet.core.errors import ChatnetError
 from chatnet.core.identity import PeerID
+from chatnet.core.limits import ERRANDS
 from chatnet.core.messages import Message
 from chatnet.core.text import safe_line
 from chatnet.net.link import Link, LinkUser
@@ -34,27 +35,28 @@ class TransferLinks(Protocol):
 
 
 class Errands:
-    """The owner of what goes on by itself; ``stop`` ends it."""
+    """The owner of what goes on by itself, with each peer; ``stop`` ends it."""
 
     log = Logger("chatnet.transfers")
 
     def __init__(self, clock: Any, links: TransferLinks) -> None:
         self._clock = clock
         self._links = links
-        self._saying: set[Deferred[None]] = set()
+        self._going: dict[PeerID, set[Deferred[None]]] = {}
+        self._unread: dict[PeerID, Link] = {}
 
     def stop(self) -> None:
-        for saying in tuple(self._saying):
-            saying.cancel()
+        for going in [one for those in self._going.values() for one in those]:
+            going.cancel()
 
     def say(self, peer: PeerID, message: Message) -> None:
         """Send on the chat link, without waiting; if it cannot be, the file link's end will tell."""
-        self.hold(self._links.send(peer, message))
+        self.hold(peer, self._links.send(peer, message))
 
-    def hold(self, work: Any) -> None:
+    def hold(self, peer: PeerID, work: Coroutine[Any, Any, None]) -> None:
         """Own what goes on by itself: its failure has a line in the log."""
         going: Deferred[None] = Deferred.fromCoroutine(work)
-        self._saying.add(going)
+        self._going.setdefault(peer, set()).add(going)
 
         def failed(failure: Failure) -> None:
             if failure.check(ChatnetError, CancelledError):
@@ -62,7 +64,21 @@ class Errands:
             else:
                 self.log.failure("a transfer met a defect of ours", failure)
 
-        going.addErrback(failed).addCallback(lambda _: self._saying.discard(going))
+        going.addErrback(failed).addCallback(lambda _: self._over(peer, going))
+
+    def throttle(self, link: Link) -> None:
+        """Read no further while too much is under way with its peer: a flood stays with who sends it."""
+        if len(self._going.get(link.peer, ())) >= ERRANDS:
+            link.pause_reading("errands")
+            self._unread[link.peer] = link
+
+    def _over(self, peer: PeerID, going: Deferred[None]) -> None:
+        those = self._going[peer]
+        those.discard(going)
+        if not those:
+            del self._going[peer]
+        if len(those) < ERRANDS // 2 and peer in self._unread:
+            self._unread.pop(peer).resume_reading("errands")
 
     async def send_pages(self, peer: PeerID, pages: Iterable[Message]) -> None:
         for page in pages:

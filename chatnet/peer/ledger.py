@@ -79,7 +79,7 @@ class Ledger:
         if not self.move(entry, step, code, by_me):
             return False
         if entry.kept:
-            self._errands.hold(done(self.save(entry)))
+            self._errands.hold(entry.peer, done(self.save(entry)))
             self.tell(entry)
         return True
 

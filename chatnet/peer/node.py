@@ -386,7 +386,7 @@ class Node:
         elif isinstance(message, Say | Ack | Nack):
             self.courier.received(link, message)
         elif isinstance(message, Offer | Accept | Decline | DialMe | Cancel | Pause | Resume | Verified):
-            self.transfers.received(link.peer, message)
+            self.transfers.received(link, message)
         elif isinstance(message, Check):
             checking = Deferred.fromCoroutine(self.verifying.received(link.peer, message))
             checking.addErrback(lambda failure: self.log.info("a check ended: {why}", why=failure.getErrorMessage()))

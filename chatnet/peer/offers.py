@@ -97,7 +97,7 @@ class Offers:
             entry = offered_entry(page.fid, peer, False, assembly.summary, self._ledger.now_ms())
             entry.files = assembly.files
             self._ledger.entries[entry.fid] = entry
-            self._errands.hold(self._take_offer(entry))
+            self._errands.hold(entry.peer, self._take_offer(entry))
 
     def taken_back(self, peer: PeerID, fid: bytes) -> bool:
         """Whether the offer ``fid`` was still on its way here; then it comes no more."""

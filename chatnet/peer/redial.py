@@ -26,7 +26,7 @@ class Redial:
         connect: Callable[[PeerID], Coroutine[Any, Any, None]],
         waits: Callable[[PeerID], bool],
         go: Callable[[PeerID], None],
-        hold: Callable[[Coroutine[Any, Any, None]], None],
+        hold: Callable[[PeerID, Coroutine[Any, Any, None]], None],
     ) -> None:
         self.linked: set[PeerID] = set()
         self._clock = clock
@@ -80,7 +80,7 @@ class Redial:
             self._go(peer)
         elif peer not in self._dialling:
             self._dialling.add(peer)
-            self._hold(self._dial(peer))
+            self._hold(peer, self._dial(peer))
 
     def stop(self) -> None:
         """No timer is left."""

@@ -69,7 +69,7 @@ class Runs:
             if not entry.outgoing:
                 entry.token = self._random(TOKEN_BYTES)
                 self._course.wait_for_link(entry)
-                self._errands.hold(self.send_answer(entry))
+                self._errands.hold(entry.peer, self.send_answer(entry))
             elif entry.link is not None:
                 self._send(entry, entry.link)
 
@@ -172,11 +172,11 @@ class Runs:
             if link := self._course.halt(entry, keep=True):
                 self._course.part(link, by_me=True)
             self._ledger.move(entry, Step.BROKEN)
-            self._errands.hold(self._course.go_on(entry))
+            self._errands.hold(entry.peer, self._course.go_on(entry))
         elif entry.state is TransferState.BROKEN and not self._course.redial.is_due(entry.peer):
             self._course.redial.now(entry.peer)
         elif entry.ended and entry.state is not TransferState.DONE:
-            self._errands.hold(done(self._disk.run(remove_parts, self._course.place(entry))))
+            self._errands.hold(entry.peer, done(self._disk.run(remove_parts, self._course.place(entry))))
 
     def _complete(self, entry: Entry) -> None:
         if entry.rate is not None:

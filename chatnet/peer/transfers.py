@@ -276,11 +276,12 @@ class Transfers:
 
     # --- from chat links ----------------------------------------------------------------------
 
-    def received(self, peer: bytes, message: Message) -> None:
+    def received(self, link: Link, message: Message) -> None:
         """OFFER, ACCEPT, DECLINE, DIALME, CANCEL, PAUSE, RESUME or VERIFIED; RemoteError for what cannot be."""
-        who = PeerID(peer)
+        who = link.peer
         if self._stopped:
             return
+        self._errands.throttle(link)
         if isinstance(message, Offer):
             self._offers.received(who, message)
         elif isinstance(message, Accept):
@@ -297,7 +298,7 @@ class Transfers:
                 return
             if entry := self._ledger.theirs(who, message.fid):
                 if message.code == messages.LOST and entry.outgoing and entry.state is TransferState.OFFERED:
-                    self._errands.hold(self._offers.send(entry))  # it got lost with its link
+                    self._errands.hold(entry.peer, self._offers.send(entry))  # it got lost with its link
                 else:
                     self._course.end(entry, ending_of(message.code), message.code, by_me=False)
         elif isinstance(message, Pause):
@@ -327,9 +328,9 @@ class Transfers:
             elif entry.state is TransferState.PAUSED or (entry.outgoing and entry.state is TransferState.BROKEN):
                 self._errands.say(who, Resume(entry.fid))
             elif entry.state is TransferState.BROKEN:
-                self._errands.hold(self._course.go_on(entry))
+                self._errands.hold(entry.peer, self._course.go_on(entry))
             elif not entry.outgoing and entry.token and entry.link is None and entry.work is None:
-                self._errands.hold(self._runs.send_answer(entry))  # it may have gone with the link before
+                self._errands.hold(entry.peer, self._runs.send_answer(entry))  # it may have gone with the link before
 
     def peer_unreachable(self, peer: bytes) -> None:
         """The chat link to ``peer`` is gone: what was to begin by it breaks off; what has a file link runs on."""
@@ -420,7 +421,7 @@ class Transfers:
         entry = self._ledger.theirs(peer, page.fid, outgoing=True)
         if entry is None:
             if not page.more:
-                self._errands.hold(self._tell_outcome(peer, page.fid))
+                self._errands.hold(peer, self._tell_outcome(peer, page.fid))
             return
         entry.answer = entry.answer or AcceptAssembly(entry.files)
         if not entry.answer.add(page):
@@ -448,7 +449,7 @@ class Transfers:
     def _on_resume(self, peer: PeerID, fid: bytes) -> None:
         entry = self._ledger.theirs(peer, fid)
         if entry is None:
-            self._errands.hold(self._tell_outcome(peer, fid))
+            self._errands.hold(peer, self._tell_outcome(peer, fid))
         elif entry.paused & HERE:
             self._errands.say(peer, Pause(fid, messages.PAUSED))
         elif entry.paused:
@@ -456,7 +457,7 @@ class Transfers:
             self._course.lift(entry)
             self._course.redial.now(peer)
         elif not entry.outgoing and entry.state is TransferState.BROKEN:
-            self._errands.hold(self._course.go_on(entry))
+            self._errands.hold(entry.peer, self._course.go_on(entry))
 
     async def _tell_outcome(self, peer: PeerID, fid: bytes) -> None:
         """Somebody asks about a transfer that is not open here, perhaps from before we forgot it."""

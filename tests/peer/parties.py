@@ -129,7 +129,7 @@ class Party:
     def received(self, link: Link, message: Message) -> None:
         if link.role == messages.ROLE_CHAT:
             self.heard.append(message)
-            self.transfers.received(link.peer, message)
+            self.transfers.received(link, message)
         else:
             self.transfers.file_received(link, message)
         self._look()

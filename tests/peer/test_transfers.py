@@ -17,7 +17,7 @@ from chatnet.core import messages
 from chatnet.core.errors import LocalError, Refused
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.framing import frame
-from chatnet.core.limits import PROGRESS_SECONDS, WRITE_CHUNK_BYTES, PeerLimits
+from chatnet.core.limits import ERRANDS, PROGRESS_SECONDS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import (
     Accept,
     Cancel,
@@ -28,6 +28,7 @@ from chatnet.core.messages import (
     Offer,
     OfferedFile,
     Reject,
+    Resume,
     Verified,
     encode,
 )
@@ -582,6 +583,41 @@ async def test_a_reader_that_stops_costs_no_memory(parties, stranger, tmp_path: 
     now = await quiet(alice)
     assert 0 < now < 32 * MIB  # the kernel's buffers, and nothing else
     await alice.transfers.cancel(offer.fid)
+
+
+@pytest.mark.parametrize(
+    ("question", "answers"),
+    [
+        (lambda fid: Resume(fid), 2_000),
+        (lambda fid: Accept(fid, b"T" * 32, [], False), 2_000),
+        (lambda fid: Offer(fid, [OfferedFile(["a"], 1, 0)], False), 2_000 - PeerLimits().offers_pending),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_flood_of_questions_waits_with_who_sends_it(parties, stranger, question: Any, answers: int) -> None:
+    (bob,) = await parties(1)
+    sending, top = 0, 0
+    received, send = bob.received, bob.send
+
+    async def slowly(peer: bytes, message: messages.Message) -> None:
+        nonlocal sending
+        sending += 1
+        await deferLater(bob.reactor, 0.01)
+        sending -= 1
+        await send(peer, message)
+
+    def watched(link: Any, message: messages.Message) -> None:
+        nonlocal top
+        received(link, message)
+        top = max(top, sending + bob.database.waiting)
+
+    bob.send, bob.received = slowly, watched  # type: ignore[method-assign]
+    await stranger.greet(bob)
+    for number in range(2_000):
+        stranger.chat.send(question(number.to_bytes(16, "big")))
+    await stranger.user.until(lambda: sum(isinstance(m, Cancel | Decline) for m in stranger.user.messages) == answers)
+    assert ERRANDS // 2 < top <= ERRANDS + 5  # the offers that are taken are stored too
+    assert stranger.chat.is_open
 
 
 @pytest_twisted.ensureDeferred
