@@ -13,7 +13,11 @@ from chatnet.peer.store import PeerStore
 
 
 class Journal(Protocol):
-    """Each call returns when it is on disk, and raises StoreFailed if it cannot be."""
+    """Each call returns when it is written, and raises StoreFailed if it cannot be.
+
+    ``whole`` is on disk then: a name comes only after it.  The others hold once a later one is; forgotten
+    with the machine's power, bytes are sent again, or named files found again by what ``whole`` said.
+    """
 
     def synced(self, index: int, part: str, count: int) -> None:
         """The first ``count`` bytes of ``part`` are on the disk."""
@@ -24,6 +28,9 @@ class Journal(Protocol):
     def placed(self, files: Sequence[tuple[int, str]]) -> None:
         """Index and path of files that have their names."""
 
+    def anew(self, indices: Sequence[int]) -> None:
+        """What ``synced`` and ``whole`` said of these files is true no more."""
+
 
 class NoJournal:
     """For what need not survive."""
@@ -33,6 +40,8 @@ class NoJournal:
     def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None: ...
 
     def placed(self, files: Sequence[tuple[int, str]]) -> None: ...
+
+    def anew(self, indices: Sequence[int]) -> None: ...
 
 
 class StoreJournal:
@@ -52,6 +61,9 @@ class StoreJournal:
 
     def placed(self, files: Sequence[tuple[int, str]]) -> None:
         self._wait(self._store.files_done, files)
+
+    def anew(self, indices: Sequence[int]) -> None:
+        self._wait(self._store.files_anew, indices)
 
     def _wait(self, work: Callable[..., Deferred[None]], *what: Any) -> None:
         def begin() -> Deferred[None]:

@@ -244,7 +244,7 @@ class Landing:
 
     def _look(self) -> None:
         """What is missing; what was about to be named when the process ended gets its name now."""
-        names = self._parts.names()
+        names, spoiled = self._parts.names(), []
         former = [(index, self._former.get(index, Former())) for index in range(len(self._files))]
         for index, file in former:
             if file.final and not file.like:
@@ -260,13 +260,17 @@ class Landing:
                 self._learn(index, Former(final=was.like, done=True))
                 self.wants.append(Want(index, size))
                 continue
-            elif was.synced and name in names and self._parts.can_go_on(index, was.synced):
+            elif was.synced and not was.digest and name in names and self._parts.can_go_on(index, was.synced):
                 self.wants.append(Want(index, was.synced))
                 continue
             else:
                 self.wants.append(Want(index, 0))
+                if was.digest:  # it was whole, and is not any more
+                    spoiled.append(index)
             if name in names:
                 self._parts.remove(name)
+        if spoiled:
+            self._journal.anew(spoiled)
         self._settle()
         if not self.wants:
             self.finish()

@@ -127,6 +127,12 @@ class Notes:
             self.former[index] = Former(final=path, done=True)
         self._end()
 
+    def anew(self, indices: Any) -> None:
+        self._end()
+        for index in indices:
+            self.former[index] = Former(final=self.former[index].final)
+        self._end()
+
     def _end(self) -> None:
         if self._chance.random() < 0.02:
             raise StoreFailed("store", "the process has ended")

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatnet.core.errors import LocalError, RemoteError, StoreFailed
-from chatnet.core.messages import OfferedFile
+from chatnet.core.messages import OfferedFile, Want
 from chatnet.peer import naming
 from chatnet.peer.files import Source, gather, open_sources, wire_name
 from chatnet.peer.ground import Ground, Place
@@ -560,6 +560,10 @@ class Ending:
             self.former[index] = Former(final=path, done=True)
         self._end("after placed")
 
+    def anew(self, indices: Sequence[int]) -> None:
+        for index in indices:
+            self.former[index] = Former(final=self.former[index].final)
+
     def _end(self, here: str) -> None:
         if self.at == here:
             raise StoreFailed("store", "the process has ended")
@@ -591,3 +595,22 @@ def test_a_process_that_ended_while_it_named_a_file_leaves_one_file(
     assert tree(tmp_path) == {"bob/a": b"there before", final: b"hello"}
     assert landing.saved_to == str(tmp_path / final)
     assert list((tmp_path / PARTIAL).iterdir()) == []
+
+
+def test_a_whole_part_that_was_spoiled_begins_anew(tmp_path: Path) -> None:
+    journal, files = Ending("after whole"), [offered("p/a")]
+    place = Place(str(tmp_path), "bob", "", "ab" * 8)
+    landing = Landing(place, files, Ground(), {}, journal)
+    landing.begin(0)
+    landing.write([b"hello"])
+    landing.end(blake3(b"hello").digest())
+    with pytest.raises(StoreFailed):
+        landing.finish()
+    landing.close()
+    (part,) = (tmp_path / PARTIAL).iterdir()
+    part.write_bytes(b"hellO")
+    landing = Landing(place, files, Ground(), journal.former, journal)
+    assert landing.wants == [Want(0, 0)]
+    assert journal.former[0].digest == b""
+    landing.close()
+    assert tree(tmp_path) == {}

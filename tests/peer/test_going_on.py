@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from blake3 import blake3
 from twisted.internet.task import deferLater
 
 from chatnet.core import messages
@@ -104,6 +105,25 @@ async def test_a_flipped_byte_in_the_part_is_found(parties, tmp_path: Path) -> N
     here, there = await both_end(alice, bob, fid)
     assert (here.state, here.code) == (there.state, there.code) == (TransferState.FAILED, messages.DIGEST)
     assert landed(bob) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_whole_part_that_was_spoiled_begins_anew_and_goes_on_like_others(parties, tmp_path: Path) -> None:
+    alice, bob = await parties(uniform=quick)
+    data = os.urandom(16 * MIB)
+    fid = await under_way(alice, bob, write(tmp_path, "a", data))
+    await bob.transfers.stop()
+    (part,) = (bob.downloads / PARTIAL).iterdir()
+    part.write_bytes(bytes(len(data)))  # as if it was killed on the way to the name, and then the disk
+    whole = [(0, part.name, blake3(data).digest(), str(bob.downloads / "dave"))]
+    await bob.store.files_whole(alice.peer, fid, whole)
+    await bob.restart()
+    await bob.until(lambda: (t := bob.latest(fid)) is not None and t.done_bytes > SYNC_BYTES + MIB)
+    assert bob.latest(fid).resumed_from == 0
+    await bob.restart()
+    await see_done(alice, bob, fid)
+    assert landed(bob) == {"a": data}
+    assert bob.latest(fid).resumed_from >= SYNC_BYTES
 
 
 @pytest_twisted.ensureDeferred

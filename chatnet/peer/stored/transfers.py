@@ -183,6 +183,18 @@ class TransferRows:
 
         return self._database.run(job, lasting=False)
 
+    def files_anew(self, peer: PeerID, fid: bytes, numbers: Sequence[int]) -> Deferred[None]:
+        """Nothing of these files is on the disk any more; forgotten, that is found out again."""
+
+        def job(connection: Connection) -> None:
+            connection.executemany(
+                "UPDATE transfer_file SET part = x'', synced = 0, digest = x''"
+                " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ?",
+                [(peer, fid, number) for number in numbers],
+            )
+
+        return self._database.run(job, lasting=False)
+
     def transfer(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow | None]:
         """One transfer, also a forgotten one."""
 
