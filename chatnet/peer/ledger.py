@@ -158,9 +158,10 @@ class Ledger:
                 self.tell(entry)
 
     async def forget_ended(self) -> None:
-        """Drop the ended transfers."""
-        for fid in [entry.fid for entry in self.entries.values() if entry.ended and entry.kept]:
-            del self.entries[fid]
+        """Drop the ended transfers; one that still clears up goes the next time: who stops waits for it."""
+        for entry in tuple(self.entries.values()):
+            if entry.ended and entry.kept and entry.working is None:
+                del self.entries[entry.fid]
         await self._store.forget_ended()
 
     def now_ms(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from blake3 import blake3
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from chatnet.core import messages
@@ -359,6 +360,28 @@ async def test_cancelled(parties, tmp_path: Path, who: str, when: str) -> None:
     if when == "running":
         assert landed(bob) == {}
     assert (await party.transfers.cancel(offer.fid)).state is TransferState.CANCELLED
+
+
+@pytest_twisted.ensureDeferred
+async def test_cancelled_and_forgotten_it_still_clears_up_before_the_end(parties, tmp_path: Path) -> None:
+    go_on, calls = threading.Event(), []
+
+    def space(fd: int) -> Any:
+        calls.append(fd)
+        if len(calls) == 2:  # the file's beginning, in the disk's thread
+            go_on.wait(20)
+        return SimpleNamespace(f_bavail=10_000, f_frsize=MIB)
+
+    alice, bob = await parties(space=space)
+    offer = await offered(alice, bob, write(tmp_path, "a", bytes(16 * MIB)))
+    await bob.transfers.accept(offer.fid)
+    await bob.until(lambda: len(calls) == 2)
+    await bob.transfers.cancel(offer.fid)
+    forgetting = Deferred.fromCoroutine(bob.transfers.forget_ended())
+    go_on.set()
+    await bob.transfers.stop()  # no turn of the reactor lies between
+    await forgetting
+    assert list((bob.downloads / PARTIAL).iterdir()) == []
 
 
 @pytest.mark.parametrize("change", ["touched", "gone"])
