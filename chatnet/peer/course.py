@@ -138,7 +138,8 @@ class Course:
             entry.done_bytes = entry.total_bytes
             self.end(entry, Step.VERIFIED)
             return
-        # Committed, with everything before it, ahead of the word that the other side relies on.
+        # What the other side relies on is durable already: each file under its name, noted in the journal.  If
+        # the store does not take the end itself, the next process finds that out and says VERIFIED once more.
         if not self._ledger.move(entry, Step.VERIFIED):
             return
         try:

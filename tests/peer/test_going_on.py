@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 from blake3 import blake3
+from twisted.internet.defer import fail
 from twisted.internet.task import deferLater
 
 from chatnet.core import messages
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, TransferState
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Accept, File
@@ -179,6 +180,29 @@ async def test_a_lost_last_word_is_asked_for(parties, tmp_path: Path) -> None:
     await bob.transfers.forget_ended()
     await alice.restart()
     assert (await alice.end(offer.fid)).state is TransferState.DONE
+    assert landed(bob) == {"a": b"hello"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_end_that_the_store_did_not_take_is_found_again(parties, tmp_path: Path) -> None:
+    alice, bob = await parties(uniform=quick)
+    update = bob.store.update_transfer
+
+    def full(*which: Any, **changes: Any) -> Any:
+        if changes["state"] is TransferState.DONE:
+            return fail(StoreFailed("no-space", "the disk is full"))
+        return update(*which, **changes)
+
+    bob.store.update_transfer = full  # type: ignore[method-assign]
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    await bob.transfers.accept(offer.fid)
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, there.state) == DONE
+    assert landed(bob) == {"a": b"hello"}
+    await bob.restart()
+    assert [row.state for row in await bob.store.transfers()] != [TransferState.DONE]
+    assert (await bob.end(offer.fid)).state is TransferState.DONE
+    assert [row.state for row in await bob.store.transfers()] == [TransferState.DONE]
     assert landed(bob) == {"a": b"hello"}
 
 
