@@ -170,6 +170,8 @@ class Console(Service):
 
     def _input_closed(self) -> None:
         """The terminal is gone: nobody can quit any more but we."""
+        if self._loop is None:
+            return
         self.log.info("console: the terminal was closed")
         self._close()
         self._api.quit()

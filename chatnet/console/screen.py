@@ -113,8 +113,8 @@ class GuardedLoop(urwid.MainLoop):
         try:
             super().draw_screen()
             self._draw_trouble = ""
-        except OSError:
-            raise  # the terminal is gone
+        except OSError:  # the terminal is gone
+            self._on_input_closed()
         except Exception as error:
             trouble = repr(error)
             if trouble != self._draw_trouble:
