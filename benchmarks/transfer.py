@@ -237,7 +237,11 @@ class SCP(Pair):
         }
         words = [sshd, "-D", "-e", "-f", os.devnull, "-p", self._port, "-h", self.place / "host"]
         receiver = Process([*words, *ssh_options(options)], output=self.output("receiver"))
-        await_port(self._port, receiver)
+        try:
+            await_port(self._port, receiver)
+        except Failed as failure:  # it wants a directory or a user that are not here
+            receiver.stop()
+            raise Skipped(str(failure)) from None
         return receiver
 
     def sender(self) -> Process:
