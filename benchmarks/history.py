@@ -245,7 +245,7 @@ async def searched(
 
 
 class _Unindexed(PeerStore):
-    def _count_unindexed(self) -> None:
+    def _count_unindexed(self, rows: int) -> None:
         """The control: no word is looked up."""
 
 
