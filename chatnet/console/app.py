@@ -7,6 +7,7 @@ import os
 import sys
 import termios
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 import urwid
@@ -156,7 +157,8 @@ class Console(Service):
         """Leave the terminal as it was, whatever happened before."""
         atexit.unregister(self._give_back)
         if self._screen is not None and self._screen.started:
-            self._screen.stop()
+            with suppress(OSError, termios.error):  # it is gone, with whatever was on it
+                self._screen.stop()
 
     def _last_words(self, error: Exception, log_file: str) -> None:
         if self._output is None:

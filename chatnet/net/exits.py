@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
 
 from chatnet.core.errors import ChatnetError
@@ -45,6 +47,12 @@ def refuse_start(command: str, error: ChatnetError, daemon: bool) -> NoReturn:
         raise error
     complain(command, error.text)
     raise SystemExit(START_FAILED)
+
+
+def stop(reactor: IReactorCore) -> None:
+    """Stop in order; a program that is stopping already goes on with that."""
+    with suppress(ReactorNotRunning):
+        reactor.stop()
 
 
 def stop_with(reactor: IReactorCore, code: int, line: str = "") -> None:

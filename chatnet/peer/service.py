@@ -38,7 +38,7 @@ from chatnet.core.events import (
 )
 from chatnet.core.text import SafeText, safe_line
 from chatnet.net.busy import explain_bind_error
-from chatnet.net.exits import refuse_start, stop_with
+from chatnet.net.exits import refuse_start, stop, stop_with
 from chatnet.net.logs import ProgramLog
 from chatnet.peer.address import RegistryAddress, parse_registry_address
 from chatnet.peer.feed import Feed, FeedSubscription
@@ -273,7 +273,7 @@ class PeerService(Service):
 
     def quit(self) -> Deferred[None]:
         done: Deferred[None] = Deferred()
-        self._reactor.callLater(0, self._reactor.stop)
+        self._reactor.callLater(0, stop, self._reactor)
         done.callback(None)
         return done
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import getpass
 import signal
 import sys
-from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import IService, Service
-from twisted.internet.error import ReactorNotRunning
 
 from chatnet.core.errors import LocalError
 from chatnet.net.clock import make_steady
-from chatnet.net.exits import complain, refuse_start
+from chatnet.net.exits import complain, refuse_start, stop
 from chatnet.net.garbage import spare_the_long_lived
 from chatnet.net.logs import LoggedService
 from chatnet.net.metrics import MetricsService
@@ -50,13 +48,9 @@ class PeerProgram(LoggedService):
             super().startService()  # type: ignore[no-untyped-call]
         except LocalError as error:
             refuse_start("chatpeer", error, self._daemon)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
-
-    def _hung_up(self) -> None:
-        """SIGHUP: the terminal is gone, or somebody wants us gone."""
-        with suppress(ReactorNotRunning):  # we are going
-            self._reactor.stop()
+        # The terminal is gone, or we are to go; nohup has it ignored.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(stop, self._reactor))
 
     def stopService(self) -> Any:
         self._collect_all()
