@@ -18,7 +18,7 @@ endif
 .PHONY: demo test campaigns lint clean
 
 demo: $(READY)
-	@$(VENV)/bin/python -m chatnet.demo
+	@$(VENV)/bin/python -m chatnet.programs.demo
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest

@@ -31,8 +31,8 @@ from chatnet.core.events import (
     TransferChanged,
     TransferState,
 )
-from chatnet.peer import tap
 from chatnet.peer.api import PeerApi
+from chatnet.programs import peer as tap
 
 reactor: Any = any_reactor
 BODY = "A message of ordinary length, as people write them: not one word, and not a whole page."

@@ -54,14 +54,14 @@ from chatnet.core.events import Event, TabsRestored
 from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import INDEX_ROWS, PeerLimits
 from chatnet.core.messages import Say
-from chatnet.net.database import Database
-from chatnet.net.keys import load_or_make_identity
-from chatnet.net.options import LogChoice
-from chatnet.net.places import Roots
-from chatnet.peer.address import RegistryAddress
+from chatnet.host.database import Database
+from chatnet.host.options import LogChoice
+from chatnet.host.paths import Roots
+from chatnet.net.identity import load_or_make_identity
+from chatnet.peer.directory.registry_address import RegistryAddress
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.service import PeerService
-from chatnet.peer.store import MIGRATIONS, PeerStore
+from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
 
 DAY_MS = 86_400_000
 WORDS = 50_000

@@ -59,7 +59,7 @@ from chatnet.core.events import (
 )
 from chatnet.core.limits import GROUP_COMMIT_ROWS
 from chatnet.core.text import SafeText
-from chatnet.net.garbage import spare_the_long_lived
+from chatnet.host.gc_tuning import spare_the_long_lived
 
 LIMITS = (
     "messages_per_second=1000000",

@@ -50,7 +50,7 @@ from support import (
 from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import FEATURES, ROLE_REGISTRY, VERSION, Hello, VersionRange, encode
 from chatnet.core.records import Endpoint, sign_record
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 
 PORT = 40_000
 HELLO_NILS = b"\xc0\xc0\xc0"  # since, fid and token: load.c puts a cursor in

@@ -16,12 +16,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
-from chatnet.console.actions import Actions
-from chatnet.console.login import LoginDefaults
+from chatnet.console.actions.all import Actions
 from chatnet.console.model import ConsoleModel
-from chatnet.console.panes import Scene
-from chatnet.console.screen import GuardedLoop, free_the_signal_keys, terminal_screen
-from chatnet.console.theme import ASCII, UNICODE, palette, theme_of
+from chatnet.console.overlays.login import LoginDefaults
+from chatnet.console.panes.base import Scene
+from chatnet.console.terminal import GuardedLoop, free_the_signal_keys, terminal_screen
+from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.core import limits
 from chatnet.core.events import CodeReady, Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
 from chatnet.peer.api import PeerApi, Subscription

@@ -9,20 +9,20 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.bars import Banner, Footer, Header, TabRow
-from chatnet.console.conversation import ConversationPane
-from chatnet.console.findbar import FindBar
-from chatnet.console.input import MAX_ROWS, InputRow
-from chatnet.console.keys import Context, Keymap, hint
-from chatnet.console.login import LoginForm
-from chatnet.console.net import NetPane
-from chatnet.console.panes import Pane, Scene
-from chatnet.console.people import PeopleList
-from chatnet.console.picker import FilePicker
-from chatnet.console.results import ResultsView
-from chatnet.console.rows import Markup, beside, cut, stack
-from chatnet.console.transfers import TransfersPane
-from chatnet.console.widgets import Box, Scroller
+from chatnet.console.keymap import Context, Keymap, hint
+from chatnet.console.overlays.file_picker import FilePicker
+from chatnet.console.overlays.login import LoginForm
+from chatnet.console.overlays.search_results import ResultsView
+from chatnet.console.panes.bars import Banner, Footer, Header, TabRow
+from chatnet.console.panes.base import Pane, Scene
+from chatnet.console.panes.conversation import ConversationPane
+from chatnet.console.panes.network import NetPane
+from chatnet.console.panes.people import PeopleList
+from chatnet.console.panes.transfers import TransfersPane
+from chatnet.console.widgets.base import Box, Scroller
+from chatnet.console.widgets.find_bar import FindBar
+from chatnet.console.widgets.input import MAX_ROWS, InputRow
+from chatnet.console.widgets.text import Markup, beside, cut, stack
 
 MIN_COLS, MIN_ROWS = 40, 10
 PEOPLE_BESIDE_FROM = 72  # columns from which the list of people stands beside the pane

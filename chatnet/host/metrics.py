@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from chatnet.core.errors import LocalError
 from chatnet.core.meters import Measure, Spread
-from chatnet.net.busy import explain_bind_error
+from chatnet.net.bind_errors import explain_bind_error
 from chatnet.net.listening import bound
 
 LOOPBACK = ":interface=127.0.0.1"

@@ -23,9 +23,9 @@ from chatnet import __version__
 from chatnet.core.errors import LocalError
 from chatnet.core.limits import LinkLimits
 from chatnet.core.text import safe_line
-from chatnet.net.config import LIMITS, ConfigFile, Given, Wrong, from_environment
-from chatnet.net.logs import ProgramLog
-from chatnet.net.places import SYSTEM_CONFIG, Roots
+from chatnet.host.config import LIMITS, ConfigFile, Given, Wrong, from_environment
+from chatnet.host.logging import ProgramLog
+from chatnet.host.paths import SYSTEM_CONFIG, Roots
 
 L = TypeVar("L", bound=LinkLimits)
 

@@ -28,9 +28,9 @@ from zope.interface import implementer
 from chatnet.core.errors import RemoteError, WrongKey
 from chatnet.core.identity import PeerID, peer_id_of, same_id, short_text
 from chatnet.core.messages import ALPN
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from chatnet.net.transport import Above, SocketTLS
-from chatnet.net.turns import Turns
+from chatnet.net.turn_budget import Turns
 
 # AES first: every processor since 2012 has instructions for it.
 MODE_ENABLE_PARTIAL_WRITE = 1  # openssl/ssl.h; pyOpenSSL sets it and does not name it

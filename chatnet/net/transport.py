@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatnet.net.turns import Turns
+from chatnet.net.turn_budget import Turns
 
 RECORD_HEAD = 5  # bytes: kind, version, length
 RECORD_BYTES = 16_384  # what one TLS record holds; OpenSSL then keeps no rest of it back

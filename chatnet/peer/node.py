@@ -48,34 +48,34 @@ from chatnet.core.messages import (
     Say,
     Verified,
 )
-from chatnet.net.database import Database
+from chatnet.host.database import Database
+from chatnet.host.profile_lock import ProfileLock
 from chatnet.net.dialling import Dialler
+from chatnet.net.identity import load_or_make_identity
 from chatnet.net.interfaces import own_networks, published_endpoints
-from chatnet.net.keys import load_or_make_identity
 from chatnet.net.link import Link, LinkEnd, LinkSettings, LinkUser
 from chatnet.net.listening import LinkFactory, Listener
-from chatnet.net.profile import ProfileLock
 from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
-from chatnet.peer.address import RegistryAddress
-from chatnet.peer.archive import Archive
-from chatnet.peer.chatlinks import ChatLinks
-from chatnet.peer.conversations import Conversations
-from chatnet.peer.courier import Courier
-from chatnet.peer.desk import Desk
-from chatnet.peer.expiry import Expiry
-from chatnet.peer.introduction import Introduction
-from chatnet.peer.listkeeper import ListKeeper
+from chatnet.peer.directory.list_cache import ListKeeper
+from chatnet.peer.directory.people import People
+from chatnet.peer.directory.registration import Presence, Registration
+from chatnet.peer.directory.registry_address import RegistryAddress
+from chatnet.peer.links.chat_links import ChatLinks
+from chatnet.peer.links.hello import Introduction
+from chatnet.peer.links.incoming import FileDoor, Reception
+from chatnet.peer.messages.conversations import Conversations
+from chatnet.peer.messages.expiry import Expiry
+from chatnet.peer.messages.open_tabs import Desk
+from chatnet.peer.messages.outbox import Courier
+from chatnet.peer.messages.search_and_export import Archive
 from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
-from chatnet.peer.people import People
-from chatnet.peer.reception import FileDoor, Reception
-from chatnet.peer.registration import Presence, Registration
-from chatnet.peer.store import MIGRATIONS, PeerStore
-from chatnet.peer.storewatch import StoreWatch
-from chatnet.peer.transfers import Transfers
-from chatnet.peer.trust import Trust
-from chatnet.peer.verifying import Verifying
+from chatnet.peer.store.health import StoreWatch
+from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
+from chatnet.peer.transfers.manager import Transfers
+from chatnet.peer.trust.keys import Trust
+from chatnet.peer.trust.short_code import Verifying
 
 PORT_SETTING = "port"
 

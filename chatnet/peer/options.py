@@ -10,9 +10,9 @@ from typing import Any, ClassVar, TextIO
 from chatnet.core.identity import RESERVED_NAMES, is_valid_name
 from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.text import safe_line
-from chatnet.net.config import Wrong
-from chatnet.net.options import LogChoice, ProgramOptions, ProgramSettings, forks
-from chatnet.peer.address import DEFAULT_HOST, DEFAULT_PORT, RegistryAddress, parse_registry_address
+from chatnet.host.config import Wrong
+from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
+from chatnet.peer.directory.registry_address import DEFAULT_HOST, DEFAULT_PORT, RegistryAddress, parse_registry_address
 
 
 @dataclass(frozen=True)

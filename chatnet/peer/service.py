@@ -37,11 +37,11 @@ from chatnet.core.events import (
     TransferChanged,
 )
 from chatnet.core.text import SafeText, safe_line
-from chatnet.net.busy import explain_bind_error
-from chatnet.net.exits import refuse_start, stop, stop_with
-from chatnet.net.logs import ProgramLog
-from chatnet.peer.address import RegistryAddress, parse_registry_address
-from chatnet.peer.feed import Feed, FeedSubscription
+from chatnet.host.event_feed import Feed, FeedSubscription
+from chatnet.host.exits import refuse_start, stop, stop_with
+from chatnet.host.logging import ProgramLog
+from chatnet.net.bind_errors import explain_bind_error
+from chatnet.peer.directory.registry_address import RegistryAddress, parse_registry_address
 from chatnet.peer.node import Node
 from chatnet.peer.options import PeerSettings, why_not_a_name
 

@@ -57,7 +57,7 @@ LOOK_SECONDS = 0.05
 class Echo:
     """Answers what comes to a peer, each stored message once."""
 
-    log = Logger("chatnet.demo")
+    log = Logger("chatnet.programs.demo")
 
     def __init__(self, peer: PeerApi, directory: Path) -> None:
         self._peer = peer
@@ -106,7 +106,7 @@ class Echo:
 
 def start_echo_peer(reactor: Any, arguments: Sequence[str]) -> IService:
     """The service of a headless peer with ``arguments`` of chatpeer, and an Echo that drives it."""
-    from chatnet.peer.tap import Options, PeerProgram
+    from chatnet.programs.peer import Options, PeerProgram
 
     twistd = usage.Options()
     twistd["nodaemon"] = 1
@@ -146,7 +146,17 @@ class Demo:
         """Start everything; the exit code of the console, after the person left it."""
         registry = self._behind("registry", [self._twistd, "-n", "chatregistry", "--listen", LISTEN])
         join = self._awaited(registry, self._directory / "state" / "registry" / "join")
-        echo = [sys.executable, "-m", "chatnet.demo", "echo", "--name", "echo", "--headless", "--registry", join]
+        echo = [
+            sys.executable,
+            "-m",
+            "chatnet.programs.demo",
+            "echo",
+            "--name",
+            "echo",
+            "--headless",
+            "--registry",
+            join,
+        ]
         self._behind("echo", echo)
         console = self._start([self._twistd, "-n", "chatpeer", "--name", "carol", "--registry", join])
         return console.wait()
@@ -224,7 +234,7 @@ def main(arguments: Sequence[str]) -> int:
         run_echo(arguments[1:])
         return 0
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print("chatnet.demo opens a console: start it in a terminal.", file=sys.stderr)
+        print("chatnet.programs.demo opens a console: start it in a terminal.", file=sys.stderr)
         return 1
     beside = Path(sys.executable).with_name("twistd")
     return show(beside if beside.exists() else Path(shutil.which("twistd") or "twistd"))
@@ -237,7 +247,7 @@ def show(twistd: Path) -> int:
         try:
             code = demo.run()
         except (RuntimeError, OSError) as error:
-            print(f"chatnet.demo: {error}", file=sys.stderr)
+            print(f"chatnet.programs.demo: {error}", file=sys.stderr)
             return 1
         finally:
             demo.close()

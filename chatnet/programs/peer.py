@@ -10,11 +10,11 @@ from typing import Any
 from twisted.application.service import IService, Service
 
 from chatnet.core.errors import LocalError
-from chatnet.net.clock import make_steady
-from chatnet.net.exits import complain, refuse_start, stop
-from chatnet.net.garbage import spare_the_long_lived
-from chatnet.net.logs import LoggedService
-from chatnet.net.metrics import MetricsService
+from chatnet.host.exits import complain, refuse_start, stop
+from chatnet.host.gc_tuning import spare_the_long_lived
+from chatnet.host.logging import LoggedService
+from chatnet.host.metrics import MetricsService
+from chatnet.host.monotonic_reactor import make_steady
 from chatnet.peer.metering import PeerMeter
 from chatnet.peer.options import PeerOptions, PeerSettings, wants_console, why_not_a_name
 from chatnet.peer.service import PeerService
@@ -76,7 +76,7 @@ def _login_name() -> str:
 def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service:
     # Imported here: a headless peer needs no urwid.
     from chatnet.console.app import Console
-    from chatnet.console.login import LoginDefaults
+    from chatnet.console.overlays.login import LoginDefaults
 
     registry = settings.registry
     shown = registry.shown if registry.key is None else str(registry)

@@ -17,15 +17,15 @@ from chatnet import __version__
 from chatnet.core.admission import is_loopback
 from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.identity import grouped_text, join_string
-from chatnet.net.busy import explain_bind_error
-from chatnet.net.clock import make_steady
-from chatnet.net.exits import is_at_terminal, refuse_start, say, stop_with
-from chatnet.net.garbage import spare_the_long_lived
+from chatnet.host.exits import is_at_terminal, refuse_start, say, stop_with
+from chatnet.host.gc_tuning import spare_the_long_lived
+from chatnet.host.logging import LoggedService
+from chatnet.host.metrics import MetricsService
+from chatnet.host.monotonic_reactor import make_steady
+from chatnet.host.profile_lock import ProfileLock
+from chatnet.net.bind_errors import explain_bind_error
+from chatnet.net.identity import load_or_make_identity
 from chatnet.net.interfaces import published_endpoints
-from chatnet.net.keys import load_or_make_identity
-from chatnet.net.logs import LoggedService
-from chatnet.net.metrics import MetricsService
-from chatnet.net.profile import ProfileLock
 from chatnet.registry.options import DEFAULT_PORT, NAME, RegistryOptions, RegistrySettings
 from chatnet.registry.service import RegistryService
 

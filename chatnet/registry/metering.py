@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chatnet.core.meters import Measure
-from chatnet.net.database import Database
+from chatnet.host.database import Database
 from chatnet.net.listening import LinkFactory
 from chatnet.registry.protocol import RegistryProtocol
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from chatnet.core.limits import LinkLimits, RegistryLimits
-from chatnet.net.options import LogChoice, ProgramOptions, ProgramSettings, forks
-from chatnet.net.places import Places
+from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
+from chatnet.host.paths import Places
 
 NAME = "registry"  # of its profile; no peer may have it
 DEFAULT_PORT = 9900

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from chatnet.core import messages
 from chatnet.core.admission import is_loopback, source_of
 from chatnet.core.bucket import Buckets, TokenBucket
-from chatnet.core.directory import Claimed, Directory, Kept
+from chatnet.core.directory.directory import Claimed, Directory, Kept
 from chatnet.core.errors import Refused, RemoteError, StoreFailed
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import MAX_SOURCES, RegistryLimits
@@ -26,9 +26,9 @@ from chatnet.core.meters import Spread
 from chatnet.core.records import Endpoint, RecordFields, SignedRecord, endpoint
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
-from chatnet.registry.keeping import PresenceKeeper
 from chatnet.registry.probing import Prober
 from chatnet.registry.pushing import Pusher
+from chatnet.registry.snapshots import PresenceKeeper
 from chatnet.registry.store import RegistryStore
 
 EARLY_AT_ONCE = 20  # of those who waited for the start, in one turn: about 10 ms

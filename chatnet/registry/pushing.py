@@ -13,8 +13,8 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from chatnet.core.changelog import Reader
-from chatnet.core.directory import Directory
+from chatnet.core.directory.changelog import Reader
+from chatnet.core.directory.directory import Directory
 from chatnet.core.meters import Spread
 
 TURN_SECONDS = 0.01  # of telling at a stretch; then the other connections have their turn

@@ -18,14 +18,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from chatnet.core import messages
-from chatnet.core.changelog import EPOCH_BYTES
-from chatnet.core.directory import Directory
+from chatnet.core.directory.changelog import EPOCH_BYTES
+from chatnet.core.directory.directory import Directory
 from chatnet.core.errors import StoreFailed
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import NEEDS_RESTART, RegistryLimits
-from chatnet.net.database import Database
+from chatnet.host.database import Database
 from chatnet.net.dialling import Dialler
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from chatnet.net.link import Link, LinkSettings
 from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.pulse import Pulse

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chatnet.core.directory import Directory, Kept
+from chatnet.core.directory.directory import Directory, Kept
 from chatnet.core.errors import StoreFailed
 from chatnet.core.limits import RegistryLimits
 from chatnet.registry.store import RegistryStore

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import msgspec
 from twisted.internet.defer import Deferred
 
-from chatnet.core.changelog import Span
-from chatnet.core.directory import Kept, Row
+from chatnet.core.directory.changelog import Span
+from chatnet.core.directory.directory import Kept, Row
 from chatnet.core.errors import Refused
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import EPOCHS_KEPT
 from chatnet.core.messages import KEY_BOUND, NAME_TAKEN, Entry
 from chatnet.core.records import SignedRecord
-from chatnet.net.database import Connection, Database, Settings
+from chatnet.host.database import Connection, Database, Settings
 
 MIGRATIONS = (
     Settings.TABLE

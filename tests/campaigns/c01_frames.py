@@ -23,7 +23,7 @@ from chatnet.core.identity import conversation_of
 from chatnet.core.limits import MAX_FRAME, MAX_FRAME_HELLO
 from chatnet.core.messages import ROLE_CHAT, ROLE_FILE, ROLE_PROBE, Accept, File, Offer, OfferedFile, Say, Welcome
 from chatnet.core.records import endpoint, sign_record
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from chatnet.net.tls import TLS
 from tests.campaigns.field import Foe, Foes, Subject, in_reactor, until
 from tests.campaigns.harness import Case, Failed, Figures, check, main, memory_kb

@@ -22,7 +22,7 @@ from chatnet.core.limits import PeerLimits, RegistryLimits
 from chatnet.core.messages import encode
 from chatnet.core.records import endpoint, sign_record
 from chatnet.net.dialling import Dialler
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from chatnet.net.tls import TLS
 from tests.campaigns.field import Foe, Foes, Subject, in_reactor, pause, until
 from tests.campaigns.harness import Case, Figures, Stopwatch, check, main

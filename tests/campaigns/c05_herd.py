@@ -21,8 +21,8 @@ from chatnet.core.messages import Entry, ListPage
 from chatnet.core.records import endpoint, sign_record
 from chatnet.net.dialling import Dialler
 from chatnet.net.tls import TLS
-from chatnet.peer.address import RegistryAddress
-from chatnet.peer.registration import Presence, Registration
+from chatnet.peer.directory.registration import Presence, Registration
+from chatnet.peer.directory.registry_address import RegistryAddress
 from tests.campaigns.field import Complaints, Subject, in_reactor, pause, until
 from tests.campaigns.harness import Case, Figures, check, main
 from tests.campaigns.neighbours import Neighbours, neighbours

@@ -23,7 +23,7 @@ from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import STORING_ROWS, PeerLimits, RegistryLimits
 from chatnet.core.messages import ROLE_CHAT, Ack, Decline, Error, Offer, OfferedFile, Say, Welcome, decode, encode
 from chatnet.core.records import endpoint, sign_record
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from chatnet.net.tls import TLS
 from tests.campaigns.field import Foe, Foes, Subject, in_reactor, pause, until
 from tests.campaigns.harness import Case, Failed, Figures, check, main

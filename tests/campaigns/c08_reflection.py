@@ -21,9 +21,9 @@ from chatnet.core.events import RegistryPhase
 from chatnet.core.limits import MAX_ENDPOINTS, PAGE_BYTES, PeerLimits
 from chatnet.core.messages import Entry, ListPage
 from chatnet.core.records import Endpoint, endpoint
-from chatnet.net.options import LogChoice
-from chatnet.net.places import Roots
-from chatnet.peer.address import RegistryAddress
+from chatnet.host.options import LogChoice
+from chatnet.host.paths import Roots
+from chatnet.peer.directory.registry_address import RegistryAddress
 from chatnet.peer.node import Node
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.service import PeerService

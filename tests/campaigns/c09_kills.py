@@ -26,8 +26,8 @@ from twisted.python.failure import Failure
 
 from chatnet.core.identity import PeerID
 from chatnet.core.messages import Say
-from chatnet.net.database import Database
-from chatnet.peer.store import MIGRATIONS, PeerStore
+from chatnet.host.database import Database
+from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
 from tests.campaigns.driven import FAULTS, note
 from tests.campaigns.harness import Case, Failed, Figures, check, main
 

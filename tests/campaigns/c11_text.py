@@ -23,10 +23,10 @@ from typing import Any
 import pyte
 import urwid
 
-from chatnet.console import conversation
 from chatnet.console.app import Console
-from chatnet.console.rows import GuardedText, Row, cut, line, two_sided
-from chatnet.console.theme import UNICODE
+from chatnet.console.panes import conversation
+from chatnet.console.widgets.text import GuardedText, Row, cut, line, two_sided
+from chatnet.console.widgets.theme import UNICODE
 from chatnet.core.events import MessageState, NoticeLevel, RegistryPhase
 from chatnet.core.text import (
     BIDI,

@@ -17,7 +17,7 @@ from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.events import MessageState, RegistryPhase
 from chatnet.core.identity import PeerID, key_text
 from chatnet.core.records import SignedRecord, endpoint, sign_record
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from tests.campaigns.field import Complaints, Subject, in_reactor, pause, until
 from tests.campaigns.harness import Case, Figures, check, main
 from tests.support.guests import Guest

@@ -19,11 +19,13 @@ from blake3 import blake3
 
 from chatnet.core.errors import LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import OfferedFile
-from chatnet.peer import ground as grounds
-from chatnet.peer import landing, naming, parts
-from chatnet.peer.ground import Ground, Place
-from chatnet.peer.landing import Former, Landing
-from chatnet.peer.parts import PARTIAL
+from chatnet.peer.files import download as landing
+from chatnet.peer.files import filesystem as grounds
+from chatnet.peer.files import final_names as naming
+from chatnet.peer.files import part_files as parts
+from chatnet.peer.files.download import Former, Landing
+from chatnet.peer.files.filesystem import Ground, Place
+from chatnet.peer.files.part_files import PARTIAL
 from tests.campaigns.harness import Case, Figures, check, main
 
 NAME = "c14_races"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from chatnet.core.events import Event, PeopleChanged, TransferChanged, TransferState
-from chatnet.net import database
+from chatnet.host import database
 from tests.campaigns.c09_kills import Registry
 from tests.campaigns.harness import Case, Figures, check, main
 
@@ -71,7 +71,7 @@ def party(name: str, place: Path, weak: bool, options: list[str]) -> None:
     """The program of the process: ``giver`` offers, says and exports; ``taker`` accepts."""
     from twisted.internet import reactor as any_reactor
 
-    from chatnet.peer import tap
+    from chatnet.programs import peer as tap
 
     if weak:
         database._make_private_file = lambda path: None

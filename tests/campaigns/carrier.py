@@ -18,7 +18,8 @@ from twisted.internet.task import LoopingCall
 
 from chatnet.core.events import Event, PeopleChanged, Transfer, TransferChanged, TransferState
 from chatnet.core.messages import OfferedFile
-from chatnet.peer import landing, parts
+from chatnet.peer.files import download as landing
+from chatnet.peer.files import part_files as parts
 
 LOOK_SECONDS = 0.02
 SPEED = 48 * 1_048_576  # bytes a second: a kill finds something under way
@@ -102,7 +103,7 @@ def main() -> None:
 
     from twisted.internet import reactor as any_reactor
 
-    from chatnet.peer.tap import Options, makeService
+    from chatnet.programs.peer import Options, makeService
 
     reactor: Any = any_reactor
     options = Options()

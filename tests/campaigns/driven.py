@@ -21,11 +21,11 @@ from typing import Any
 
 from chatnet.core.events import Event, MessageAdded, MessageChanged, MessageState, PeopleChanged, StoreChanged
 from chatnet.core.messages import Ack, Message, Say
-from chatnet.net import database
+from chatnet.host import database
 from chatnet.net.link import Link
-from chatnet.peer.arrivals import Arrivals
-from chatnet.peer.courier import Courier
-from chatnet.peer.store import PeerStore
+from chatnet.peer.messages.inbox import Arrivals
+from chatnet.peer.messages.outbox import Courier
+from chatnet.peer.store.peer_store import PeerStore
 
 OUTSTANDING = 100  # messages that a talker lets wait
 GAP_SECONDS = 0.002
@@ -196,7 +196,7 @@ def main() -> None:
 
     from twisted.internet import reactor as any_reactor
 
-    from chatnet.peer.tap import Options, makeService
+    from chatnet.programs.peer import Options, makeService
 
     reactor: Any = any_reactor
     options = Options()

@@ -29,8 +29,8 @@ from twisted.python.failure import Failure
 from chatnet.core.events import Event, MessageAdded, RegistryChanged, RegistryPhase, TransferChanged, TransferState
 from chatnet.core.identity import peer_id_of
 from chatnet.core.session import Effect
+from chatnet.host.logging import ProgramLog
 from chatnet.net import link as links
-from chatnet.net.logs import ProgramLog
 from tests.campaigns.harness import StallWatch
 
 TELL_SECONDS = 0.25
@@ -152,8 +152,7 @@ def weaken(what: str) -> None:
 
         Node._page = eager  # type: ignore[method-assign]
     elif what == "timers-by-wall-clock":
-        from chatnet.peer import tap as peer
-        from chatnet.registry import tap as registry
+        from chatnet.programs import peer, registry
 
         registry.make_steady = peer.make_steady = lambda _: None
 
@@ -200,8 +199,7 @@ def main() -> None:
 
     from twisted.internet import reactor as any_reactor
 
-    from chatnet.peer import tap as peer
-    from chatnet.registry import tap as registry
+    from chatnet.programs import peer, registry
 
     reactor: Any = any_reactor
     options: Any = registry.RegistryOptions() if given.program == "registry" else peer.Options()

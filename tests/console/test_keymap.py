@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from chatnet.console.actions import Actions
+from chatnet.console.actions.all import Actions
 from chatnet.console.commands import COMMANDS
-from chatnet.console.help import as_markdown, help_lines
-from chatnet.console.keys import KEYS, Context, Key, KeyConflict, Keymap, hint, stroke_text
+from chatnet.console.keymap import KEYS, Context, Key, KeyConflict, Keymap, hint, stroke_text
+from chatnet.console.overlays.help import as_markdown, help_lines
 from tests.support.typist import Typist
 
 
@@ -37,7 +37,7 @@ def test_help_holds_the_whole_table() -> None:
 
 
 def test_the_document_is_made_from_the_table() -> None:
-    """``python -c 'from chatnet.console.help import as_markdown; print(as_markdown(), end="")' > docs/keys.md``"""
+    """Made by ``as_markdown()`` of ``chatnet.console.overlays.help``; CONTRIBUTING.md has the command."""
     document = Path(__file__).parents[2] / "docs" / "keys.md"
     assert document.read_text(encoding="utf-8") == as_markdown()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatnet.net.config import ConfigFile, Given, Wrong, from_environment, nearest
+from chatnet.host.config import ConfigFile, Given, Wrong, from_environment, nearest
 
 SAMPLE = """\
 # a comment

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from chatnet.core.errors import StoreFailed
 from chatnet.core.limits import GROUP_COMMIT_ROWS, TOGETHER_ROWS
-from chatnet.net.database import Chain, Database, Settings
+from chatnet.host.database import Chain, Database, Settings
 
 SCHEMA = ("CREATE TABLE line (n INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;",)
 
@@ -465,8 +465,8 @@ CHILD = """
 import os, resource, sys
 from pathlib import Path
 from twisted.internet import reactor
-from chatnet.net.database import Database
-from tests.net.test_database import SCHEMA, put
+from chatnet.host.database import Database
+from tests.host.test_database import SCHEMA, put
 
 database = Database(Path(sys.argv[1]), SCHEMA, reactor)
 number, where = int(sys.argv[2]), sys.argv[3]

@@ -11,7 +11,7 @@ from twisted.logger import globalLogPublisher
 
 from chatnet.core.events import Event, PersonGone, Snapshot
 from chatnet.core.limits import EVENTS_PER_TURN
-from chatnet.peer.feed import Feed
+from chatnet.host.event_feed import Feed
 
 NOTHING = cast(Snapshot, None)
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from chatnet.core.errors import LocalError
-from chatnet.net.exits import refuse_start
+from chatnet.host.exits import refuse_start
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
@@ -18,7 +18,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
 def test_a_refused_start_is_one_plain_line_and_1() -> None:
     done = run(
         "import sys, io; sys.stderr = io.StringIO()\n"  # as under twistd's logging
-        "from chatnet.net.exits import refuse_start\n"
+        "from chatnet.host.exits import refuse_start\n"
         "from chatnet.core.errors import LocalError\n"
         "refuse_start('chatpeer', LocalError('twin', 'carol is already running here.\\x1b[2J'), daemon=False)"
     )
@@ -37,7 +37,7 @@ def test_the_exit_code_after_an_orderly_stop() -> None:
     done = run(
         "import sys, io; sys.stdout = io.StringIO()\n"
         "from twisted.internet import reactor\n"
-        "from chatnet.net.exits import say, stop_with\n"
+        "from chatnet.host.exits import say, stop_with\n"
         "reactor.addSystemEventTrigger('after', 'shutdown', say, 'stopped')\n"
         "reactor.callWhenRunning(stop_with, reactor, 3)\n"
         "reactor.run()\n"

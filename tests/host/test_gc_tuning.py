@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatnet.net.garbage import NOTICEABLE_SECONDS, spare_the_long_lived
+from chatnet.host.gc_tuning import NOTICEABLE_SECONDS, spare_the_long_lived
 
 
 class Watch:

@@ -18,8 +18,8 @@ from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.python.failure import Failure
 
 from chatnet.core.limits import LOG_FILES
-from chatnet.net import logs
-from chatnet.net.logs import LoggedService, ProgramLog, lines_of, watch_critical
+from chatnet.host import logging as logs
+from chatnet.host.logging import LoggedService, ProgramLog, lines_of, watch_critical
 
 
 def event(text: str, at: float = 1_000.0, form: str = "said {text}") -> dict[str, object]:
@@ -139,7 +139,7 @@ def test_a_device_is_never_rotated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_dash_means_standard_output() -> None:
-    program = "from chatnet.net.logs import ProgramLog; ProgramLog('-')({'log_format': 'hello', 'log_time': 1.0})"
+    program = "from chatnet.host.logging import ProgramLog; ProgramLog('-')({'log_format': 'hello', 'log_time': 1.0})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.endswith("info -: hello\n")
 

@@ -13,7 +13,7 @@ from twisted.web.client import Agent, readBody
 
 from chatnet.core.errors import LocalError
 from chatnet.core.meters import Measure, Spread
-from chatnet.net.metrics import STALL_LOOK_SECONDS, MetricsService, StallWatch, on_loopback
+from chatnet.host.metrics import STALL_LOOK_SECONDS, MetricsService, StallWatch, on_loopback
 
 SPREAD = Spread((0.1, 1.0))
 SPREAD.add(0.5)

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.base import ReactorBase
 from twisted.internet.selectreactor import SelectReactor
 
-from chatnet.net.clock import make_steady, steady_seconds
+from chatnet.host.monotonic_reactor import make_steady, steady_seconds
 
 DAY = 86_400.0
 

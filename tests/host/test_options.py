@@ -10,7 +10,7 @@ from twisted.python import usage
 from twisted.scripts.twistd import ServerOptions
 
 from chatnet import __version__
-from chatnet.net.options import LogChoice, checked_endpoint
+from chatnet.host.options import LogChoice, checked_endpoint
 from chatnet.registry.options import RegistryOptions, RegistrySettings
 
 

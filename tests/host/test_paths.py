@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatnet.core.errors import LocalError
-from chatnet.net.places import Places, Roots
+from chatnet.host.paths import Places, Roots
 
 
 def mode_of(path: Path) -> int:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from chatnet.core.errors import LocalError
-from chatnet.net.profile import ProfileLock
+from chatnet.host.profile_lock import ProfileLock
 
 HOLDER = """
 import os, sys
 from pathlib import Path
-from chatnet.net.profile import ProfileLock
+from chatnet.host.profile_lock import ProfileLock
 lock = ProfileLock(Path(sys.argv[1]), "carol")
 lock.acquire()
 if sys.argv[2] == "fork" and os.fork():

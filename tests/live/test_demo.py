@@ -1,4 +1,4 @@
-"""``python -m chatnet.demo``, as somebody who tries it sees it."""
+"""``python -m chatnet.programs.demo``, as somebody who tries it sees it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chatnet.demo import FILE_TEXT
+from chatnet.programs.demo import FILE_TEXT
 from tests.support.stage import Stage
 
 pytestmark = pytest.mark.live
@@ -27,7 +27,7 @@ def demo_pids(directory: Path) -> list[str]:
 
 
 def test_one_person_alone_chats_and_exchanges_files(stage: Stage) -> None:
-    demo = stage.terminal("-m", "chatnet.demo", program=sys.executable)
+    demo = stage.terminal("-m", "chatnet.programs.demo", program=sys.executable)
     demo.shows("registry up · 1 peer", "echo")
     demo.enter("/msg echo hello, is anybody there?")
     stage.until(lambda: demo.text.count("hello, is anybody there?") == 2, "the message comes back")

@@ -9,7 +9,7 @@ import socket
 import pytest
 from twisted.internet.error import CannotListenError
 
-from chatnet.net.busy import explain_bind_error
+from chatnet.net.bind_errors import explain_bind_error
 
 
 def no_socket(port: int, number: int, text: str = "") -> CannotListenError:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chatnet.core.errors import LocalError
 from chatnet.core.identity import peer_id_of
-from chatnet.net.keys import KEY_FILE, load_or_make_identity
+from chatnet.net.identity import KEY_FILE, load_or_make_identity
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from chatnet.core.errors import ChatnetError, RemoteError, WrongKey
 from chatnet.core.framing import Framer, frame
 from chatnet.core.limits import MAX_FRAME
 from chatnet.core.messages import ALPN, ROLE_CHAT, Hello, Say, Welcome, decode, encode
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from chatnet.net.link import Link, LinkEnd
 from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.tls import TLS

@@ -25,7 +25,7 @@ from twisted.protocols.basic import FileSender
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatnet.net import turns
+from chatnet.net import turn_budget as turns
 from chatnet.net.tls import TLS, proven_peer
 from chatnet.net.transport import EARLY_BYTES, PIECE_BYTES, RECORD_BYTES, RECORDS_AT_ONCE, SocketTLS
 from tests.support.links import new_identity

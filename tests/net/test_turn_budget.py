@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatnet.core.limits import CROWD, TURN_SHARE_SECONDS
-from chatnet.net.turns import Turns
+from chatnet.net.turn_budget import Turns
 
 
 class Setting:

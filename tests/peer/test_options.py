@@ -12,8 +12,8 @@ import pytest
 from twisted.python import usage
 
 from chatnet.core.limits import PeerLimits
-from chatnet.net.options import LogChoice
-from chatnet.peer.address import RegistryAddress
+from chatnet.host.options import LogChoice
+from chatnet.peer.directory.registry_address import RegistryAddress
 from chatnet.peer.options import PeerOptions, PeerSettings, wants_console, why_not_a_name
 
 

@@ -29,7 +29,7 @@ from chatnet.core.events import (
     TransferState,
 )
 from chatnet.core.text import SafeText
-from chatnet.demo import FILE_TEXT, Demo, Echo
+from chatnet.programs.demo import FILE_TEXT, Demo, Echo
 
 BOB = bytes(32)
 
@@ -226,14 +226,14 @@ def test_a_registry_that_does_not_start_says_why(tmp_path: Path, told: Path) -> 
     with demonstration(tmp_path, stand_in(tmp_path, told, registry="sys.exit('no port for you')")) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert errors.startswith("chatnet.demo: the registry did not start:\n")
+    assert errors.startswith("chatnet.programs.demo: the registry did not start:\n")
     assert "no port for you" in errors
     assert not list(tmp_path.glob("chatnet-demo-*"))
 
 
 def test_it_needs_a_terminal() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "chatnet.demo"],
+        [sys.executable, "-m", "chatnet.programs.demo"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -241,7 +241,7 @@ def test_it_needs_a_terminal() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "chatnet.demo opens a console: start it in a terminal.\n"
+    assert done.stderr == "chatnet.programs.demo opens a console: start it in a terminal.\n"
 
 
 def test_a_demo_that_never_began_closes(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import cast
 from twisted.internet.task import Clock
 
 from chatnet.core import messages
-from chatnet.core.directory import Directory
+from chatnet.core.directory.directory import Directory
 from chatnet.core.framing import PREFIX_BYTES
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import RegistryLimits

@@ -18,7 +18,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from chatnet.core import messages
-from chatnet.core.directory import Directory, Kept
+from chatnet.core.directory.directory import Directory, Kept
 from chatnet.core.errors import ChatnetError, Refused
 from chatnet.core.framing import frame
 from chatnet.core.identity import short_text
@@ -26,7 +26,7 @@ from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import ROLE_REGISTRY, ListPage, Lookup, Say
 from chatnet.core.records import endpoint, verify_record
 from chatnet.net.dialling import Dialler
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from chatnet.net.link import Link
 from chatnet.net.tls import TLS
 from chatnet.registry import service

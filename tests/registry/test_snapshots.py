@@ -12,12 +12,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from chatnet.core.directory import Directory, Kept
+from chatnet.core.directory.directory import Directory, Kept
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import RegistryLimits
 from chatnet.core.records import RecordFields, SignedRecord, endpoint
-from chatnet.net.database import Database
-from chatnet.registry.keeping import LEAVE_AT_ONCE, PresenceKeeper
+from chatnet.host.database import Database
+from chatnet.registry.snapshots import LEAVE_AT_ONCE, PresenceKeeper
 from chatnet.registry.store import MIGRATIONS, RegistryStore
 
 LIMITS = RegistryLimits()

@@ -7,13 +7,13 @@ import sqlite3
 import pytest
 import pytest_twisted
 
-from chatnet.core.changelog import Span
-from chatnet.core.directory import Kept, Row
+from chatnet.core.directory.changelog import Span
+from chatnet.core.directory.directory import Kept, Row
 from chatnet.core.errors import Refused
 from chatnet.core.limits import EPOCHS_KEPT
 from chatnet.core.messages import Entry
 from chatnet.core.records import SignedRecord, endpoint
-from chatnet.net.database import Database
+from chatnet.host.database import Database
 from chatnet.registry.store import MIGRATIONS, Claim, RegistryStore
 
 CAROL, DAVE = b"c" * 32, b"d" * 32

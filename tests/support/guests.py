@@ -8,7 +8,7 @@ from chatnet.core.identity import PeerID
 from chatnet.core.messages import ROLE_REGISTRY, Announce, Entry, Found, Hello, ListPage, Message
 from chatnet.core.records import Endpoint, SignedRecord, endpoint, sign_record
 from chatnet.net.dialling import Dialler
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from chatnet.net.link import Link
 from chatnet.net.tls import TLS
 from tests.support.links import Recorder, hello, new_identity, settings_for

@@ -13,7 +13,7 @@ from chatnet.core.identity import PeerID
 from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.messages import ROLE_CHAT, VERSION, Hello, Message, VersionRange, Welcome
 from chatnet.net.dialling import Dialler
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from chatnet.net.link import Link, LinkEnd, LinkSettings
 from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.pulse import Pulse

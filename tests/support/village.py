@@ -33,10 +33,10 @@ from chatnet.core.events import (
 )
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import PeerLimits, RegistryLimits
-from chatnet.net.keys import Identity
-from chatnet.net.options import LogChoice
-from chatnet.net.places import Roots
-from chatnet.peer.address import RegistryAddress
+from chatnet.host.options import LogChoice
+from chatnet.host.paths import Roots
+from chatnet.net.identity import Identity
+from chatnet.peer.directory.registry_address import RegistryAddress
 from chatnet.peer.node import Node
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.service import PeerService

@@ -12,8 +12,8 @@ import pytest_twisted
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import MessageState, TransferState
-from chatnet.net.logs import ProgramLog
-from chatnet.registry.tap import leave_join
+from chatnet.host.logging import ProgramLog
+from chatnet.programs.registry import leave_join
 from tests.support.village import Village, Villager
 from tests.village.test_files import LARGE, made, offered
 

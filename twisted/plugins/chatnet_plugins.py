@@ -4,14 +4,14 @@ from twisted.application.service import ServiceMaker
 
 registry = ServiceMaker(
     "chatnet registry",
-    "chatnet.registry.tap",
+    "chatnet.programs.registry",
     "Keep the live list of chatnet peers and push it to all of them.",
     "chatregistry",
 )
 
 peer = ServiceMaker(
     "chatnet peer",
-    "chatnet.peer.tap",
+    "chatnet.programs.peer",
     "Chat with the others and send them files, directly, from this terminal.",
     "chatpeer",
 )

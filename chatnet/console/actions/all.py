@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from chatnet.console.desk import Desk
-from chatnet.console.filing import Filing
-from chatnet.console.finding import Finding
-from chatnet.console.moving import Moving
-from chatnet.console.program import Program
-from chatnet.console.talking import Talking
-from chatnet.console.trusting import Trusting
+from chatnet.console.actions.drafts import Desk
+from chatnet.console.actions.keys import Trusting
+from chatnet.console.actions.messaging import Talking
+from chatnet.console.actions.navigation import Moving
+from chatnet.console.actions.program import Program
+from chatnet.console.actions.search import Finding
+from chatnet.console.actions.transfers import Filing
 
 
 class Actions(Moving, Talking, Trusting, Finding, Filing, Desk, Program):

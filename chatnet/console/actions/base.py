@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 
 from chatnet.console.commands import BY_NAME, did_you_mean
 from chatnet.console.completion import Completer, shown_candidates
-from chatnet.console.conversation import ConversationPane
-from chatnet.console.input import Editor, InputRow
-from chatnet.console.keys import Context
-from chatnet.console.panes import Scene
-from chatnet.console.view import View
+from chatnet.console.keymap import Context
+from chatnet.console.panes.base import Scene
+from chatnet.console.panes.conversation import ConversationPane
+from chatnet.console.widgets.input import Editor, InputRow
+from chatnet.console.window import View
 from chatnet.core import limits
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import ChatMessage, HistoryPage, Person

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from chatnet.console.conversation import ConversationPane
-from chatnet.console.hands import Hands
+from chatnet.console.actions.base import Hands
+from chatnet.console.panes.conversation import ConversationPane
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import Tab
 

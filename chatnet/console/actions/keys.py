@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from chatnet.console.conversation import ConversationPane
-from chatnet.console.hands import Hands
-from chatnet.console.net import on_where, registry_join
-from chatnet.console.rows import Markup
-from chatnet.console.sheet import Sheet
+from chatnet.console.actions.base import Hands
+from chatnet.console.overlays.page import Sheet
+from chatnet.console.panes.conversation import ConversationPane
+from chatnet.console.panes.network import on_where, registry_join
+from chatnet.console.widgets.text import Markup
 from chatnet.core.events import CodeReady, Person
 from chatnet.core.identity import grouped_text, short_text
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from chatnet.console.actions.base import Hands
 from chatnet.console.commands import Run, Say, understand
-from chatnet.console.hands import Hands
-from chatnet.console.input import InputRow
-from chatnet.console.keys import Context
-from chatnet.console.login import LoginForm
+from chatnet.console.keymap import Context
+from chatnet.console.overlays.login import LoginForm
+from chatnet.console.widgets.input import InputRow
 from chatnet.core import limits
 
 PASTE_CHARS = 1_000_000  # more than this is no message, and would only make the editor slow

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chatnet.console.conversation import ConversationPane
-from chatnet.console.hands import Hands
-from chatnet.console.keys import Context
-from chatnet.console.words import seen_text
+from chatnet.console.actions.base import Hands
+from chatnet.console.keymap import Context
+from chatnet.console.panes.conversation import ConversationPane
+from chatnet.console.widgets.wording import seen_text
 from chatnet.core.events import Person
 from chatnet.core.identity import grouped_text, short_text
 from chatnet.core.text import safe_line

@@ -6,10 +6,10 @@ from twisted.internet.defer import maybeDeferred
 from twisted.python.failure import Failure
 
 from chatnet import __version__
-from chatnet.console.hands import Hands, unexpected
-from chatnet.console.help import HelpView
-from chatnet.console.login import LoginDefaults, LoginForm
-from chatnet.console.words import count_text
+from chatnet.console.actions.base import Hands, unexpected
+from chatnet.console.overlays.help import HelpView
+from chatnet.console.overlays.login import LoginDefaults, LoginForm
+from chatnet.console.widgets.wording import count_text
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import Me
 

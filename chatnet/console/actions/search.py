@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 
-from chatnet.console.conversation import ConversationPane
-from chatnet.console.findbar import FindBar
-from chatnet.console.hands import Hands
-from chatnet.console.keys import Context
-from chatnet.console.results import ResultsView
-from chatnet.console.words import count_text
+from chatnet.console.actions.base import Hands
+from chatnet.console.keymap import Context
+from chatnet.console.overlays.search_results import ResultsView
+from chatnet.console.panes.conversation import ConversationPane
+from chatnet.console.widgets.find_bar import FindBar
+from chatnet.console.widgets.wording import count_text
 from chatnet.core.events import Exported, HistoryPage, MessageKind, MessageState, SearchPage
 
 _FAILED = (MessageState.REFUSED, MessageState.EXPIRED)

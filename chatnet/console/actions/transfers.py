@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from chatnet.console.actions.base import Hands
+from chatnet.console.actions.messaging import body_bytes
 from chatnet.console.commands import did_you_mean, split_words
-from chatnet.console.hands import Hands
-from chatnet.console.keys import Context
-from chatnet.console.picker import FilePicker
-from chatnet.console.talking import body_bytes
-from chatnet.console.words import rate_of, rate_text, rule_text
+from chatnet.console.keymap import Context
+from chatnet.console.overlays.file_picker import FilePicker
+from chatnet.console.widgets.wording import rate_of, rate_text, rule_text
 from chatnet.core import limits
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.text import safe_line

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import urwid
 
-from chatnet.console.rows import Markup, cut, line, stack, width
-from chatnet.console.theme import Signs
-from chatnet.console.widgets import Box, LazyList
-from chatnet.console.words import count_text, size_text
+from chatnet.console.widgets.base import Box, LazyList
+from chatnet.console.widgets.text import Markup, cut, line, stack, width
+from chatnet.console.widgets.theme import Signs
+from chatnet.console.widgets.wording import count_text, size_text
 from chatnet.core.text import safe_line
 
 MAX_ENTRIES = 20_000  # of one folder; more nobody looks through

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import urwid
 
 from chatnet.console.commands import COMMANDS
-from chatnet.console.keys import help_rows
-from chatnet.console.rows import Markup, Row, line, stack
-from chatnet.console.widgets import Block, Scroller
+from chatnet.console.keymap import help_rows
+from chatnet.console.widgets.base import Block, Scroller
+from chatnet.console.widgets.text import Markup, Row, line, stack
 
 _KEY_COLS = 30
 
@@ -26,7 +26,7 @@ def as_markdown() -> str:
     out = [
         "# Keys and commands",
         "",
-        "F1 in the console shows this; `chatnet/console/keys.py` and `commands.py` hold it.",
+        "F1 in the console shows this; `chatnet/console/keymap.py` and `commands.py` hold it.",
     ]
     section = ""
     for where, shown, text in help_lines():

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import urwid
 
-from chatnet.console.input import readline_keys
-from chatnet.console.rows import Markup, Row, beside, line, stack
-from chatnet.console.widgets import Box
+from chatnet.console.widgets.base import Box
+from chatnet.console.widgets.input import readline_keys
+from chatnet.console.widgets.text import Markup, Row, beside, line, stack
 from chatnet.core.text import safe_text
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import segno
 import urwid
 
-from chatnet.console.rows import Markup, Row, line
-from chatnet.console.theme import UNICODE, Signs
-from chatnet.console.widgets import Block, Scroller
+from chatnet.console.widgets.base import Block, Scroller
+from chatnet.console.widgets.text import Markup, Row, line
+from chatnet.console.widgets.theme import UNICODE, Signs
 
 QR_BORDER = 2  # modules of quiet zone; more than that is in the dark around it
 _HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}

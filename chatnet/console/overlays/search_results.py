@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import urwid
 
-from chatnet.console.panes import Scene
-from chatnet.console.rows import Markup, cut, line, stack, width
-from chatnet.console.widgets import Box, LazyList
-from chatnet.console.words import clock_text, count_text, date_text
+from chatnet.console.panes.base import Scene
+from chatnet.console.widgets.base import Box, LazyList
+from chatnet.console.widgets.text import Markup, cut, line, stack, width
+from chatnet.console.widgets.wording import clock_text, count_text, date_text
 from chatnet.core.events import ChatMessage, SearchPage
 from chatnet.core.text import safe_line
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import urwid
 
-from chatnet.console.panes import Pane, Scene
-from chatnet.console.rows import Markup, Row, cut, line, stack, two_sided, width
-from chatnet.console.widgets import Box
-from chatnet.console.words import age_text, clock_text, count_text, short_rate
+from chatnet.console.panes.base import Pane, Scene
+from chatnet.console.widgets.base import Box
+from chatnet.console.widgets.text import Markup, Row, cut, line, stack, two_sided, width
+from chatnet.console.widgets.wording import age_text, clock_text, count_text, short_rate
 from chatnet.core.events import RegistryPhase
 from chatnet.core.identity import short_text
 from chatnet.core.text import safe_line

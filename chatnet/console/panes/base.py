@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chatnet.console.keys import Context
+from chatnet.console.keymap import Context
 from chatnet.console.model import ConsoleModel
-from chatnet.console.theme import Signs
-from chatnet.console.widgets import Box, Scroller
+from chatnet.console.widgets.base import Box, Scroller
+from chatnet.console.widgets.theme import Signs
 
 
 @dataclass(frozen=True)

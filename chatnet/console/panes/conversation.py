@@ -7,10 +7,10 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.panes import Scene, ScrollPane
-from chatnet.console.rows import Markup, Row, Rule, cut, line, two_sided, width
-from chatnet.console.widgets import Block
-from chatnet.console.words import (
+from chatnet.console.panes.base import Scene, ScrollPane
+from chatnet.console.widgets.base import Block
+from chatnet.console.widgets.text import Markup, Row, Rule, cut, line, two_sided, width
+from chatnet.console.widgets.wording import (
     bar_text,
     clock_text,
     count_text,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chatnet.console.panes import ScrollPane
-from chatnet.console.rows import Markup, Row
-from chatnet.console.widgets import Block
-from chatnet.console.words import age_text, clock_text, count_text
+from chatnet.console.panes.base import ScrollPane
+from chatnet.console.widgets.base import Block
+from chatnet.console.widgets.text import Markup, Row
+from chatnet.console.widgets.wording import age_text, clock_text, count_text
 from chatnet.core.events import NoticeLevel, RegistryPhase, RegistryState
 from chatnet.core.identity import join_string, short_text
 from chatnet.core.text import safe_line, safe_text

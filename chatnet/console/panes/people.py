@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chatnet.console.panes import Scene
-from chatnet.console.rows import Markup, cut, width
-from chatnet.console.widgets import LazyList
+from chatnet.console.panes.base import Scene
+from chatnet.console.widgets.base import LazyList
+from chatnet.console.widgets.text import Markup, cut, width
 from chatnet.core.events import Person
 
 

@@ -6,10 +6,10 @@ import textwrap
 
 import urwid
 
-from chatnet.console.keys import Context
-from chatnet.console.panes import Pane, Scene
-from chatnet.console.rows import Markup, Row, cut, line, plain, stack, width
-from chatnet.console.words import bar_text, size_text, transfer_state
+from chatnet.console.keymap import Context
+from chatnet.console.panes.base import Pane, Scene
+from chatnet.console.widgets.text import Markup, Row, cut, line, plain, stack, width
+from chatnet.console.widgets.wording import bar_text, size_text, transfer_state
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.text import safe_line
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.rows import Markup, Row, Rule, line, plain, stack
+from chatnet.console.widgets.text import Markup, Row, Rule, line, plain, stack
 
 Block = Sequence[Row | Rule]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.rows import beside, line, width
-from chatnet.console.theme import Signs
+from chatnet.console.widgets.text import beside, line, width
+from chatnet.console.widgets.theme import Signs
 
 _PROMPT = " find> "
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.rows import GuardedText, Markup, beside, line, width
+from chatnet.console.widgets.text import GuardedText, Markup, beside, line, width
 
 MAX_ROWS = 6
 HISTORY_LINES = 200

@@ -10,7 +10,7 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.theme import Signs
+from chatnet.console.widgets.theme import Signs
 
 Markup = Any  # urwid's text markup: a str, (attribute, markup), or a list of them
 

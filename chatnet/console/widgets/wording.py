@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from chatnet.console.theme import Signs
+from chatnet.console.widgets.theme import Signs
 from chatnet.core.events import ChatMessage, FileRule, MessageState, Person, RuleKind, Transfer, TransferState
 from chatnet.core.text import safe_line
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from chatnet.core import messages
 from chatnet.core.addresses import listed_endpoints
-from chatnet.core.changelog import ChangeLog, Reader, Span
+from chatnet.core.directory.changelog import ChangeLog, Reader, Span
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.identity import RESERVED_NAMES, PeerID, is_valid_name
 from chatnet.core.limits import MAX_NAME_CHARS, RegistryLimits

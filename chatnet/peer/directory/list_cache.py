@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import LIST_SAVE_SECONDS
 from chatnet.core.messages import Entry, ListPage
-from chatnet.peer.store import PeerStore
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class ListKeeper:

@@ -10,12 +10,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import Event, PeopleChanged, Person, PersonGone
 from chatnet.core.identity import PeerID, conversation_of, short_text
 from chatnet.core.limits import PEOPLE_PER_EVENT
-from chatnet.core.roster import Roster
-from chatnet.peer.store import PeerStore
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class People:

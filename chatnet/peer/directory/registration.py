@@ -28,7 +28,7 @@ from chatnet.core.records import SignedRecord
 from chatnet.core.text import SafeText, safe_line
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
-from chatnet.peer.address import RegistryAddress
+from chatnet.peer.directory.registry_address import RegistryAddress
 
 # Codes after which trying again would change nothing.
 FINAL = frozenset({messages.NAME_TAKEN, messages.KEY_BOUND, messages.BAD_NAME, messages.VERSION_UNKNOWN})

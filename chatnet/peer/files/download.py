@@ -25,9 +25,8 @@ from chatnet.core import messages
 from chatnet.core.errors import LocalError, RemoteError
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import safe_file_name, safe_line
-from chatnet.core.transfer import size_text
-from chatnet.peer.files import wire_name
-from chatnet.peer.ground import (
+from chatnet.core.transfer.offers import size_text
+from chatnet.peer.files.filesystem import (
     FOLDER,
     Ground,
     Place,
@@ -39,9 +38,10 @@ from chatnet.peer.ground import (
     sync_all,
     write_all,
 )
-from chatnet.peer.journal import Journal, NoJournal
-from chatnet.peer.naming import Names
-from chatnet.peer.parts import STEM_BYTES, Part, Parts
+from chatnet.peer.files.final_names import Names
+from chatnet.peer.files.journal import Journal, NoJournal
+from chatnet.peer.files.part_files import STEM_BYTES, Part, Parts
+from chatnet.peer.files.source import wire_name
 
 SMALL_BYTES = 1_048_576  # smaller files share one sync
 GROUP_FILES = 64  # so many of them

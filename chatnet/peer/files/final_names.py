@@ -16,8 +16,8 @@ from chatnet.core import messages
 from chatnet.core.errors import LocalError
 from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeName, safe_file_name
-from chatnet.peer.ground import FOLDER, NEW, Ground, copy, digest_at
-from chatnet.peer.parts import Part
+from chatnet.peer.files.filesystem import FOLDER, NEW, Ground, copy, digest_at
+from chatnet.peer.files.part_files import Part
 
 NUMBERS = 999  # "name (2).ext" to "name (999).ext"
 

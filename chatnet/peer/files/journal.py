@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
 
 from chatnet.core.identity import PeerID
-from chatnet.peer.store import PeerStore
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class Journal(Protocol):

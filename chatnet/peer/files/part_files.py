@@ -18,8 +18,8 @@ from blake3 import blake3
 from chatnet.core import messages
 from chatnet.core.errors import LocalError
 from chatnet.core.messages import OfferedFile
-from chatnet.peer.files import HASH_BYTES
-from chatnet.peer.ground import AGAIN, FOLDER, NEW, Place, is_own_file, opened_folder, real
+from chatnet.peer.files.filesystem import AGAIN, FOLDER, NEW, Place, is_own_file, opened_folder, real
+from chatnet.peer.files.source import HASH_BYTES
 
 PARTIAL = ".partial"
 PART_NAME = re.compile(r"[0-9a-f]{32}\.part")

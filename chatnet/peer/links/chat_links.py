@@ -14,12 +14,12 @@ from twisted.logger import Logger
 
 from chatnet.core import messages
 from chatnet.core.dialrules import DialRules, Network, may_dial, preferred
+from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import ChatnetError, Refused, Unreachable
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import ROLE_CHAT, Hello, Message, Welcome
 from chatnet.core.records import Endpoint, endpoint
-from chatnet.core.roster import Roster
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd, LinkUser
 from chatnet.net.pulse import Pulse

@@ -10,10 +10,10 @@ from chatnet.core.identity import PeerID
 from chatnet.core.limits import SEQ_STEP
 from chatnet.core.messages import FEATURES, VERSION, Hello, VersionRange, Welcome
 from chatnet.core.records import Endpoint, SignedRecord, sign_record, verify_record
-from chatnet.net.keys import Identity
+from chatnet.net.identity import Identity
 from chatnet.net.link import Link
-from chatnet.peer.chatlinks import observed
-from chatnet.peer.store import PeerStore
+from chatnet.peer.links.chat_links import observed
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class Introduction:

@@ -11,7 +11,7 @@ from chatnet.core import messages
 from chatnet.core.errors import Refused
 from chatnet.core.messages import ROLE_CHAT, ROLE_FILE, ROLE_PROBE, Hello, Message, Welcome
 from chatnet.net.link import Link, LinkEnd, LinkUser
-from chatnet.peer.transfers import Transfers
+from chatnet.peer.transfers.manager import Transfers
 
 
 class Reception:

@@ -24,9 +24,9 @@ from chatnet.core.events import (
 from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import HISTORY_PAGE, MAX_BODY_BYTES
 from chatnet.core.text import safe_line, safe_text
-from chatnet.peer.courier import Courier
-from chatnet.peer.people import People
-from chatnet.peer.store import NewMessage, PeerStore, StoredMessage
+from chatnet.peer.directory.people import People
+from chatnet.peer.messages.outbox import Courier
+from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
 
 
 class Conversations:

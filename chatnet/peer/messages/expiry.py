@@ -11,9 +11,9 @@ from twisted.logger import Logger
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageState
 from chatnet.core.limits import PeerLimits
-from chatnet.peer.conversations import Conversations
-from chatnet.peer.people import People
-from chatnet.peer.store import PeerStore
+from chatnet.peer.directory.people import People
+from chatnet.peer.messages.conversations import Conversations
+from chatnet.peer.store.peer_store import PeerStore
 
 _DAY_MS = 86_400_000
 

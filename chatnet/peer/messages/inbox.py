@@ -14,13 +14,13 @@ from twisted.python.failure import Failure
 
 from chatnet.core import messages
 from chatnet.core.bucket import Buckets
+from chatnet.core.directory.roster import Roster
 from chatnet.core.identity import conversation_of
 from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, STORING_ROWS, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
-from chatnet.core.roster import Roster
-from chatnet.net.database import Chain
+from chatnet.host.database import Chain
 from chatnet.net.link import Link
-from chatnet.peer.store import Incoming, PeerStore, StoredMessage
+from chatnet.peer.store.peer_store import Incoming, PeerStore, StoredMessage
 
 SHORTEST_HOLD_SECONDS = 0.05  # fewer turns for who sends at the limit
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from chatnet.core.events import Tab
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_DRAFT_CHARS
-from chatnet.peer.people import People
-from chatnet.peer.store import PeerStore, TabRow
+from chatnet.peer.directory.people import People
+from chatnet.peer.store.peer_store import PeerStore, TabRow
 
 
 class Desk:

@@ -18,17 +18,17 @@ from twisted.python.failure import Failure
 
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform, obeyed, online_wait, peer_wait
+from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import ChatnetError, Refused, StoreFailed
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import READY_ROWS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
-from chatnet.core.roster import Roster
 from chatnet.net.link import Link, LinkEnd
-from chatnet.peer.arrivals import Arrivals
-from chatnet.peer.chatlinks import ChatLinks
-from chatnet.peer.store import NewMessage, PeerStore, StoredMessage
+from chatnet.peer.links.chat_links import ChatLinks
+from chatnet.peer.messages.inbox import Arrivals
+from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
 
 
 class _Outbound:

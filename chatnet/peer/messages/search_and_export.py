@@ -16,10 +16,10 @@ from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
 from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import EXPORT_ROWS
 from chatnet.core.text import safe_text
-from chatnet.peer.disk import Disk
-from chatnet.peer.people import People
-from chatnet.peer.query import understand_query
-from chatnet.peer.store import PeerStore, StoredMessage
+from chatnet.peer.directory.people import People
+from chatnet.peer.files.disk_threads import Disk
+from chatnet.peer.store.peer_store import PeerStore, StoredMessage
+from chatnet.peer.store.search_query import understand_query
 
 Format = Literal["text", "json"]
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred
 
 from chatnet.core.identity import PeerID
-from chatnet.net.database import Connection, Database
-from chatnet.peer.stored.history import touch
+from chatnet.host.database import Connection, Database
+from chatnet.peer.store.history_rows import touch
 
 
 class Conversation(NamedTuple):

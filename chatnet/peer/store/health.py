@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import Event, StoreChanged
 from chatnet.core.text import SafeText, safe_line
-from chatnet.peer.store import PeerStore
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class StoreWatch:

@@ -10,7 +10,7 @@ import msgspec
 
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.identity import PeerID
-from chatnet.net.database import Connection
+from chatnet.host.database import Connection
 
 MESSAGE = "n, conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state, reason"
 MOST_VALUES = 10_000  # in one statement; SQLite takes 32,766

@@ -11,8 +11,8 @@ from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.messages import Say
-from chatnet.net.database import Chain, Connection
-from chatnet.peer.stored.history import (
+from chatnet.host.database import Chain, Connection
+from chatnet.peer.store.history_rows import (
     MESSAGE,
     NewMessage,
     StoredMessage,
@@ -24,7 +24,7 @@ from chatnet.peer.stored.history import (
     select_messages,
     settle,
 )
-from chatnet.peer.stored.words import Words
+from chatnet.peer.store.search_index import Words
 
 WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from chatnet.core.identity import PeerID
 from chatnet.core.messages import Entry
 from chatnet.core.records import Endpoint, SignedRecord
-from chatnet.net.database import Connection, Database
+from chatnet.host.database import Connection, Database
 
 _encode = msgspec.msgpack.encode
 _endpoints = msgspec.msgpack.Decoder(list[Endpoint])

@@ -10,15 +10,15 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from chatnet.core.limits import PROBE_BYTES
-from chatnet.net.database import Connection, Settings
-from chatnet.peer.stored.history import NewMessage, StoredMessage
-from chatnet.peer.stored.keys import Keys, Pin
-from chatnet.peer.stored.lists import Lists, SavedList
-from chatnet.peer.stored.messages import Incoming, Messages
-from chatnet.peer.stored.schema import MIGRATIONS
-from chatnet.peer.stored.talks import Conversation, TabRow, Talks
-from chatnet.peer.stored.transfers import FileRow, TransferChanges, TransferRow, TransferRows
-from chatnet.peer.stored.words import Found
+from chatnet.host.database import Connection, Settings
+from chatnet.peer.store.conversations import Conversation, TabRow, Talks
+from chatnet.peer.store.history_rows import NewMessage, StoredMessage
+from chatnet.peer.store.messages import Incoming, Messages
+from chatnet.peer.store.peer_list import Lists, SavedList
+from chatnet.peer.store.pins import Keys, Pin
+from chatnet.peer.store.schema import MIGRATIONS
+from chatnet.peer.store.search_index import Found
+from chatnet.peer.store.transfers import FileRow, TransferChanges, TransferRow, TransferRows
 
 __all__ = (
     "MIGRATIONS",

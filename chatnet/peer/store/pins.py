@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.identity import PeerID
-from chatnet.net.database import Connection, Database
-from chatnet.peer.stored.history import (
+from chatnet.host.database import Connection, Database
+from chatnet.peer.store.history_rows import (
     MOST_VALUES,
     NewMessage,
     StoredMessage,

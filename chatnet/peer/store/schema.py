@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatnet.net.database import Settings
+from chatnet.host.database import Settings
 
 MIGRATIONS = (
     Settings.TABLE

@@ -10,9 +10,9 @@ from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import CLOCK_SLACK_MS, INDEX_ROWS, SEARCH_PAGE, SEARCH_ROWS
-from chatnet.net.database import Connection, Database
-from chatnet.peer.query import Query
-from chatnet.peer.stored.history import MESSAGE, StoredMessage
+from chatnet.host.database import Connection, Database
+from chatnet.peer.store.history_rows import MESSAGE, StoredMessage
+from chatnet.peer.store.search_query import Query
 
 
 class Found(NamedTuple):

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import ENDED, FileRule, RuleKind, TransferState
 from chatnet.core.identity import PeerID
-from chatnet.net.database import Connection, Database
+from chatnet.host.database import Connection, Database
 
 _encode = msgspec.msgpack.encode
 _path = msgspec.msgpack.Decoder(tuple[str, ...])

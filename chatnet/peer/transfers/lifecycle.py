@@ -22,19 +22,19 @@ from chatnet.core.events import TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import LATE_LINKS, PeerLimits
 from chatnet.core.messages import Cancel, Decline, DialMe, Pause, Resume, Verified
-from chatnet.core.transfer import Step, ending_of, reason_of
+from chatnet.core.transfer.transfer_machine import Step, ending_of, reason_of
 from chatnet.net.link import Link, LinkUser
-from chatnet.peer.disk import Disk
-from chatnet.peer.entry import HERE, THERE, Entry, alike, former_files
-from chatnet.peer.errands import Errands, TransferLinks, done
-from chatnet.peer.ground import Ground, Place
-from chatnet.peer.journal import StoreJournal
-from chatnet.peer.landing import Landing
-from chatnet.peer.ledger import Ledger
-from chatnet.peer.parts import remove_parts
-from chatnet.peer.receiving import Receiving
-from chatnet.peer.redial import Redial
-from chatnet.peer.store import PeerStore
+from chatnet.peer.files.disk_threads import Disk
+from chatnet.peer.files.download import Landing
+from chatnet.peer.files.filesystem import Ground, Place
+from chatnet.peer.files.journal import StoreJournal
+from chatnet.peer.files.part_files import remove_parts
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.transfers.background import Errands, TransferLinks, done
+from chatnet.peer.transfers.receiver import Receiving
+from chatnet.peer.transfers.record import HERE, THERE, Entry, alike, former_files
+from chatnet.peer.transfers.redial import Redial
+from chatnet.peer.transfers.table import Ledger
 
 
 class Course:

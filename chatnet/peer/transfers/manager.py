@@ -42,20 +42,21 @@ from chatnet.core.messages import (
     Welcome,
 )
 from chatnet.core.text import safe_line
-from chatnet.core.transfer import AcceptAssembly, Step, after, ending_of
+from chatnet.core.transfer.offers import AcceptAssembly
+from chatnet.core.transfer.transfer_machine import Step, after, ending_of
 from chatnet.net.link import Link, LinkEnd
-from chatnet.peer.course import Course
-from chatnet.peer.disk import Disk
-from chatnet.peer.entry import HERE, Entry, offered_entry, prepare, recalled_entry
-from chatnet.peer.errands import Errands, TransferLinks
-from chatnet.peer.ground import Ground, Space
-from chatnet.peer.ledger import Ledger
-from chatnet.peer.offers import Offers
-from chatnet.peer.parts import STEM_BYTES, remove_orphans, remove_parts
-from chatnet.peer.receiving import pass_over
-from chatnet.peer.runs import Runs
-from chatnet.peer.store import PeerStore
-from chatnet.peer.wishes import Wishes
+from chatnet.peer.files.disk_threads import Disk
+from chatnet.peer.files.filesystem import Ground, Space
+from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans, remove_parts
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.transfers.background import Errands, TransferLinks
+from chatnet.peer.transfers.lifecycle import Course
+from chatnet.peer.transfers.offers import Offers
+from chatnet.peer.transfers.preferences import Wishes
+from chatnet.peer.transfers.receiver import pass_over
+from chatnet.peer.transfers.record import HERE, Entry, offered_entry, prepare, recalled_entry
+from chatnet.peer.transfers.scheduler import Runs
+from chatnet.peer.transfers.table import Ledger
 
 FID_BYTES = 16
 _HINDRANCES = (messages.NO_SPACE, messages.STORE)  # why a receiver holds a transfer by itself

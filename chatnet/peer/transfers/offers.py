@@ -20,11 +20,11 @@ from chatnet.core.events import TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Decline, Offer
-from chatnet.core.transfer import OfferAssembly, offer_pages
-from chatnet.peer.disk import Disk
-from chatnet.peer.entry import Entry, file_rows, offered_entry
-from chatnet.peer.errands import Errands, TransferLinks
-from chatnet.peer.ledger import Ledger
+from chatnet.core.transfer.offers import OfferAssembly, offer_pages
+from chatnet.peer.files.disk_threads import Disk
+from chatnet.peer.transfers.background import Errands, TransferLinks
+from chatnet.peer.transfers.record import Entry, file_rows, offered_entry
+from chatnet.peer.transfers.table import Ledger
 
 ASKERS = 10_000  # peers whose rate of offers is remembered
 

@@ -20,10 +20,10 @@ from twisted.python.failure import Failure
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import End, File, Message, OfferedFile, Reject, Want
-from chatnet.core.transfer import Pace
+from chatnet.core.transfer.queue import Pace
 from chatnet.net.link import Link
-from chatnet.peer.disk import Disk
-from chatnet.peer.landing import UNMARKED_BYTES, Landing
+from chatnet.peer.files.disk_threads import Disk
+from chatnet.peer.files.download import UNMARKED_BYTES, Landing
 
 JOB_BYTES = 512  # a job without bytes weighs so much: thousands of empty files wait in memory too
 VISIT_BYTES = 262_144  # worth a visit to the disk's thread: two switches of threads cost as much as 64 KiB do

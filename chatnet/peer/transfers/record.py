@@ -13,13 +13,14 @@ from chatnet.core.events import Transfer, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import SafeText, safe_line
-from chatnet.core.transfer import AcceptAssembly, Rate, Summary
+from chatnet.core.transfer.offers import AcceptAssembly, Summary
+from chatnet.core.transfer.queue import Rate
 from chatnet.net.link import Link
-from chatnet.peer.files import Gathered, Mark, SourceFile, gather
-from chatnet.peer.landing import Former, Landing
-from chatnet.peer.receiving import Receiving
-from chatnet.peer.sending import Sending
-from chatnet.peer.store import FileRow, TransferRow
+from chatnet.peer.files.download import Former, Landing
+from chatnet.peer.files.source import Gathered, Mark, SourceFile, gather
+from chatnet.peer.store.peer_store import FileRow, TransferRow
+from chatnet.peer.transfers.receiver import Receiving
+from chatnet.peer.transfers.sender import Sending
 
 HERE, THERE = 1, 2  # who holds a transfer
 _NOTHING = safe_line("")

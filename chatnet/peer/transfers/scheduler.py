@@ -12,18 +12,20 @@ from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, Refused, StoreFailed
 from chatnet.core.events import TransferState
 from chatnet.core.limits import PeerLimits
-from chatnet.core.transfer import Rate, Step, accept_pages, has_turn
+from chatnet.core.transfer.offers import accept_pages
+from chatnet.core.transfer.queue import Rate, has_turn
+from chatnet.core.transfer.transfer_machine import Step
 from chatnet.net.link import Link
-from chatnet.peer.course import Course
-from chatnet.peer.disk import Disk
-from chatnet.peer.entry import Entry
-from chatnet.peer.errands import Errands, done
-from chatnet.peer.landing import Landing
-from chatnet.peer.ledger import Ledger
-from chatnet.peer.parts import remove_parts
-from chatnet.peer.receiving import Receiving
-from chatnet.peer.sending import Sending
-from chatnet.peer.wishes import Wishes
+from chatnet.peer.files.disk_threads import Disk
+from chatnet.peer.files.download import Landing
+from chatnet.peer.files.part_files import remove_parts
+from chatnet.peer.transfers.background import Errands, done
+from chatnet.peer.transfers.lifecycle import Course
+from chatnet.peer.transfers.preferences import Wishes
+from chatnet.peer.transfers.receiver import Receiving
+from chatnet.peer.transfers.record import Entry
+from chatnet.peer.transfers.sender import Sending
+from chatnet.peer.transfers.table import Ledger
 
 TOKEN_BYTES = 32
 

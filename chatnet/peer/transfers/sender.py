@@ -16,11 +16,11 @@ from twisted.protocols.basic import FileSender
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError
 from chatnet.core.messages import End, File, Message, Reject, Verified, Want
-from chatnet.core.transfer import Pace
+from chatnet.core.transfer.queue import Pace
 from chatnet.net.link import Link
-from chatnet.peer.disk import Disk
-from chatnet.peer.files import Source, SourceFile, open_sources
-from chatnet.peer.pacing import Paced, chunk_bytes
+from chatnet.peer.files.disk_threads import Disk
+from chatnet.peer.files.source import Source, SourceFile, open_sources
+from chatnet.peer.transfers.rate_limit import Paced, chunk_bytes
 
 FILES_OPENED = 32  # opened in one visit to the disk's thread
 

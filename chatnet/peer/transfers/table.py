@@ -13,10 +13,10 @@ from chatnet.core.errors import LocalError
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PROGRESS_SECONDS
-from chatnet.core.transfer import Step, after, reason_of
-from chatnet.peer.entry import Entry
-from chatnet.peer.errands import Errands, done
-from chatnet.peer.store import FileRow, PeerStore, TransferRow
+from chatnet.core.transfer.transfer_machine import Step, after, reason_of
+from chatnet.peer.store.peer_store import FileRow, PeerStore, TransferRow
+from chatnet.peer.transfers.background import Errands, done
+from chatnet.peer.transfers.record import Entry
 
 
 class Ledger:

@@ -12,12 +12,12 @@ from twisted.logger import Logger
 
 from chatnet.core.errors import LocalError
 from chatnet.core.identity import SHORT_CHARS, PeerID, conversation_of, key_text, safety_number, short_text
-from chatnet.peer.conversations import Conversations
-from chatnet.peer.courier import Courier
-from chatnet.peer.people import People
-from chatnet.peer.store import PeerStore
-from chatnet.peer.transfers import Transfers
-from chatnet.peer.verifying import Verifying
+from chatnet.peer.directory.people import People
+from chatnet.peer.messages.conversations import Conversations
+from chatnet.peer.messages.outbox import Courier
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.transfers.manager import Transfers
+from chatnet.peer.trust.short_code import Verifying
 
 BY_CODE, BY_NUMBER = 1, 2  # how people compared a key
 

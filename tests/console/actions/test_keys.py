@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import segno
 
-from chatnet.console.sheet import qr_rows
+from chatnet.console.overlays.page import qr_rows
 from chatnet.core.errors import LocalError
 from chatnet.core.events import CodeReady
 from chatnet.core.identity import grouped_text, join_string, short_text

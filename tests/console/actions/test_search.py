@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 from twisted.internet.defer import fail
 
-from chatnet.console.finding import since_of
+from chatnet.console.actions.search import since_of
 from chatnet.core import limits
 from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import LoggedIn, MessageState, StoreChanged, Tab, TabsRestored

@@ -6,10 +6,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatnet.console.conversation import ConversationPane
 from chatnet.console.model import ConsoleModel
-from chatnet.console.panes import Scene
-from chatnet.console.theme import UNICODE
+from chatnet.console.panes.base import Scene
+from chatnet.console.panes.conversation import ConversationPane
+from chatnet.console.widgets.theme import UNICODE
 from chatnet.core.events import HistoryPage, MessageKind, MessageState, Snapshot
 from chatnet.core.text import SafeText, safe_text
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody

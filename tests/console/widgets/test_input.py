@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chatnet.console.screen import PASTE_SECONDS
+from chatnet.console.terminal import PASTE_SECONDS
 from tests.support.scripted_peer import key_of
 from tests.support.typist import Typist
 

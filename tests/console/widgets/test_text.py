@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chatnet.console.rows import Row, Rule, cut, line, two_sided
-from chatnet.console.theme import ASCII
+from chatnet.console.widgets.text import Row, Rule, cut, line, two_sided
+from chatnet.console.widgets.theme import ASCII
 from chatnet.core.text import safe_text
 
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from chatnet.console import theme
-from chatnet.console.theme import ASCII, UNICODE, palette, theme_of
-from chatnet.console.words import age_text, bar_text, left_text, message_state, short_rate, size_text, transfer_state
+from chatnet.console.widgets import theme
+from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
+from chatnet.console.widgets.wording import (
+    age_text,
+    bar_text,
+    left_text,
+    message_state,
+    short_rate,
+    size_text,
+    transfer_state,
+)
 from chatnet.core.events import MessageState, TransferState
 from chatnet.core.text import safe_text
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody

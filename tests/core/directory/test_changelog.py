@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatnet.core.changelog import Change, ChangeLog, Reader, Span
+from chatnet.core.directory.changelog import Change, ChangeLog, Reader, Span
 from chatnet.core.framing import Framer
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_FRAME, MAX_PAGE_ENTRIES

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatnet.core import messages
-from chatnet.core.changelog import Reader
-from chatnet.core.directory import Claimed, Directory, bad_name_text
+from chatnet.core.directory.changelog import Reader
+from chatnet.core.directory.directory import Claimed, Directory, bad_name_text
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.framing import PREFIX_BYTES
 from chatnet.core.identity import PeerID, peer_id_of

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.core import roster as module
+from chatnet.core.directory import roster as module
+from chatnet.core.directory.roster import Changes, Roster
 from chatnet.core.errors import RemoteError
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.messages import Entry, ListPage
 from chatnet.core.records import endpoint
-from chatnet.core.roster import Changes, Roster
 
 ME = PeerID(b"\xff" * 32)
 CAROL, BOB, DAVE, MALLORY = (PeerID(bytes([n]) * 32) for n in (1, 2, 3, 66))

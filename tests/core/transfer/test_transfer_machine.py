@@ -21,22 +21,17 @@ from chatnet.core.limits import (
     PeerLimits,
 )
 from chatnet.core.messages import Accept, Offer, OfferedFile, Want
-from chatnet.core.transfer import (
+from chatnet.core.transfer.offers import (
     AcceptAssembly,
     OfferAssembly,
-    Pace,
-    Rate,
-    Step,
     Summary,
     accept_pages,
-    after,
     clean_path,
-    ending_of,
-    has_turn,
     offer_pages,
     offered_bytes,
-    reason_of,
 )
+from chatnet.core.transfer.queue import Pace, Rate, has_turn
+from chatnet.core.transfer.transfer_machine import Step, after, ending_of, reason_of
 
 FID = bytes(16)
 TOKEN = bytes(range(32))

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import LIST_SAVE_SECONDS
 from chatnet.core.messages import Entry, ListPage
-from chatnet.peer.listkeeper import ListKeeper
+from chatnet.peer.directory.list_cache import ListKeeper
 
 REGISTRY, SOMEBODY = PeerID(b"r" * 32), Entry(b"s" * 32, "somebody", [], 1)
 

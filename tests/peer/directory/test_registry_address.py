@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatnet.core.identity import PeerID, join_string
-from chatnet.peer.address import RegistryAddress, parse_registry_address
+from chatnet.peer.directory.registry_address import RegistryAddress, parse_registry_address
 
 KEY = PeerID(bytes(range(32)))
 

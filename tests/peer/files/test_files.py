@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from chatnet.core.errors import LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import OfferedFile, Want
-from chatnet.peer import naming
-from chatnet.peer.files import Source, gather, open_sources, wire_name
-from chatnet.peer.ground import Ground, Place
-from chatnet.peer.landing import GROUP_FILES, SMALL_BYTES, Former, Landing
-from chatnet.peer.parts import PARTIAL, remove_orphans
+from chatnet.peer.files import final_names as naming
+from chatnet.peer.files.download import GROUP_FILES, SMALL_BYTES, Former, Landing
+from chatnet.peer.files.filesystem import Ground, Place
+from chatnet.peer.files.part_files import PARTIAL, remove_orphans
+from chatnet.peer.files.source import Source, gather, open_sources, wire_name
 
 
 def offered(path: str | list[str], data: bytes = b"hello") -> OfferedFile:

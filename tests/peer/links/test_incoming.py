@@ -9,7 +9,7 @@ import pytest_twisted
 
 from chatnet.core.errors import Refused
 from chatnet.core.messages import ROLE_CHAT, ROLE_FILE, ROLE_PROBE, ROLE_REGISTRY, VERSION, Welcome
-from chatnet.peer.reception import Reception
+from chatnet.peer.links.incoming import Reception
 from tests.support.links import Recorder, Station, hello
 
 

@@ -11,8 +11,17 @@ from twisted.internet.defer import gatherResults
 from chatnet.core.events import MessageKind, MessageState, TransferState
 from chatnet.core.messages import Entry, Say
 from chatnet.core.records import Endpoint, SignedRecord
-from chatnet.net.database import Database
-from chatnet.peer.store import MIGRATIONS, Conversation, FileRow, NewMessage, PeerStore, Pin, SavedList, TransferRow
+from chatnet.host.database import Database
+from chatnet.peer.store.peer_store import (
+    MIGRATIONS,
+    Conversation,
+    FileRow,
+    NewMessage,
+    PeerStore,
+    Pin,
+    SavedList,
+    TransferRow,
+)
 
 ME, BOB, EVE = b"m" * 32, b"b" * 32, b"e" * 32
 TALK, OTHER = b"T" * 32, b"O" * 32

@@ -13,9 +13,9 @@ from chatnet.core import limits
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.messages import Say
-from chatnet.net.database import Database
-from chatnet.peer.query import understand_query
-from chatnet.peer.store import MIGRATIONS, NewMessage, PeerStore, StoredMessage, TabRow
+from chatnet.host.database import Database
+from chatnet.peer.store.peer_store import MIGRATIONS, NewMessage, PeerStore, StoredMessage, TabRow
+from chatnet.peer.store.search_query import understand_query
 
 ME, BOB, EVE = b"m" * 32, b"b" * 32, b"e" * 32
 TALK, OTHER = b"T" * 32, b"O" * 32
@@ -91,7 +91,7 @@ async def test_a_clock_that_was_wrong_for_hours_hides_nothing(store: PeerStore) 
 
 @pytest_twisted.ensureDeferred
 async def test_pages_meet_without_gap_or_overlap(store: PeerStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatnet.peer.stored.words.SEARCH_ROWS", 7)
+    monkeypatch.setattr("chatnet.peer.store.search_index.SEARCH_ROWS", 7)
     for n in range(40):
         await hear(store, n, f"word {n} {'rare' if n % 10 == 0 else ''}", peer=BOB if n % 2 else EVE)
     query, rows, before, pages = understand_query("word rare"), [], None, 0

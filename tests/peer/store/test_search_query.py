@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatnet.core.errors import LocalError
-from chatnet.peer.query import talk_word, understand_query
+from chatnet.peer.store.search_query import talk_word, understand_query
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from chatnet.core.errors import Refused, Unreachable
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Hello, Message, Welcome
-from chatnet.net.database import Database
+from chatnet.host.database import Database
 from chatnet.net.link import Link, LinkEnd
-from chatnet.peer.store import MIGRATIONS, PeerStore
-from chatnet.peer.transfers import Transfers
+from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
+from chatnet.peer.transfers.manager import Transfers
 from tests.support.links import Station, hello
 
 

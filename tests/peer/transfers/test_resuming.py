@@ -17,10 +17,10 @@ from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, TransferState
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Accept, File
-from chatnet.peer.landing import SYNC_BYTES
-from chatnet.peer.parts import PARTIAL
-from tests.peer.parties import Party
-from tests.peer.test_transfers import MIB, both_end, landed, offered, parties, quick, write
+from chatnet.peer.files.download import SYNC_BYTES
+from chatnet.peer.files.part_files import PARTIAL
+from tests.peer.transfers.parties import Party
+from tests.peer.transfers.test_transfers import MIB, both_end, landed, offered, parties, quick, write
 
 __all__ = ["parties"]  # the fixture
 

@@ -33,8 +33,8 @@ from chatnet.core.messages import (
     Verified,
     encode,
 )
-from chatnet.peer.parts import PARTIAL
-from tests.peer.parties import Party, acquainted
+from chatnet.peer.files.part_files import PARTIAL
+from tests.peer.transfers.parties import Party, acquainted
 from tests.support.links import Recorder, Station, hello
 
 MIB = 1_048_576

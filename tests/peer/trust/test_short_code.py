@@ -15,7 +15,7 @@ from chatnet.core.errors import LocalError, Unreachable
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Check, Message
-from chatnet.peer.verifying import COMMIT, NONCE, REVEAL, Verifying
+from chatnet.peer.trust.short_code import COMMIT, NONCE, REVEAL, Verifying
 
 LOW, HIGH, MALLORY = PeerID(b"\x01" * 32), PeerID(b"\x02" * 32), PeerID(b"\x03" * 32)
 LIMITS = PeerLimits()
