@@ -132,7 +132,7 @@ def fill(place: Path, name: str, messages: int, people: int, seed: int) -> tuple
 # --- through the peer's door ----------------------------------------------------------------------
 
 
-class Turns:
+class TurnBudget:
     """The longest that the reactor did not turn."""
 
     def __init__(self, reactor: Any) -> None:
@@ -194,7 +194,7 @@ async def ask(reactor: Any, place: Path, name: str, peers: list[PeerID], languag
 
 
 async def scrolled(reactor: Any, service: PeerService, peer: PeerID, pages: int) -> tuple[dict[str, float], float]:
-    turns, times, before = Turns(reactor), [], None
+    turns, times, before = TurnBudget(reactor), [], None
     for _ in range(pages):
         began = time.monotonic()
         page = await service.history(peer, before, 100)
@@ -227,7 +227,7 @@ async def searched(
         "a sign": {"text": "👋"},
         "no such sign": {"text": "🦑"},
     }
-    turns, found = Turns(reactor), {}
+    turns, found = TurnBudget(reactor), {}
     for name, query in queries.items():
         times, hits = [], 0
         for _ in range(max(5, rounds)):

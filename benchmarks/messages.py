@@ -59,7 +59,7 @@ from chatnet.core.events import (
 )
 from chatnet.core.limits import GROUP_COMMIT_ROWS
 from chatnet.core.text import SafeText
-from chatnet.host.gc_tuning import spare_the_long_lived
+from chatnet.host.gc_tuning import freeze_long_lived
 
 LIMITS = (
     "messages_per_second=1000000",
@@ -280,7 +280,7 @@ class Typist:
 
 def keys(options: argparse.Namespace) -> dict[str, Contestant]:
     """The kinds of keys, each of which leaves the screen as it was."""
-    spare_the_long_lived()  # as the program does
+    freeze_long_lived()  # as the program does
     typist = Typist(options)
     if not typist.shows(f"{options.history}: A message"):
         raise RuntimeError("the conversation is not on the screen")

@@ -75,7 +75,7 @@ def messages() -> list[tuple[str, m.Message]]:
             m.ListPage(
                 True,
                 True,
-                [m.Entry(peer("carol"), "carol", [IPV4, IPV6], 7, 1), m.Entry(peer("bob"), "bob", [], 0)],
+                [m.ListEntry(peer("carol"), "carol", [IPV4, IPV6], 7, 1), m.ListEntry(peer("bob"), "bob", [], 0)],
                 [],
                 b"one",
             ),

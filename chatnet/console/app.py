@@ -19,7 +19,7 @@ from zope.interface import implementer
 from chatnet.console.actions.all import Actions
 from chatnet.console.model import ConsoleModel
 from chatnet.console.overlays.login import LoginDefaults
-from chatnet.console.panes.base import Scene
+from chatnet.console.panes.base import PaneContext
 from chatnet.console.terminal import GuardedLoop, free_the_signal_keys, terminal_screen
 from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.core import limits
@@ -113,7 +113,7 @@ class Console(Service):
         snapshot = self._subscription.snapshot
         signs = ASCII if self._ascii_only or not _is_utf8(os.environ) else UNICODE
         self.model = ConsoleModel(snapshot)
-        scene = Scene(self.model, signs, lambda: int(self._reactor.seconds() * 1000))
+        scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000))
         self.actions = Actions(self._api, scene, self._reactor, self)
         if self._screen is None:
             self._screen = terminal_screen(self._input, self._output)

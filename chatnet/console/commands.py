@@ -74,14 +74,14 @@ BY_NAME = {command.name: command for command in COMMANDS}
 
 
 @dataclass(frozen=True)
-class Say:
+class PlainText:
     """The line is a message."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Run:
+class RunCommand:
     """The line is a command."""
 
     command: Command
@@ -89,28 +89,28 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Unknown:
+class UnknownCommand:
     """The line looks like a command and is none: it is never sent as a text."""
 
     text: str
 
 
-def understand(typed: str) -> Say | Run | Unknown:
+def understand(typed: str) -> PlainText | RunCommand | UnknownCommand:
     """What a typed line asks for."""
     if not typed.startswith("/"):
-        return Say(typed)
+        return PlainText(typed)
     if typed.startswith("//"):
-        return Say(typed[1:])
+        return PlainText(typed[1:])
     words = typed[1:].split(maxsplit=1)
     name = words[0] if words else ""
     command = BY_NAME.get(name.lower())
     if command is None:
         near = did_you_mean(name.lower(), list(BY_NAME))
         guess = f" Did you mean /{near}?" if near else " /help shows all of them."
-        return Unknown(
+        return UnknownCommand(
             f"No command /{name[:40]}.{guess} (//{name[:40]} {'… ' if len(words) > 1 else ''}sends it as text)"
         )
-    return Run(command, words[1] if len(words) > 1 else "")
+    return RunCommand(command, words[1] if len(words) > 1 else "")
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

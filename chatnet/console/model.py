@@ -59,7 +59,7 @@ class Order:
         self._keys = sorted(keys)
 
 
-class Roster:
+class PeopleOrder:
     """The people, and their order on the screen: online by name, then the others by name."""
 
     def __init__(self) -> None:
@@ -227,7 +227,7 @@ class ConsoleModel:
     def __init__(self, snapshot: Snapshot) -> None:
         self.me: Me | None = snapshot.me
         self.registry: RegistryState = snapshot.registry
-        self.roster = Roster()
+        self.roster = PeopleOrder()
         self.roster.put(snapshot.people)
         self.transfers: dict[bytes, Transfer] = {transfer.fid: transfer for transfer in snapshot.transfers}
         self.numbers: dict[bytes, int] = {fid: i for i, fid in enumerate(self.transfers, 1)}

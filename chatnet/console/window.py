@@ -13,8 +13,8 @@ from chatnet.console.keymap import Context, Keymap, hint
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.overlays.login import LoginForm
 from chatnet.console.overlays.search_results import ResultsView
-from chatnet.console.panes.bars import Banner, Footer, Header, TabRow
-from chatnet.console.panes.base import Pane, Scene
+from chatnet.console.panes.bars import Banner, Footer, Header, TabBar
+from chatnet.console.panes.base import Pane, PaneContext
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.panes.network import NetPane
 from chatnet.console.panes.people import PeopleList
@@ -50,7 +50,7 @@ _TRANSFER_KEYS = (
 )
 _OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS)
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
-    Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
+    Context.FORM: [("Enter", "log in"), ("WindowTab", "next field"), hint("help"), hint("quit")],
     Context.PICKER: [
         ("Enter", "send"),
         ("Space", "mark"),
@@ -67,7 +67,7 @@ _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
 
 
 @dataclass
-class Tab:
+class WindowTab:
     """A pane and its own input."""
 
     pane: Pane
@@ -75,7 +75,7 @@ class Tab:
 
 
 @dataclass(frozen=True)
-class Place:
+class Layout:
     """A widget and its rectangle; ``rows`` of None: a flow widget."""
 
     widget: Any
@@ -93,7 +93,7 @@ class Place:
 class _Wall(Box):
     _selectable = False
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: PaneContext) -> None:
         super().__init__()
         self._sign = scene.signs.wall
 
@@ -103,14 +103,14 @@ class _Wall(Box):
         return canvas
 
 
-class View(Box):
+class Window(Box):
     """The topmost widget."""
 
     no_cache = ("render",)
 
     def __init__(
         self,
-        scene: Scene,
+        scene: PaneContext,
         run: Callable[[str, str], None],
         make_input: Callable[[], InputRow],
     ) -> None:
@@ -122,21 +122,21 @@ class View(Box):
         self.header = Header(scene)
         self.net = NetPane(scene)
         self.transfers = TransfersPane(scene)
-        self.tabs: list[Tab] = [Tab(self.net, make_input()), Tab(self.transfers, make_input())]
+        self.tabs: list[WindowTab] = [WindowTab(self.net, make_input()), WindowTab(self.transfers, make_input())]
         self.here = 0
         self.focus_on = Context.INPUT
         self.list_beside = True
         self.overlay: Box | None = None
         self.finder: FindBar | None = None
         self.banner = Banner(scene)
-        self.tab_row = TabRow(scene, lambda: [tab.pane for tab in self.tabs], lambda: self.here)
+        self.tab_row = TabBar(scene, lambda: [tab.pane for tab in self.tabs], lambda: self.here)
         self.footer = Footer(scene, self._hints)
         self._wall = _Wall(scene)
 
     # --- tabs ----------------------------------------------------------------------------------
 
     @property
-    def tab(self) -> Tab:
+    def tab(self) -> WindowTab:
         return self.tabs[self.here]
 
     @property
@@ -161,7 +161,7 @@ class View(Box):
         index = self.tab_of(peer)
         if index is None:
             index = len(self.tabs) - 1  # the transfers stay last
-            self.tabs.insert(index, Tab(ConversationPane(self.scene, peer), self._make_input()))
+            self.tabs.insert(index, WindowTab(ConversationPane(self.scene, peer), self._make_input()))
             if self.here >= index:
                 self.here += 1
             self.refresh()
@@ -269,42 +269,42 @@ class View(Box):
         strips = groupby(self._places(cols, rows), lambda place: place.top)
         return stack([beside([self._part(place) for place in strip]) for _, strip in strips], cols, rows)
 
-    def _part(self, place: Place) -> tuple[urwid.Canvas, int]:
+    def _part(self, place: Layout) -> tuple[urwid.Canvas, int]:
         focused = (place.focus is not None and place.focus is self.context()) or place.widget is self.overlay
         return place.widget.render(place.size, focused), place.cols
 
-    def _places(self, cols: int, rows: int) -> list[Place]:
+    def _places(self, cols: int, rows: int) -> list[Layout]:
         foot = self.footer.needed_rows(cols)
-        top = Place(self.header, 0, 0, cols, 1)
-        bottom = Place(self.footer, 0, rows - foot, cols, foot)
+        top = Layout(self.header, 0, 0, cols, 1)
+        bottom = Layout(self.footer, 0, rows - foot, cols, foot)
         alarm = self.banner.needed_rows(cols)
         if self.overlay is not None:
-            return [top, Place(self.overlay, 0, 1, cols, rows - 1 - foot), bottom]
+            return [top, Layout(self.overlay, 0, 1, cols, rows - 1 - foot), bottom]
         finding = self.finder if self.focus_on is Context.FIND else None
         self.input.prompt = self._prompt()
         self.input.max_rows = max(1, min(MAX_ROWS, rows // 4))
         input_rows = 1 if finding is not None else self.input.rows((cols,))
         body_top = 2 + alarm
         body = rows - body_top - input_rows - foot
-        places = [top, Place(self.tab_row, 0, 1, cols, 1)]
+        places = [top, Layout(self.tab_row, 0, 1, cols, 1)]
         if alarm:
-            places.append(Place(self.banner, 0, 2, cols, alarm))
+            places.append(Layout(self.banner, 0, 2, cols, alarm))
         pane = self.tab.pane
         if cols >= PEOPLE_BESIDE_FROM and self.list_beside:
             people = PEOPLE_COLS_WIDE if cols >= WIDE_FROM else PEOPLE_COLS
             places += [
-                Place(self.people, 0, body_top, people, body, Context.PEOPLE),
-                Place(self._wall, people, body_top, 1, body),
-                Place(pane, people + 1, body_top, cols - people - 1, body, pane.context),
+                Layout(self.people, 0, body_top, people, body, Context.PEOPLE),
+                Layout(self._wall, people, body_top, 1, body),
+                Layout(pane, people + 1, body_top, cols - people - 1, body, pane.context),
             ]
         elif self.focus_on is Context.PEOPLE:
-            places.append(Place(self.people, 0, body_top, cols, body, Context.PEOPLE))
+            places.append(Layout(self.people, 0, body_top, cols, body, Context.PEOPLE))
         else:
-            places.append(Place(pane, 0, body_top, cols, body, pane.context))
+            places.append(Layout(pane, 0, body_top, cols, body, pane.context))
         if finding is not None:
-            places.append(Place(finding, 0, body_top + body, cols, None, Context.FIND))
+            places.append(Layout(finding, 0, body_top + body, cols, None, Context.FIND))
         else:
-            places.append(Place(self.input, 0, body_top + body, cols, None, Context.INPUT))
+            places.append(Layout(self.input, 0, body_top + body, cols, None, Context.INPUT))
         return [*places, bottom]
 
     def _prompt(self) -> Markup:

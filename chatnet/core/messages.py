@@ -140,7 +140,7 @@ class VersionRange(NamedTuple):
     highest: UInt
 
 
-class Entry(NamedTuple):
+class ListEntry(NamedTuple):
     """One peer in the list: about 90 bytes.
 
     The first ``proven`` endpoints answered the registry with the peer's key; it dials nothing but
@@ -226,7 +226,7 @@ class Bye(Message, frozen=True, tag="bye"):
 class ListPage(Message, frozen=True, tag="list"):
     reset: bool  # forget the list you have: a snapshot begins
     more: bool  # the snapshot goes on in the next page
-    joined: Annotated[list[Entry], Meta(max_length=MAX_PAGE_ENTRIES)]  # new, or changed
+    joined: Annotated[list[ListEntry], Meta(max_length=MAX_PAGE_ENTRIES)]  # new, or changed
     left: Annotated[list[Id32], Meta(max_length=MAX_PAGE_ENTRIES)]
     cursor: Cursor
 

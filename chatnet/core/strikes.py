@@ -30,7 +30,7 @@ class Strikes:
         self._times[peer] = [*times, now][-self._limits.strikes :]
         self.given += 1
 
-    def rest(self, peer: PeerID, now: float) -> int:
+    def ban_seconds(self, peer: PeerID, now: float) -> int:
         """Seconds for which ``peer`` is still left alone; 0 for who may come."""
         times = self._times.get(peer, [])
         if len(times) < self._limits.strikes:
@@ -38,9 +38,11 @@ class Strikes:
         return max(0, math.ceil(times[-1] + self._limits.strike_seconds - now))
 
 
-def refusal(rest: int) -> Refused:
+def refusal(ban_seconds: int) -> Refused:
     """What who is left alone is told."""
-    return Refused(STRUCK, f"your program broke the protocol too often; it may come again in {in_words(rest)}", rest)
+    return Refused(
+        STRUCK, f"your program broke the protocol too often; it may come again in {in_words(ban_seconds)}", ban_seconds
+    )
 
 
 def in_words(seconds: int) -> str:

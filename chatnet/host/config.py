@@ -25,7 +25,7 @@ TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"", "0", "false", "no", "off"})
 
 
-class Wrong(LocalError):
+class BadSetting(LocalError):
     """A setting that cannot be; ``text`` names the place and what it must be."""
 
     def __init__(self, text: str) -> None:
@@ -33,22 +33,22 @@ class Wrong(LocalError):
 
 
 @dataclass(frozen=True)
-class Given:
+class Setting:
     """A value, and how its place is called: ``--listen``, ``CHATNET_DATA``, ``config F line 3: listen``."""
 
     value: Any
     place: str
 
-    def wrong(self, what: str) -> Wrong:
+    def wrong(self, what: str) -> BadSetting:
         """This place must be ``what``."""
-        return Wrong(f"{self.place} must be {what}, not {_shown(self.value)}")
+        return BadSetting(f"{self.place} must be {what}, not {_shown(self.value)}")
 
     def checked(self, check: Callable[[str], T]) -> T:
         """``check`` of the text; its ValueError is told with the place."""
         try:
             return check(self.text())
         except ValueError as error:
-            raise Wrong(f"{self.place}: {error}") from None
+            raise BadSetting(f"{self.place}: {error}") from None
 
     def text(self) -> str:
         if not isinstance(self.value, str):
@@ -90,22 +90,22 @@ class ConfigFile:
             document = tomllib.loads(source)
         except (FileNotFoundError, NotADirectoryError):
             if required:
-                raise Wrong(f"config {path}: there is no such file") from None
+                raise BadSetting(f"config {path}: there is no such file") from None
             source, document = "", {}
         except OSError as error:
-            raise Wrong(f"config {path} cannot be read ({(error.strerror or str(error)).lower()})") from None
+            raise BadSetting(f"config {path} cannot be read ({(error.strerror or str(error)).lower()})") from None
         except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
-            raise Wrong(f"config {path}: {safe_line(str(error))}") from None
+            raise BadSetting(f"config {path}: {safe_line(str(error))}") from None
         for name in SECTIONS:
             if not isinstance(document.get(name, {}), dict):
-                raise Wrong(f"config {path}{_line(source, '', name)}: {name} must be a section: [{name}]")
+                raise BadSetting(f"config {path}{_line(source, '', name)}: {name} must be a section: [{name}]")
         return cls(path, section, source, document)
 
-    def get(self, key: str) -> Given | None:
+    def get(self, key: str) -> Setting | None:
         table = self.document.get(self.section, {})
-        return Given(table[key], self.place(self.section, key)) if key in table else None
+        return Setting(table[key], self.place(self.section, key)) if key in table else None
 
-    def limits(self) -> Iterator[Given]:
+    def limits(self) -> Iterator[Setting]:
         """``NAME=VALUE`` of each entry of ``[SECTION.limits]``, in the file's order."""
         given = self.get(LIMITS)
         if given is None:
@@ -115,8 +115,8 @@ class ConfigFile:
         for name, value in given.value.items():
             place = self.place(f"{self.section}.{LIMITS}", name)
             if isinstance(value, bool) or not isinstance(value, int | float | str):
-                raise Given(value, place).wrong("a number")
-            yield Given(f"{name}={value}", place)
+                raise Setting(value, place).wrong("a number")
+            yield Setting(f"{name}={value}", place)
 
     def unknown(self, known: Iterable[str]) -> Iterator[str]:
         """A warning for each section and each key of ours that means nothing, with the nearest that does."""
@@ -132,7 +132,7 @@ class ConfigFile:
         return f"config {self.path}{_line(self.source, section, key)}: {safe_line(key)}"
 
 
-def from_environment(environ: Mapping[str, str], variable: str, kind: str = "text") -> Given | None:
+def from_environment(environ: Mapping[str, str], variable: str, kind: str = "text") -> Setting | None:
     """A variable as a value of ``kind`` text, flag or list (separated by blanks); unset or empty is none."""
     text = environ.get(variable, "")
     if not text:
@@ -143,7 +143,7 @@ def from_environment(environ: Mapping[str, str], variable: str, kind: str = "tex
     elif kind == "flag":
         lower = text.lower()
         value = True if lower in TRUE else False if lower in FALSE else text
-    return Given(value, variable)
+    return Setting(value, variable)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

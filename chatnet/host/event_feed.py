@@ -18,10 +18,10 @@ from chatnet.core.limits import EVENTS_PER_TURN
 Listener = Callable[[Event], None]
 
 
-class FeedSubscription:
+class EventFeedSubscription:
     """One subscriber: the state at the beginning, then events until ``cancel``."""
 
-    def __init__(self, feed: Feed, snapshot: Snapshot, listener: Listener) -> None:
+    def __init__(self, feed: EventFeed, snapshot: Snapshot, listener: Listener) -> None:
         self.snapshot = snapshot
         self.listener: Listener | None = listener
         self._feed = feed
@@ -31,24 +31,24 @@ class FeedSubscription:
         self._feed.forget(self)
 
 
-class Feed:
+class EventFeed:
     """See the module."""
 
     log = Logger("chatnet.feed")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._subscriptions: list[FeedSubscription] = []
-        self._waiting: deque[tuple[Event, tuple[FeedSubscription, ...]]] = deque()
+        self._subscriptions: list[EventFeedSubscription] = []
+        self._waiting: deque[tuple[Event, tuple[EventFeedSubscription, ...]]] = deque()
         self._scheduled = False
 
-    def subscribe(self, snapshot: Snapshot, listener: Listener) -> FeedSubscription:
+    def subscribe(self, snapshot: Snapshot, listener: Listener) -> EventFeedSubscription:
         """``listener`` hears what is emitted from now on; ``snapshot`` holds what was before."""
-        subscription = FeedSubscription(self, snapshot, listener)
+        subscription = EventFeedSubscription(self, snapshot, listener)
         self._subscriptions.append(subscription)
         return subscription
 
-    def forget(self, subscription: FeedSubscription) -> None:
+    def forget(self, subscription: EventFeedSubscription) -> None:
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
 

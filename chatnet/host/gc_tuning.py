@@ -19,7 +19,7 @@ FULL = 2  # the generation of a full collection
 STEPS_TO_FULL = 1  # collections of the one before it that a full one waits for; usual is 10: 40 ms, half a storm
 
 
-def spare_the_long_lived(clock: Callable[[], float] = time.perf_counter) -> Callable[[], None]:
+def freeze_long_lived(clock: Callable[[], float] = time.perf_counter) -> Callable[[], None]:
     """Begin to do so in this process; returns how to stop it and have everything looked at again."""
     began = 0.0
     usual = gc.get_threshold()

@@ -23,7 +23,7 @@ from chatnet import __version__
 from chatnet.core.errors import LocalError
 from chatnet.core.limits import LinkLimits
 from chatnet.core.text import safe_line
-from chatnet.host.config import LIMITS, ConfigFile, Given, Wrong, from_environment
+from chatnet.host.config import LIMITS, BadSetting, ConfigFile, Setting, from_environment
 from chatnet.host.logging import ProgramLog
 from chatnet.host.paths import SYSTEM_CONFIG, Roots
 
@@ -143,18 +143,18 @@ class ProgramOptions(usage.Options):
 
     # --- what subclasses make their settings from -------------------------------------------
 
-    def find(self, key: str, kind: str = "text", variable: str = "") -> Given | None:
+    def find(self, key: str, kind: str = "text", variable: str = "") -> Setting | None:
         """The value of ``key`` from the first place that has one: option, variable, user's file, system's."""
         if kind == "flag" and self[key]:
-            return Given(True, f"--{key}")
+            return Setting(True, f"--{key}")
         if kind == "text" and self[key] is not None:
-            return Given(self[key], f"--{key}")
+            return Setting(self[key], f"--{key}")
         given = from_environment(self._environ, variable, kind) if variable else None
         if given is not None:
             return given
         return next((found for file in self._files if (found := file.get(key)) is not None), None)
 
-    def roots(self, downloads: Given | None = None) -> Roots:
+    def roots(self, downloads: Setting | None = None) -> Roots:
         usual = Roots.usual()
         data = self.find("data", variable="CHATNET_DATA")
         state = self.find("state", variable="CHATNET_STATE")
@@ -166,10 +166,10 @@ class ProgramOptions(usage.Options):
         )
 
     def listen_endpoints(self, variable: str) -> tuple[str, ...]:
-        given = Given(self._listen, "--listen") if self._listen else self.find("listen", "list", variable)
+        given = Setting(self._listen, "--listen") if self._listen else self.find("listen", "list", variable)
         if given is None:
             return ()
-        return tuple(Given(text, given.place).checked(checked_endpoint) for text in given.texts())
+        return tuple(Setting(text, given.place).checked(checked_endpoint) for text in given.texts())
 
     def metrics_endpoint(self) -> str:
         given = self.find("metrics")
@@ -189,19 +189,19 @@ class ProgramOptions(usage.Options):
     def limits_of(self, limits: L) -> L:
         """``limits`` with what the files and the command line change, in this order."""
         changes = [given for file in reversed(self._files) for given in file.limits()]
-        changes += [Given(assignment, "--limit") for assignment in self._limits]
+        changes += [Setting(assignment, "--limit") for assignment in self._limits]
         for given in changes:
             try:
                 limits = limits.changed(given.value)
             except ValueError as error:
-                raise Wrong(f"{given.place}: {str(error).removeprefix('--limit ')}") from None
+                raise BadSetting(f"{given.place}: {str(error).removeprefix('--limit ')}") from None
         return limits
 
     def warnings(self) -> tuple[str, ...]:
         return tuple(warning for file in self._files for warning in file.unknown((*self.file_keys, LIMITS)))
 
     def _read_files(self) -> tuple[ConfigFile, ...]:
-        given = Given(self["config"], "--config") if self["config"] else None
+        given = Setting(self["config"], "--config") if self["config"] else None
         given = given or from_environment(self._environ, "CHATNET_CONFIG")
         user = given.path() if given else Roots.usual().config
         return (

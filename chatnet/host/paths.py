@@ -36,13 +36,13 @@ class Roots:
             downloads=platformdirs.user_downloads_path() / PROGRAM,
         )
 
-    def of(self, name: str) -> Places:
+    def of(self, name: str) -> ProfilePaths:
         """The directories of the profile ``name``, which must be a valid name (or ``registry``)."""
-        return Places(name, self.data / name, self.state / name, self.downloads)
+        return ProfilePaths(name, self.data / name, self.state / name, self.downloads)
 
 
 @dataclass(frozen=True)
-class Places:
+class ProfilePaths:
     """The directories and files of one profile; nothing exists before ``prepare``."""
 
     name: str

@@ -56,10 +56,10 @@ class Dialler:
         Raises WrongKey, Refused (with the other's code), RemoteError or Unreachable.  A
         cancelled dial leaves nothing behind.
         """
-        rest = self._settings.strikes.rest(expected, self._settings.clock.seconds()) if expected else 0
-        if rest:
-            text = f"its program broke the protocol too often; it is dialled again in {in_words(rest)}"
-            raise Refused(messages.STRUCK, text, rest)
+        ban_seconds = self._settings.strikes.ban_seconds(expected, self._settings.clock.seconds()) if expected else 0
+        if ban_seconds:
+            text = f"its program broke the protocol too often; it is dialled again in {in_words(ban_seconds)}"
+            raise Refused(messages.STRUCK, text, ban_seconds)
         link = Link(self._settings, user, remote, hello, expected)
         connecting = endpoint.connect(self._tls.wrap(_OneLink(link), dialling=True))
         try:

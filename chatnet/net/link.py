@@ -190,12 +190,14 @@ class Link(TwistedProtocol):
         """The other side did what no honest program does: once too often ends the link, and its key is refused."""
         strikes, now = self._settings.strikes, self._settings.clock.seconds()
         strikes.add(self.peer, now)
-        rest = strikes.rest(self.peer, now)
-        if rest and self._session.state not in (State.CLOSING, State.CLOSED):
-            self.log.warn("{link} broke the protocol too often: refused for {rest} s", link=self, rest=rest)
-            self._settings.struck(self.peer, rest)
-            last_word = refusal(rest)
-            self.close(last_word.code, last_word.text, rest)
+        ban_seconds = strikes.ban_seconds(self.peer, now)
+        if ban_seconds and self._session.state not in (State.CLOSING, State.CLOSED):
+            self.log.warn(
+                "{link} broke the protocol too often: refused for {rest} s", link=self, ban_seconds=ban_seconds
+            )
+            self._settings.struck(self.peer, ban_seconds)
+            last_word = refusal(ban_seconds)
+            self.close(last_word.code, last_word.text, ban_seconds)
 
     def when_gone(self) -> Deferred[LinkEnd]:
         """Fires at the end of the connection, open or not; every caller gets his own Deferred."""

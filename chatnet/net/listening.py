@@ -84,10 +84,10 @@ class LinkFactory(Factory):
 
     def _proven(self, link: Link) -> None:
         self._admission.done(link)
-        rest = self._settings.strikes.rest(link.peer, self._settings.clock.seconds())
-        if rest:
+        ban_seconds = self._settings.strikes.ban_seconds(link.peer, self._settings.clock.seconds())
+        if ban_seconds:
             self.refusals[STRUCK] += 1
-            raise refusal(rest)
+            raise refusal(ban_seconds)
 
     def _ended(self, _: object, link: Link) -> None:
         self._admission.done(link)

@@ -29,8 +29,8 @@ from chatnet.core.errors import RemoteError, WrongKey
 from chatnet.core.identity import PeerID, peer_id_of, same_id, short_text
 from chatnet.core.messages import ALPN
 from chatnet.net.identity import Identity
-from chatnet.net.transport import Above, SocketTLS
-from chatnet.net.turn_budget import Turns
+from chatnet.net.transport import SocketTLS, UpperProtocol
+from chatnet.net.turn_budget import TurnBudget
 
 # AES first: every processor since 2012 has instructions for it.
 MODE_ENABLE_PARTIAL_WRITE = 1  # openssl/ssl.h; pyOpenSSL sets it and does not name it
@@ -61,7 +61,7 @@ class TLS:
         context.set_alpn_protos([ALPN])
         context.set_alpn_select_callback(_select_alpn)
         self._context = context
-        self.turns = Turns()
+        self.turns = TurnBudget()
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         return SSL.Connection(self._context, None)
@@ -89,7 +89,7 @@ class _TLSFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         protocol: Any = self._factory.buildProtocol(addr)
-        return None if protocol is None else _Below(self, protocol)
+        return None if protocol is None else _TLSSwitch(self, protocol)
 
     def doStart(self) -> None:
         self._factory.doStart()
@@ -98,13 +98,13 @@ class _TLSFactory(Factory):
         self._factory.doStop()
 
 
-class _Below(Protocol):
+class _TLSSwitch(Protocol):
     """What Twisted's transport sees: it puts TLS between that transport and the protocol above.
 
     On a socket OpenSSL works by itself; any other transport carries Twisted's TLS.
     """
 
-    def __init__(self, factory: _TLSFactory, above: Above) -> None:
+    def __init__(self, factory: _TLSFactory, above: UpperProtocol) -> None:
         self._factory = factory
         self._above = above
 

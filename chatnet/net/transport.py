@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatnet.net.turn_budget import Turns
+from chatnet.net.turn_budget import TurnBudget
 
 RECORD_HEAD = 5  # bytes: kind, version, length
 RECORD_BYTES = 16_384  # what one TLS record holds; OpenSSL then keeps no rest of it back
@@ -33,7 +33,7 @@ STEPS_PER_TURN = 16  # records taken before the other connections have their tur
 PIECES_PER_TURN = 4  # given, the same bytes
 
 
-class Above(Protocol):
+class UpperProtocol(Protocol):
     """The protocol that this transport carries."""
 
     def makeConnection(self, transport: Any) -> object: ...
@@ -64,18 +64,20 @@ class SocketTLS:
 
     log = Logger("chatnet.transport")
 
-    def __init__(self, connection: SSL.Connection, socket_transport: Any, above: Above, turns: Turns) -> None:
+    def __init__(
+        self, connection: SSL.Connection, socket_transport: Any, above: UpperProtocol, turns: TurnBudget
+    ) -> None:
         self._tls = connection
         self._socket = socket_transport
         self._reactor = socket_transport.reactor
         self._above = above
         self._turns = turns
-        self._shaken = False  # the handshake is over
+        self._handshake_done = False  # the handshake is over
         self._queued = False  # until then: its next step waits for its turn
         self._paused = False  # the protocol wants nothing
         self._closing = False  # say goodbye when all is sent; what still comes is dropped
-        self._bidden = False  # goodbye is said
-        self._over = False  # nothing more in either direction
+        self._close_sent = False  # goodbye is said
+        self._closed = False  # nothing more in either direction
         self._read_waits = False  # OpenSSL has to write before it can read on, or
         self._write_waits = False  # the other way round: half a key update
         self._fault: Exception | None = None  # met in ``write``, whose caller must not see it
@@ -103,16 +105,16 @@ class SocketTLS:
 
     def loseConnection(self) -> None:
         """Send what was written, say goodbye, and wait for the other side's; drop what still comes."""
-        if not self._shaken:
+        if not self._handshake_done:
             self.abortConnection()
-        elif not self._over and not self._closing:
+        elif not self._closed and not self._closing:
             self._closing = True
             self.resumeProducing()
             self._write_on()
 
     def abortConnection(self) -> None:
         """Cut at once; nothing is delivered any more, ``connectionLost`` follows in a later turn."""
-        if not self._over:
+        if not self._closed:
             self._stop()
             self._reactor.removeReader(self)
             self._reactor.removeWriter(self)
@@ -137,21 +139,21 @@ class SocketTLS:
         return self._socket.getHost()
 
     def _stop(self) -> None:
-        self._over = True
+        self._closed = True
         self._offered, self._unsent, self._unsent_bytes = b"", [], 0
 
     def _queue_up(self) -> None:
         """The next step of the handshake, when it is its turn."""
         if not self._queued:
             self._queued = True
-            self._turns.take(self._reactor, self._step)
+            self._turns.run(self._reactor, self._step)
 
     def _step(self) -> None:
         self._queued = False
-        if self._over:
+        if self._closed:
             return
         try:
-            why = self._shake_hands() or (self._receive() if self._shaken else None)
+            why = self._shake_hands() or (self._receive() if self._handshake_done else None)
         except Exception as error:
             self.log.failure("a handshake met a defect of ours")
             why = error
@@ -175,7 +177,7 @@ class SocketTLS:
         except SSL.Error as error:
             return _why(error)
         else:
-            self._shaken = True
+            self._handshake_done = True
             self._tls.set_info_callback(self._on_info)
             self._read_on()
             self._write_on()  # what was written meanwhile
@@ -190,7 +192,7 @@ class SocketTLS:
                 connection.set_shutdown(SSL.RECEIVED_SHUTDOWN)  # reading ends here, as a loss
 
     def _say_goodbye(self) -> Exception | None:
-        if self._bidden:
+        if self._close_sent:
             return None
         try:
             heard = self._tls.shutdown()
@@ -198,7 +200,7 @@ class SocketTLS:
             return None
         except SSL.Error as error:
             return _why(error)
-        self._bidden = True
+        self._close_sent = True
         return CONNECTION_DONE if heard else None
 
     # --- for the reactor ---
@@ -211,12 +213,12 @@ class SocketTLS:
 
     def connectionLost(self, reason: Failure) -> None:
         self._stop()
-        self._turns.take(self._reactor, lambda: self._socket.connectionLost(reason))
+        self._turns.run(self._reactor, lambda: self._socket.connectionLost(reason))
 
     def doRead(self) -> Any:
-        if self._over:
+        if self._closed:
             return None
-        if not self._shaken:
+        if not self._handshake_done:
             return self._queue_up()
         if self._write_waits:
             self._write_waits = False
@@ -224,9 +226,9 @@ class SocketTLS:
         return self._receive()
 
     def doWrite(self) -> Any:
-        if self._over or self._fault is not None:
+        if self._closed or self._fault is not None:
             return self._fault
-        if not self._shaken:
+        if not self._handshake_done:
             return self._queue_up()
         if self._read_waits:
             self._read_waits = False
@@ -239,7 +241,7 @@ class SocketTLS:
                 break
         else:
             return None
-        if self._closing and self._producer is None and not self._bidden and not self._over:
+        if self._closing and self._producer is None and not self._close_sent and not self._closed:
             return self._say_goodbye()
         self._reactor.removeWriter(self)
         return None
@@ -248,7 +250,7 @@ class SocketTLS:
 
     def pauseProducing(self) -> None:
         """Deliver nothing until ``resumeProducing``."""
-        if self._shaken and not self._closing and not self._over:
+        if self._handshake_done and not self._closing and not self._closed:
             self._paused = True
             self._reactor.removeReader(self)
 
@@ -260,19 +262,19 @@ class SocketTLS:
         self.loseConnection()
 
     def _read_on(self) -> None:
-        if not self._over and not self._paused and not self._read_waits:
+        if not self._closed and not self._paused and not self._read_waits:
             self._reactor.addReader(self)
 
     def _receive(self) -> Exception | None:
         """A turn's share, some records at once: a call upwards costs more than joining them."""
         for _ in range(STEPS_PER_TURN // RECORDS_AT_ONCE):
-            if self._over or self._paused:
+            if self._closed or self._paused:
                 break
             records: list[bytes] = []
             blocked, why = self._take(records)
             if records and not self._closing:
                 self._above.dataReceived(records[0] if len(records) == 1 else b"".join(records))
-            if why is not None and not self._over:
+            if why is not None and not self._closed:
                 if why is CONNECTION_DONE:
                     self._say_goodbye()
                 return why
@@ -300,9 +302,9 @@ class SocketTLS:
 
     def write(self, data: bytes) -> None:
         """Send at once if nothing waits; queue what the socket does not take."""
-        if self._over or not data or (self._closing and self._producer is None):
+        if self._closed or not data or (self._closing and self._producer is None):
             return
-        if not self._unsent_bytes and self._shaken and len(data) <= PIECE_BYTES:
+        if not self._unsent_bytes and self._handshake_done and len(data) <= PIECE_BYTES:
             self._offered = data
         elif len(data) <= PIECE_BYTES:
             self._unsent.append(data)
@@ -311,7 +313,7 @@ class SocketTLS:
             self._unsent += [view[at : at + PIECE_BYTES] for at in range(0, len(view), PIECE_BYTES)]
         self._written = True
         waited, self._unsent_bytes = self._unsent_bytes, self._unsent_bytes + len(data)
-        if not waited and self._shaken:
+        if not waited and self._handshake_done:
             self._send_next()
         if self._unsent_bytes or self._pulling:
             self._write_on()
@@ -326,7 +328,7 @@ class SocketTLS:
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         if self._producer is not None:
             raise RuntimeError(f"{producer} cannot be registered: {self._producer} still is")
-        if self._over:
+        if self._closed:
             producer.stopProducing()
             return
         self._producer, self._pulling, self._producer_paused = producer, not streaming, False
@@ -339,7 +341,7 @@ class SocketTLS:
             self._write_on()
 
     def _write_on(self) -> None:
-        if not self._over and not self._write_waits:
+        if not self._closed and not self._write_waits:
             self._reactor.addWriter(self)
 
     def _ask_for_more(self) -> bool:

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from chatnet.core.limits import CROWD, TURN_SHARE_SECONDS
 
 
-class Turns:
+class TurnBudget:
     """Shared by all connections of one program; ``on_crowded`` hears when many wait, and when few do again."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Turns:
         self._begun = False  # the present turn
         self._crowded = False
 
-    def take(self, clock: IReactorTime, work: Callable[[], None]) -> None:
+    def run(self, clock: IReactorTime, work: Callable[[], None]) -> None:
         """Do ``work`` now if this turn has time for it, else when it is its turn."""
         if not self._begun:
             self._begun, self._left = True, TURN_SHARE_SECONDS

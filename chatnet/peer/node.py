@@ -57,25 +57,25 @@ from chatnet.net.link import Link, LinkEnd, LinkSettings, LinkUser
 from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
-from chatnet.peer.directory.list_cache import ListKeeper
+from chatnet.peer.directory.list_cache import ListCache
 from chatnet.peer.directory.people import People
 from chatnet.peer.directory.registration import Presence, Registration
 from chatnet.peer.directory.registry_address import RegistryAddress
 from chatnet.peer.links.chat_links import ChatLinks
-from chatnet.peer.links.hello import Introduction
-from chatnet.peer.links.incoming import FileDoor, Reception
+from chatnet.peer.links.hello import HelloBuilder
+from chatnet.peer.links.incoming import IncomingFileLinks, IncomingLinks
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.messages.expiry import Expiry
-from chatnet.peer.messages.open_tabs import Desk
-from chatnet.peer.messages.outbox import Courier
-from chatnet.peer.messages.search_and_export import Archive
+from chatnet.peer.messages.open_tabs import OpenTabs
+from chatnet.peer.messages.outbox import Outbox
+from chatnet.peer.messages.search_and_export import SearchAndExport
 from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
-from chatnet.peer.store.health import StoreWatch
+from chatnet.peer.store.health import StoreHealth
 from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
 from chatnet.peer.transfers.manager import Transfers
 from chatnet.peer.trust.keys import Trust
-from chatnet.peer.trust.short_code import Verifying
+from chatnet.peer.trust.short_code import ShortCodes
 
 PORT_SETTING = "port"
 
@@ -129,7 +129,7 @@ class Node:
             self.pulse = Pulse(self._reactor)
             links = LinkSettings(limits, limits.queue_bytes, self.pulse, self._chance.random, struck=self._struck)
             tls = TLS(self.identity)
-            self.reception = Reception()
+            self.reception = IncomingLinks()
             self.listener = Listener(self._reactor, tls, LinkFactory(links, self.reception, limits.unauthenticated))
             self.dialler = Dialler(self._reactor, tls, links)
             if self._settings.listen:
@@ -150,9 +150,9 @@ class Node:
         self._closers.append(database.close)
         await database.open()
         self.store = PeerStore(database)
-        self.introduction = Introduction(self.identity, self.name, self._chance.randbytes(16), self.store, self._wall)
+        self.hello_builder = HelloBuilder(self.identity, self.name, self._chance.randbytes(16), self.store, self._wall)
         retry_seconds = self._settings.limits.store_retry_seconds
-        self.watch = StoreWatch(self._reactor, self.store, retry_seconds, self._emit, self._store_changed)
+        self.watch = StoreHealth(self._reactor, self.store, retry_seconds, self._emit, self._store_changed)
         database.on_failure = self.watch.failed
         self._closers.append(self.watch.stop)
         self._closers.append(self._close_ports)  # before the store, which its links need
@@ -161,8 +161,8 @@ class Node:
         self._networks = own_networks()
         await self._make_parts()
         await self.transfers.start()
-        welcome = self.introduction.welcome
-        self.reception.open(self.links, FileDoor(self.transfers, welcome), welcome)
+        welcome = self.hello_builder.welcome
+        self.reception.open(self.links, IncomingFileLinks(self.transfers, welcome), welcome)
         self.expiry.start()
         self.is_open = True
         Deferred.fromCoroutine(self.store.index()).addErrback(
@@ -174,7 +174,7 @@ class Node:
     async def sign_in(self) -> None:
         """The first attempt at the registry.  Raises Refused or WrongKey when that was final."""
         for peer in self.roster.awaited():
-            self.courier.came_online(peer)
+            self.outbox.came_online(peer)
         await self.registration.start()
 
     async def close(self) -> None:
@@ -231,7 +231,7 @@ class Node:
         read_n = await self.people.recall()
         saved = await self.store.load_list()
         self.roster.restore(saved.entries)
-        self.keeper = ListKeeper(clock, self.store, saved.registry, saved.cursor)
+        self.keeper = ListCache(clock, self.store, saved.registry, saved.cursor)
         self._closers.append(lambda: self.keeper.flush(self.wall_ms()))
         if self._registry.key is None:
             pinned = await self.store.registry_pin(self._registry.shown)
@@ -243,8 +243,8 @@ class Node:
             self.dialler,
             limits,
             self.roster,
-            hello=self.introduction.hello,
-            welcome=self.introduction.welcome,
+            hello=self.hello_builder.hello,
+            welcome=self.hello_builder.welcome,
             networks=lambda: self._networks,
             loopback=self._registry.host == "localhost" or is_loopback(self._registry.host),
             up=self._link_up,
@@ -253,7 +253,7 @@ class Node:
             measured=lambda link: self.people.tell(link.peer, rtt_ms=link.rtt_ms),
         )
         self._closers.append(self.links.stop)
-        self.courier = self.conversations.courier = Courier(
+        self.outbox = self.conversations.outbox = Outbox(
             clock,
             limits,
             self.store,
@@ -268,14 +268,14 @@ class Node:
             uniform=self._chance.uniform,
             wall_ms=wall_ms,
         )
-        self._closers.append(self.courier.stop)
+        self._closers.append(self.outbox.stop)
         self.expiry = Expiry(clock, limits, self.store, self.people, self.conversations)
         self._closers.append(self.expiry.stop)
         await self.expiry.look(wall_ms())
-        self.archive = Archive(clock, self.people, self.store, self.conversations.shown)
+        self.archive = SearchAndExport(clock, self.people, self.store, self.conversations.shown)
         self._closers.append(self.archive.stop)
-        self.desk = Desk(self.people, self.store)
-        await self.desk.recall()
+        self.open_tabs = OpenTabs(self.people, self.store)
+        await self.open_tabs.recall()
         self.transfers = Transfers(
             clock,
             limits,
@@ -289,7 +289,7 @@ class Node:
             person_folder=self.people.folder_of,
         )
         self._closers.append(self.transfers.stop)
-        self.verifying = Verifying(
+        self.short_codes = ShortCodes(
             clock,
             limits,
             self.me,
@@ -298,9 +298,9 @@ class Node:
             broken=lambda peer: self.notices.check_broken(peer, self.people.name_of(peer)),
             random_bytes=self._chance.randbytes,
         )
-        self._closers.append(self.verifying.stop)
+        self._closers.append(self.short_codes.stop)
         self.trust = Trust(
-            self.people, self.store, self.conversations, self.courier, self.verifying, self.transfers, wall_ms
+            self.people, self.store, self.conversations, self.outbox, self.short_codes, self.transfers, wall_ms
         )
         self.registration = Registration(
             clock,
@@ -343,10 +343,10 @@ class Node:
 
     async def _presence(self, outdated: bool) -> Presence:
         self._networks = own_networks()
-        record = await self.introduction.record(published_endpoints(self.listener.addresses), outdated)
+        record = await self.hello_builder.record(published_endpoints(self.listener.addresses), outdated)
         same_registry = self.keeper.registry is not None and self.keeper.registry == self.registration.place.key
         return Presence(
-            self.name, self.introduction.instance, record, self.keeper.cursor or None if same_registry else None
+            self.name, self.hello_builder.instance, record, self.keeper.cursor or None if same_registry else None
         )
 
     # --- the list -----------------------------------------------------------------------------
@@ -360,10 +360,10 @@ class Node:
             self.people.tell(peer)
         self.registration.recount()
         for peer in changes.alone:
-            self.courier.rival_gone(peer)
+            self.outbox.rival_gone(peer)
         for peer in changes.came:
             if self.roster.waiting(peer):
-                self.courier.came_online(peer)
+                self.outbox.came_online(peer)
             self.transfers.came_online(peer)
 
     # --- links --------------------------------------------------------------------------------
@@ -371,12 +371,12 @@ class Node:
     def _link_up(self, link: Link) -> None:
         self.notices.reached(link.peer)
         self.people.tell(link.peer, linked=True, address=link.address, rtt_ms=link.rtt_ms)
-        self.courier.link_up(link)
+        self.outbox.link_up(link)
         self.transfers.peer_reachable(link.peer)
 
     def _link_down(self, link: Link, end: LinkEnd) -> None:
         self.people.tell(link.peer, linked=False, address="", rtt_ms=None, last_seen_ms=self.wall_ms())
-        self.courier.link_down(link, end)
+        self.outbox.link_down(link, end)
         if end.code != messages.REPLACED:
             self.transfers.peer_unreachable(link.peer)
 
@@ -384,11 +384,11 @@ class Node:
         if link.peer in self.roster.blocked and isinstance(message, Say | Offer | Check):
             _turn_away(link, message)
         elif isinstance(message, Say | Ack | Nack):
-            self.courier.received(link, message)
+            self.outbox.received(link, message)
         elif isinstance(message, Offer | Accept | Decline | DialMe | Cancel | Pause | Resume | Verified):
             self.transfers.received(link, message)
         elif isinstance(message, Check):
-            checking = Deferred.fromCoroutine(self.verifying.received(link.peer, message))
+            checking = Deferred.fromCoroutine(self.short_codes.received(link.peer, message))
             checking.addErrback(lambda failure: self.log.info("a check ended: {why}", why=failure.getErrorMessage()))
         else:
             raise RemoteError(messages.BAD_FRAME, f"{type(message).__name__} does not belong on a chat link")
@@ -406,7 +406,7 @@ class Node:
         if self.is_open:
             if ok:
                 self.people.store_again()
-            self.courier.store_changed(ok)
+            self.outbox.store_changed(ok)
 
     # --- what the parts need of the links -------------------------------------------------------
 
@@ -422,7 +422,7 @@ class Node:
 
     async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:
         """A file link.  Raises Unreachable, WrongKey, Refused."""
-        link = await self.links.dial(peer, user, self.introduction.hello(ROLE_FILE, fid=fid, token=token))
+        link = await self.links.dial(peer, user, self.hello_builder.hello(ROLE_FILE, fid=fid, token=token))
         self.links.proven(link)
         return link
 
@@ -438,7 +438,7 @@ class Node:
         if known in self.roster.blocked:
             name = self.roster.name_of(known)
             raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
-        self.people.meet(known)
+        self.people.pin_on_first_contact(known)
         return await self.transfers.offer(known, paths)
 
 

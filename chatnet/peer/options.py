@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TextIO
 from chatnet.core.identity import RESERVED_NAMES, is_valid_name
 from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.text import safe_line
-from chatnet.host.config import Wrong
+from chatnet.host.config import BadSetting
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, DEFAULT_PORT, RegistryAddress, parse_registry_address
 
@@ -86,7 +86,7 @@ class PeerOptions(ProgramOptions):
 
     def check(self, twistd: Mapping[str, Any]) -> None:
         if not self.settings.name and not wants_console(self.settings):
-            raise Wrong("without a console it must be told who it is, e.g. --name carol")
+            raise BadSetting("without a console it must be told who it is, e.g. --name carol")
 
 
 def wants_console(settings: PeerSettings, stdin: TextIO | None = None, stdout: TextIO | None = None) -> bool:
@@ -111,5 +111,5 @@ def why_not_a_name(text: str) -> str:
 def _checked_name(text: str) -> str:
     reason = why_not_a_name(text)
     if reason:
-        raise Wrong(reason)
+        raise BadSetting(reason)
     return text

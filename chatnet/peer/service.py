@@ -37,7 +37,7 @@ from chatnet.core.events import (
     TransferChanged,
 )
 from chatnet.core.text import SafeText, safe_line
-from chatnet.host.event_feed import Feed, FeedSubscription
+from chatnet.host.event_feed import EventFeed, EventFeedSubscription
 from chatnet.host.exits import refuse_start, stop, stop_with
 from chatnet.host.logging import ProgramLog
 from chatnet.net.bind_errors import explain_bind_error
@@ -68,7 +68,7 @@ class PeerService(Service):
         self._console = console
         self._wall = wall
         self._chance = chance or random.SystemRandom()
-        self._feed = Feed(reactor)
+        self._feed = EventFeed(reactor)
         self._node: Node | None = None
         self._me: Me | None = None
         self._refusal: RegistryState | None = None
@@ -144,7 +144,7 @@ class PeerService(Service):
         node.people.tell_all()
         for transfer in node.transfers.snapshot():
             self._feed.emit(TransferChanged(transfer))
-        self._feed.emit(TabsRestored(node.desk.tabs()))
+        self._feed.emit(TabsRestored(node.open_tabs.tabs()))
         if node.watch.trouble:
             self._feed.emit(StoreChanged(False, node.watch.trouble))
 
@@ -159,7 +159,7 @@ class PeerService(Service):
 
     # --- the door -----------------------------------------------------------------------------
 
-    def subscribe(self, listener: Callable[[Event], None]) -> FeedSubscription:
+    def subscribe(self, listener: Callable[[Event], None]) -> EventFeedSubscription:
         return self._feed.subscribe(self._snapshot(), listener)
 
     def login(self, name: str, registry: str, presentation: str = "") -> Deferred[Me]:
@@ -194,10 +194,10 @@ class PeerService(Service):
         return self._with_node(lambda node: node.archive.export(peer, file, format))
 
     def set_tabs(self, peers: tuple[bytes, ...]) -> Deferred[None]:
-        return self._with_node(lambda node: node.desk.set_tabs(peers))
+        return self._with_node(lambda node: node.open_tabs.set_tabs(peers))
 
     def set_draft(self, peer: bytes, text: str) -> Deferred[None]:
-        return self._with_node(lambda node: node.desk.set_draft(peer, text))
+        return self._with_node(lambda node: node.open_tabs.set_draft(peer, text))
 
     def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
         return self._with_node(lambda node: node.conversations.mark_read(peer, n))
@@ -321,7 +321,7 @@ class PeerService(Service):
             people=node.people.all(),
             transfers=tuple(node.transfers.snapshot()),
             notices=tuple(node.notices.last),
-            tabs=node.desk.tabs(),
+            tabs=node.open_tabs.tabs(),
             store_trouble=node.watch.trouble,
         )
 

@@ -11,7 +11,7 @@ from twisted.application.service import IService, Service
 
 from chatnet.core.errors import LocalError
 from chatnet.host.exits import complain, refuse_start, stop
-from chatnet.host.gc_tuning import spare_the_long_lived
+from chatnet.host.gc_tuning import freeze_long_lived
 from chatnet.host.logging import LoggedService
 from chatnet.host.metrics import MetricsService
 from chatnet.host.monotonic_reactor import make_steady
@@ -43,7 +43,7 @@ class PeerProgram(LoggedService):
             complain("chatpeer", f"{settings.name} is running without console")
 
     def startService(self) -> None:
-        self._collect_all = spare_the_long_lived()
+        self._collect_all = freeze_long_lived()
         try:
             super().startService()  # type: ignore[no-untyped-call]
         except LocalError as error:

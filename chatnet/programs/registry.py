@@ -18,7 +18,7 @@ from chatnet.core.admission import is_loopback
 from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.identity import grouped_text, join_string
 from chatnet.host.exits import is_at_terminal, refuse_start, say, stop_with
-from chatnet.host.gc_tuning import spare_the_long_lived
+from chatnet.host.gc_tuning import freeze_long_lived
 from chatnet.host.logging import LoggedService
 from chatnet.host.metrics import MetricsService
 from chatnet.host.monotonic_reactor import make_steady
@@ -82,7 +82,7 @@ class RegistryProgram(MultiService):
             self._logged.log.open(places.log)
         for warning in settings.warnings:
             self.log.warn("{warning}", warning=warning)
-        self._collect_all = spare_the_long_lived()
+        self._collect_all = freeze_long_lived()
         identity = load_or_make_identity(places.data)
         registry = RegistryService(
             self._reactor, identity, places.database, settings.limits, settings.listen, DEFAULT_PORT

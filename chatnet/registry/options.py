@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from chatnet.core.limits import LinkLimits, RegistryLimits
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
-from chatnet.host.paths import Places
+from chatnet.host.paths import ProfilePaths
 
 NAME = "registry"  # of its profile; no peer may have it
 DEFAULT_PORT = 9900
@@ -21,7 +21,7 @@ class RegistrySettings(ProgramSettings):
     limits: RegistryLimits
 
     @property
-    def places(self) -> Places:
+    def places(self) -> ProfilePaths:
         return self.roots.of(NAME)
 
 

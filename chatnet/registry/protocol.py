@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from chatnet.core import messages
 from chatnet.core.admission import is_loopback, source_of
 from chatnet.core.bucket import Buckets, TokenBucket
-from chatnet.core.directory.directory import Claimed, Directory, Kept
+from chatnet.core.directory.directory import Claimed, Directory, SavedDirectory
 from chatnet.core.errors import Refused, RemoteError, StoreFailed
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import MAX_SOURCES, RegistryLimits
@@ -28,7 +28,7 @@ from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
 from chatnet.registry.probing import Prober
 from chatnet.registry.pushing import Pusher
-from chatnet.registry.snapshots import PresenceKeeper
+from chatnet.registry.snapshots import SnapshotWriter
 from chatnet.registry.store import RegistryStore
 
 EARLY_AT_ONCE = 20  # of those who waited for the start, in one turn: about 10 ms
@@ -77,7 +77,7 @@ class RegistryProtocol:
         self._instance = instance
         self._name = name
         self._pusher = Pusher(clock, directory, limits.push_seconds)
-        self._keeper = PresenceKeeper(clock, directory, store, limits, self._changed)
+        self._keeper = SnapshotWriter(clock, directory, store, limits, self._changed)
         self._prober = Prober(clock, dialler, limits, instance, name, self._reached)
         self._new_names = Buckets(limits.new_names_per_hour / 3600, limits.new_names_per_hour, MAX_SOURCES)
         self._early: deque[Deferred[None]] = deque()  # who came before the names were read
@@ -91,7 +91,7 @@ class RegistryProtocol:
         self.refusals: Counter[str] = Counter()  # by code
         self._stopping = False
 
-    def begin(self, bindings: Iterable[tuple[str, PeerID]], kept: Kept) -> None:
+    def begin(self, bindings: Iterable[tuple[str, PeerID]], kept: SavedDirectory) -> None:
         """The names and the last list are read: answer those who wait, and all who come."""
         self._directory.load(bindings)
         self._keeper.begin(kept)

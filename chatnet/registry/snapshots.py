@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chatnet.core.directory.directory import Directory, Kept
+from chatnet.core.directory.directory import Directory, SavedDirectory
 from chatnet.core.errors import StoreFailed
 from chatnet.core.limits import RegistryLimits
 from chatnet.registry.store import RegistryStore
@@ -21,8 +21,8 @@ from chatnet.registry.store import RegistryStore
 LEAVE_AT_ONCE = 200  # of those who did not come back, in one turn: some milliseconds
 
 
-class PresenceKeeper:
-    """Writes what changes; ``let_go`` is called with each part of those who did not come back."""
+class SnapshotWriter:
+    """Writes what changes; ``expire_presumed`` is called with each part of those who did not come back."""
 
     log = Logger("chatnet.registry")
 
@@ -45,7 +45,7 @@ class PresenceKeeper:
         self._grace: IDelayedCall | None = None
         self._begun = self._stopped = self._failing = False
 
-    def begin(self, kept: Kept) -> None:
+    def begin(self, kept: SavedDirectory) -> None:
         """Go on from what was kept, or from what is left of it when the directory has the rest."""
         self._directory.restore(kept)
         self._begun = True
@@ -97,7 +97,7 @@ class PresenceKeeper:
 
     def _let_go(self, before: int) -> None:
         """Those who did not come back leave, some in each turn."""
-        gone = before + self._directory.let_go(LEAVE_AT_ONCE)
+        gone = before + self._directory.expire_presumed(LEAVE_AT_ONCE)
         if self._directory.presumed:
             self._grace = self._clock.callLater(0, self._let_go, gone)
         else:

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import msgspec
 from twisted.internet.defer import Deferred
 
-from chatnet.core.directory.changelog import Span
-from chatnet.core.directory.directory import Kept, Row
+from chatnet.core.directory.changelog import EpochSpan
+from chatnet.core.directory.directory import SavedChange, SavedDirectory
 from chatnet.core.errors import Refused
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import EPOCHS_KEPT
-from chatnet.core.messages import KEY_BOUND, NAME_TAKEN, Entry
+from chatnet.core.messages import KEY_BOUND, NAME_TAKEN, ListEntry
 from chatnet.core.records import SignedRecord
 from chatnet.host.database import Connection, Database, Settings
 
@@ -47,7 +47,7 @@ CREATE TABLE epoch (
 )
 
 _encode = msgspec.msgpack.encode
-_entries = msgspec.msgpack.Decoder(Entry)
+_entries = msgspec.msgpack.Decoder(ListEntry)
 
 
 class Claim(NamedTuple):
@@ -111,26 +111,28 @@ class RegistryStore(Settings):
 
     # --- who was here -------------------------------------------------------------------------
 
-    def load_list(self) -> Deferred[Kept]:
+    def load_list(self) -> Deferred[SavedDirectory]:
         """The list as it was last kept."""
 
-        def job(connection: Connection) -> Kept:
+        def job(connection: Connection) -> SavedDirectory:
             spans = connection.execute("SELECT epoch, upto, floor FROM epoch ORDER BY n").fetchall()
             rows = connection.execute(
                 "SELECT revision, peer, entry, key, payload, signature, seq FROM change ORDER BY revision"
             )
-            return Kept(
-                [Span(epoch, upto) for epoch, upto, _ in spans],
+            return SavedDirectory(
+                [EpochSpan(epoch, upto) for epoch, upto, _ in spans],
                 spans[-1][2] if spans else 0,
                 [
-                    Row(revision, peer, None if blob is None else _entries.decode(blob), SignedRecord(*record), seq)
+                    SavedChange(
+                        revision, peer, None if blob is None else _entries.decode(blob), SignedRecord(*record), seq
+                    )
                     for revision, peer, blob, *record, seq in rows
                 ],
             )
 
         return self._database.read(job)
 
-    def keep_list(self, changed: Kept) -> Deferred[None]:
+    def keep_list(self, changed: SavedDirectory) -> Deferred[None]:
         """Bring what is kept up to ``changed``, all of it or nothing."""
 
         def job(connection: Connection) -> None:

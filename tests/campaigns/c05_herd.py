@@ -17,7 +17,7 @@ from typing import Any
 
 from chatnet.core.events import RegistryPhase, RegistryState
 from chatnet.core.identity import PeerID
-from chatnet.core.messages import Entry, ListPage
+from chatnet.core.messages import ListEntry, ListPage
 from chatnet.core.records import endpoint, sign_record
 from chatnet.net.dialling import Dialler
 from chatnet.net.tls import TLS
@@ -46,8 +46,8 @@ class Sheep:
     def __init__(self, herd: Herd, number: int) -> None:
         self.herd, self.name = herd, f"sheep{number}"
         self.identity = new_identity()
-        self.list: dict[bytes, Entry] = {}
-        self.fresh: dict[bytes, Entry] | None = None  # a snapshot that is not whole yet
+        self.list: dict[bytes, ListEntry] = {}
+        self.fresh: dict[bytes, ListEntry] | None = None  # a snapshot that is not whole yet
         self.cursor: bytes | None = None
         self.seq = 0
         self.registration = Registration(

@@ -19,7 +19,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from chatnet.core.events import RegistryPhase
 from chatnet.core.limits import MAX_ENDPOINTS, PAGE_BYTES, PeerLimits
-from chatnet.core.messages import Entry, ListPage
+from chatnet.core.messages import ListEntry, ListPage
 from chatnet.core.records import Endpoint, endpoint
 from chatnet.host.options import LogChoice
 from chatnet.host.paths import Roots
@@ -80,12 +80,12 @@ class Dials:
 
 def hostile_list(decoy: int) -> list[ListPage]:
     entries = [
-        Entry(os.urandom(32), f"friend{number}", [endpoint(VICTIM, decoy)] * (1 + number % MAX_ENDPOINTS), 1, 1)
+        ListEntry(os.urandom(32), f"friend{number}", [endpoint(VICTIM, decoy)] * (1 + number % MAX_ENDPOINTS), 1, 1)
         for number in range(ENTRIES)
     ]
     for number, host in enumerate(FORBIDDEN):
-        entries.append(Entry(os.urandom(32), f"special{number}", [_raw(host, 4000)], 1))
-    entries.append(Entry(os.urandom(32), "low", [endpoint(VICTIM, 22), endpoint(VICTIM, 1023)], 1))
+        entries.append(ListEntry(os.urandom(32), f"special{number}", [_raw(host, 4000)], 1))
+    entries.append(ListEntry(os.urandom(32), "low", [endpoint(VICTIM, 22), endpoint(VICTIM, 1023)], 1))
     size = PAGE_BYTES // 200
     pages = [entries[at : at + size] for at in range(0, len(entries), size)]
     last = len(pages) - 1

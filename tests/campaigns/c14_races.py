@@ -19,12 +19,10 @@ from blake3 import blake3
 
 from chatnet.core.errors import LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import OfferedFile
-from chatnet.peer.files import download as landing
-from chatnet.peer.files import filesystem as grounds
-from chatnet.peer.files import final_names as naming
-from chatnet.peer.files import part_files as parts
-from chatnet.peer.files.download import Former, Landing
-from chatnet.peer.files.filesystem import Ground, Place
+from chatnet.peer.files import download, final_names, part_files
+from chatnet.peer.files import filesystem as filesystem_module
+from chatnet.peer.files.download import Download, Former
+from chatnet.peer.files.filesystem import DownloadTarget, Filesystem
 from chatnet.peer.files.part_files import PARTIAL
 from tests.campaigns.harness import Case, Figures, check, main
 
@@ -40,7 +38,7 @@ CALLS = frozenset(
     )
 )
 SMALL, SYNC = 600, 1_000  # in place of the real sizes: both ways of a file with little data
-STEM = "ab" * parts.STEM_BYTES
+STEM = "ab" * part_files.STEM_BYTES
 OFFERED = (("a", 100), ("b", 2_500), ("p/c", 300), ("p/q/d", 1_500), ("p/e", 0))
 PRECIOUS = {"bob/a": b"mine", "bob/p/c": b"mine too", "bob/b": b"also mine"}
 VICTIM = b"precious" * 500
@@ -129,7 +127,7 @@ class Notes:
             self.former[index] = Former(final=path, done=True)
         self._end()
 
-    def anew(self, indices: Any) -> None:
+    def reset(self, indices: Any) -> None:
         self._end()
         for index in indices:
             self.former[index] = Former(final=self.former[index].final)
@@ -152,11 +150,11 @@ def tree(folder: Path) -> dict[str, tuple[Any, ...]]:
     return found
 
 
-def land(place: Path, case: Case, ground: Ground, notes: Notes) -> bool:
+def land(place: Path, case: Case, filesystem: Filesystem, notes: Notes) -> bool:
     """Receive everything, as far as it goes; whether it was received."""
     files = [OfferedFile(path.split("/"), size, 1_700_000_000_000) for path, size in OFFERED]
     try:
-        here = Landing(Place(str(place / "down"), "bob", "", STEM), files, ground, notes.former, notes)
+        here = Download(DownloadTarget(str(place / "down"), "bob", "", STEM), files, filesystem, notes.former, notes)
     except (LocalError, StoreFailed, OSError):
         return False
     stop = case.chance.randrange(12)
@@ -189,11 +187,11 @@ def content(index: int) -> bytes:
     return bytes([65 + index]) * OFFERED[index][1]
 
 
-def ordeal(case: Case, ground: Ground, odds: float) -> Figures:
+def ordeal(case: Case, filesystem: Filesystem, odds: float) -> Figures:
     whole = {content(index) for index in range(len(OFFERED))} | set(PRECIOUS.values()) | {VICTIM}
     received = attacks = 0
-    landing.sync_all = lambda folder, names: None
-    landing.SMALL_BYTES, landing.SYNC_BYTES = SMALL, SYNC  # type: ignore[misc]
+    download.sync_all = lambda folder, names: None
+    download.SMALL_BYTES, download.SYNC_BYTES = SMALL, SYNC  # type: ignore[misc]
     for number in range(case.n):
         place = case.directory / str(number)
         (place / "outside" / "within").mkdir(parents=True)
@@ -208,7 +206,7 @@ def ordeal(case: Case, ground: Ground, odds: float) -> Figures:
         meddling = Meddling(case, place, odds)
         _operate(meddling)
         try:
-            received += any(land(place, case, ground, notes) for _ in range(3))
+            received += any(land(place, case, filesystem, notes) for _ in range(3))
         finally:
             _operate(os)
         attacks += meddling.attacks
@@ -229,7 +227,7 @@ def ordeal(case: Case, ground: Ground, odds: float) -> Figures:
 
 def _operate(by: Any) -> None:
     """The system's calls of all that receives files go through ``by``."""
-    for module in (landing, parts, naming, grounds):
+    for module in (download, part_files, final_names, filesystem_module):
         module.os = by
 
 
@@ -243,7 +241,7 @@ def _remove(folder: Path) -> None:
 
 
 def run(case: Case) -> Figures:
-    figures = ordeal(case, Ground(), 0.01)
+    figures = ordeal(case, Filesystem(), 0.01)
     check(figures["attacks"] > case.n, "hardly anybody was at work", **figures)
     check(figures["received"] > case.n // 20, "hardly anything was received", **figures)
     return figures
@@ -253,7 +251,7 @@ def control(case: Case) -> Figures:
     def replace(old: str, new: str, source: int, folder: int) -> None:
         os.replace(old, new, src_dir_fd=source, dst_dir_fd=folder)
 
-    return ordeal(case, Ground(link=replace), 0.0)
+    return ordeal(case, Filesystem(link=replace), 0.0)
 
 
 if __name__ == "__main__":

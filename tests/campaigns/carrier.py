@@ -18,8 +18,7 @@ from twisted.internet.task import LoopingCall
 
 from chatnet.core.events import Event, PeopleChanged, Transfer, TransferChanged, TransferState
 from chatnet.core.messages import OfferedFile
-from chatnet.peer.files import download as landing
-from chatnet.peer.files import part_files as parts
+from chatnet.peer.files import download, part_files
 
 LOOK_SECONDS = 0.02
 SPEED = 48 * 1_048_576  # bytes a second: a kill finds something under way
@@ -30,22 +29,26 @@ def weaken(what: str) -> None:
     """The control: a build that goes on with a part without reading it again."""
     if what != "trust-the-part":
         return
-    honest = landing.Landing.end
+    honest = download.Download.end
 
-    def reopened(self: parts.Parts, index: int, file: OfferedFile, offset: int) -> tuple[parts.Part, Any]:
+    def reopened(
+        self: part_files.PartFiles, index: int, file: OfferedFile, offset: int
+    ) -> tuple[part_files.PartFile, Any]:
+        self: part_files.PartFiles, index: int, file: OfferedFile, offset: int
+    ) -> tuple[part_files.PartFile, Any]:
         name = self.name_of(index)
         fd = os.open(name, os.O_RDWR, dir_fd=self.folder)
         status = os.fstat(fd)
         os.lseek(fd, offset, os.SEEK_SET)
-        return parts.Part(index, file, name, fd, (status.st_dev, status.st_ino), offset, offset), _Whatever()
+        return part_files.PartFile(index, file, name, fd, (status.st_dev, status.st_ino), offset, offset), _Whatever()
 
-    def end(self: landing.Landing, digest: bytes) -> None:
+    def end(self: download.Download, digest: bytes) -> None:
         if isinstance(self._digest, _Whatever):
             self._digest.expected = digest
         honest(self, digest)
 
-    parts.Parts.reopened = reopened  # type: ignore[method-assign]
-    landing.Landing.end = end  # type: ignore[method-assign]
+    part_files.PartFiles.reopened = reopened  # type: ignore[method-assign]
+    download.Download.end = end  # type: ignore[method-assign]
 
 
 class _Whatever:

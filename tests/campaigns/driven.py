@@ -23,8 +23,8 @@ from chatnet.core.events import Event, MessageAdded, MessageChanged, MessageStat
 from chatnet.core.messages import Ack, Message, Say
 from chatnet.host import database
 from chatnet.net.link import Link
-from chatnet.peer.messages.inbox import Arrivals
-from chatnet.peer.messages.outbox import Courier
+from chatnet.peer.messages.inbox import Inbox
+from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.store.peer_store import PeerStore
 
 OUTSTANDING = 100  # messages that a talker lets wait
@@ -79,9 +79,9 @@ def install_fault(point: str, count: int) -> None:
     elif point.startswith("send-ack"):
         around(Link, "send", lambda link, message: isinstance(message, Ack))
     elif point.startswith("take"):
-        around(Arrivals, "take")
+        around(Inbox, "take")
     elif point.startswith("acknowledged"):
-        around(Courier, "_acknowledged")
+        around(Outbox, "_acknowledged")
     elif point.startswith("delivered"):
         around(PeerStore, "delivered")
 
@@ -89,16 +89,16 @@ def install_fault(point: str, count: int) -> None:
 def weaken(what: str) -> None:
     """The control: a build that breaks the promise."""
     if what == "ack-before-commit":
-        honest = Courier.received
+        honest = Outbox.received
 
-        def hasty(self: Courier, link: Link, message: Message) -> None:
+        def hasty(self: Outbox, link: Link, message: Message) -> None:
             if isinstance(message, Say):
                 link.send(Ack([message.id]))
                 self._clock.callLater(HASTE_SECONDS, honest, self, link, message)
             else:
                 honest(self, link, message)  # type: ignore[arg-type]
 
-        Courier.received = hasty  # type: ignore[method-assign, assignment]
+        Outbox.received = hasty  # type: ignore[method-assign, assignment]
 
 
 class _Unwritable:

@@ -5,26 +5,26 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.console.commands import COMMANDS, Run, Say, Unknown, escaped, split_words, understand
+from chatnet.console.commands import COMMANDS, PlainText, RunCommand, UnknownCommand, escaped, split_words, understand
 
 
 def test_text_is_text() -> None:
-    assert understand("hello /there") == Say("hello /there")
-    assert understand("//msg bob") == Say("/msg bob")
+    assert understand("hello /there") == PlainText("hello /there")
+    assert understand("//msg bob") == PlainText("/msg bob")
 
 
 def test_every_command_is_understood() -> None:
     for command in COMMANDS:
-        assert understand(f"/{command.name} a b") == Run(command, "a b")
-        assert understand(f"/{command.name}") == Run(command, "")
+        assert understand(f"/{command.name} a b") == RunCommand(command, "a b")
+        assert understand(f"/{command.name}") == RunCommand(command, "")
 
 
 def test_an_unknown_command_is_never_text() -> None:
     answer = understand("/snd photo.jpg")
-    assert isinstance(answer, Unknown)
+    assert isinstance(answer, UnknownCommand)
     assert answer.text == "No command /snd. Did you mean /send? (//snd … sends it as text)"
-    assert isinstance(understand("/"), Unknown)
-    assert isinstance(understand("/ send"), Run)
+    assert isinstance(understand("/"), UnknownCommand)
+    assert isinstance(understand("/ send"), RunCommand)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.console.model import Conversation, Roster
+from chatnet.console.model import Conversation, PeopleOrder
 from chatnet.core import limits
 from chatnet.core.events import HistoryPage, MessageChanged, MessageState
 from chatnet.core.text import SafeText
@@ -17,7 +17,7 @@ BOB = key_of("bob")
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=90), max_size=8))
 def test_the_order_is_the_same_whatever_the_changes(batches: list[list[tuple[str, bool]]]) -> None:
-    roster = Roster()
+    roster = PeopleOrder()
     last: dict[str, bool] = {}
     for batch in batches:
         unique = dict(batch)
@@ -29,7 +29,7 @@ def test_the_order_is_the_same_whatever_the_changes(batches: list[list[tuple[str
 
 
 def test_a_large_batch_is_sorted_once_and_right() -> None:
-    roster = Roster()
+    roster = PeopleOrder()
     roster.put(tuple(somebody(f"n{i:04d}", 0, online=i % 2 == 0) for i in range(1000)))
     roster.put((somebody("n0000", 0, online=False),))
     roster.drop(key_of("n0002"))
@@ -39,7 +39,7 @@ def test_a_large_batch_is_sorted_once_and_right() -> None:
 
 
 def test_find_by_name_key_or_beginning() -> None:
-    roster = Roster()
+    roster = PeopleOrder()
     people = [somebody(name, 0) for name in ("bob", "bobby", "carol")]
     roster.put(tuple(people))
     assert roster.find("BOB") == people[0]

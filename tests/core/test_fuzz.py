@@ -29,7 +29,7 @@ WELL_FORMED = [
     m.Ping(1),
     m.Pong(2**53),
     m.Bye(),
-    m.ListPage(True, False, [m.Entry(ID32, "carol", [HERE], 7)] * 3, [ID32] * 2, b"c" * 24),
+    m.ListPage(True, False, [m.ListEntry(ID32, "carol", [HERE], 7)] * 3, [ID32] * 2, b"c" * 24),
     m.Lookup(ID32),
     m.Found(ID32, RECORD),
     m.Found(ID32, None),

@@ -24,31 +24,31 @@ def struck(*times: float, limits: LinkLimits = LIMITS) -> Strikes:
 
 def test_three_in_ten_minutes_are_ten_minutes() -> None:
     strikes = struck(0, 100, 599)
-    assert strikes.rest(MALLORY, 599) == 600
-    assert strikes.rest(MALLORY, 1198.5) == 1
-    assert strikes.rest(MALLORY, 1199) == 0
+    assert strikes.ban_seconds(MALLORY, 599) == 600
+    assert strikes.ban_seconds(MALLORY, 1198.5) == 1
+    assert strikes.ban_seconds(MALLORY, 1199) == 0
 
 
 @pytest.mark.parametrize("times", [(), (0,), (0, 1), (0, 1, 600), (0, 600, 1200, 1800)])
 def test_fewer_or_slower_ones_are_nothing(times: tuple[float, ...]) -> None:
-    assert struck(*times).rest(MALLORY, times[-1] if times else 0) == 0
+    assert struck(*times).ban_seconds(MALLORY, times[-1] if times else 0) == 0
 
 
 def test_another_key_is_not_meant() -> None:
-    assert struck(0, 0, 0).rest(CAROL, 0) == 0
+    assert struck(0, 0, 0).ban_seconds(CAROL, 0) == 0
 
 
 def test_who_was_left_alone_begins_anew() -> None:
     strikes = struck(0, 0, 0)
     strikes.add(MALLORY, 600)
-    assert strikes.rest(MALLORY, 600) == 0
+    assert strikes.ban_seconds(MALLORY, 600) == 0
     strikes.add(MALLORY, 601)
     strikes.add(MALLORY, 602)
-    assert strikes.rest(MALLORY, 602) == 600
+    assert strikes.ban_seconds(MALLORY, 602) == 600
 
 
 def test_who_goes_on_meanwhile_waits_longer() -> None:
-    assert struck(0, 0, 0, 300).rest(MALLORY, 300) == 600
+    assert struck(0, 0, 0, 300).ban_seconds(MALLORY, 300) == 600
 
 
 def test_memory_is_bounded_and_the_latest_are_remembered() -> None:
@@ -57,8 +57,8 @@ def test_memory_is_bounded_and_the_latest_are_remembered() -> None:
         strikes.add(PeerID(number.to_bytes(32, "big")), 1)
     for _ in range(1000):
         strikes.add(CAROL, 2)
-    assert strikes.rest(MALLORY, 2) == 0  # the oldest made room
-    assert strikes.rest(CAROL, 2) == 600
+    assert strikes.ban_seconds(MALLORY, 2) == 0  # the oldest made room
+    assert strikes.ban_seconds(CAROL, 2) == 600
     assert len(strikes._times) == MAX_SOURCES
     assert max(map(len, strikes._times.values())) == LIMITS.strikes
     assert strikes.given == 3 + MAX_SOURCES - 1 + 1000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatnet.host.config import ConfigFile, Given, Wrong, from_environment, nearest
+from chatnet.host.config import BadSetting, ConfigFile, Setting, from_environment, nearest
 
 SAMPLE = """\
 # a comment
@@ -48,7 +48,7 @@ def test_a_wrong_kind_says_what_it_must_be(tmp_path: Path) -> None:
     path = write(tmp_path, SAMPLE)
     headless = ConfigFile.read(path, "peer").get("headless")
     assert headless is not None
-    with pytest.raises(Wrong) as caught:
+    with pytest.raises(BadSetting) as caught:
         headless.flag()
     assert caught.value.text == f'config {path} line 7: headless must be true or false, not "yes"'
 
@@ -59,7 +59,7 @@ def test_limits_are_assignments_with_their_line(tmp_path: Path) -> None:
     given = [next(limits) for _ in range(3)]
     assert [g.value for g in given] == ["links=12", "idle_seconds=2.5", "loopback=counted"]
     assert given[0].place == f"config {path} line 11: links"
-    with pytest.raises(Wrong, match="line 14: transfers must be a number, not true"):
+    with pytest.raises(BadSetting, match="line 14: transfers must be a number, not true"):
         next(limits)
 
 
@@ -88,22 +88,22 @@ def test_the_other_programs_section_is_not_judged(tmp_path: Path) -> None:
 )
 def test_a_broken_file_is_named(tmp_path: Path, text: str, words: str) -> None:
     path = write(tmp_path, text)
-    with pytest.raises(Wrong, match=words):
+    with pytest.raises(BadSetting, match=words):
         list(ConfigFile.read(path, "peer").limits())
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b'[peer]\nname = "\xff"\n')
-    with pytest.raises(Wrong, match=f"config {path}: "):
+    with pytest.raises(BadSetting, match=f"config {path}: "):
         ConfigFile.read(path, "peer")
 
 
 def test_a_missing_file_matters_only_when_it_was_asked_for(tmp_path: Path) -> None:
     assert ConfigFile.read(tmp_path / "none", "peer").get("name") is None
-    with pytest.raises(Wrong, match="there is no such file"):
+    with pytest.raises(BadSetting, match="there is no such file"):
         ConfigFile.read(tmp_path / "none", "peer", required=True)
-    with pytest.raises(Wrong, match="cannot be read"):
+    with pytest.raises(BadSetting, match="cannot be read"):
         ConfigFile.read(tmp_path, "peer")
 
 
@@ -113,22 +113,22 @@ def test_the_environment_speaks_of_itself() -> None:
         name: from_environment(environ, name, kind)
         for name, kind in zip("ABCDEF", ["flag"] * 3 + ["list"] * 3, strict=False)
     }
-    assert values["A"] == Given(True, "A")
-    assert values["B"] == Given(False, "B")
-    assert values["D"] == Given(["tcp:1", "tcp:2"], "D")
+    assert values["A"] == Setting(True, "A")
+    assert values["B"] == Setting(False, "B")
+    assert values["D"] == Setting(["tcp:1", "tcp:2"], "D")
     assert values["E"] is values["F"] is None
     assert values["C"] is not None
-    with pytest.raises(Wrong, match=r'^C must be true or false, not "maybe"$'):
+    with pytest.raises(BadSetting, match=r'^C must be true or false, not "maybe"$'):
         values["C"].flag()
 
 
 def test_paths_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/carol")
     monkeypatch.chdir(tmp_path)
-    assert Given("~/x", "--data").path() == Path("/home/carol/x")
-    assert Given("x", "--data").path() == tmp_path / "x"
-    with pytest.raises(Wrong, match="--data must be a path"):
-        Given("", "--data").path()
+    assert Setting("~/x", "--data").path() == Path("/home/carol/x")
+    assert Setting("x", "--data").path() == tmp_path / "x"
+    with pytest.raises(BadSetting, match="--data must be a path"):
+        Setting("", "--data").path()
 
 
 def test_nearest() -> None:

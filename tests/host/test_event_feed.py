@@ -11,7 +11,7 @@ from twisted.logger import globalLogPublisher
 
 from chatnet.core.events import Event, PersonGone, Snapshot
 from chatnet.core.limits import EVENTS_PER_TURN
-from chatnet.host.event_feed import Feed
+from chatnet.host.event_feed import EventFeed
 
 NOTHING = cast(Snapshot, None)
 
@@ -26,8 +26,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def feed(clock: Clock) -> Feed:
-    return Feed(clock)
+def feed(clock: Clock) -> EventFeed:
+    return EventFeed(clock)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def failures() -> Iterator[list[Any]]:
     globalLogPublisher.removeObserver(observe)
 
 
-def test_nobody_is_called_back_from_within_his_own_call(feed: Feed, clock: Clock) -> None:
+def test_nobody_is_called_back_from_within_his_own_call(feed: EventFeed, clock: Clock) -> None:
     heard: list[Event] = []
     feed.subscribe(NOTHING, heard.append)
     feed.emit(event(1))
@@ -53,7 +53,7 @@ def test_nobody_is_called_back_from_within_his_own_call(feed: Feed, clock: Clock
     assert heard == [event(1)]
 
 
-def test_every_subscriber_hears_everything_in_order(feed: Feed, clock: Clock) -> None:
+def test_every_subscriber_hears_everything_in_order(feed: EventFeed, clock: Clock) -> None:
     first: list[Event] = []
     second: list[Event] = []
     feed.subscribe(NOTHING, first.append)
@@ -64,7 +64,7 @@ def test_every_subscriber_hears_everything_in_order(feed: Feed, clock: Clock) ->
     assert first == second == [event(number) for number in range(10)]
 
 
-def test_who_comes_later_hears_only_what_is_emitted_from_then_on(feed: Feed, clock: Clock) -> None:
+def test_who_comes_later_hears_only_what_is_emitted_from_then_on(feed: EventFeed, clock: Clock) -> None:
     early: list[Event] = []
     late: list[Event] = []
     feed.subscribe(NOTHING, early.append)
@@ -77,7 +77,7 @@ def test_who_comes_later_hears_only_what_is_emitted_from_then_on(feed: Feed, clo
 
 
 def test_who_cancels_hears_nothing_more_not_even_what_is_on_its_way(
-    feed: Feed, clock: Clock, failures: list[Any]
+    feed: EventFeed, clock: Clock, failures: list[Any]
 ) -> None:
     heard: list[Event] = []
     subscription = feed.subscribe(NOTHING, heard.append)
@@ -90,7 +90,7 @@ def test_who_cancels_hears_nothing_more_not_even_what_is_on_its_way(
     assert clock.getDelayedCalls() == []
 
 
-def test_one_may_cancel_another_within_an_event(feed: Feed, clock: Clock) -> None:
+def test_one_may_cancel_another_within_an_event(feed: EventFeed, clock: Clock) -> None:
     heard: list[Event] = []
     feed.subscribe(NOTHING, lambda _: other.cancel())
     other = feed.subscribe(NOTHING, heard.append)
@@ -99,7 +99,9 @@ def test_one_may_cancel_another_within_an_event(feed: Feed, clock: Clock) -> Non
     assert heard == []
 
 
-def test_a_subscriber_that_fails_is_logged_and_silences_nobody(feed: Feed, clock: Clock, failures: list[Any]) -> None:
+def test_a_subscriber_that_fails_is_logged_and_silences_nobody(
+    feed: EventFeed, clock: Clock, failures: list[Any]
+) -> None:
     def failing(_: Event) -> None:
         raise RuntimeError("a defect of a subscriber")
 
@@ -113,7 +115,7 @@ def test_a_subscriber_that_fails_is_logged_and_silences_nobody(feed: Feed, clock
     assert [failure.type for failure in failures] == [RuntimeError] * 2
 
 
-class Turns(Clock):
+class TurnBudget(Clock):
     """Counts the turns that are asked for."""
 
     asked = 0
@@ -124,8 +126,8 @@ class Turns(Clock):
 
 
 def test_a_storm_of_events_takes_several_turns() -> None:
-    clock = Turns()
-    feed = Feed(clock)
+    clock = TurnBudget()
+    feed = EventFeed(clock)
     heard: list[Event] = []
     feed.subscribe(NOTHING, heard.append)
     storm = [event(number) for number in range(2 * EVENTS_PER_TURN + 1)]
@@ -138,7 +140,7 @@ def test_a_storm_of_events_takes_several_turns() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_what_is_emitted_within_an_event_comes_behind_it(feed: Feed, clock: Clock) -> None:
+def test_what_is_emitted_within_an_event_comes_behind_it(feed: EventFeed, clock: Clock) -> None:
     heard: list[Event] = []
 
     def answer(one: Event) -> None:

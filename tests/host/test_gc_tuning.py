@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatnet.host.gc_tuning import NOTICEABLE_SECONDS, spare_the_long_lived
+from chatnet.host.gc_tuning import NOTICEABLE_SECONDS, freeze_long_lived
 
 
 class Watch:
@@ -27,7 +27,7 @@ class Watch:
 def watch() -> Iterator[Watch]:
     watch = Watch()
     gc.disable()
-    stop = spare_the_long_lived(watch)
+    stop = freeze_long_lived(watch)
     yield watch
     stop()
     gc.enable()

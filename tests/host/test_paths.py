@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatnet.core.errors import LocalError
-from chatnet.host.paths import Places, Roots
+from chatnet.host.paths import ProfilePaths, Roots
 
 
 def mode_of(path: Path) -> int:
@@ -24,7 +24,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     os.umask(before)
 
 
-def places_in(root: Path, name: str = "carol") -> Places:
+def places_in(root: Path, name: str = "carol") -> ProfilePaths:
     return Roots(root / "config.toml", root / "share" / "data", root / "var" / "state", root / "downloads").of(name)
 
 

@@ -69,7 +69,7 @@ def test_a_member_may_bring_another_within_its_beat() -> None:
     assert late.beats == [2 * PULSE_SECONDS]
 
 
-class Turns(Clock):
+class TurnBudget(Clock):
     """A clock that counts its turns, as a reactor has them."""
 
     turns = 0
@@ -85,7 +85,7 @@ class Turns(Clock):
 
 
 def test_thousands_beat_in_several_turns_and_each_once_a_second() -> None:
-    clock = Turns()
+    clock = TurnBudget()
     pulse = Pulse(clock)
     members = [Member() for _ in range(2 * BEATS_PER_TURN + 1)]
     for member in members:
@@ -103,7 +103,7 @@ def test_thousands_beat_in_several_turns_and_each_once_a_second() -> None:
 
 
 def test_who_left_between_two_turns_beats_no_more() -> None:
-    clock = Turns()
+    clock = TurnBudget()
     pulse = Pulse(clock)
     members = [Member() for _ in range(BEATS_PER_TURN + 1)]
     for member in members:

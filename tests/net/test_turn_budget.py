@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from chatnet.core.limits import CROWD, TURN_SHARE_SECONDS
-from chatnet.net.turn_budget import Turns
+from chatnet.net.turn_budget import TurnBudget
 
 
 class Setting:
     """A reactor's turns and time, in which each piece of work takes ``cost`` seconds."""
 
     def __init__(self, cost: float) -> None:
-        self.turns = Turns()
+        self.turns = TurnBudget()
         self.due: list[Callable[[], None]] = []
         self.done: list[int] = []
         self._cost = cost
@@ -28,9 +28,9 @@ class Setting:
         assert delay == 0
         self.due.append(lambda: call(*args))
 
-    def take(self, number: int) -> None:
+    def run(self, number: int) -> None:
         clock: Any = self
-        self.turns.take(clock, lambda: self._work(number))
+        self.turns.run(clock, lambda: self._work(number))
 
     def turn(self) -> int:
         """What is due; how much was done in it."""
@@ -49,7 +49,7 @@ class Setting:
 def test_what_fits_is_done_at_once_and_the_rest_in_order() -> None:
     here = Setting(cost=0.4 * TURN_SHARE_SECONDS)
     for number in range(10):
-        here.take(number)
+        here.run(number)
     assert here.done == [0, 1, 2]
     assert [here.turn() for _ in range(4)] == [3, 3, 1, 0]
     assert here.done == list(range(10))
@@ -58,10 +58,10 @@ def test_what_fits_is_done_at_once_and_the_rest_in_order() -> None:
 
 def test_a_turn_that_did_its_share_of_what_waited_takes_nothing_new() -> None:
     here = Setting(cost=TURN_SHARE_SECONDS)
-    here.take(0)
-    here.take(1)
+    here.run(0)
+    here.run(1)
     here.turn()
-    here.take(2)
+    here.run(2)
     assert here.done == [0, 1]
     here.turn()
     assert here.done == [0, 1, 2]
@@ -70,7 +70,7 @@ def test_a_turn_that_did_its_share_of_what_waited_takes_nothing_new() -> None:
 def test_a_share_is_of_one_turn() -> None:
     here = Setting(cost=TURN_SHARE_SECONDS)
     for number in range(5):
-        here.take(number)
+        here.run(number)
         assert here.done[-1] == number
         here.turn()
 
@@ -78,7 +78,7 @@ def test_a_share_is_of_one_turn() -> None:
 def test_a_defect_costs_the_others_nothing() -> None:
     here = Setting(cost=TURN_SHARE_SECONDS)
     for number in (0, -1, 2):
-        here.take(number)
+        here.run(number)
     with pytest.raises(ValueError, match="a defect"):
         here.turn()
     here.turn()
@@ -89,7 +89,7 @@ def test_a_crowd_is_told_when_it_begins_and_when_it_is_over() -> None:
     here, heard = Setting(cost=TURN_SHARE_SECONDS), []
     here.turns.on_crowded = heard.append
     for number in range(CROWD + 2):
-        here.take(number)
+        here.run(number)
     assert heard == [True]
     here.turn()
     here.turn()

@@ -33,8 +33,8 @@ def parse(
 
 @pytest.fixture
 def terminal() -> Iterator[TextIO]:
-    ours, theirs = os.openpty()
-    with os.fdopen(theirs, "r+b", buffering=0) as _, open(theirs, "w", closefd=False) as stream:
+    ours, find_open = os.openpty()
+    with os.fdopen(find_open, "r+b", buffering=0) as _, open(find_open, "w", closefd=False) as stream:
         yield stream
     os.close(ours)
 

@@ -213,12 +213,12 @@ async def test_an_address_with_its_key_is_marked_and_the_entry_came_before(quart
 
 @pytest_twisted.ensureDeferred
 async def test_another_key_at_the_address_proves_nothing(quarter: Quarter) -> None:
-    theirs, mine = quarter.listening(), quarter.listening()
-    mallory = await quarter.guest("mallory", mine, endpoint("127.0.0.1", theirs.listener.port))
-    bob = await quarter.guest("bob", theirs)
+    find_open, mine = quarter.listening(), quarter.listening()
+    mallory = await quarter.guest("mallory", mine, endpoint("127.0.0.1", find_open.listener.port))
+    bob = await quarter.guest("bob", find_open)
     await marked(bob, bob.peer)
     assert mallory.list[mallory.peer].proven == 0
-    assert [link.role for link in theirs.user.links] == [ROLE_PROBE]  # bob's own; mallory's went no further than TLS
+    assert [link.role for link in find_open.user.links] == [ROLE_PROBE]  # bob's own; mallory's went no further than TLS
 
 
 @pytest_twisted.ensureDeferred

@@ -18,7 +18,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from chatnet.core import messages
-from chatnet.core.directory.directory import Directory, Kept
+from chatnet.core.directory.directory import Directory, SavedDirectory
 from chatnet.core.errors import ChatnetError, Refused
 from chatnet.core.framing import frame
 from chatnet.core.identity import short_text
@@ -154,7 +154,7 @@ def test_of_many_who_dialled_before_some_are_answered_in_each_turn() -> None:
         link = Link(settings, nobody, ("127.0.0.1", number))
         asked = Deferred.fromCoroutine(protocol.answer(link, hello(ROLE_REGISTRY, name="me")))
         asked.addErrback(answered.append)  # for that name is reserved
-    protocol.begin([], Kept([], 0, []))
+    protocol.begin([], SavedDirectory([], 0, []))
     assert len(answered) == EARLY_AT_ONCE
     clock.advance(1)
     assert len(answered) == EARLY_AT_ONCE + 1

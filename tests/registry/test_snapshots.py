@@ -12,12 +12,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from chatnet.core.directory.directory import Directory, Kept
+from chatnet.core.directory.directory import Directory, SavedDirectory
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import RegistryLimits
 from chatnet.core.records import RecordFields, SignedRecord, endpoint
 from chatnet.host.database import Database
-from chatnet.registry.snapshots import LEAVE_AT_ONCE, PresenceKeeper
+from chatnet.registry.snapshots import LEAVE_AT_ONCE, SnapshotWriter
 from chatnet.registry.store import MIGRATIONS, RegistryStore
 
 LIMITS = RegistryLimits()
@@ -48,7 +48,7 @@ class Setting:
         self.clock = Clock()
         self.directory = Directory(epoch, LIMITS)
         self.left = 0
-        self.keeper = PresenceKeeper(self.clock, self.directory, store, LIMITS, self._left)
+        self.keeper = SnapshotWriter(self.clock, self.directory, store, LIMITS, self._left)
 
     def join(self, number: int, name: str = "") -> None:
         record = SignedRecord(b"k" * 32, b"", b"s" * 64)
@@ -78,7 +78,7 @@ async def store(tmp_path: Path) -> AsyncIterator[RegistryStore]:
 @pytest_twisted.ensureDeferred
 async def test_changes_are_gathered_and_written_behind(store: RegistryStore) -> None:
     here = Setting(store)
-    here.keeper.begin(Kept([], 0, []))
+    here.keeper.begin(SavedDirectory([], 0, []))
     here.join(1)
     here.join(2)
     assert await here.kept() == []
@@ -105,7 +105,7 @@ async def test_a_full_disk_is_tried_again(tmp_path: Path) -> None:
 
     database = Database(tmp_path / "registry.db", MIGRATIONS, reactor)
     here = Setting(RegistryStore(database))
-    here.keeper.begin(Kept([], 0, []))
+    here.keeper.begin(SavedDirectory([], 0, []))
     here.join(1)
     here.clock.advance(LIMITS.keep_seconds)  # the database is not open: as good as a full disk
     await database.open()
@@ -118,7 +118,7 @@ async def test_a_full_disk_is_tried_again(tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_defect_does_not_end_the_writing(store: RegistryStore) -> None:
     here = Setting(store)
-    here.keeper.begin(Kept([], 0, []))
+    here.keeper.begin(SavedDirectory([], 0, []))
     with told_failures() as failures:
         here.join(1, name="\ud800")  # cannot be encoded; no name that was checked is like that
         here.clock.advance(LIMITS.keep_seconds)

@@ -7,11 +7,11 @@ import sqlite3
 import pytest
 import pytest_twisted
 
-from chatnet.core.directory.changelog import Span
-from chatnet.core.directory.directory import Kept, Row
+from chatnet.core.directory.changelog import EpochSpan
+from chatnet.core.directory.directory import SavedChange, SavedDirectory
 from chatnet.core.errors import Refused
 from chatnet.core.limits import EPOCHS_KEPT
-from chatnet.core.messages import Entry
+from chatnet.core.messages import ListEntry
 from chatnet.core.records import SignedRecord, endpoint
 from chatnet.host.database import Database
 from chatnet.registry.store import MIGRATIONS, Claim, RegistryStore
@@ -88,37 +88,39 @@ RECORD = SignedRecord(b"k" * 32, b"payload", b"s" * 64)
 EPOCH = b"e" * 16
 
 
-def row(revision: int, peer: bytes, present: bool = True) -> Row:
-    entry = Entry(peer, "somebody", [endpoint("10.0.0.2", 4000), endpoint("fd00::1", 4000)], 7, 1)
-    return Row(revision, peer, entry if present else None, RECORD, 7)
+def row(revision: int, peer: bytes, present: bool = True) -> SavedChange:
+    entry = ListEntry(peer, "somebody", [endpoint("10.0.0.2", 4000), endpoint("fd00::1", 4000)], 7, 1)
+    return SavedChange(revision, peer, entry if present else None, RECORD, 7)
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_list_comes_back_as_it_was_kept(store):
-    assert await store.load_list() == Kept([], 0, [])
-    await store.keep_list(Kept([Span(EPOCH, 2)], 0, [row(1, CAROL), row(2, DAVE)]))
-    await store.keep_list(Kept([Span(EPOCH, 3)], 0, [row(3, CAROL, present=False)]))
-    assert await store.load_list() == Kept([Span(EPOCH, 3)], 0, [row(2, DAVE), row(3, CAROL, present=False)])
+    assert await store.load_list() == SavedDirectory([], 0, [])
+    await store.keep_list(SavedDirectory([EpochSpan(EPOCH, 2)], 0, [row(1, CAROL), row(2, DAVE)]))
+    await store.keep_list(SavedDirectory([EpochSpan(EPOCH, 3)], 0, [row(3, CAROL, present=False)]))
+    assert await store.load_list() == SavedDirectory(
+        [EpochSpan(EPOCH, 3)], 0, [row(2, DAVE), row(3, CAROL, present=False)]
+    )
 
 
 @pytest_twisted.ensureDeferred
 async def test_forgotten_departures_are_kept_no_longer(store):
     left = [row(1, CAROL, present=False), row(2, DAVE, present=False)]
-    await store.keep_list(Kept([Span(EPOCH, 2)], 0, left))
-    await store.keep_list(Kept([Span(EPOCH, 3)], 1, [row(3, b"n" * 32)]))
-    assert await store.load_list() == Kept([Span(EPOCH, 3)], 1, [left[1], row(3, b"n" * 32)])
+    await store.keep_list(SavedDirectory([EpochSpan(EPOCH, 2)], 0, left))
+    await store.keep_list(SavedDirectory([EpochSpan(EPOCH, 3)], 1, [row(3, b"n" * 32)]))
+    assert await store.load_list() == SavedDirectory([EpochSpan(EPOCH, 3)], 1, [left[1], row(3, b"n" * 32)])
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_whole_list_takes_the_place_of_what_was_kept(store):
-    await store.keep_list(Kept([Span(EPOCH, 2)], 0, [row(1, CAROL), row(2, DAVE)]))
-    await store.keep_list(Kept([Span(EPOCH, 9)], 8, [row(2, DAVE)], whole=True))
+    await store.keep_list(SavedDirectory([EpochSpan(EPOCH, 2)], 0, [row(1, CAROL), row(2, DAVE)]))
+    await store.keep_list(SavedDirectory([EpochSpan(EPOCH, 9)], 8, [row(2, DAVE)], whole=True))
     assert (await store.load_list()).rows == [row(2, DAVE)]
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_starts_before_are_remembered_but_not_for_ever(store):
-    spans = [Span(number.to_bytes(16, "big"), number) for number in range(EPOCHS_KEPT + 5)]
+    spans = [EpochSpan(number.to_bytes(16, "big"), number) for number in range(EPOCHS_KEPT + 5)]
     for span in spans:
-        await store.keep_list(Kept([span], 0, []))
+        await store.keep_list(SavedDirectory([span], 0, []))
     assert (await store.load_list()).spans == spans[5:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatnet.core.identity import PeerID
-from chatnet.core.messages import ROLE_REGISTRY, Announce, Entry, Found, Hello, ListPage, Message
+from chatnet.core.messages import ROLE_REGISTRY, Announce, Found, Hello, ListEntry, ListPage, Message
 from chatnet.core.records import Endpoint, SignedRecord, endpoint, sign_record
 from chatnet.net.dialling import Dialler
 from chatnet.net.identity import Identity
@@ -23,7 +23,7 @@ class Guest(Recorder):
         self.identity = identity or new_identity()
         self.seq = seq
         self.endpoints = [endpoint("127.0.0.1", 40_000)]
-        self.list: dict[bytes, Entry] = {}
+        self.list: dict[bytes, ListEntry] = {}
         self.cursor: bytes | None = None
         self.pages: list[ListPage] = []
         self.found: list[Found] = []

@@ -39,7 +39,7 @@ async def test_who_was_met_while_the_disk_took_nothing_is_pinned_when_it_is_not(
     await impatient(village, ann)
     other = sqlite3.connect(ann.node.places.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    ann.node.people.meet(bob.peer)
+    ann.node.people.pin_on_first_contact(bob.peer)
     await village.until(lambda: ann.node.watch.trouble)
     assert await village.done(ann.node.store.pins()) == []
     other.close()

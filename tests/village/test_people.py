@@ -219,6 +219,6 @@ async def test_of_a_stranger_who_has_gone_nothing_is_kept(village: Village) -> N
         await one.stop()
     await village.until(lambda: ann.online == set() and not ann.node.links.links)
     await village.pass_time(1)
-    roster, courier = ann.node.roster, ann.node.courier
-    assert not courier._outbound.keys() & gone
+    roster, outbox = ann.node.roster, ann.node.outbox
+    assert not outbox._outbound.keys() & gone
     assert roster.entries.keys() & gone == roster._acquaintances.keys() & gone == {friend}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from chatnet.console.actions.drafts import Desk
-from chatnet.console.actions.keys import Trusting
-from chatnet.console.actions.messaging import Talking
-from chatnet.console.actions.navigation import Moving
-from chatnet.console.actions.program import Program
-from chatnet.console.actions.search import Finding
-from chatnet.console.actions.transfers import Filing
+from chatnet.console.actions.drafts import DraftActions
+from chatnet.console.actions.keys import KeyActions
+from chatnet.console.actions.messaging import MessagingActions
+from chatnet.console.actions.navigation import NavigationActions
+from chatnet.console.actions.program import ProgramActions
+from chatnet.console.actions.search import SearchActions
+from chatnet.console.actions.transfers import TransferActions
 
 
-class Actions(Moving, Talking, Trusting, Finding, Filing, Desk, Program):
+class Actions(
+    NavigationActions, MessagingActions, KeyActions, SearchActions, TransferActions, DraftActions, ProgramActions
+):
     """All of them, over one set of hands."""

@@ -14,10 +14,10 @@ from twisted.python.failure import Failure
 from chatnet.console.commands import BY_NAME, did_you_mean
 from chatnet.console.completion import Completer, shown_candidates
 from chatnet.console.keymap import Context
-from chatnet.console.panes.base import Scene
+from chatnet.console.panes.base import PaneContext
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.input import Editor, InputRow
-from chatnet.console.window import View
+from chatnet.console.window import Window
 from chatnet.core import limits
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import ChatMessage, HistoryPage, Person
@@ -39,12 +39,12 @@ class Terminal(Protocol):
         """Draw soon."""
 
 
-class Hands:
+class ActionBase:
     """They read the model, ask the peer, and change the view."""
 
     log = Logger()
 
-    def __init__(self, api: PeerApi, scene: Scene, clock: Any, terminal: Terminal) -> None:
+    def __init__(self, api: PeerApi, scene: PaneContext, clock: Any, terminal: Terminal) -> None:
         self._api, self._scene, self._model = api, scene, scene.model
         self._clock, self._terminal = clock, terminal
         self._completer = Completer(scene.model)
@@ -56,7 +56,7 @@ class Hands:
         self._last_click: tuple[object, float] = (None, 0.0)
         self._typed: tuple[InputRow, str] | None = None  # the command that is being run, and where it stood
         self._directory = _here()
-        self.view = View(scene, self.run, self._make_input)
+        self.view = Window(scene, self.run, self._make_input)
         self.view.people.on_click = self._person_clicked
         self.view.tab_row.on_click = self._show
 

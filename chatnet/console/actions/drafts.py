@@ -5,13 +5,13 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from chatnet.console.actions.base import Hands
+from chatnet.console.actions.base import ActionBase
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import Tab
 
 
-class Desk(Hands):
+class DraftActions(ActionBase):
     """Nothing is told before the former state was put back: it would be lost."""
 
     _restored = False

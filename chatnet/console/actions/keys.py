@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chatnet.console.actions.base import Hands
-from chatnet.console.overlays.page import Sheet
+from chatnet.console.actions.base import ActionBase
+from chatnet.console.overlays.page import Page
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.panes.network import on_where, registry_join
 from chatnet.console.widgets.text import Markup
@@ -14,7 +14,7 @@ BY_CODE, BY_NUMBER = 1, 2
 GROUPS_A_LINE = 4
 
 
-class Trusting(Hands):
+class KeyActions(ActionBase):
     """What a person decides about keys."""
 
     # --- a key that changed -----------------------------------------------------------------------
@@ -193,4 +193,4 @@ class Trusting(Hands):
         return self._model.me.name if self._model.me is not None else "YOU"
 
     def _show_sheet(self, title: str, lines: list[Markup], qr: str = "") -> None:
-        self.view.cover(Sheet(title, lines, self._scene.signs, self.view.back, qr))
+        self.view.cover(Page(title, lines, self._scene.signs, self.view.back, qr))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chatnet.console.actions.base import Hands
-from chatnet.console.commands import Run, Say, understand
+from chatnet.console.actions.base import ActionBase
+from chatnet.console.commands import PlainText, RunCommand, understand
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.login import LoginForm
 from chatnet.console.widgets.input import InputRow
@@ -17,7 +17,7 @@ def body_bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-class Talking(Hands):
+class MessagingActions(ActionBase):
     """What is typed is sent, run, or stands in the input still."""
 
     def key_send(self, stroke: str) -> None:
@@ -26,9 +26,9 @@ class Talking(Hands):
             return
         self.view.footer.quiet()
         match understand(row.text):
-            case Say(text):
+            case PlainText(text):
                 self._say_here(text)
-            case Run(command, rest):
+            case RunCommand(command, rest):
                 self._typed = (row, row.take())
                 if self.view.tab.pane.context is not Context.INPUT:
                     self.view.focus_on = self.view.tab.pane.context
@@ -118,11 +118,11 @@ class Talking(Hands):
     def _enter_does(self) -> str:
         """What Enter would do with what stands in the input."""
         match understand(self.view.input.text):
-            case Run(command):
+            case RunCommand(command):
                 return f"Enter runs all of it as one /{command.name}."
-            case Say() if self.view.peer is None:
+            case PlainText() if self.view.peer is None:
                 return "nobody is chosen here yet: F2 picks a name, or begin with  /msg NAME"
-            case Say():
+            case PlainText():
                 return "Enter sends them as one message."
             case _:
                 return "it begins with a slash but is no command; one slash more before it, and Enter sends it as text."

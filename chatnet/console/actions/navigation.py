@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatnet.console.actions.base import Hands
+from chatnet.console.actions.base import ActionBase
 from chatnet.console.keymap import Context
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.wording import seen_text
@@ -11,7 +11,7 @@ from chatnet.core.identity import grouped_text, short_text
 from chatnet.core.text import safe_line
 
 
-class Moving(Hands):
+class NavigationActions(ActionBase):
     """What brings something into view."""
 
     def _person_clicked(self, index: int) -> None:

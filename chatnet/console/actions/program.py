@@ -6,7 +6,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.python.failure import Failure
 
 from chatnet import __version__
-from chatnet.console.actions.base import Hands, unexpected
+from chatnet.console.actions.base import ActionBase, unexpected
 from chatnet.console.overlays.help import HelpView
 from chatnet.console.overlays.login import LoginDefaults, LoginForm
 from chatnet.console.widgets.wording import count_text
@@ -16,7 +16,7 @@ from chatnet.core.events import Me
 QUIT_TWICE_SECONDS = 2.0
 
 
-class Program(Hands):
+class ProgramActions(ActionBase):
     """What is done with the program itself."""
 
     def key_help(self, stroke: str) -> None:

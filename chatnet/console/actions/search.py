@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 
-from chatnet.console.actions.base import Hands
+from chatnet.console.actions.base import ActionBase
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.search_results import ResultsView
 from chatnet.console.panes.conversation import ConversationPane
@@ -18,7 +18,7 @@ _AROUND = 60  # rows loaded on each side of one that is jumped to
 _WORDS = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 
 
-class Finding(Hands):
+class SearchActions(ActionBase):
     """F3 in one conversation, /search in all of them; /export and /resend."""
 
     # --- in this conversation ------------------------------------------------------------------

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from chatnet.console.actions.base import Hands
+from chatnet.console.actions.base import ActionBase
 from chatnet.console.actions.messaging import body_bytes
 from chatnet.console.commands import did_you_mean, split_words
 from chatnet.console.keymap import Context
@@ -23,7 +23,7 @@ _RULES = tuple(kind.value for kind in RuleKind)
 LONG_MESSAGES = "long-messages"  # in the data directory
 
 
-class Filing(Hands):
+class TransferActions(ActionBase):
     """What is done with files."""
 
     def key_pick_file(self, stroke: str) -> None:

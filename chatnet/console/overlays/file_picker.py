@@ -18,7 +18,7 @@ MAX_ENTRIES = 20_000  # of one folder; more nobody looks through
 
 
 @dataclass(frozen=True)
-class Entry:
+class FileEntry:
     """One name in a folder."""
 
     name: str
@@ -26,9 +26,9 @@ class Entry:
     size_bytes: int
 
 
-def entries_of(directory: str, hidden: bool) -> list[Entry]:
+def entries_of(directory: str, hidden: bool) -> list[FileEntry]:
     """Folders first, then files, by name; OSError when the folder cannot be read."""
-    found: list[Entry] = []
+    found: list[FileEntry] = []
     with os.scandir(directory) as listing:
         for item in listing:
             if len(found) >= MAX_ENTRIES:
@@ -39,7 +39,7 @@ def entries_of(directory: str, hidden: bool) -> list[Entry]:
                 folder = item.is_dir()
                 if not folder and not item.is_file():
                     continue  # sockets, devices, dangling links
-                found.append(Entry(item.name, folder, 0 if folder else item.stat().st_size))
+                found.append(FileEntry(item.name, folder, 0 if folder else item.stat().st_size))
             except OSError:
                 continue
     return sorted(found, key=lambda entry: (not entry.folder, entry.name.lower()))
@@ -72,9 +72,9 @@ class FilePicker(Box):
     ) -> None:
         super().__init__()
         self.directory = directory
-        self.entries: list[Entry] = []  # that are shown
+        self.entries: list[FileEntry] = []  # that are shown
         self.letters: str | None = None  # only names with these are shown
-        self._all: list[Entry] = []
+        self._all: list[FileEntry] = []
         self.marked: dict[str, None] = {}  # whole paths, in the order of marking
         self.problem = ""
         self._who, self._signs, self._chosen, self._cancelled = who, signs, chosen, cancelled
@@ -95,10 +95,10 @@ class FilePicker(Box):
         self._listing.top = 0
         self._listing.selected = names.index(stand_on) + 1 if stand_on in names else min(1, len(names))
 
-    def _path(self, entry: Entry) -> str:
+    def _path(self, entry: FileEntry) -> str:
         return os.path.join(self.directory, entry.name)
 
-    def _here(self) -> Entry | None:
+    def _here(self) -> FileEntry | None:
         index = self._listing.selected - 1
         return self.entries[index] if 0 <= index < len(self.entries) else None
 
@@ -171,7 +171,7 @@ class FilePicker(Box):
         elif send:
             self._chosen(tuple(self.marked) or (self._path(entry),))
 
-    def _mark(self, entry: Entry) -> None:
+    def _mark(self, entry: FileEntry) -> None:
         path = self._path(entry)
         if path in self.marked:
             del self.marked[path]
@@ -201,7 +201,7 @@ class FilePicker(Box):
     def _list_size(self) -> tuple[int, int]:
         return self.size[0], max(1, self.size[1] - 2)
 
-    def row(self, entry: Entry, cols: int) -> Markup:
+    def row(self, entry: FileEntry, cols: int) -> Markup:
         """Mark, name, size."""
         mark = "[x]" if self._path(entry) in self.marked else "[ ]"
         size = "folder" if entry.folder else size_text(entry.size_bytes)

@@ -25,7 +25,7 @@ def qr_rows(text: str) -> list[str]:
     return ["".join(_HALVES[top & 1, bottom & 1] for top, bottom in zip(*pair, strict=True)) for pair in pairs]
 
 
-class Sheet(Scroller):
+class Page(Scroller):
     """``lines`` are rows; ``qr``, if not empty, is drawn below them where the window has room for it."""
 
     def __init__(

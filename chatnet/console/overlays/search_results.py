@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import urwid
 
-from chatnet.console.panes.base import Scene
+from chatnet.console.panes.base import PaneContext
 from chatnet.console.widgets.base import Box, LazyList
 from chatnet.console.widgets.text import Markup, cut, line, stack, width
 from chatnet.console.widgets.wording import clock_text, count_text, date_text
@@ -35,7 +35,7 @@ class ResultsView(Box):
     def __init__(
         self,
         asked: str,
-        scene: Scene,
+        scene: PaneContext,
         chosen: Callable[[bytes, int], None],
         more: Callable[[ResultsView], None],
         close: Callable[[], None],

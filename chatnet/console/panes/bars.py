@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import urwid
 
-from chatnet.console.panes.base import Pane, Scene
+from chatnet.console.panes.base import Pane, PaneContext
 from chatnet.console.widgets.base import Box
 from chatnet.console.widgets.text import Markup, Row, cut, line, stack, two_sided, width
 from chatnet.console.widgets.wording import age_text, clock_text, count_text, short_rate
@@ -23,7 +23,7 @@ class Header(Box):
 
     _selectable = False
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: PaneContext) -> None:
         super().__init__()
         self.scene = scene
 
@@ -68,7 +68,7 @@ class Banner(Box):
 
     _selectable = False
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: PaneContext) -> None:
         super().__init__()
         self.scene = scene
 
@@ -85,12 +85,12 @@ class Banner(Box):
         return Row(f" {self.scene.signs.alarm} ", 3, safe_line(self.scene.model.store_trouble, 400))
 
 
-class TabRow(Box):
+class TabBar(Box):
     """The tabs; as many of them as fit around the one that is shown."""
 
     _selectable = False
 
-    def __init__(self, scene: Scene, panes: Callable[[], list[Pane]], here: Callable[[], int]) -> None:
+    def __init__(self, scene: PaneContext, panes: Callable[[], list[Pane]], here: Callable[[], int]) -> None:
         super().__init__()
         self.scene, self._panes, self._here = scene, panes, here
         self.on_click: Callable[[int], None] = lambda index: None
@@ -145,7 +145,7 @@ class Footer(Box):
 
     _selectable = False
 
-    def __init__(self, scene: Scene, hints: Callable[[], list[tuple[str, str]]]) -> None:
+    def __init__(self, scene: PaneContext, hints: Callable[[], list[tuple[str, str]]]) -> None:
         super().__init__()
         self.scene, self._hints = scene, hints
         self.status = ""

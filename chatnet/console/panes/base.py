@@ -12,7 +12,7 @@ from chatnet.console.widgets.theme import Signs
 
 
 @dataclass(frozen=True)
-class Scene:
+class PaneContext:
     """What all panes share."""
 
     model: ConsoleModel
@@ -25,7 +25,7 @@ class Pane(Box):
 
     context = Context.INPUT  # where keys go when the tab is chosen
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: PaneContext) -> None:
         super().__init__()
         self.scene = scene
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.panes.base import Scene, ScrollPane
+from chatnet.console.panes.base import PaneContext, ScrollPane
 from chatnet.console.widgets.base import Block
 from chatnet.console.widgets.text import Markup, Row, Rule, cut, line, two_sided, width
 from chatnet.console.widgets.wording import (
@@ -36,7 +36,7 @@ _BAR_COLS = 30
 class ConversationPane(ScrollPane):
     """Rows of one person, made when they come into view."""
 
-    def __init__(self, scene: Scene, peer: bytes) -> None:
+    def __init__(self, scene: PaneContext, peer: bytes) -> None:
         super().__init__(scene)
         self.peer = peer
         self.conversation = scene.model.conversation(peer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatnet.console.panes.base import Scene
+from chatnet.console.panes.base import PaneContext
 from chatnet.console.widgets.base import LazyList
 from chatnet.console.widgets.text import Markup, cut, width
 from chatnet.core.events import Person
@@ -11,7 +11,7 @@ from chatnet.core.events import Person
 class PeopleList(LazyList):
     """Online, then the others; ``/`` narrows it down to names with some letters."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: PaneContext) -> None:
         super().__init__()
         self.scene = scene
         self.filter: str | None = None

@@ -7,7 +7,7 @@ import textwrap
 import urwid
 
 from chatnet.console.keymap import Context
-from chatnet.console.panes.base import Pane, Scene
+from chatnet.console.panes.base import Pane, PaneContext
 from chatnet.console.widgets.text import Markup, Row, cut, line, plain, stack, width
 from chatnet.console.widgets.wording import bar_text, size_text, transfer_state
 from chatnet.core.events import Transfer, TransferState
@@ -26,7 +26,7 @@ class TransfersPane(Pane):
 
     context = Context.TRANSFERS
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: PaneContext) -> None:
         super().__init__(scene)
         self.chosen_fid: bytes | None = None
         self._top = 0

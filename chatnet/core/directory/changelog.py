@@ -35,7 +35,7 @@ from chatnet.core.addresses import is_loopback_ip
 from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_PAGE_ENTRIES, PAGE_BYTES
-from chatnet.core.messages import Entry, ListPage
+from chatnet.core.messages import ListEntry, ListPage
 
 EPOCH_BYTES = 16
 REVISION_BYTES = 8
@@ -48,8 +48,8 @@ class Change(NamedTuple):
 
     revision: int
     peer: PeerID
-    inside: Entry | None  # None: it left
-    outside: Entry | None
+    inside: ListEntry | None  # None: it left
+    outside: ListEntry | None
 
 
 class _Flavour(NamedTuple):
@@ -86,7 +86,7 @@ class Reader:
     told: bool = False  # at least one page was read: a newcomer gets one even if nothing changed
 
 
-class Span(NamedTuple):
+class EpochSpan(NamedTuple):
     """A log, by its epoch, and the revision up to which it is known."""
 
     epoch: bytes
@@ -119,7 +119,7 @@ class ChangeLog:
 
     # --- writing ------------------------------------------------------------------------------
 
-    def put(self, peer: PeerID, entry: Entry) -> bool:
+    def put(self, peer: PeerID, entry: ListEntry) -> bool:
         """``peer`` is listed as ``entry`` now; False if it was already, so that there is no change."""
         revision = self._revisions.get(peer)
         if revision is not None and self._segment_of(revision).changes[peer].inside == entry:
@@ -141,7 +141,7 @@ class ChangeLog:
         self._take_out(forgotten)
         return forgotten
 
-    def _append(self, peer: PeerID, inside: Entry | None, outside: Entry | None) -> None:
+    def _append(self, peer: PeerID, inside: ListEntry | None, outside: ListEntry | None) -> None:
         self._take_out(peer)
         self._place(Change(self.head + 1, peer, inside, outside))
         self._pieces.clear()
@@ -202,10 +202,10 @@ class ChangeLog:
     # --- keeping ------------------------------------------------------------------------------
 
     @property
-    def span(self) -> Span:
-        return Span(self._epoch, self.head)
+    def span(self) -> EpochSpan:
+        return EpochSpan(self._epoch, self.head)
 
-    def forgets(self, revision: int) -> bool:
+    def has_forgotten(self, revision: int) -> bool:
         """Whether a departure after ``revision`` may be forgotten: what was kept up to there cannot be gone on with."""
         return revision < self.floor
 
@@ -214,12 +214,14 @@ class ChangeLog:
 
         With those up to ``revision`` they are the whole log as of ``head``, once each takes the
         place of an earlier one of its peer, and departures up to ``floor`` are left out; unless
-        the log ``forgets`` what came after ``revision``.
+        the log ``has_forgotten`` what came after ``revision``.
         """
         for segment in self._segments[bisect_right(self._segments, revision, key=lambda segment: segment.last) :]:
             yield from (change for change in segment.changes.values() if change.revision > revision)
 
-    def restore(self, spans: Iterable[Span], floor: int, changes: Iterable[tuple[int, PeerID, Entry | None]]) -> None:
+    def restore(
+        self, spans: Iterable[EpochSpan], floor: int, changes: Iterable[tuple[int, PeerID, ListEntry | None]]
+    ) -> None:
         """Go on from an earlier log, before anything is written to this one.
 
         ``spans`` are the earlier logs that followed one another, the last one as it was kept;
@@ -320,14 +322,14 @@ class ChangeLog:
         return position if self.floor <= position <= upto else None
 
 
-def _size(entry: Entry | None) -> int:
+def _size(entry: ListEntry | None) -> int:
     """About the bytes of an entry, or of a departure, on the wire; never less."""
     if entry is None:
         return 34
     return 48 + len(entry.name) + sum(len(endpoint.ip) + 6 for endpoint in entry.endpoints)
 
 
-def _without_loopback(entry: Entry) -> Entry:
+def _without_loopback(entry: ListEntry) -> ListEntry:
     """``entry`` as other machines see it."""
     outside = [endpoint for endpoint in entry.endpoints if not is_loopback_ip(endpoint.ip)]
     if len(outside) == len(entry.endpoints):

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from chatnet.core import messages
 from chatnet.core.addresses import listed_endpoints
-from chatnet.core.directory.changelog import ChangeLog, Reader, Span
+from chatnet.core.directory.changelog import ChangeLog, EpochSpan, Reader
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.identity import RESERVED_NAMES, PeerID, is_valid_name
 from chatnet.core.limits import MAX_NAME_CHARS, RegistryLimits
-from chatnet.core.messages import Entry
+from chatnet.core.messages import ListEntry
 from chatnet.core.records import Endpoint, RecordFields, SignedRecord, verify_record
 
 FULL_RETRY_SECONDS = 3600
@@ -31,29 +31,29 @@ class Claimed(Enum):
     KNOWN = "known"
 
 
-class Row(NamedTuple):
+class SavedChange(NamedTuple):
     """One peer's latest change as it is kept; no ``entry``: it left."""
 
     revision: int
     peer: PeerID
-    entry: Entry | None
+    entry: ListEntry | None
     record: SignedRecord
     seq: int
 
 
-class Kept(NamedTuple):
+class SavedDirectory(NamedTuple):
     """The list as of the last span's end, or what changed in it since an earlier revision.
 
     Departures up to ``floor`` are forgotten; ``rows`` are in the order of their revisions, and with
     ``whole`` nothing else is kept.
     """
 
-    spans: list[Span]
+    spans: list[EpochSpan]
     floor: int
-    rows: list[Row]
+    rows: list[SavedChange]
     whole: bool = False
 
-    def parts(self, most: int) -> Iterator[Kept]:
+    def parts(self, most: int) -> Iterator[SavedDirectory]:
         """The same with at most so many rows each, one at least."""
         for at in range(0, max(1, len(self.rows)), most):
             yield self._replace(rows=self.rows[at : at + most])
@@ -68,7 +68,7 @@ class Directory:
         self._names: dict[PeerID, str] = {}
         self._uncommitted: set[PeerID] = set()
         self._records: dict[PeerID, tuple[SignedRecord, int]] = {}  # with its seq; also of those who left lately
-        self._present: dict[PeerID, Entry] = {}
+        self._present: dict[PeerID, ListEntry] = {}
         self._presumed: dict[PeerID, None] = {}  # those of them who have not come back since the restart
         self._log = ChangeLog(epoch, limits.departures)
 
@@ -138,13 +138,13 @@ class Directory:
             if fields.seq == last_seq and record.payload != last_record.payload:
                 raise RemoteError(messages.BAD_RECORD, f"another record with the same seq {fields.seq}")
 
-    def join(self, record: SignedRecord, fields: RecordFields, peer: PeerID, observed_ip: bytes) -> Entry:
+    def join(self, record: SignedRecord, fields: RecordFields, peer: PeerID, observed_ip: bytes) -> ListEntry:
         """List ``peer``, or change its entry, by a record that was ``checked``."""
         endpoints, before = listed_endpoints(fields.endpoints, observed_ip), self._present.get(peer)
         proven = before.proven if before is not None and before.endpoints[:1] == endpoints[:1] else 0
         self._records[peer] = record, fields.seq
         self._presumed.pop(peer, None)
-        self._present[peer] = entry = Entry(peer, fields.name, endpoints, fields.seq, proven)
+        self._present[peer] = entry = ListEntry(peer, fields.name, endpoints, fields.seq, proven)
         self._log.put(peer, entry)
         return entry
 
@@ -179,7 +179,7 @@ class Directory:
         """How many are listed only because they were before the restart."""
         return len(self._presumed)
 
-    def restore(self, kept: Kept) -> None:
+    def restore(self, kept: SavedDirectory) -> None:
         """Go on from what an earlier directory left, or from another part of it, before anybody joins."""
         self._log.restore(kept.spans, kept.floor, ((row.revision, row.peer, row.entry) for row in kept.rows))
         for row in kept.rows:
@@ -188,21 +188,21 @@ class Directory:
                 self._present[row.peer] = row.entry
                 self._presumed[row.peer] = None
 
-    def let_go(self, most: int) -> int:
+    def expire_presumed(self, most: int) -> int:
         """``most`` of those who did not come back leave; how many did."""
         gone = list(islice(self._presumed, most))
         for peer in gone:
             self.leave(peer)
         return len(gone)
 
-    def changed_since(self, revision: int) -> Kept:
+    def changed_since(self, revision: int) -> SavedDirectory:
         """What is to be kept beyond what ``revision`` had."""
-        whole = self._log.forgets(revision)
+        whole = self._log.has_forgotten(revision)
         rows = [
-            Row(change.revision, change.peer, change.inside, *self._records[change.peer])
+            SavedChange(change.revision, change.peer, change.inside, *self._records[change.peer])
             for change in self._log.kept_since(0 if whole else revision)
         ]
-        return Kept([self._log.span], self._log.floor, rows, whole)
+        return SavedDirectory([self._log.span], self._log.floor, rows, whole)
 
     # --- telling ------------------------------------------------------------------------------
 

@@ -12,12 +12,12 @@ from chatnet.core.errors import RemoteError
 from chatnet.core.events import Person
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import MAX_LIST_ENTRIES
-from chatnet.core.messages import TOO_MANY, Entry, ListPage
+from chatnet.core.messages import TOO_MANY, ListEntry, ListPage
 from chatnet.core.records import Endpoint
 
 
 @dataclass
-class Acquaintance:
+class PeerStats:
     """What is known of one key beyond the list."""
 
     unread: int = 0
@@ -45,7 +45,7 @@ class Roster:
 
     def __init__(self, me: PeerID) -> None:
         self.me = me
-        self.entries: dict[PeerID, Entry] = {}  # the last known entry of each key
+        self.entries: dict[PeerID, ListEntry] = {}  # the last known entry of each key
         self.listed: set[PeerID] = set()
         self._keys: dict[str, PeerID] = {}  # name -> key by the list
         self._pinned: dict[str, tuple[PeerID, int]] = {}  # name -> current key, since when
@@ -53,7 +53,7 @@ class Roster:
         self.blocked: set[PeerID] = set()
         self.unwanted: set[PeerID] = set()  # keys under a pinned name that the person decided against
         self._verified: dict[PeerID, int] = {}
-        self._acquaintances: dict[PeerID, Acquaintance] = {}
+        self._acquaintances: dict[PeerID, PeerStats] = {}
         self._snapshot: set[PeerID] | None = None  # keys seen in the pages of a snapshot so far
 
     # --- the list -----------------------------------------------------------------------------
@@ -78,13 +78,13 @@ class Roster:
                 self._snapshot = None
         return changes
 
-    def restore(self, entries: list[Entry]) -> None:
+    def restore(self, entries: list[ListEntry]) -> None:
         """The last list, from disk."""
         changes = Changes()
         for entry in entries:
             self._join(entry, changes)
 
-    def _join(self, entry: Entry, changes: Changes) -> None:
+    def _join(self, entry: ListEntry, changes: Changes) -> None:
         peer = PeerID(entry.peer)
         if peer == self.me:
             return
@@ -112,7 +112,7 @@ class Roster:
         self._give_up_name(self.entries[peer], changes)
         self.forget(peer)
 
-    def _give_up_name(self, entry: Entry, changes: Changes) -> None:
+    def _give_up_name(self, entry: ListEntry, changes: Changes) -> None:
         if self._keys.get(entry.name) == entry.peer:
             del self._keys[entry.name]
         pinned = self._pinned.get(entry.name)
@@ -179,10 +179,10 @@ class Roster:
 
     # --- persons ------------------------------------------------------------------------------
 
-    def acquaintance(self, peer: PeerID) -> Acquaintance:
+    def acquaintance(self, peer: PeerID) -> PeerStats:
         found = self._acquaintances.get(peer)
         if found is None:
-            found = self._acquaintances[peer] = Acquaintance()
+            found = self._acquaintances[peer] = PeerStats()
         return found
 
     def waiting(self, peer: PeerID) -> int:
@@ -219,7 +219,7 @@ class Roster:
         return entry.proven if entry else 0
 
     def person(self, peer: PeerID) -> Person:
-        about = self._acquaintances.get(peer) or Acquaintance()
+        about = self._acquaintances.get(peer) or PeerStats()
         entry = self.entries.get(peer)
         pinned = self._pinned.get(self._pinned_name.get(peer, ""))
         return Person(

@@ -13,11 +13,11 @@ from twisted.logger import Logger
 
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import LIST_SAVE_SECONDS
-from chatnet.core.messages import Entry, ListPage
+from chatnet.core.messages import ListEntry, ListPage
 from chatnet.peer.store.peer_store import PeerStore
 
 
-class ListKeeper:
+class ListCache:
     """Saves what the pages say; ``cursor`` is what a registration may name as its ``since``."""
 
     log = Logger("chatnet.list")
@@ -28,7 +28,7 @@ class ListKeeper:
         self._clock = clock
         self._store = store
         self._reset = False
-        self._joined: dict[bytes, Entry] = {}
+        self._joined: dict[bytes, ListEntry] = {}
         self._left: set[bytes] = set()
         self._in_snapshot = False
         self._whole = True  # what is on disk, with what is gathered, is the registry's list

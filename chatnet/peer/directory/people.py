@@ -69,7 +69,7 @@ class People:
         return tuple(self.roster.person(peer) for peer in self.roster.people())
 
     def tell(self, peer: PeerID, **about: Any) -> None:
-        """Tell how ``peer`` is now, soon; ``about`` are facts of an Acquaintance that changed."""
+        """Tell how ``peer`` is now, soon; ``about`` are facts of an PeerStats that changed."""
         for fact, value in about.items():
             setattr(self.roster.acquaintance(peer), fact, value)
         self._changed[peer] = None
@@ -113,7 +113,7 @@ class People:
     def name_of(self, peer: bytes) -> str:
         return self.roster.name_of(PeerID(peer))
 
-    def meet(self, peer: PeerID) -> None:
+    def pin_on_first_contact(self, peer: PeerID) -> None:
         """The first exchange binds the name to the key.
 
         The store is asked before this returns, so that it does this ahead of what is asked of it

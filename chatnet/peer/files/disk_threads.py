@@ -16,7 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Disk:
+class DiskPool:
     """A few threads, started and stopped by their owner."""
 
     def __init__(self, reactor: Any) -> None:

@@ -28,8 +28,8 @@ from chatnet.core.text import safe_file_name, safe_line
 from chatnet.core.transfer.offers import size_text
 from chatnet.peer.files.filesystem import (
     FOLDER,
-    Ground,
-    Place,
+    DownloadTarget,
+    Filesystem,
     digest_at,
     digest_of,
     is_there,
@@ -38,9 +38,9 @@ from chatnet.peer.files.filesystem import (
     sync_all,
     write_all,
 )
-from chatnet.peer.files.final_names import Names
+from chatnet.peer.files.final_names import FinalNames
 from chatnet.peer.files.journal import Journal, NoJournal
-from chatnet.peer.files.part_files import STEM_BYTES, Part, Parts
+from chatnet.peer.files.part_files import STEM_BYTES, PartFile, PartFiles
 from chatnet.peer.files.source import wire_name
 
 SMALL_BYTES = 1_048_576  # smaller files share one sync
@@ -67,13 +67,13 @@ class Former:
 class Mark:
     """So much of a part is written, and shall be certain; ``fd`` is its own descriptor of the part."""
 
-    part: Part
+    part: PartFile
     fd: int
     count: int
 
 
 @dataclass
-class _Likeness:
+class _Candidate:
     """A file of before, to be compared with the digest that comes."""
 
     index: int
@@ -82,20 +82,20 @@ class _Likeness:
     digest: bytes
 
 
-class Landing:
+class Download:
     """The files of one accepted offer, on the disk.  Used by one thread at a time, but for ``sync``.
 
     Its methods raise LocalError(no-space | unwritable | digest), StoreFailed of the journal, or
     RemoteError for more bytes than were offered.  ``wants`` says what is missing; ``done_files``
     counts what stands under final names; ``saved_to`` is told by ``finish``, which also leaves in
-    ``unlike`` the files of before that were not the same after all.
+    ``mismatched`` the files of before that were not the same after all.
     """
 
     def __init__(
         self,
-        place: Place,
+        place: DownloadTarget,
         files: Sequence[OfferedFile],
-        ground: Ground,
+        filesystem: Filesystem,
         former: Mapping[int, Former] | None = None,
         journal: Journal | None = None,
     ) -> None:
@@ -105,16 +105,16 @@ class Landing:
         self.placed: list[tuple[int, str]] = []  # index and path of those, until their reader takes them
         self.saved_to = ""
         self.wants: list[Want] = []
-        self.unlike: list[int] = []
+        self.mismatched: list[int] = []
         self._files = files
-        self._ground = ground
+        self._filesystem = filesystem
         self._former = former or {}
         self._journal = journal or NoJournal()
-        self._part: Part | None = None
-        self._likeness: _Likeness | None = None
-        self._same: list[_Likeness] = []  # those that are, and wait for their common note
+        self._part: PartFile | None = None
+        self._likeness: _Candidate | None = None
+        self._same: list[_Candidate] = []  # those that are, and wait for their common note
         self._digest = blake3()
-        self._whole: list[Part] = []  # verified small files that wait for their common sync
+        self._whole: list[PartFile] = []  # verified small files that wait for their common sync
         self._last: tuple[OfferedFile, str] | None = None
         with self._disk_errors(), contextlib.ExitStack() as opened:
             self._reach(place, opened)
@@ -137,7 +137,7 @@ class Landing:
         self.index, file = index, self._files[index]
         with self._disk_errors():
             if offset and self._former[index].like:
-                self._likeness = _Likeness(index, file, self._former[index].like, b"")
+                self._likeness = _Candidate(index, file, self._former[index].like, b"")
                 self._likeness.digest = digest_of(self._likeness.path, file.size)
                 return
             if offset:
@@ -244,7 +244,7 @@ class Landing:
 
     def _look(self) -> None:
         """What is missing; what was about to be named when the process ended gets its name now."""
-        names, spoiled = self._parts.names(), []
+        names, corrupt = self._parts.names(), []
         former = [(index, self._former.get(index, Former())) for index in range(len(self._files))]
         for index, file in former:
             if file.final and not file.like:
@@ -266,11 +266,11 @@ class Landing:
             else:
                 self.wants.append(Want(index, 0))
                 if was.digest:  # it was whole, and is not any more
-                    spoiled.append(index)
+                    corrupt.append(index)
             if name in names:
                 self._parts.remove(name)
-        if spoiled:
-            self._journal.anew(spoiled)
+        if corrupt:
+            self._journal.reset(corrupt)
         self._settle()
         if not self.wants:
             self.finish()
@@ -290,18 +290,18 @@ class Landing:
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
                 if status.st_size != file.size or digest_at(name, self._parts.folder) != was.digest:
                     return False
-                self._whole.append(Part(index, file, name, -1, inode, file.size, file.size, was.digest))
+                self._whole.append(PartFile(index, file, name, -1, inode, file.size, file.size, was.digest))
                 return True
         found = self._names.find(file, inode, was.digest)
         if found is None:
             return False
-        self._note([(Part(index, file, name, -1, inode or (0, 0)), found)])
+        self._note([(PartFile(index, file, name, -1, inode or (0, 0)), found)])
         return True
 
-    def _compare(self, likeness: _Likeness, digest: bytes) -> None:
+    def _compare(self, likeness: _Candidate, digest: bytes) -> None:
         self._likeness = None
         if likeness.digest != digest:
-            self.unlike.append(likeness.index)
+            self.mismatched.append(likeness.index)
             return
         self._same.append(likeness)
         if len(self._same) >= GROUP_FILES:
@@ -316,7 +316,7 @@ class Landing:
 
     # --- folders and space ---
 
-    def _reach(self, place: Place, opened: contextlib.ExitStack) -> None:
+    def _reach(self, place: DownloadTarget, opened: contextlib.ExitStack) -> None:
         def keep(fd: int) -> int:
             opened.callback(os.close, fd)
             return fd
@@ -336,21 +336,21 @@ class Landing:
         # A part lies on the file system of its final name, or it could not be linked to it.
         near = home if os.fstat(home).st_dev == os.fstat(target).st_dev else target
         self._target = target
-        self._parts = Parts(near, place.stem or self._ground.random(STEM_BYTES).hex())
+        self._parts = PartFiles(near, place.stem or self._filesystem.random(STEM_BYTES).hex())
         opened.callback(self._parts.close)
-        self._names = Names(target, path, self._ground)
+        self._names = FinalNames(target, path, self._filesystem)
         opened.callback(self._names.close)
 
     def _check_space(self, size: int) -> None:
-        space = self._ground.space(self._target)
-        free = space.f_bavail * space.f_frsize - self._ground.reserve_bytes
+        space = self._filesystem.space(self._target)
+        free = space.f_bavail * space.f_frsize - self._filesystem.reserve_bytes
         if free < size:
             where = safe_line(wire_name(self._names.path))
             raise LocalError(messages.NO_SPACE, f"needs {size_text(size)}, {size_text(max(0, free))} free in {where}")
 
     # --- from part to file ---
 
-    def _note_synced(self, part: Part, count: int) -> None:
+    def _note_synced(self, part: PartFile, count: int) -> None:
         self._journal.synced(part.index, part.name, count)
         part.synced = count
 
@@ -366,7 +366,7 @@ class Landing:
             self._names.folder_of(part.file)
             whole.append((part.index, part.name, part.digest, self._names.path_of(part.file)))
         self._journal.whole(whole)
-        named: list[tuple[Part, str]] = []
+        named: list[tuple[PartFile, str]] = []
         try:
             for part in self._whole:
                 named.append((part, self._names.give(part, self._parts.folder)))
@@ -374,7 +374,7 @@ class Landing:
             del self._whole[: len(named)]
             self._note(named)
 
-    def _note(self, named: Sequence[tuple[Part, str]]) -> None:
+    def _note(self, named: Sequence[tuple[PartFile, str]]) -> None:
         """These have their names, for certain; their parts are needed no more."""
         touched = {tuple(part.file.path[:-1]): part.file for part, _ in named}
         for file in touched.values():

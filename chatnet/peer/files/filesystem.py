@@ -40,7 +40,7 @@ def rename(old: str, new: str, source: int, folder: int) -> None:
 
 
 @dataclass(frozen=True)
-class Ground:
+class Filesystem:
     """What of it differs from machine to machine; a test gives its own."""
 
     random: Callable[[int], bytes] = os.urandom
@@ -51,7 +51,7 @@ class Ground:
 
 
 @dataclass(frozen=True)
-class Place:
+class DownloadTarget:
     """Where the files of an offer go: ``directory``, or ``downloads/person`` if that is empty.
 
     ``stem`` begins the names of the parts; an empty one is made.

@@ -16,21 +16,21 @@ from chatnet.core import messages
 from chatnet.core.errors import LocalError
 from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeName, safe_file_name
-from chatnet.peer.files.filesystem import FOLDER, NEW, Ground, copy, digest_at
-from chatnet.peer.files.part_files import Part
+from chatnet.peer.files.filesystem import FOLDER, NEW, Filesystem, copy, digest_at
+from chatnet.peer.files.part_files import PartFile
 
 NUMBERS = 999  # "name (2).ext" to "name (999).ext"
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
 
-class Names:
+class FinalNames:
     """Below ``target``, an open folder whose path is ``path``."""
 
-    def __init__(self, target: int, path: str, ground: Ground) -> None:
+    def __init__(self, target: int, path: str, filesystem: Filesystem) -> None:
         self.path = path
         self._target = target
-        self._ground = ground
+        self._filesystem = filesystem
         self._made: dict[tuple[str, ...], str] = {}  # an offered folder -> the name it got here
         self._open: tuple[tuple[str, ...], int] | None = None  # the folder that was used last
 
@@ -69,7 +69,7 @@ class Names:
             for depth, name in enumerate(names, 1):
                 self._made.setdefault(tuple(offered[:depth]), name)
 
-    def give(self, part: Part, parts: int) -> str:
+    def give(self, part: PartFile, parts: int) -> str:
         """The name that a part of the folder ``parts`` has got.  LocalError(unwritable)."""
         folder = self.folder_of(part.file)
         for name in _numbered(safe_file_name(part.file.path[-1])):
@@ -98,16 +98,16 @@ class Names:
                 return name
         return None
 
-    def _link(self, part: Part, name: str, parts: int, folder: int) -> bool:
+    def _link(self, part: PartFile, name: str, parts: int, folder: int) -> bool:
         """FileExistsError if the name is taken; whether the file there is a copy."""
         try:
-            self._ground.link(part.name, name, parts, folder)
+            self._filesystem.link(part.name, name, parts, folder)
             return False
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
         try:
-            self._ground.rename(part.name, name, parts, folder)
+            self._filesystem.rename(part.name, name, parts, folder)
             return False
         except FileExistsError:
             raise
@@ -115,7 +115,7 @@ class Names:
             elsewhere = error.errno == errno.EXDEV
         return self._take(part, name, parts, folder, elsewhere)
 
-    def _take(self, part: Part, name: str, parts: int, folder: int, elsewhere: bool) -> bool:
+    def _take(self, part: PartFile, name: str, parts: int, folder: int, elsewhere: bool) -> bool:
         """Keep the name with an empty file, and put the whole one in its place: it is never half there."""
         whole = part.name
         if elsewhere:

@@ -28,7 +28,7 @@ class Journal(Protocol):
     def placed(self, files: Sequence[tuple[int, str]]) -> None:
         """Index and path of files that have their names."""
 
-    def anew(self, indices: Sequence[int]) -> None:
+    def reset(self, indices: Sequence[int]) -> None:
         """What ``synced`` and ``whole`` said of these files is true no more."""
 
 
@@ -41,7 +41,7 @@ class NoJournal:
 
     def placed(self, files: Sequence[tuple[int, str]]) -> None: ...
 
-    def anew(self, indices: Sequence[int]) -> None: ...
+    def reset(self, indices: Sequence[int]) -> None: ...
 
 
 class StoreJournal:
@@ -62,7 +62,7 @@ class StoreJournal:
     def placed(self, files: Sequence[tuple[int, str]]) -> None:
         self._wait(self._store.files_done, files)
 
-    def anew(self, indices: Sequence[int]) -> None:
+    def reset(self, indices: Sequence[int]) -> None:
         self._wait(self._store.files_anew, indices)
 
     def _wait(self, work: Callable[..., Deferred[None]], *what: Any) -> None:

@@ -18,7 +18,7 @@ from blake3 import blake3
 from chatnet.core import messages
 from chatnet.core.errors import LocalError
 from chatnet.core.messages import OfferedFile
-from chatnet.peer.files.filesystem import AGAIN, FOLDER, NEW, Place, is_own_file, opened_folder, real
+from chatnet.peer.files.filesystem import AGAIN, FOLDER, NEW, DownloadTarget, is_own_file, opened_folder, real
 from chatnet.peer.files.source import HASH_BYTES
 
 PARTIAL = ".partial"
@@ -28,7 +28,7 @@ STEM_BYTES = 8  # of our own randomness, in the names of one transfer's parts
 
 
 @dataclass
-class Part:
+class PartFile:
     """A file that is on its way in; ``fd`` is -1 while it is closed."""
 
     index: int
@@ -41,7 +41,7 @@ class Part:
     digest: bytes = b""
 
 
-class Parts:
+class PartFiles:
     """Those of one transfer, in the folder ``.partial`` of ``parent``."""
 
     def __init__(self, parent: int, stem: str) -> None:
@@ -57,7 +57,7 @@ class Parts:
     def names(self) -> set[str]:
         return {name for name in os.listdir(self.folder) if name.startswith(self._stem)}
 
-    def new(self, index: int, file: OfferedFile) -> Part:
+    def new(self, index: int, file: OfferedFile) -> PartFile:
         name = self.name_of(index)
         try:
             fd = os.open(name, NEW, 0o600, dir_fd=self.folder)
@@ -65,14 +65,14 @@ class Parts:
             os.unlink(name, dir_fd=self.folder)
             fd = os.open(name, NEW, 0o600, dir_fd=self.folder)
         status = os.fstat(fd)
-        return Part(index, file, name, fd, (status.st_dev, status.st_ino))
+        return PartFile(index, file, name, fd, (status.st_dev, status.st_ino))
 
     def can_go_on(self, index: int, count: int) -> bool:
         """Whether there is a part with so much that can be written on: nobody else's name for another file."""
         status = os.stat(self.name_of(index), dir_fd=self.folder, follow_symlinks=False)
         return is_own_file(status) and status.st_size >= count
 
-    def reopened(self, index: int, file: OfferedFile, offset: int) -> tuple[Part, blake3]:
+    def reopened(self, index: int, file: OfferedFile, offset: int) -> tuple[PartFile, blake3]:
         """The part of before, cut to what is certain, and hashed from its start."""
         name, digest = self.name_of(index), blake3()
         fd = os.open(name, AGAIN, dir_fd=self.folder)
@@ -86,7 +86,7 @@ class Parts:
         except BaseException:
             os.close(fd)
             raise
-        return Part(index, file, name, fd, (status.st_dev, status.st_ino), offset, offset), digest
+        return PartFile(index, file, name, fd, (status.st_dev, status.st_ino), offset, offset), digest
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -96,7 +96,7 @@ class Parts:
         _remove_all(self.folder, self._stem)
 
 
-def remove_parts(place: Place) -> None:
+def remove_parts(place: DownloadTarget) -> None:
     """The parts of a transfer that has ended, wherever they lie."""
     if not place.stem:
         return

@@ -27,7 +27,7 @@ HASH_BYTES = 1_048_576
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class Mark(NamedTuple):
+class Fingerprint(NamedTuple):
     """By which a file is known to be the same and unchanged."""
 
     device: int
@@ -41,7 +41,7 @@ class SourceFile(NamedTuple):
 
     path: str
     offered: OfferedFile
-    mark: Mark
+    mark: Fingerprint
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Gathered:
     warning: str
 
 
-def mark_of(status: os.stat_result) -> Mark:
-    return Mark(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+def fingerprint_of(status: os.stat_result) -> Fingerprint:
+    return Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def gather(paths: Sequence[str]) -> Gathered:
@@ -121,7 +121,7 @@ def _walk(top: str, parts: list[str], files: list[SourceFile], unread: list[str]
 
 
 def _source(path: str, parts: list[str], status: os.stat_result) -> SourceFile:
-    mark = mark_of(status)
+    mark = fingerprint_of(status)
     return SourceFile(path, OfferedFile(parts, mark.size, max(0, mark.mtime_ns // 1_000_000)), mark)
 
 
@@ -201,7 +201,7 @@ class Source:
 
     def _is_the_same(self) -> bool:
         status = os.fstat(self._fd)
-        return stat.S_ISREG(status.st_mode) and mark_of(status) == self._mark
+        return stat.S_ISREG(status.st_mode) and fingerprint_of(status) == self._mark
 
     def _hash_head(self, offset: int) -> None:
         while offset:

@@ -16,7 +16,7 @@ from chatnet.peer.links.chat_links import observed
 from chatnet.peer.store.peer_store import PeerStore
 
 
-class Introduction:
+class HelloBuilder:
     """See the module.  ``instance``: 16 bytes that are new at each start; ``wall`` is the time of day in seconds."""
 
     def __init__(

@@ -14,7 +14,7 @@ from chatnet.net.link import Link, LinkEnd, LinkUser
 from chatnet.peer.transfers.manager import Transfers
 
 
-class Reception:
+class IncomingLinks:
     """The LinkUser of all that a peer's port accepts."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Reception:
         return {ROLE_CHAT: self._chat, ROLE_FILE: self._file}.get(link.role)
 
 
-class FileDoor:
+class IncomingFileLinks:
     """Incoming links of role ``file``: each is expected beforehand, or refused."""
 
     def __init__(self, transfers: Transfers, welcome: Callable[[Link], Welcome]) -> None:

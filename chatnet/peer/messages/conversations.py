@@ -25,15 +25,15 @@ from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import HISTORY_PAGE, MAX_BODY_BYTES
 from chatnet.core.text import safe_line, safe_text
 from chatnet.peer.directory.people import People
-from chatnet.peer.messages.outbox import Courier
+from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
 
 
 class Conversations:
-    """See the module.  ``courier`` is set once, by who makes both."""
+    """See the module.  ``outbox`` is set once, by who makes both."""
 
     log = Logger("chatnet.conversations")
-    courier: Courier
+    outbox: Outbox
 
     def __init__(
         self,
@@ -63,15 +63,15 @@ class Conversations:
         if known in self._people.roster.blocked:
             name = self._people.name_of(known)
             raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
-        self._people.meet(known)
-        return self.courier.say(known, body).addCallback(self.shown)
+        self._people.pin_on_first_contact(known)
+        return self.outbox.say(known, body).addCallback(self.shown)
 
     async def resend(self, peer: bytes, n: int) -> None:
         known = self._people.known(peer)
         if known in self._people.roster.blocked:
             name = self._people.name_of(known)
             raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
-        row = await self.courier.resend(known, n)
+        row = await self.outbox.resend(known, n)
         if row is None:
             raise LocalError("not-failed", "This message has not failed: there is nothing to send again.")
 
@@ -102,7 +102,7 @@ class Conversations:
             sent_ms=row.sent_ms,
             stored_ms=row.stored_ms,
             body=safe_text(row.body),
-            state=self.courier.state_of(row),
+            state=self.outbox.state_of(row),
             reason=safe_line(row.reason),
         )
 
@@ -111,7 +111,7 @@ class Conversations:
         if not mine:
             about = self._people.roster.acquaintance(row.peer)
             if not about.talked or not self._people.roster.is_pinned(row.peer):
-                self._people.meet(row.peer)
+                self._people.pin_on_first_contact(row.peer)
             self._people.tell(row.peer, unread=about.unread + 1)
         self._emit(MessageAdded(self.shown(row)))
         if row.kind is MessageKind.TEXT:
@@ -137,7 +137,7 @@ class Conversations:
         keeping.addErrback(lambda failure: self.log.warn("a row was not kept: {why}", why=failure.getErrorMessage()))
 
     async def _keep_file_row(self, peer: PeerID, transfer: Transfer) -> None:
-        self._people.meet(peer)
+        self._people.pin_on_first_contact(peer)
         me = self._people.me
         sender, state = (me, MessageState.SENT) if transfer.outgoing else (peer, MessageState.RECEIVED)
         conversation, now = conversation_of(me, peer), transfer.offered_ms

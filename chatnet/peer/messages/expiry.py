@@ -36,14 +36,14 @@ class Expiry:
 
     async def look(self, now_ms: int) -> None:
         """Let what is too old expire; a disk that takes nothing now is asked again later."""
-        courier, days = self._conversations.courier, self._limits.expire_days
+        outbox, days = self._conversations.outbox, self._limits.expire_days
         reason = f"not taken for {days:g} days"
         try:
-            gone = await self._store.expire(now_ms - round(days * _DAY_MS), courier.under_way(), reason)
+            gone = await self._store.expire(now_ms - round(days * _DAY_MS), outbox.under_way(), reason)
             for peer in {row.peer for row in gone}:
-                courier.reread(peer)  # what was read ahead may be among them
+                outbox.reread(peer)  # what was read ahead may be among them
             for row in gone:
-                if row.n in courier.under_way():  # sent in this moment: its acknowledgement decides
+                if row.n in outbox.under_way():  # sent in this moment: its acknowledgement decides
                     await self._store.resend(row.peer, row.n, MessageState.WAITING, now_ms)
                     continue
                 self._people.waiting_changed(row.peer, -1)

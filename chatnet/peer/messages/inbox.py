@@ -37,7 +37,7 @@ class _Inbound:
         self.timers: set[IDelayedCall] = set()
 
 
-class Arrivals:
+class Inbox:
     """``added`` hears of every new row; ``not_stored`` why there is none."""
 
     log = Logger("chatnet.arrivals")

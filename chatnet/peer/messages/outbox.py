@@ -27,7 +27,7 @@ from chatnet.core.limits import READY_ROWS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.links.chat_links import ChatLinks
-from chatnet.peer.messages.inbox import Arrivals
+from chatnet.peer.messages.inbox import Inbox
 from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
 
 
@@ -66,7 +66,7 @@ class _Outbound:
         self.upto_n, self.more = min(self.upto_n, upto_n), True
 
 
-class Courier:
+class Outbox:
     """See the module.  The owner hears of every row that came or changed."""
 
     log = Logger("chatnet.courier")
@@ -102,8 +102,8 @@ class Courier:
         self._uniform = uniform
         self._wall_ms = wall_ms
         self._outbound: dict[PeerID, _Outbound] = {}
-        self._arrivals = Arrivals(
-            clock, limits, store, roster, added=added, not_stored=self._store_went, wall_ms=wall_ms
+        self._inbox = Inbox(
+            clock, limits, store, roster, added=added, not_stored=self._on_store_failure, wall_ms=wall_ms
         )
         self._to_wake: dict[PeerID, None] = {}
         self._waking: IDelayedCall | None = None
@@ -116,7 +116,7 @@ class Courier:
         _cancel(self._waking)
         for out in self._outbound.values():
             _cancel(out.retry)
-        self._arrivals.stop()
+        self._inbox.stop()
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class Courier:
     def rival_gone(self, peer: PeerID) -> None:
         """No other key is listed under this pinned person's name any more."""
         if self._roster.waiting(peer):
-            Deferred.fromCoroutine(self.release(peer)).addErrback(self._store_went)
+            Deferred.fromCoroutine(self.release(peer)).addErrback(self._on_store_failure)
 
     def reread(self, peer: PeerID) -> None:
         """What waits for ``peer`` in the store is not what it was: nothing that was read ahead is sent."""
@@ -310,12 +310,12 @@ class Courier:
         _cancel(out.retry)
         out.retry = None
         self._put_back(link.peer, out)
-        self._arrivals.link_up(link)
+        self._inbox.link_up(link)
         link.on_drained(lambda: self._pump(link.peer))
         self._pump(link.peer)
 
     def link_down(self, link: Link, end: LinkEnd) -> None:
-        self._arrivals.link_down(link)
+        self._inbox.link_down(link)
         out = self._out(link.peer)
         self._put_back(link.peer, out)
         if not self._roster.waiting(link.peer):
@@ -337,7 +337,7 @@ class Courier:
 
     def received(self, link: Link, message: Say | Ack | Nack) -> None:
         if isinstance(message, Say):
-            self._arrivals.take(link, message)
+            self._inbox.take(link, message)
         elif isinstance(message, Ack):
             self._acknowledged(link.peer, message.ids)
         else:
@@ -348,7 +348,7 @@ class Courier:
         awaited = [id for id in ids if out.sent.pop(id, None) is not None]
         if not awaited:  # nothing of ours on this link: no work for the disk
             return
-        self._store.delivered(peer, awaited).addCallbacks(self._delivered, self._store_went, (peer,))
+        self._store.delivered(peer, awaited).addCallbacks(self._delivered, self._on_store_failure, (peer,))
         self._pump(peer)
 
     def _delivered(self, rows: list[int], peer: PeerID) -> None:
@@ -367,10 +367,10 @@ class Courier:
                 self._waiting(peer, -1)
                 self._changed(peer, row.n, MessageState.REFUSED, reason)
 
-        refusing.addCallbacks(refused, self._store_went)
+        refusing.addCallbacks(refused, self._on_store_failure)
         self._pump(peer)
 
-    def _store_went(self, failure: Failure) -> None:
+    def _on_store_failure(self, failure: Failure) -> None:
         if isinstance(failure.value, StoreFailed):
             self._store_failed(failure.value)
         else:

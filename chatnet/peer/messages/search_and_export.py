@@ -17,7 +17,7 @@ from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import EXPORT_ROWS
 from chatnet.core.text import safe_text
 from chatnet.peer.directory.people import People
-from chatnet.peer.files.disk_threads import Disk
+from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.store.peer_store import PeerStore, StoredMessage
 from chatnet.peer.store.search_query import understand_query
 
@@ -27,7 +27,7 @@ Format = Literal["text", "json"]
 _FAILED = {MessageState.REFUSED: "not accepted", MessageState.EXPIRED: "expired", MessageState.HELD: "held"}
 
 
-class Archive:
+class SearchAndExport:
     """See the module.  ``shown`` makes a row fit for the screen."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Archive:
         self._people = people
         self._store = store
         self._shown = shown
-        self._disk = Disk(clock)
+        self._disk = DiskPool(clock)
         self._disk.start()
 
     def stop(self) -> None:

@@ -20,13 +20,13 @@ class Conversation(NamedTuple):
     last_ms: int
 
 
-class TabRow(NamedTuple):
+class OpenTabRow(NamedTuple):
     peer: PeerID
     draft: str
     open: bool
 
 
-class Talks:
+class ConversationRows:
     """See the module.  A part of ``PeerStore``."""
 
     _database: Database
@@ -80,12 +80,12 @@ class Talks:
 
         return self._database.run(job)
 
-    def tabs(self) -> Deferred[list[TabRow]]:
+    def tabs(self) -> Deferred[list[OpenTabRow]]:
         """From the left; then those that are closed and have a draft."""
 
-        def job(connection: Connection) -> list[TabRow]:
+        def job(connection: Connection) -> list[OpenTabRow]:
             rows = connection.execute("SELECT peer, draft, place IS NOT NULL FROM tab ORDER BY place IS NULL, place")
-            return [TabRow(PeerID(peer), draft, bool(is_open)) for peer, draft, is_open in rows]
+            return [OpenTabRow(PeerID(peer), draft, bool(is_open)) for peer, draft, is_open in rows]
 
         return self._database.read(job)
 

@@ -15,7 +15,7 @@ from chatnet.core.text import SafeText, safe_line
 from chatnet.peer.store.peer_store import PeerStore
 
 
-class StoreWatch:
+class StoreHealth:
     """Hears of every failure, and then tries the store until it writes again.
 
     ``changed(ok)`` is told of each change before the screen is.

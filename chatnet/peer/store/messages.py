@@ -24,7 +24,7 @@ from chatnet.peer.store.history_rows import (
     select_messages,
     settle,
 )
-from chatnet.peer.store.search_index import Words
+from chatnet.peer.store.search_index import SearchIndex
 
 WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
 
@@ -36,7 +36,7 @@ class Incoming(NamedTuple):
     message: StoredMessage
 
 
-class Messages(Words):
+class MessageRows(SearchIndex):
     """See the module.  A part of ``PeerStore``; what it adds is counted, so that its words are found."""
 
     def add_outgoing(self, message: NewMessage) -> Deferred[StoredMessage]:

@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from chatnet.core.identity import PeerID
-from chatnet.core.messages import Entry
+from chatnet.core.messages import ListEntry
 from chatnet.core.records import Endpoint, SignedRecord
 from chatnet.host.database import Connection, Database
 
@@ -21,10 +21,10 @@ class SavedList(NamedTuple):
     registry: PeerID | None
     cursor: bytes
     saved_ms: int
-    entries: list[Entry]
+    entries: list[ListEntry]
 
 
-class Lists:
+class PeerListRows:
     """See the module.  A part of ``PeerStore``."""
 
     _database: Database
@@ -36,7 +36,7 @@ class Lists:
             state = connection.execute("SELECT registry, cursor, saved_ms FROM list_state").fetchone()
             rows = connection.execute("SELECT peer, name, endpoints, seq, proven FROM list_entry")
             entries = [
-                Entry(peer, name, _endpoints.decode(blob), seq, proven) for peer, name, blob, seq, proven in rows
+                ListEntry(peer, name, _endpoints.decode(blob), seq, proven) for peer, name, blob, seq, proven in rows
             ]
             registry, cursor, saved_ms = state or (None, b"", 0)
             return SavedList(registry, cursor, saved_ms, entries)
@@ -47,7 +47,7 @@ class Lists:
         self,
         registry: PeerID,
         reset: bool,
-        joined: Sequence[Entry],
+        joined: Sequence[ListEntry],
         left: Iterable[bytes],
         cursor: bytes,
         now_ms: int,

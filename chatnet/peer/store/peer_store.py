@@ -11,33 +11,33 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.limits import PROBE_BYTES
 from chatnet.host.database import Connection, Settings
-from chatnet.peer.store.conversations import Conversation, TabRow, Talks
+from chatnet.peer.store.conversations import Conversation, ConversationRows, OpenTabRow
 from chatnet.peer.store.history_rows import NewMessage, StoredMessage
-from chatnet.peer.store.messages import Incoming, Messages
-from chatnet.peer.store.peer_list import Lists, SavedList
-from chatnet.peer.store.pins import Keys, Pin
+from chatnet.peer.store.messages import Incoming, MessageRows
+from chatnet.peer.store.peer_list import PeerListRows, SavedList
+from chatnet.peer.store.pins import Pin, PinRows
 from chatnet.peer.store.schema import MIGRATIONS
-from chatnet.peer.store.search_index import Found
+from chatnet.peer.store.search_index import SearchHits
 from chatnet.peer.store.transfers import FileRow, TransferChanges, TransferRow, TransferRows
 
 __all__ = (
     "MIGRATIONS",
     "Conversation",
     "FileRow",
-    "Found",
     "Incoming",
     "NewMessage",
+    "OpenTabRow",
     "PeerStore",
     "Pin",
     "SavedList",
+    "SearchHits",
     "StoredMessage",
-    "TabRow",
     "TransferChanges",
     "TransferRow",
 )
 
 
-class PeerStore(Settings, Keys, Lists, Messages, Talks, TransferRows):
+class PeerStore(Settings, PinRows, PeerListRows, MessageRows, ConversationRows, TransferRows):
     """See the module.  Over a Database with MIGRATIONS."""
 
     def next_seq(self, at_least: int = 1, step: int = 1) -> Deferred[int]:

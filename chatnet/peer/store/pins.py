@@ -33,7 +33,7 @@ class Pin(NamedTuple):
     current: bool
 
 
-class Keys:
+class PinRows:
     """See the module.  A part of ``PeerStore``."""
 
     _database: Database

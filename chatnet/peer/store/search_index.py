@@ -15,14 +15,14 @@ from chatnet.peer.store.history_rows import MESSAGE, StoredMessage
 from chatnet.peer.store.search_query import Query
 
 
-class Found(NamedTuple):
+class SearchHits(NamedTuple):
     """A page of a search, the newest row first; the next one is below ``before_n``, None at the end."""
 
     rows: list[StoredMessage]
     before_n: int | None
 
 
-class Words:
+class SearchIndex:
     """See the module.  A part of ``PeerStore``."""
 
     _database: Database
@@ -36,7 +36,7 @@ class Words:
         since_ms: int | None = None,
         before_n: int | None = None,
         limit: int = SEARCH_PAGE,
-    ) -> Found:
+    ) -> SearchHits:
         """Rows that ``query`` finds, the newest first, below row ``before_n``.
 
         At most SEARCH_ROWS rows are looked at in one call, so that none lasts long: a page may be
@@ -45,21 +45,21 @@ class Words:
         limit = max(1, min(limit, SEARCH_PAGE))
         newest = 2**63 - 1 if before_n is None else before_n
 
-        def job(connection: Connection) -> Found:
+        def job(connection: Connection) -> SearchHits:
             found: list[StoredMessage] = []
             looked_at, last_n = 0, newest
             for row in _candidates(connection, query, conversation, newest):
                 looked_at, last_n = looked_at + 1, row.n
                 if since_ms is not None and row.stored_ms < since_ms:
                     if row.stored_ms < since_ms - CLOCK_SLACK_MS:
-                        return Found(found, None)  # what is below is older still
+                        return SearchHits(found, None)  # what is below is older still
                 elif (
                     conversation in (None, row.conversation) and sender in (None, row.sender) and query.is_in(row.body)
                 ):
                     found.append(row._replace(kind=MessageKind(row.kind), state=MessageState(row.state)))
                     if len(found) == limit:
-                        return Found(found, last_n)
-            return Found(found, last_n if looked_at == SEARCH_ROWS else None)
+                        return SearchHits(found, last_n)
+            return SearchHits(found, last_n if looked_at == SEARCH_ROWS else None)
 
         await self.index()
         return await self._database.read(job)

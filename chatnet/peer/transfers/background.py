@@ -34,7 +34,7 @@ class TransferLinks(Protocol):
         """An open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
 
 
-class Errands:
+class BackgroundTasks:
     """The owner of what goes on by itself, with each peer; ``stop`` ends it."""
 
     log = Logger("chatnet.transfers")
@@ -49,11 +49,11 @@ class Errands:
         for going in [one for those in self._going.values() for one in those]:
             going.cancel()
 
-    def say(self, peer: PeerID, message: Message) -> None:
+    def send(self, peer: PeerID, message: Message) -> None:
         """Send on the chat link, without waiting; if it cannot be, the file link's end will tell."""
-        self.hold(peer, self._links.send(peer, message))
+        self.spawn(peer, self._links.send(peer, message))
 
-    def hold(self, peer: PeerID, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, peer: PeerID, work: Coroutine[Any, Any, None]) -> None:
         """Own what goes on by itself: its failure has a line in the log."""
         going: Deferred[None] = Deferred.fromCoroutine(work)
         self._going.setdefault(peer, set()).add(going)

@@ -24,20 +24,20 @@ from chatnet.core.limits import LATE_LINKS, PeerLimits
 from chatnet.core.messages import Cancel, Decline, DialMe, Pause, Resume, Verified
 from chatnet.core.transfer.transfer_machine import Step, ending_of, reason_of
 from chatnet.net.link import Link, LinkUser
-from chatnet.peer.files.disk_threads import Disk
-from chatnet.peer.files.download import Landing
-from chatnet.peer.files.filesystem import Ground, Place
+from chatnet.peer.files.disk_threads import DiskPool
+from chatnet.peer.files.download import Download
+from chatnet.peer.files.filesystem import DownloadTarget, Filesystem
 from chatnet.peer.files.journal import StoreJournal
 from chatnet.peer.files.part_files import remove_parts
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.transfers.background import Errands, TransferLinks, done
-from chatnet.peer.transfers.receiver import Receiving
-from chatnet.peer.transfers.record import HERE, THERE, Entry, alike, former_files
+from chatnet.peer.transfers.background import BackgroundTasks, TransferLinks, done
+from chatnet.peer.transfers.receiver import Receiver
+from chatnet.peer.transfers.record import HERE, THERE, TransferRecord, candidates, former_files
 from chatnet.peer.transfers.redial import Redial
-from chatnet.peer.transfers.table import Ledger
+from chatnet.peer.transfers.table import TransferTable
 
 
-class Course:
+class Lifecycle:
     """``room`` is called when one less is under way; ``served`` gives what serves a file link that we dial."""
 
     log = Logger("chatnet.transfers")
@@ -47,18 +47,18 @@ class Course:
         clock: Any,
         limits: PeerLimits,
         store: PeerStore,
-        ledger: Ledger,
-        errands: Errands,
+        table: TransferTable,
+        background: BackgroundTasks,
         links: TransferLinks,
-        disk: Disk,
-        ground: Ground,
+        disk: DiskPool,
+        filesystem: Filesystem,
         downloads: str,
         *,
         room: Callable[[], None],
         served: Callable[[bytes], LinkUser],
         uniform: Uniform = random.uniform,
     ) -> None:
-        self.of_link: dict[Link, Entry] = {}
+        self.of_link: dict[Link, TransferRecord] = {}
         self.redial = Redial(
             clock,
             limits.retry_cap_seconds,
@@ -66,16 +66,16 @@ class Course:
             connect=links.connect,
             waits=self.waits_for,
             go=self._continue,
-            hold=errands.hold,
+            spawn=background.spawn,
         )
         self._clock = clock
         self._limits = limits
         self._store = store
-        self._ledger = ledger
-        self._errands = errands
+        self._table = table
+        self._background = background
         self._links = links
         self._disk = disk
-        self._ground = ground
+        self._filesystem = filesystem
         self._downloads = downloads
         self._room = room
         self._served = served
@@ -85,15 +85,15 @@ class Course:
     def stop_all(self) -> list[Deferred[None]]:
         """Break everything off until the next start; fire when the disk is at rest."""
         self._stopped = True
-        for entry in self._ledger.unfinished_entries():
+        for entry in self._table.all_unfinished():
             if entry.under_way:
-                self._ledger.move(entry, Step.BROKEN, messages.STOPPING)
-                self._errands.hold(entry.peer, done(self._ledger.save(entry)))
-                if link := self.halt(entry, keep=True):
+                self._table.move(entry, Step.BROKEN, messages.STOPPING)
+                self._background.spawn(entry.peer, done(self._table.save(entry)))
+                if link := self.release(entry, keep=True):
                     link.abort(messages.STOPPING, "the program ends")
         for link in tuple(self._leaving):
             link.abort(messages.STOPPING, "the program ends")
-        return [entry.working for entry in self._ledger.entries.values() if entry.working is not None]
+        return [entry.working for entry in self._table.entries.values() if entry.working is not None]
 
     def stop_timers(self) -> None:
         for timer in self._leaving.values():
@@ -103,102 +103,102 @@ class Course:
 
     # --- ending ---
 
-    def decline(self, entry: Entry) -> None:
+    def decline(self, entry: TransferRecord) -> None:
         self.end(entry, Step.DECLINED, messages.DECLINED)
-        self._errands.say(entry.peer, Decline(entry.fid, messages.DECLINED))
+        self._background.send(entry.peer, Decline(entry.fid, messages.DECLINED))
 
-    def give_up(self, entry: Entry, code: str) -> None:
+    def give_up(self, entry: TransferRecord, code: str) -> None:
         """End it for a reason of this side, and say so."""
         self.end(entry, ending_of(code), code)
-        self._errands.say(entry.peer, Cancel(entry.fid, code))
+        self._background.send(entry.peer, Cancel(entry.fid, code))
 
-    def end(self, entry: Entry, step: Step, code: str = "", by_me: bool = True) -> None:
-        if self._ledger.step(entry, step, code, by_me):
-            self._let_go(entry, by_me)
+    def end(self, entry: TransferRecord, step: Step, code: str = "", by_me: bool = True) -> None:
+        if self._table.step(entry, step, code, by_me):
+            self._release_ended(entry, by_me)
 
-    def _let_go(self, entry: Entry, by_me: bool) -> None:
+    def _release_ended(self, entry: TransferRecord, by_me: bool) -> None:
         """Give back what an ended transfer held.  Who ended it waits for the other to close."""
         finished, working = entry.state is TransferState.DONE, entry.working is not None
         rate = entry.rate
         if finished:
             entry.work = None  # it has ended by itself
-        link = self.halt(entry, keep=False)
+        link = self.release(entry, keep=False)
         entry.rate = rate
-        entry.files, entry.sources, entry.wants, entry.likes = (), (), (), None
+        entry.files, entry.sources, entry.wants, entry.candidates_of = (), (), (), None
         if link is not None and finished and entry.outgoing:
             link.leave()
         elif link is not None:
-            self.part(link, by_me)
+            self.leave_link(link, by_me)
         if not entry.outgoing and not finished and not working and not entry.opening and entry.stem:
-            self._errands.hold(entry.peer, done(self._disk.run(remove_parts, self.place(entry))))
+            self._background.spawn(entry.peer, done(self._disk.run(remove_parts, self.place(entry))))
         self._room()
 
-    async def verified(self, entry: Entry, link: Link | None) -> None:
+    async def verified(self, entry: TransferRecord, link: Link | None) -> None:
         if entry.outgoing:
             entry.done_bytes = entry.total_bytes
             self.end(entry, Step.VERIFIED)
             return
         # What the other side relies on is durable already: each file under its name, noted in the journal.  If
         # the store does not take the end itself, the next process finds that out and says VERIFIED once more.
-        if not self._ledger.move(entry, Step.VERIFIED):
+        if not self._table.move(entry, Step.VERIFIED):
             return
         try:
-            await self._ledger.save(entry)
+            await self._table.save(entry)
         except StoreFailed as error:
             self.log.warn("a finished transfer could not be marked: {text}", text=error.text)
         if link is not None and link.is_open:
             link.send(Verified(entry.fid))
         else:
-            self._errands.say(entry.peer, Verified(entry.fid))
-        self._ledger.tell(entry)
-        self._let_go(entry, by_me=True)
+            self._background.send(entry.peer, Verified(entry.fid))
+        self._table.tell(entry)
+        self._release_ended(entry, by_me=True)
 
     # --- breaking off, being held ---
 
-    def break_off(self, entry: Entry, code: str) -> None:
+    def break_off(self, entry: TransferRecord, code: str) -> None:
         """The link is gone: it goes on another time."""
-        if link := self.halt(entry, keep=True):
+        if link := self.release(entry, keep=True):
             link.abort(messages.LOST, "it goes on another time")
-        self._ledger.step(entry, Step.BROKEN, code)
+        self._table.step(entry, Step.BROKEN, code)
         self.redial.later(entry.peer)
         self._room()
 
-    def pause(self, entry: Entry, code: str) -> None:
+    def pause(self, entry: TransferRecord, code: str) -> None:
         """Hold it, for a person's wish or for what is in its way here, and say so."""
         entry.paused |= HERE
         self._rest_paused(entry, code, by_me=True)
-        self._errands.say(entry.peer, Pause(entry.fid, code))
+        self._background.send(entry.peer, Pause(entry.fid, code))
 
-    def paused_there(self, entry: Entry, code: str) -> None:
+    def paused_there(self, entry: TransferRecord, code: str) -> None:
         entry.paused |= THERE
         if not entry.paused & HERE:
             self._rest_paused(entry, code, by_me=False)
 
-    def _rest_paused(self, entry: Entry, code: str, by_me: bool) -> None:
-        if link := self.halt(entry, keep=True):
-            self.part(link, by_me)
-        if not self._ledger.step(entry, Step.PAUSED, code, by_me):  # it is already: somebody else holds it
+    def _rest_paused(self, entry: TransferRecord, code: str, by_me: bool) -> None:
+        if link := self.release(entry, keep=True):
+            self.leave_link(link, by_me)
+        if not self._table.step(entry, Step.PAUSED, code, by_me):  # it is already: somebody else holds it
             entry.code, entry.reason = code, reason_of(code, entry.outgoing, by_me)
-            self._errands.hold(entry.peer, done(self._ledger.save(entry)))
-            self._ledger.tell(entry)
+            self._background.spawn(entry.peer, done(self._table.save(entry)))
+            self._table.tell(entry)
         self._room()
 
-    def lift(self, entry: Entry) -> None:
+    def unpause(self, entry: TransferRecord) -> None:
         """Somebody holds it no more."""
         if not entry.paused:
-            self._ledger.step(entry, Step.BROKEN)
+            self._table.step(entry, Step.BROKEN)
         else:
             self._rest_paused(entry, messages.PAUSED, by_me=bool(entry.paused & HERE))
 
-    def hinder(self, entry: Entry, error: ChatnetError) -> None:
+    def block(self, entry: TransferRecord, error: ChatnetError) -> None:
         """What stands in a receiver's way: it is held where that may pass, else it ends."""
         if isinstance(error, StoreFailed) or error.code == messages.NO_SPACE:
             self.pause(entry, messages.STORE if isinstance(error, StoreFailed) else error.code)
         else:
             self.end(entry, Step.FAILED, error.code)
-            self._errands.say(entry.peer, Cancel(entry.fid, error.code))
+            self._background.send(entry.peer, Cancel(entry.fid, error.code))
 
-    def halt(self, entry: Entry, keep: bool) -> Link | None:
+    def release(self, entry: TransferRecord, keep: bool) -> Link | None:
         """Give back what a transfer holds while it is under way; its file link is the caller's to end.
 
         ``keep`` what the disk has of it, for another time.
@@ -210,11 +210,11 @@ class Course:
         dialling, entry.dialling = entry.dialling, None
         if dialling is not None:
             dialling.cancel()
-        if entry.landing is not None:
-            entry.landing.close()
-            entry.landing = None
+        if entry.download is not None:
+            entry.download.close()
+            entry.download = None
         work, entry.work = entry.work, None
-        if isinstance(work, Receiving):
+        if isinstance(work, Receiver):
             work.stop(LocalError(entry.code, "it goes no further"), keep)
         elif work is not None:
             work.stop(LocalError(entry.code, "it goes no further"))
@@ -225,82 +225,80 @@ class Course:
 
     # --- going on ---
 
-    async def go_on(self, entry: Entry) -> None:
+    async def resume_incoming(self, entry: TransferRecord) -> None:
         """Take up a received transfer where the disk has it; nothing happens before the last run has come to rest."""
         if entry.state is not TransferState.BROKEN or entry.opening or entry.working is not None or self._stopped:
             return
         try:
-            landing = await self.open_landing(entry)
+            download = await self.open_download(entry)
         except (LocalError, StoreFailed) as error:
             if entry.state is TransferState.BROKEN:
-                self.hinder(entry, error)
+                self.block(entry, error)
             return
         if entry.state is TransferState.BROKEN and not self._stopped:
-            self.take_up(entry, landing, Step.RESUMED)
+            self.resume(entry, download, Step.RESUMED)
             return
-        landing.close()
+        download.close()
         if entry.ended:
             await self._disk.run(remove_parts, self.place(entry))
 
-    async def open_landing(self, entry: Entry) -> Landing:
+    async def open_download(self, entry: TransferRecord) -> Download:
         entry.opening = True
         try:
             rows = await self._store.transfer_files(entry.peer, entry.fid)
-            if entry.likes is None:
+            if entry.candidates_of is None:
                 received = await self._store.received_files(entry.peer)
-                entry.likes = await self._disk.run(alike, entry.files, received)
-            former = await self._disk.run(former_files, rows, entry.likes)
+                entry.candidates_of = await self._disk.run(candidates, entry.files, received)
+            former = await self._disk.run(former_files, rows, entry.candidates_of)
             return await self._disk.run(
-                Landing, self.place(entry), entry.files, self._ground, former, self._journal(entry)
+                Download, self.place(entry), entry.files, self._filesystem, former, self._journal(entry)
             )
         finally:
             entry.opening = False
 
-    def take_up(self, entry: Entry, landing: Landing, step: Step) -> None:
-        entry.landing, entry.wants = landing, landing.wants
-        landing.placed = []
-        self.count(entry, landing.wanted_bytes)
-        entry.done_files = landing.done_files
-        if landing.wants:
-            self._ledger.step(entry, step)
+    def resume(self, entry: TransferRecord, download: Download, step: Step) -> None:
+        entry.download, entry.wants = download, download.wants
+        download.placed = []
+        self.count(entry, download.wanted_bytes)
+        entry.done_files = download.done_files
+        if download.wants:
+            self._table.step(entry, step)
             self._room()
         else:  # everything was here; only the word was missing
-            self._ledger.move(entry, step)
-            entry.saved_to = landing.saved_to
-            self._errands.hold(entry.peer, self.verified(entry, None))
+            self._table.move(entry, step)
+            entry.saved_to = download.saved_to
+            self._background.spawn(entry.peer, self.verified(entry, None))
 
-    def count(self, entry: Entry, wanted_bytes: int) -> None:
+    def count(self, entry: TransferRecord, wanted_bytes: int) -> None:
         entry.done_bytes = entry.total_bytes - wanted_bytes
         entry.resumed_from = entry.done_bytes
         if entry.outgoing:
             entry.done_files = entry.total_files - len(entry.wants)
 
-    def place(self, entry: Entry) -> Place:
-        return Place(self._downloads, entry.person, entry.directory, entry.stem)
+    def place(self, entry: TransferRecord) -> DownloadTarget:
+        return DownloadTarget(self._downloads, entry.person, entry.directory, entry.stem)
 
-    def _journal(self, entry: Entry) -> StoreJournal:
+    def _journal(self, entry: TransferRecord) -> StoreJournal:
         return StoreJournal(self._clock, self._store, entry.peer, entry.fid)
 
     def waits_for(self, peer: PeerID) -> bool:
-        return any(
-            entry.peer == peer and entry.state is TransferState.BROKEN for entry in self._ledger.unfinished_entries()
-        )
+        return any(entry.peer == peer and entry.state is TransferState.BROKEN for entry in self._table.all_unfinished())
 
     def _continue(self, peer: PeerID) -> None:
         """Over an open link: the receiver begins, the sender asks for it."""
-        for entry in self._ledger.unfinished_entries():
+        for entry in self._table.all_unfinished():
             if entry.peer == peer and entry.state is TransferState.BROKEN:
                 if entry.outgoing:
-                    self._errands.say(peer, Resume(entry.fid))
+                    self._background.send(peer, Resume(entry.fid))
                 else:
-                    self._errands.hold(entry.peer, self.go_on(entry))
+                    self._background.spawn(entry.peer, self.resume_incoming(entry))
 
     # --- its file link ---
 
-    def wait_for_link(self, entry: Entry) -> None:
+    def wait_for_link(self, entry: TransferRecord) -> None:
         entry.deadline = self._clock.callLater(self._limits.file_link_seconds, self._too_late, entry)
 
-    def _too_late(self, entry: Entry) -> None:
+    def _too_late(self, entry: TransferRecord) -> None:
         entry.deadline = None
         entry.late += 1
         if entry.late >= LATE_LINKS:
@@ -308,12 +306,12 @@ class Course:
         else:
             self.break_off(entry, messages.LATE)
 
-    def dial(self, entry: Entry, seconds: float) -> None:
+    def dial(self, entry: TransferRecord, seconds: float) -> None:
         dial = self._links.dial_file(entry.peer, entry.fid, entry.token, self._served(entry.fid))
         entry.dialling = Deferred.fromCoroutine(dial).addTimeout(seconds, self._clock)
-        self._errands.hold(entry.peer, self._dialled(entry, entry.dialling))
+        self._background.spawn(entry.peer, self._dialled(entry, entry.dialling))
 
-    async def _dialled(self, entry: Entry, dialling: Deferred[Link]) -> None:
+    async def _dialled(self, entry: TransferRecord, dialling: Deferred[Link]) -> None:
         try:
             await dialling
         except (ChatnetError, DeferredTimeout, CancelledError) as error:
@@ -321,19 +319,19 @@ class Course:
                 self.log.info(
                     "no file link to {peer} ({error}): they are asked", peer=short_text(entry.peer), error=error
                 )
-                self._errands.say(entry.peer, DialMe(entry.fid))
+                self._background.send(entry.peer, DialMe(entry.fid))
         finally:
             if entry.dialling is dialling:
                 entry.dialling = None
 
-    def part(self, link: Link, by_me: bool) -> None:
+    def leave_link(self, link: Link, by_me: bool) -> None:
         """Leave a file link: who speaks first waits for the other to close."""
         if by_me and link.is_open:
             self._leaving[link] = self._clock.callLater(self._limits.close_seconds, self._cut, link)
         else:
             link.abort()
 
-    def left(self, link: Link) -> Entry | None:
+    def left(self, link: Link) -> TransferRecord | None:
         """A file link has ended: the transfer that it was for, unless that has no use for it any more."""
         timer = self._leaving.pop(link, None)
         if timer is not None:

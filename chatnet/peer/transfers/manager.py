@@ -2,7 +2,7 @@
 
 The rules (states, words, pages) are ``core.transfer``; the bytes go through ``sending`` and
 ``receiving``.  This module is the door: what the person wants and what the other side says is passed
-to the ``ledger`` (which there are), ``offers``, ``course`` (breaking off, going on, ending) and ``runs``.
+to the ``table`` (which there are), ``offers``, ``lifecycle`` (breaking off, going on, ending) and ``runs``.
 
 One that lost its link goes on by itself, whoever was killed: both sides dial while something is
 unfinished; when a chat link is up each says how it stands, and the receiver sends its ACCEPT anew,
@@ -45,18 +45,18 @@ from chatnet.core.text import safe_line
 from chatnet.core.transfer.offers import AcceptAssembly
 from chatnet.core.transfer.transfer_machine import Step, after, ending_of
 from chatnet.net.link import Link, LinkEnd
-from chatnet.peer.files.disk_threads import Disk
-from chatnet.peer.files.filesystem import Ground, Space
+from chatnet.peer.files.disk_threads import DiskPool
+from chatnet.peer.files.filesystem import Filesystem, Space
 from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans, remove_parts
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.transfers.background import Errands, TransferLinks
-from chatnet.peer.transfers.lifecycle import Course
+from chatnet.peer.transfers.background import BackgroundTasks, TransferLinks
+from chatnet.peer.transfers.lifecycle import Lifecycle
 from chatnet.peer.transfers.offers import Offers
-from chatnet.peer.transfers.preferences import Wishes
+from chatnet.peer.transfers.preferences import TransferPreferences
 from chatnet.peer.transfers.receiver import pass_over
-from chatnet.peer.transfers.record import HERE, Entry, offered_entry, prepare, recalled_entry
-from chatnet.peer.transfers.scheduler import Runs
-from chatnet.peer.transfers.table import Ledger
+from chatnet.peer.transfers.record import HERE, TransferRecord, offered_record, prepare, recalled_record
+from chatnet.peer.transfers.scheduler import Scheduler
+from chatnet.peer.transfers.table import TransferTable
 
 FID_BYTES = 16
 _HINDRANCES = (messages.NO_SPACE, messages.STORE)  # why a receiver holds a transfer by itself
@@ -86,7 +86,7 @@ class Transfers:
         uniform: Uniform = random.uniform,
         listed: Callable[[], int] = lambda: 0,
         space: Space = os.fstatvfs,
-        disk: Disk | None = None,
+        disk: DiskPool | None = None,
     ) -> None:
         self._clock = reactor
         self._limits = limits
@@ -96,27 +96,27 @@ class Transfers:
         self._random = random_bytes
         self._uniform = uniform
         self._listed = listed
-        self._disk = disk or Disk(reactor)
-        self._errands = Errands(reactor, links)
-        self._ledger = Ledger(reactor, store, self._errands, changed)
-        self._wishes = Wishes(store)
-        self._offers = Offers(reactor, limits, self._ledger, self._errands, links, self._disk, self._apply_rule)
-        self._course = Course(
+        self._disk = disk or DiskPool(reactor)
+        self._background = BackgroundTasks(reactor, links)
+        self._table = TransferTable(reactor, store, self._background, changed)
+        self._preferences = TransferPreferences(store)
+        self._offers = Offers(reactor, limits, self._table, self._background, links, self._disk, self._apply_rule)
+        self._lifecycle = Lifecycle(
             reactor,
             limits,
             store,
-            self._ledger,
-            self._errands,
+            self._table,
+            self._background,
             links,
             self._disk,
-            Ground(random_bytes, space, limits.free_bytes_reserve),
+            Filesystem(random_bytes, space, limits.free_bytes_reserve),
             str(downloads),
-            room=lambda: self._runs.give_turns(),
+            room=lambda: self._scheduler.start_queued(),
             served=lambda fid: _FileLinkUser(self, fid),
             uniform=uniform,
         )
-        self._runs = Runs(
-            reactor, limits, self._ledger, self._errands, self._course, self._wishes, self._disk, random_bytes
+        self._scheduler = Scheduler(
+            reactor, limits, self._table, self._background, self._lifecycle, self._preferences, self._disk, random_bytes
         )
         self._stopped = False
 
@@ -125,155 +125,155 @@ class Transfers:
     async def start(self) -> None:
         """Take up what the former process left unfinished."""
         self._disk.start()
-        await self._wishes.recall()
+        await self._preferences.recall()
         rows = await self._store.transfers()
         await self._disk.run(remove_orphans, self._downloads, {row.stem for row in rows if not row.state.ended})
         for row in rows:
             files = [] if row.state.ended else await self._store.transfer_files(row.peer, row.fid)
-            entry = await self._disk.run(recalled_entry, row, files)
-            self._ledger.entries[entry.fid] = entry
+            entry = await self._disk.run(recalled_record, row, files)
+            self._table.entries[entry.fid] = entry
             await self._take_up_again(entry)
 
-    async def _take_up_again(self, entry: Entry) -> None:
+    async def _take_up_again(self, entry: TransferRecord) -> None:
         if entry.ended:
-            await self._disk.run(remove_parts, self._course.place(entry))
+            await self._disk.run(remove_parts, self._lifecycle.place(entry))
             return
-        too_old = self._ledger.now_ms() - entry.offered_ms > self._limits.expire_days * 86_400_000
+        too_old = self._table.now_ms() - entry.offered_ms > self._limits.expire_days * 86_400_000
         incomplete = entry.outgoing and len(entry.sources) < entry.total_files  # of a version that did not go on
         if too_old or incomplete:
-            self._course.end(entry, Step.FAILED, messages.LOST)
+            self._lifecycle.end(entry, Step.FAILED, messages.LOST)
         elif entry.under_way:
-            self._ledger.step(entry, Step.BROKEN, messages.LOST)
+            self._table.step(entry, Step.BROKEN, messages.LOST)
         if entry.state is TransferState.BROKEN:
-            self._course.redial.after(entry.peer, online_wait(self._listed(), self._uniform))
+            self._lifecycle.redial.after(entry.peer, online_wait(self._listed(), self._uniform))
 
     async def stop(self) -> None:
         """Put everything down until the next start; fires when threads and timers are at rest."""
         if self._stopped:
             return
         self._stopped = True
-        self._runs.stop()
-        await gatherResults(self._course.stop_all())
-        self._errands.stop()
-        self._course.stop_timers()
+        self._scheduler.stop()
+        await gatherResults(self._lifecycle.stop_all())
+        self._background.stop()
+        self._lifecycle.stop_timers()
         self._offers.forget()
-        self._ledger.stop()
+        self._table.stop()
         self._disk.stop()
 
     # --- for a person ---------------------------------------------------------------------------
 
     def snapshot(self) -> tuple[Transfer, ...]:
         """Every transfer that is not forgotten, in the order of offering."""
-        return self._ledger.snapshot()
+        return self._table.snapshot()
 
     async def offer(self, peer: bytes, paths: Sequence[str]) -> Transfer:
         """Offer files and folders.  Raises LocalError: no-such-file, unreadable, empty, too-many, too-deep, offline."""
         found, summary, rows = await self._disk.run(prepare, tuple(paths))
-        entry = offered_entry(self._random(FID_BYTES), PeerID(peer), True, summary, self._ledger.now_ms())
+        entry = offered_record(self._random(FID_BYTES), PeerID(peer), True, summary, self._table.now_ms())
         entry.warning = safe_line(found.warning)  # about our own disk; the names are ours
         entry.sources = found.files
         entry.files = [file.offered for file in found.files]
-        self._ledger.entries[entry.fid] = entry
+        self._table.entries[entry.fid] = entry
         try:
             await self._offers.send(entry)
-            await self._ledger.keep(entry, rows)
+            await self._table.keep(entry, rows)
         except BaseException as error:
-            del self._ledger.entries[entry.fid]
+            del self._table.entries[entry.fid]
             if isinstance(error, Unreachable):
                 text = f"{self._person(peer)} is offline: files need both of you there."
                 raise LocalError("offline", text) from error
             if isinstance(error, StoreFailed):
-                self._errands.say(entry.peer, Cancel(entry.fid, messages.USER))
+                self._background.send(entry.peer, Cancel(entry.fid, messages.USER))
             raise
         return entry.snapshot()
 
     async def accept(self, fid: bytes, directory: str = "") -> Transfer:
         """Take an offer.  Raises LocalError: unknown-transfer, ended, no-space, unwritable, no-such-folder."""
-        entry = self._ledger.offer_in(fid)
+        entry = self._table.offer_in(fid)
         if entry.opening:
             return entry.snapshot()
         entry.directory, entry.person = directory, self._person(entry.peer)
         entry.stem = self._random(STEM_BYTES).hex()
         try:
-            landing = await self._course.open_landing(entry)
+            download = await self._lifecycle.open_download(entry)
         except LocalError as error:
             if error.code == messages.NO_SPACE:
                 raise LocalError(error.code, f"{entry.title} {error.text}") from None
             raise
         if entry.state is not TransferState.OFFERED or self._stopped:  # it ended meanwhile
-            landing.close()
+            download.close()
             return entry.snapshot()
-        self._course.take_up(entry, landing, Step.ACCEPTED)
+        self._lifecycle.resume(entry, download, Step.ACCEPTED)
         return entry.snapshot()
 
     async def refuse(self, fid: bytes) -> Transfer:
         """Do not take an offer.  Raises LocalError: unknown-transfer, ended."""
-        entry = self._ledger.offer_in(fid)
-        self._course.decline(entry)
+        entry = self._table.offer_in(fid)
+        self._lifecycle.decline(entry)
         return entry.snapshot()
 
     async def cancel(self, fid: bytes) -> Transfer:
         """End a transfer, ours or theirs; one that has ended stays as it is.  Raises LocalError: unknown-transfer."""
-        entry = self._ledger.known(fid)
+        entry = self._table.known(fid)
         if not entry.ended:
-            self._course.give_up(entry, messages.USER)
+            self._lifecycle.give_up(entry, messages.USER)
         return entry.snapshot()
 
     def end_all_with(self, peer: bytes) -> None:
         """The person wants nothing of ``peer`` any more: what is open ends as if it was cancelled by hand."""
-        for entry in self._ledger.unfinished_entries():
+        for entry in self._table.all_unfinished():
             if entry.peer != peer:
                 continue
             if entry.state is TransferState.OFFERED and not entry.outgoing:
-                self._course.decline(entry)
+                self._lifecycle.decline(entry)
             else:
-                self._course.give_up(entry, messages.USER)
+                self._lifecycle.give_up(entry, messages.USER)
 
     async def pause(self, fid: bytes) -> Transfer:
         """Hold a transfer until ``resume``.  Raises LocalError: unknown-transfer, ended, not-running."""
-        entry = self._ledger.unfinished(fid)
+        entry = self._table.unfinished(fid)
         if entry.state is TransferState.OFFERED:
             raise LocalError("not-running", "There is nothing to pause before the offer is accepted.")
         if not entry.paused & HERE:
-            self._course.pause(entry, messages.PAUSED)
+            self._lifecycle.pause(entry, messages.PAUSED)
         return entry.snapshot()
 
     async def resume(self, fid: bytes) -> Transfer:
         """Let it go on; a broken one is tried now.  Raises LocalError: unknown-transfer, ended, paused-there."""
-        entry = self._ledger.unfinished(fid)
+        entry = self._table.unfinished(fid)
         if entry.paused & HERE:
             entry.paused &= ~HERE
-            self._errands.say(entry.peer, Resume(fid))
-            self._course.lift(entry)
+            self._background.send(entry.peer, Resume(fid))
+            self._lifecycle.unpause(entry)
         if entry.paused:
             name = self._person(entry.peer)
             raise LocalError("paused-there", f"{name} holds it too: it goes on when {name} lets it.")
-        self._course.redial.now(entry.peer)
+        self._lifecycle.redial.now(entry.peer)
         return entry.snapshot()
 
     def speed_limits(self) -> SpeedLimits:
-        return self._wishes.speed_limits()
+        return self._preferences.speed_limits()
 
     async def set_speed_limits(self, up: int | None, down: int | None) -> SpeedLimits:
         """Bytes a second of all transfers together, from now on.  Raises LocalError("too-slow")."""
-        self._wishes.limit(up, down)
-        for entry in self._ledger.unfinished_entries():
+        self._preferences.limit(up, down)
+        for entry in self._table.all_unfinished():
             if entry.work is not None:
                 entry.work.limit_changed()
-        await self._wishes.keep_limits()
+        await self._preferences.keep_limits()
         return self.speed_limits()
 
     def rule(self, peer: bytes) -> FileRule:
         """What happens to the offers of ``peer``."""
-        return self._wishes.rule(peer)
+        return self._preferences.rule(peer)
 
     async def set_rule(self, peer: bytes, rule: FileRule) -> FileRule:
         """From the next offer on."""
-        return await self._wishes.set_rule(peer, rule)
+        return await self._preferences.set_rule(peer, rule)
 
     async def forget_ended(self) -> None:
         """Drop the ended transfers."""
-        await self._ledger.forget_ended()
+        await self._table.forget_ended()
 
     # --- from chat links ----------------------------------------------------------------------
 
@@ -282,80 +282,84 @@ class Transfers:
         who = link.peer
         if self._stopped:
             return
-        self._errands.throttle(link)
+        self._background.throttle(link)
         if isinstance(message, Offer):
             self._offers.received(who, message)
         elif isinstance(message, Accept):
             self._on_accept(who, message)
         elif isinstance(message, Decline):
-            if entry := self._ledger.theirs(who, message.fid, outgoing=True):
-                self._course.end(entry, Step.DECLINED, message.code, by_me=False)
+            if entry := self._table.find_open(who, message.fid, outgoing=True):
+                self._lifecycle.end(entry, Step.DECLINED, message.code, by_me=False)
         elif isinstance(message, DialMe):
-            entry = self._ledger.theirs(who, message.fid, outgoing=False)
+            entry = self._table.find_open(who, message.fid, outgoing=False)
             if entry and entry.token and entry.link is None and entry.dialling is None:
-                self._course.dial(entry, self._limits.file_link_seconds)
+                self._lifecycle.dial(entry, self._limits.file_link_seconds)
         elif isinstance(message, Cancel):
-            if self._offers.taken_back(who, message.fid):
+            if self._offers.withdraw(who, message.fid):
                 return
-            if entry := self._ledger.theirs(who, message.fid):
+            if entry := self._table.find_open(who, message.fid):
                 if message.code == messages.LOST and entry.outgoing and entry.state is TransferState.OFFERED:
-                    self._errands.hold(entry.peer, self._offers.send(entry))  # it got lost with its link
+                    self._background.spawn(entry.peer, self._offers.send(entry))  # it got lost with its link
                 else:
-                    self._course.end(entry, ending_of(message.code), message.code, by_me=False)
+                    self._lifecycle.end(entry, ending_of(message.code), message.code, by_me=False)
         elif isinstance(message, Pause):
-            if (entry := self._ledger.theirs(who, message.fid)) and entry.state is not TransferState.OFFERED:
-                self._course.paused_there(entry, message.code)
+            if (entry := self._table.find_open(who, message.fid)) and entry.state is not TransferState.OFFERED:
+                self._lifecycle.paused_there(entry, message.code)
         elif isinstance(message, Resume):
             self._on_resume(who, message.fid)
         elif isinstance(message, Verified):
-            entry = self._ledger.theirs(who, message.fid, outgoing=True)
+            entry = self._table.find_open(who, message.fid, outgoing=True)
             if entry and after(entry.state, Step.VERIFIED):
                 entry.done_files, entry.done_bytes = entry.total_files, entry.total_bytes
-                self._course.end(entry, Step.VERIFIED)
+                self._lifecycle.end(entry, Step.VERIFIED)
 
     def peer_reachable(self, peer: bytes) -> None:
         """A chat link to ``peer`` is open: each side says how its unfinished transfers stand."""
         who = PeerID(peer)
-        self._course.redial.up(who)
-        for entry in self._ledger.unfinished_entries():
+        self._lifecycle.redial.up(who)
+        for entry in self._table.all_unfinished():
             if entry.peer != who or not entry.kept:
                 continue
             entry.answer = None
             if entry.paused & HERE:
-                self._errands.say(who, Pause(entry.fid, entry.code if entry.code in _HINDRANCES else messages.PAUSED))
+                self._background.send(
+                    who, Pause(entry.fid, entry.code if entry.code in _HINDRANCES else messages.PAUSED)
+                )
             elif entry.state is TransferState.OFFERED:
                 if entry.outgoing:
-                    self._errands.say(who, Resume(entry.fid))
+                    self._background.send(who, Resume(entry.fid))
             elif entry.state is TransferState.PAUSED or (entry.outgoing and entry.state is TransferState.BROKEN):
-                self._errands.say(who, Resume(entry.fid))
+                self._background.send(who, Resume(entry.fid))
             elif entry.state is TransferState.BROKEN:
-                self._errands.hold(entry.peer, self._course.go_on(entry))
+                self._background.spawn(entry.peer, self._lifecycle.resume_incoming(entry))
             elif not entry.outgoing and entry.token and entry.link is None and entry.work is None:
-                self._errands.hold(entry.peer, self._runs.send_answer(entry))  # it may have gone with the link before
+                self._background.spawn(
+                    entry.peer, self._scheduler.send_answer(entry)
+                )  # it may have gone with the link before
 
     def peer_unreachable(self, peer: bytes) -> None:
         """The chat link to ``peer`` is gone: what was to begin by it breaks off; what has a file link runs on."""
         who = PeerID(peer)
         self._offers.link_lost(who)
-        for entry in self._ledger.unfinished_entries():
+        for entry in self._table.all_unfinished():
             if entry.peer != who or not entry.kept:
                 continue
             entry.answer = None
             if entry.state is TransferState.QUEUED and entry.token and entry.link is None:
-                self._course.break_off(entry, messages.LOST)
-        self._course.redial.down(who)
+                self._lifecycle.break_off(entry, messages.LOST)
+        self._lifecycle.redial.down(who)
 
     def came_online(self, peer: bytes) -> None:
         """A sign of life of ``peer``: one early try for what is unfinished."""
         who = PeerID(peer)
-        if who not in self._course.redial.linked and self._course.waits_for(who):
-            self._course.redial.after(who, online_wait(self._listed(), self._uniform))
+        if who not in self._lifecycle.redial.linked and self._lifecycle.waits_for(who):
+            self._lifecycle.redial.after(who, online_wait(self._listed(), self._uniform))
 
     # --- from file links ----------------------------------------------------------------------
 
     def expects(self, peer: bytes, fid: bytes | None, token: bytes | None) -> bool:
         """Whether a file link from ``peer`` with this token is waited for now."""
-        entry = self._ledger.theirs(PeerID(peer), fid or b"")
+        entry = self._table.find_open(PeerID(peer), fid or b"")
         return (
             entry is not None
             and entry.state is TransferState.QUEUED
@@ -366,49 +370,49 @@ class Transfers:
 
     def file_link_opened(self, link: Link, fid: bytes | None) -> None:
         """A file link that was expected is open."""
-        entry = self._ledger.theirs(link.peer, fid or b"")
+        entry = self._table.find_open(link.peer, fid or b"")
         if entry is None or entry.link is not None or entry.state is not TransferState.QUEUED:
             link.close(messages.NOT_EXPECTED, "nobody waits for this any more")
             return
         entry.link = link
         entry.late = 0
-        self._course.of_link[link] = entry
+        self._lifecycle.of_link[link] = entry
         if entry.deadline is not None:
             entry.deadline.cancel()
             entry.deadline = None
         if entry.outgoing:
-            self._runs.give_turns()
+            self._scheduler.start_queued()
         else:
-            self._runs.receive(entry, link)
+            self._scheduler.receive(entry, link)
 
     def file_received(self, link: Link, message: Message) -> None:
         """A message on a file link; RemoteError for what cannot be."""
-        entry = self._course.of_link.get(link)
+        entry = self._lifecycle.of_link.get(link)
         if entry is None or entry.ended:
             pass_over(link, message)
             return
         if entry.work is None:
             raise RemoteError(messages.BAD_FRAME, "nothing was sent that this could answer")
         if isinstance(message, File) and entry.state is TransferState.QUEUED and not entry.outgoing:
-            self._runs.start(entry)
+            self._scheduler.start(entry)
         entry.work.received(message)
 
     def file_link_lost(self, link: Link, end: LinkEnd) -> None:
         """A file link has ended."""
-        entry = self._course.left(link)
+        entry = self._lifecycle.left(link)
         if entry is None or entry.ended:
             return
         if entry.work is not None and entry.work.decided:
             return  # a REJECT was faster than our own clearing up
         if end.code == messages.BAD_FRAME:
-            self._course.end(entry, Step.FAILED, end.code, by_me=not end.by_remote)
-            self._errands.say(entry.peer, Cancel(entry.fid, end.code))
+            self._lifecycle.end(entry, Step.FAILED, end.code, by_me=not end.by_remote)
+            self._background.send(entry.peer, Cancel(entry.fid, end.code))
         else:
-            self._course.break_off(entry, messages.LOST)
+            self._lifecycle.break_off(entry, messages.LOST)
 
     # --- offers, answers, questions -------------------------------------------------------------
 
-    async def _apply_rule(self, entry: Entry) -> None:
+    async def _apply_rule(self, entry: TransferRecord) -> None:
         rule = self.rule(entry.peer)
         try:
             if rule.kind is RuleKind.REFUSE:
@@ -419,10 +423,10 @@ class Transfers:
             self.log.info("an offer was not taken by its rule: {text}", text=error.text)
 
     def _on_accept(self, peer: PeerID, page: Accept) -> None:
-        entry = self._ledger.theirs(peer, page.fid, outgoing=True)
+        entry = self._table.find_open(peer, page.fid, outgoing=True)
         if entry is None:
             if not page.more:
-                self._errands.hold(peer, self._tell_outcome(peer, page.fid))
+                self._background.spawn(peer, self._tell_outcome(peer, page.fid))
             return
         entry.answer = entry.answer or AcceptAssembly(entry.files)
         if not entry.answer.add(page):
@@ -431,34 +435,34 @@ class Transfers:
         if answer.token == entry.token:
             return  # said twice
         if entry.paused & HERE:
-            self._errands.say(peer, Pause(entry.fid, messages.PAUSED))
+            self._background.send(peer, Pause(entry.fid, messages.PAUSED))
             return
         entry.paused = 0
         if entry.state is TransferState.OFFERED:
             step = Step.ACCEPTED
         else:
             step = Step.RESUMED
-            if link := self._course.halt(entry, keep=True):
+            if link := self._lifecycle.release(entry, keep=True):
                 link.abort(messages.LOST, "a newer one takes its place")
-            self._ledger.move(entry, Step.BROKEN, messages.LOST)
+            self._table.move(entry, Step.BROKEN, messages.LOST)
         entry.wants, entry.token = answer.wants, answer.token
-        self._course.count(entry, sum(entry.files[want.file].size - want.offset for want in entry.wants))
-        self._ledger.step(entry, step)
-        self._course.wait_for_link(entry)
-        self._course.dial(entry, self._limits.dial_me_seconds)
+        self._lifecycle.count(entry, sum(entry.files[want.file].size - want.offset for want in entry.wants))
+        self._table.step(entry, step)
+        self._lifecycle.wait_for_link(entry)
+        self._lifecycle.dial(entry, self._limits.dial_me_seconds)
 
     def _on_resume(self, peer: PeerID, fid: bytes) -> None:
-        entry = self._ledger.theirs(peer, fid)
+        entry = self._table.find_open(peer, fid)
         if entry is None:
-            self._errands.hold(peer, self._tell_outcome(peer, fid))
+            self._background.spawn(peer, self._tell_outcome(peer, fid))
         elif entry.paused & HERE:
-            self._errands.say(peer, Pause(fid, messages.PAUSED))
+            self._background.send(peer, Pause(fid, messages.PAUSED))
         elif entry.paused:
             entry.paused = 0
-            self._course.lift(entry)
-            self._course.redial.now(peer)
+            self._lifecycle.unpause(entry)
+            self._lifecycle.redial.now(peer)
         elif not entry.outgoing and entry.state is TransferState.BROKEN:
-            self._errands.hold(entry.peer, self._course.go_on(entry))
+            self._background.spawn(entry.peer, self._lifecycle.resume_incoming(entry))
 
     async def _tell_outcome(self, peer: PeerID, fid: bytes) -> None:
         """Somebody asks about a transfer that is not open here, perhaps from before we forgot it."""
@@ -471,8 +475,8 @@ class Transfers:
             answer = Decline(fid, row.code)
         else:
             answer = Cancel(fid, row.code or messages.LOST)
-        if fid not in self._ledger.entries or self._ledger.entries[fid].ended:
-            self._errands.say(peer, answer)
+        if fid not in self._table.entries or self._table.entries[fid].ended:
+            self._background.send(peer, answer)
 
 
 class _FileLinkUser:

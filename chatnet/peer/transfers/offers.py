@@ -21,10 +21,10 @@ from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Decline, Offer
 from chatnet.core.transfer.offers import OfferAssembly, offer_pages
-from chatnet.peer.files.disk_threads import Disk
-from chatnet.peer.transfers.background import Errands, TransferLinks
-from chatnet.peer.transfers.record import Entry, file_rows, offered_entry
-from chatnet.peer.transfers.table import Ledger
+from chatnet.peer.files.disk_threads import DiskPool
+from chatnet.peer.transfers.background import BackgroundTasks, TransferLinks
+from chatnet.peer.transfers.record import TransferRecord, file_rows, offered_record
+from chatnet.peer.transfers.table import TransferTable
 
 ASKERS = 10_000  # peers whose rate of offers is remembered
 
@@ -47,16 +47,16 @@ class Offers:
         self,
         clock: Any,
         limits: PeerLimits,
-        ledger: Ledger,
-        errands: Errands,
+        table: TransferTable,
+        background: BackgroundTasks,
         links: TransferLinks,
-        disk: Disk,
-        arrived: Callable[[Entry], Awaitable[None]],
+        disk: DiskPool,
+        arrived: Callable[[TransferRecord], Awaitable[None]],
     ) -> None:
         self._clock = clock
         self._limits = limits
-        self._ledger = ledger
-        self._errands = errands
+        self._table = table
+        self._background = background
         self._links = links
         self._disk = disk
         self._arrived = arrived
@@ -66,11 +66,11 @@ class Offers:
     def forget(self) -> None:
         self._askers.clear()
 
-    async def send(self, entry: Entry) -> None:
+    async def send(self, entry: TransferRecord) -> None:
         """All pages of one of ours.  Raises ChatnetError."""
         pages = offer_pages(entry.fid, entry.files)
         await self._asker(entry.peer).sending.run(
-            lambda: Deferred.fromCoroutine(self._errands.send_pages(entry.peer, pages))
+            lambda: Deferred.fromCoroutine(self._background.send_pages(entry.peer, pages))
         )
 
     def received(self, peer: PeerID, page: Offer) -> None:
@@ -94,12 +94,12 @@ class Offers:
             return
         if whole:
             asker.assembly = None
-            entry = offered_entry(page.fid, peer, False, assembly.summary, self._ledger.now_ms())
+            entry = offered_record(page.fid, peer, False, assembly.summary, self._table.now_ms())
             entry.files = assembly.files
-            self._ledger.entries[entry.fid] = entry
-            self._errands.hold(entry.peer, self._take_offer(entry))
+            self._table.entries[entry.fid] = entry
+            self._background.spawn(entry.peer, self._take_offer(entry))
 
-    def taken_back(self, peer: PeerID, fid: bytes) -> bool:
+    def withdraw(self, peer: PeerID, fid: bytes) -> bool:
         """Whether the offer ``fid`` was still on its way here; then it comes no more."""
         asker = self._askers.get(peer)
         if asker is None or asker.assembly is None or asker.assembly.fid != fid:
@@ -113,11 +113,11 @@ class Offers:
             self._askers[peer].assembly, self._askers[peer].unwanted = None, b""
 
     def _objection(self, peer: PeerID, fid: bytes, asker: _Asker) -> str:
-        if fid in self._ledger.entries:
+        if fid in self._table.entries:
             return messages.CONFLICT
         pending = sum(
             1
-            for entry in self._ledger.entries.values()
+            for entry in self._table.entries.values()
             if entry.peer == peer and not entry.outgoing and entry.state is TransferState.OFFERED
         )
         if pending >= self._limits.offers_pending or not self._offers.take(peer, self._clock.seconds()):
@@ -128,14 +128,14 @@ class Offers:
         self.log.info("offer of {peer} not taken: {code}", peer=short_text(peer), code=code)
         if page.more:
             self._asker(peer).unwanted = page.fid
-        self._errands.say(peer, Decline(page.fid, code))
+        self._background.send(peer, Decline(page.fid, code))
 
-    async def _take_offer(self, entry: Entry) -> None:
+    async def _take_offer(self, entry: TransferRecord) -> None:
         try:
             rows = await self._disk.run(file_rows, entry.files)
-            await self._ledger.keep(entry, rows)
+            await self._table.keep(entry, rows)
         except (StoreFailed, sqlite3.IntegrityError) as error:  # full, or a fid that was used and forgotten
-            del self._ledger.entries[entry.fid]
+            del self._table.entries[entry.fid]
             code = messages.STORE if isinstance(error, StoreFailed) else messages.CONFLICT
             await self._links.send(entry.peer, Decline(entry.fid, code))
             return

@@ -12,7 +12,7 @@ from chatnet.peer.store.peer_store import PeerStore
 SPEED_SETTINGS = ("speed_up", "speed_down")
 
 
-class Wishes:
+class TransferPreferences:
     """They last; ``up`` and ``down`` are what all transfers together keep to."""
 
     def __init__(self, store: PeerStore) -> None:

@@ -26,7 +26,7 @@ def chunk_bytes(pace: Pace) -> int:
 
 
 @implementer(IConsumer, IPushProducer)
-class Paced:
+class RateLimitedProducer:
     """Stands between one pull producer and its consumer."""
 
     def __init__(self, clock: Any, consumer: IConsumer, pace: Pace) -> None:

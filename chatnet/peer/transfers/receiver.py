@@ -22,15 +22,15 @@ from chatnet.core.errors import ChatnetError, LocalError, RemoteError, StoreFail
 from chatnet.core.messages import End, File, Message, OfferedFile, Reject, Want
 from chatnet.core.transfer.queue import Pace
 from chatnet.net.link import Link
-from chatnet.peer.files.disk_threads import Disk
-from chatnet.peer.files.download import UNMARKED_BYTES, Landing
+from chatnet.peer.files.disk_threads import DiskPool
+from chatnet.peer.files.download import UNMARKED_BYTES, Download
 
 JOB_BYTES = 512  # a job without bytes weighs so much: thousands of empty files wait in memory too
 VISIT_BYTES = 262_144  # worth a visit to the disk's thread: two switches of threads cost as much as 64 KiB do
 GATHER_SECONDS = 0.02  # less than that does not wait longer
 
 
-class Receiving:
+class Receiver:
     """``arrived`` is called with each number of bytes, ``settled`` with how many files have got their
     final names, ``complete`` when the last END has come.
     """
@@ -42,8 +42,8 @@ class Receiving:
         link: Link,
         files: Sequence[OfferedFile],
         wants: Sequence[Want],
-        landing: Landing,
-        disk: Disk,
+        download: Download,
+        disk: DiskPool,
         write_ahead_bytes: int,
         clock: Any,
         pace: Pace,
@@ -56,7 +56,7 @@ class Receiving:
         self._wants = iter(wants)
         self._next: Want | None = next(self._wants, None)
         self._open: Want | None = None  # between FILE and END
-        self._landing = landing
+        self._download = download
         self._disk = disk
         self._ahead = write_ahead_bytes
         self._clock = clock
@@ -90,11 +90,11 @@ class Receiving:
             await self._done
         except ChatnetError:
             await self._rest()
-            await self._disk.run(self._landing.hold if self._keep else self._landing.discard)
+            await self._disk.run(self._download.hold if self._keep else self._download.discard)
             raise
         finally:
             await self._rest()
-            await self._disk.run(self._landing.close)
+            await self._disk.run(self._download.close)
 
     @property
     def decided(self) -> bool:
@@ -112,11 +112,11 @@ class Receiving:
             if message != expected:
                 raise RemoteError(messages.BAD_FRAME, "not the file that comes next, or not its length")
             self._next, self._open = next(self._wants, None), want
-            self._add(partial(self._landing.begin, want.file, want.offset))
+            self._add(partial(self._download.begin, want.file, want.offset))
             self._link.expect_raw(message.length, self._raw)
         elif isinstance(message, End) and self._open is not None and message.index == self._open.file:
             self._open = None
-            self._add(partial(self._landing.end, message.digest))
+            self._add(partial(self._download.end, message.digest))
             if self._next is None:
                 self._last_one()
         else:
@@ -169,13 +169,13 @@ class Receiving:
 
     def _gather(self) -> None:
         if self._chunks:
-            self._jobs.append(partial(self._landing.write, self._chunks))
+            self._jobs.append(partial(self._download.write, self._chunks))
             self._chunks = []
 
     def _last_one(self) -> None:
         self._complete()
         self._last = True
-        self._add(self._landing.finish)
+        self._add(self._download.finish)
 
     def _visit(self) -> None:
         """Go to the disk, if it waits for us and there is enough to go for."""
@@ -194,7 +194,7 @@ class Receiving:
 
     def _must_wait(self) -> bool:
         """Somebody else calls ``_visit`` when it may be."""
-        late = self._marking is not None and self._landing.unmarked >= UNMARKED_BYTES
+        late = self._marking is not None and self._download.unmarked >= UNMARKED_BYTES
         return self._busy or late or self._error is not None
 
     def _go(self) -> None:
@@ -221,8 +221,8 @@ class Receiving:
 
     def _mark(self) -> None:
         """What was written becomes certain, beside the next visits."""
-        if self._marking is None and (mark := self._landing.next_mark()):
-            self._marking = self._disk.run(self._landing.sync, mark).addCallbacks(self._marked, self._not_marked)
+        if self._marking is None and (mark := self._download.next_mark()):
+            self._marking = self._disk.run(self._download.sync, mark).addCallbacks(self._marked, self._not_marked)
 
     def _marked(self, _: None) -> None:
         self._marking = None
@@ -247,7 +247,7 @@ class Receiving:
             await resting
 
     def _tell_settled(self) -> None:
-        placed, self._landing.placed = self._landing.placed, []
+        placed, self._download.placed = self._download.placed, []
         if placed:
             self._settled(len(placed))
 
@@ -264,7 +264,7 @@ class Receiving:
         if self._error is None:
             self._keep = isinstance(error, StoreFailed) or error.code == messages.NO_SPACE
             if isinstance(error, LocalError) and not self._keep:
-                self._link.send(Reject(self._landing.index, error.code))
+                self._link.send(Reject(self._download.index, error.code))
             self._error = error
         self._tell_settled()
         self._jobs.clear()

@@ -16,19 +16,19 @@ from chatnet.core.text import SafeText, safe_line
 from chatnet.core.transfer.offers import AcceptAssembly, Summary
 from chatnet.core.transfer.queue import Rate
 from chatnet.net.link import Link
-from chatnet.peer.files.download import Former, Landing
-from chatnet.peer.files.source import Gathered, Mark, SourceFile, gather
+from chatnet.peer.files.download import Download, Former
+from chatnet.peer.files.source import Fingerprint, Gathered, SourceFile, gather
 from chatnet.peer.store.peer_store import FileRow, TransferRow
-from chatnet.peer.transfers.receiver import Receiving
-from chatnet.peer.transfers.sender import Sending
+from chatnet.peer.transfers.receiver import Receiver
+from chatnet.peer.transfers.sender import Sender
 
 HERE, THERE = 1, 2  # who holds a transfer
 _NOTHING = safe_line("")
-_mark = msgspec.msgpack.Decoder(Mark)
+_mark = msgspec.msgpack.Decoder(Fingerprint)
 
 
 @dataclass(eq=False)
-class Entry:
+class TransferRecord:
     """One transfer.  What its later states need appears with them."""
 
     fid: bytes
@@ -54,16 +54,16 @@ class Entry:
     kept: bool = False  # in the store, and so shown
     files: Sequence[OfferedFile] = ()
     sources: Sequence[SourceFile] = ()  # outgoing
-    likes: dict[int, str] | None = None  # incoming: files of before that may be the same
+    candidates_of: dict[int, str] | None = None  # incoming: files of before that may be the same
     answer: AcceptAssembly | None = None  # outgoing, while its pages come
     wants: Sequence[Want] = ()
     token: bytes = b""  # since the acceptance: what a file link must show
-    landing: Landing | None = None  # incoming, from the acceptance until a link came
+    download: Download | None = None  # incoming, from the acceptance until a link came
     opening: bool = False  # incoming: the disk looks for what is there
     deadline: IDelayedCall | None = None
     dialling: Deferred[Link] | None = None
     link: Link | None = None
-    work: Sending | Receiving | None = None
+    work: Sender | Receiver | None = None
     working: Deferred[None] | None = None  # also while what was halted comes to rest
     late: int = 0  # file links that did not come, in a row
     rate: Rate | None = None
@@ -132,9 +132,9 @@ class Entry:
         )
 
 
-def offered_entry(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, now_ms: int) -> Entry:
+def offered_record(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, now_ms: int) -> TransferRecord:
     """A new one."""
-    return Entry(
+    return TransferRecord(
         fid,
         peer,
         outgoing,
@@ -147,9 +147,9 @@ def offered_entry(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, no
     )
 
 
-def recalled_entry(row: TransferRow, files: Sequence[FileRow]) -> Entry:
+def recalled_record(row: TransferRow, files: Sequence[FileRow]) -> TransferRecord:
     """One of a former process; ``files`` where it has not ended."""
-    entry = Entry(
+    entry = TransferRecord(
         row.fid,
         row.peer,
         row.outgoing,
@@ -212,16 +212,18 @@ def file_rows(files: Sequence[OfferedFile], sources: Sequence[SourceFile] = ()) 
     ]
 
 
-def former_files(rows: Sequence[FileRow], likes: dict[int, str]) -> dict[int, Former]:
+def former_files(rows: Sequence[FileRow], candidates_of: dict[int, str]) -> dict[int, Former]:
     """What a landing is told of these; nothing of files that have nothing."""
     return {
-        row.number: Former(row.synced, row.digest, row.final, row.done, "" if row.done else likes.get(row.number, ""))
+        row.number: Former(
+            row.synced, row.digest, row.final, row.done, "" if row.done else candidates_of.get(row.number, "")
+        )
         for row in rows
-        if row.synced or row.digest or row.done or row.number in likes
+        if row.synced or row.digest or row.done or row.number in candidates_of
     }
 
 
-def alike(files: Sequence[OfferedFile], received: Sequence[FileRow]) -> dict[int, str]:
+def candidates(files: Sequence[OfferedFile], received: Sequence[FileRow]) -> dict[int, str]:
     """Offered files within folders, by number -> the path of one that came before and looks the same."""
     known = {(row.path, row.size, row.mtime_ms): row.final for row in received if len(row.path) > 1 and row.size}
     return {

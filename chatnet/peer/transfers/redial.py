@@ -14,7 +14,7 @@ from chatnet.core.identity import PeerID
 
 class Redial:
     """One timer a peer.  ``waits`` tells whether there is anything to do, ``go`` does it over an open
-    link, ``connect`` sees to one, ``hold`` owns what runs by itself.
+    link, ``connect`` sees to one, ``spawn`` owns what runs by itself.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Redial:
         connect: Callable[[PeerID], Coroutine[Any, Any, None]],
         waits: Callable[[PeerID], bool],
         go: Callable[[PeerID], None],
-        hold: Callable[[PeerID, Coroutine[Any, Any, None]], None],
+        spawn: Callable[[PeerID, Coroutine[Any, Any, None]], None],
     ) -> None:
         self.linked: set[PeerID] = set()
         self._clock = clock
@@ -35,7 +35,7 @@ class Redial:
         self._connect = connect
         self._waits = waits
         self._go = go
-        self._hold = hold
+        self._hold = spawn
         self._failures: dict[PeerID, int] = {}
         self._timers: dict[PeerID, IDelayedCall] = {}
         self._dialling: set[PeerID] = set()

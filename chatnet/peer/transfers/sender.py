@@ -18,14 +18,14 @@ from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError
 from chatnet.core.messages import End, File, Message, Reject, Verified, Want
 from chatnet.core.transfer.queue import Pace
 from chatnet.net.link import Link
-from chatnet.peer.files.disk_threads import Disk
+from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.source import Source, SourceFile, open_sources
-from chatnet.peer.transfers.rate_limit import Paced, chunk_bytes
+from chatnet.peer.transfers.rate_limit import RateLimitedProducer, chunk_bytes
 
 FILES_OPENED = 32  # opened in one visit to the disk's thread
 
 
-class Sending:
+class Sender:
     """``sent`` is called with each number of bytes on their way, ``complete`` after the last END."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Sending:
         link: Link,
         files: Sequence[SourceFile],
         wants: Sequence[Want],
-        disk: Disk,
+        disk: DiskPool,
         clock: Any,
         pace: Pace,
         sent: Callable[[int], None],
@@ -51,7 +51,7 @@ class Sending:
         self._error: ChatnetError | None = None
         self._source: Source | None = None
         self._sender: FileSender | None = None
-        self._paced: Paced | None = None
+        self._paced: RateLimitedProducer | None = None
         self._waiting: Deferred[None] | None = None
         self._all_sent = False
 
@@ -125,7 +125,7 @@ class Sending:
 
         self._sender = FileSender()
         self._sender.CHUNK_SIZE = chunk_bytes(self._pace)
-        self._paced = Paced(self._clock, self._link.consumer, self._pace)
+        self._paced = RateLimitedProducer(self._clock, self._link.consumer, self._pace)
         self._source = source
         try:
             await self._sender.beginFileTransfer(source, self._paced, passing)

@@ -15,20 +15,22 @@ from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PROGRESS_SECONDS
 from chatnet.core.transfer.transfer_machine import Step, after, reason_of
 from chatnet.peer.store.peer_store import FileRow, PeerStore, TransferRow
-from chatnet.peer.transfers.background import Errands, done
-from chatnet.peer.transfers.record import Entry
+from chatnet.peer.transfers.background import BackgroundTasks, done
+from chatnet.peer.transfers.record import TransferRecord
 
 
-class Ledger:
+class TransferTable:
     """``changed`` gets every new or changed transfer, once it is in the store."""
 
     log = Logger("chatnet.transfers")
 
-    def __init__(self, clock: Any, store: PeerStore, errands: Errands, changed: Callable[[Transfer], None]) -> None:
-        self.entries: dict[bytes, Entry] = {}
+    def __init__(
+        self, clock: Any, store: PeerStore, background: BackgroundTasks, changed: Callable[[Transfer], None]
+    ) -> None:
+        self.entries: dict[bytes, TransferRecord] = {}
         self._clock = clock
         self._store = store
-        self._errands = errands
+        self._background = background
         self._changed = changed
         self._progress = LoopingCall(self._tell_progress)
         self._progress.clock = clock
@@ -43,19 +45,19 @@ class Ledger:
         """Every transfer that is not forgotten, in the order of offering."""
         return tuple(entry.snapshot() for entry in self.entries.values() if entry.kept)
 
-    def known(self, fid: bytes) -> Entry:
+    def known(self, fid: bytes) -> TransferRecord:
         entry = self.entries.get(fid)
         if entry is None or not entry.kept:
             raise LocalError("unknown-transfer", "There is no such transfer.")
         return entry
 
-    def unfinished(self, fid: bytes) -> Entry:
+    def unfinished(self, fid: bytes) -> TransferRecord:
         entry = self.known(fid)
         if entry.ended:
             raise LocalError("ended", entry.reason or "That transfer has ended.")
         return entry
 
-    def offer_in(self, fid: bytes) -> Entry:
+    def offer_in(self, fid: bytes) -> TransferRecord:
         entry = self.known(fid)
         if entry.outgoing:
             raise LocalError("unknown-transfer", "That offer is your own.")
@@ -63,27 +65,27 @@ class Ledger:
             raise LocalError("ended", entry.reason or "That offer is answered already.")
         return entry
 
-    def theirs(self, peer: PeerID, fid: bytes, outgoing: bool | None = None) -> Entry | None:
+    def find_open(self, peer: PeerID, fid: bytes, outgoing: bool | None = None) -> TransferRecord | None:
         """A transfer with this peer that has not ended."""
         entry = self.entries.get(fid)
         if entry is None or entry.peer != peer or entry.ended or outgoing not in (None, entry.outgoing):
             return None
         return entry
 
-    def unfinished_entries(self) -> list[Entry]:
+    def all_unfinished(self) -> list[TransferRecord]:
         return [entry for entry in self.entries.values() if not entry.ended]
 
     # --- steps ---
 
-    def step(self, entry: Entry, step: Step, code: str = "", by_me: bool = True) -> bool:
+    def step(self, entry: TransferRecord, step: Step, code: str = "", by_me: bool = True) -> bool:
         if not self.move(entry, step, code, by_me):
             return False
         if entry.kept:
-            self._errands.hold(entry.peer, done(self.save(entry)))
+            self._background.spawn(entry.peer, done(self.save(entry)))
             self.tell(entry)
         return True
 
-    def move(self, entry: Entry, step: Step, code: str = "", by_me: bool = True) -> bool:
+    def move(self, entry: TransferRecord, step: Step, code: str = "", by_me: bool = True) -> bool:
         state = after(entry.state, step)
         if state is None:
             return False
@@ -104,7 +106,7 @@ class Ledger:
 
     # --- telling and keeping ---
 
-    async def keep(self, entry: Entry, rows: list[FileRow]) -> None:
+    async def keep(self, entry: TransferRecord, rows: list[FileRow]) -> None:
         row = entry.row()
         self.log.info(
             "offer {way} {peer} {fid}: {files} files, {size} bytes",
@@ -121,7 +123,7 @@ class Ledger:
             await self.save(entry)
         self.tell(entry)
 
-    def save(self, entry: Entry) -> Deferred[TransferRow | None]:
+    def save(self, entry: TransferRecord) -> Deferred[TransferRow | None]:
         return self._store.update_transfer(
             entry.peer,
             entry.fid,
@@ -136,7 +138,7 @@ class Ledger:
             ended_ms=self.now_ms() if entry.ended else None,
         )
 
-    def tell(self, entry: Entry) -> None:
+    def tell(self, entry: TransferRecord) -> None:
         entry.told_bytes = entry.done_bytes
         self._changed(entry.snapshot())
 

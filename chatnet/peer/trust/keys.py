@@ -1,6 +1,6 @@
 """Whose key a name is: taking a new one, keeping the old one, comparing, blocking.
 
-The words for people are here, the exchange of a short code is ``verifying``, the rule that holds
+The words for people are here, the exchange of a short code is ``short_codes``, the rule that holds
 what is sent is ``core.roster`` (``new_key``).
 """
 
@@ -14,10 +14,10 @@ from chatnet.core.errors import LocalError
 from chatnet.core.identity import SHORT_CHARS, PeerID, conversation_of, key_text, safety_number, short_text
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.conversations import Conversations
-from chatnet.peer.messages.outbox import Courier
+from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.transfers.manager import Transfers
-from chatnet.peer.trust.short_code import Verifying
+from chatnet.peer.trust.short_code import ShortCodes
 
 BY_CODE, BY_NUMBER = 1, 2  # how people compared a key
 
@@ -32,8 +32,8 @@ class Trust:
         people: People,
         store: PeerStore,
         conversations: Conversations,
-        courier: Courier,
-        verifying: Verifying,
+        outbox: Outbox,
+        short_codes: ShortCodes,
         transfers: Transfers,
         wall_ms: Callable[[], int],
     ) -> None:
@@ -41,8 +41,8 @@ class Trust:
         self._roster = people.roster
         self._store = store
         self._conversations = conversations
-        self._courier = courier
-        self._verifying = verifying
+        self._outbox = outbox
+        self._short_codes = short_codes
         self._transfers = transfers
         self._wall_ms = wall_ms
 
@@ -68,7 +68,7 @@ class Trust:
             raise LocalError("no-new-key", f"The key of {self._roster.name_of(known)} that you know is kept already.")
         await self._store.add_unwanted_key(new, self._wall_ms())
         self._roster.unwanted.add(new)
-        await self._courier.release(known)
+        await self._outbox.release(known)
         self._people.tell(known)
 
     def number(self, peer: bytes) -> str:
@@ -77,17 +77,17 @@ class Trust:
 
     async def check_live(self, peer: bytes) -> str:
         known = self._people.known(peer)
-        return await self._verifying.begin(known, self._roster.name_of(known))
+        return await self._short_codes.begin(known, self._roster.name_of(known))
 
     async def confirm(self, peer: bytes, level: int) -> None:
         known = self._people.known(peer)
         new, name = self._roster.new_key(known), self._roster.name_of(known)
-        if level == BY_CODE and not self._verifying.was_compared(known):
+        if level == BY_CODE and not self._short_codes.was_compared(known):
             raise LocalError("no-check", f"No code was compared with {name} yet: /verify {name} live")
         if new is not None and level == BY_NUMBER:
             await self._take(known, new, level)
             return
-        self._people.meet(known)
+        self._people.pin_on_first_contact(known)
         if self._roster.vouched_name(known) is None:
             raise LocalError("no-check", f"Nothing binds a name to {name}'s key yet, so there is nothing to mark.")
         await self._store.set_verified(name, known, level)
@@ -120,7 +120,7 @@ class Trust:
             )
             if sweep == 1:
                 self._roster.pin(name, new, now, verified)
-                self._courier.reread(old)
+                self._outbox.reread(old)
                 self._roster.unwanted.discard(new)
                 self._roster.acquaintance(new).talked = True
             for row in former:
@@ -132,4 +132,4 @@ class Trust:
         self._people.tell(old)
         self._people.tell(new)
         self.log.info("{name} is {new} now, was {old}", name=name, new=short_text(new), old=short_text(old))
-        self._courier.wake(new)
+        self._outbox.wake(new)

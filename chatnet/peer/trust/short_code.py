@@ -41,7 +41,7 @@ class _Exchange:
         return not self.commitment
 
 
-class Verifying:
+class ShortCodes:
     """See the module.  ``ready`` hears of every code: peer, code, whether we began.
 
     ``broken`` hears of a nonce that is not the one that was committed to.

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatnet.console.model import ConsoleModel
-from chatnet.console.panes.base import Scene
+from chatnet.console.panes.base import PaneContext
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.theme import UNICODE
 from chatnet.core.events import HistoryPage, MessageKind, MessageState, Snapshot
@@ -53,7 +53,7 @@ def pane_of(bodies: list[str]) -> ConversationPane:
         # As if a peer had not cleaned it: the console does so itself.
         peer.rows[BOB][-1] = msgspec.structs.replace(peer.rows[BOB][-1], body=SafeText(body))
     snapshot: Snapshot = peer.subscribe(lambda event: None).snapshot
-    scene = Scene(ConsoleModel(snapshot), UNICODE, lambda: int(START * 1000))
+    scene = PaneContext(ConsoleModel(snapshot), UNICODE, lambda: int(START * 1000))
     pane = ConversationPane(scene, BOB)
     pane.conversation.put_page(HistoryPage(tuple(peer.rows[BOB]), False, 0))
     return pane

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatnet.core.directory.changelog import Change, ChangeLog, Reader, Span
+from chatnet.core.directory.changelog import Change, ChangeLog, EpochSpan, Reader
 from chatnet.core.framing import Framer
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_FRAME, MAX_PAGE_ENTRIES
-from chatnet.core.messages import Entry, ListPage, decode
+from chatnet.core.messages import ListEntry, ListPage, decode
 from chatnet.core.records import Endpoint, endpoint
 
 EPOCH = b"e" * 16
@@ -24,8 +24,8 @@ def peer(n: int) -> PeerID:
     return PeerID(n.to_bytes(32, "big"))
 
 
-def entry(n: int, seq: int = 0, endpoints: list[Endpoint] | None = None) -> Entry:
-    return Entry(peer(n), f"peer{n}", [OUTSIDE] if endpoints is None else endpoints, seq)
+def entry(n: int, seq: int = 0, endpoints: list[Endpoint] | None = None) -> ListEntry:
+    return ListEntry(peer(n), f"peer{n}", [OUTSIDE] if endpoints is None else endpoints, seq)
 
 
 def page_in(data: bytes) -> ListPage:
@@ -43,7 +43,7 @@ class Subscriber:
     def __init__(self, log: ChangeLog, local: bool = True, since: bytes | None = None) -> None:
         self.log = log
         self.reader: Reader = log.reader(since, local)
-        self.list: dict[bytes, Entry] = {}
+        self.list: dict[bytes, ListEntry] = {}
         self.cursor = since
         self.complete = False
         self.pages: list[ListPage] = []
@@ -291,7 +291,7 @@ def test_whatever_happens_everybody_ends_with_the_same_list(
     departures: int, page_entries: int, steps: list[tuple[str, int, int]]
 ) -> None:
     log = ChangeLog(EPOCH, departures, page_entries=page_entries)
-    truth: dict[bytes, Entry] = {}
+    truth: dict[bytes, ListEntry] = {}
     subscribers = [Subscriber(log, local=bool(n % 2)) for n in range(4)]
 
     def put(n: int, seq: int) -> None:
@@ -348,7 +348,7 @@ class Disk:
     """What was kept of a log, as a store keeps it: each row the latest of its peer."""
 
     def __init__(self) -> None:
-        self.spans: list[Span] = []
+        self.spans: list[EpochSpan] = []
         self.floor = 0
         self.rows: dict[PeerID, Change] = {}
 
@@ -358,7 +358,7 @@ class Disk:
 
     def keep(self, log: ChangeLog) -> None:
         own = bool(self.spans) and self.spans[-1].epoch == log.span.epoch
-        whole = log.forgets(self.upto)
+        whole = log.has_forgotten(self.upto)
         if whole:
             self.rows.clear()
         for change in log.kept_since(0 if whole else self.upto):
@@ -463,7 +463,7 @@ def test_restarts_at_any_moment_leave_nobody_with_another_list(
     disk = Disk()
     log = disk.log(0, departures, page_entries)
     restarts = 0
-    truth: dict[bytes, Entry] = {}  # who is here
+    truth: dict[bytes, ListEntry] = {}  # who is here
     presumed: set[PeerID] = set()  # and who is only listed
     subscribers = [Subscriber(log) for _ in range(4)]
 

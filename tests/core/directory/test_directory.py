@@ -15,7 +15,7 @@ from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.framing import PREFIX_BYTES
 from chatnet.core.identity import PeerID, peer_id_of
 from chatnet.core.limits import MAX_TEXT_BYTES, RegistryLimits
-from chatnet.core.messages import Entry, ListPage
+from chatnet.core.messages import ListEntry, ListPage
 from chatnet.core.records import Endpoint, SignedRecord, endpoint, sign_record
 
 LIMITS = RegistryLimits()
@@ -167,7 +167,7 @@ def test_the_record_itself_can_be_looked_up_and_is_forgotten_in_time() -> None:
 # --- presence -----------------------------------------------------------------------------------
 
 
-def read_all(rules: Directory, reader: Reader, known: dict[bytes, Entry]) -> None:
+def read_all(rules: Directory, reader: Reader, known: dict[bytes, ListEntry]) -> None:
     while (data := rules.next_page(reader)) is not None:
         page = cast(ListPage, messages.decode("from-registry", data[PREFIX_BYTES:]))
         if page.reset:
@@ -181,11 +181,11 @@ def test_everybody_is_told_the_whole_list_with_the_address_seen() -> None:
     rules = directory()
     join(rules, CAROL)
     join(rules, BOB, seq=3)
-    known: dict[bytes, Entry] = {}
+    known: dict[bytes, ListEntry] = {}
     reader = rules.reader(None, local=False)
     read_all(rules, reader, known)
     assert len(rules) == 2
-    assert known[BOB.peer] == Entry(BOB.peer, "bob", [endpoint("10.0.0.2", 4000)], 3)
+    assert known[BOB.peer] == ListEntry(BOB.peer, "bob", [endpoint("10.0.0.2", 4000)], 3)
     rules.leave(BOB.peer)
     rules.leave(BOB.peer)
     read_all(rules, reader, known)
@@ -216,7 +216,7 @@ RECORDS = {(n, seq): PEOPLE[n].record(seq) for n in range(6) for seq in range(4)
 def test_readers_anywhere_end_with_who_is_present(departures: int, steps: list[tuple[str, int, int]]) -> None:
     rules = directory(dataclasses.replace(LIMITS, departures=departures))
     present: dict[bytes, int] = {}
-    lists: list[dict[bytes, Entry]] = [{} for _ in range(6)]
+    lists: list[dict[bytes, ListEntry]] = [{} for _ in range(6)]
     readers = [rules.reader(None, local=True) for _ in range(6)]
     for action, n, seq in steps:
         who = PEOPLE[n]
@@ -268,7 +268,7 @@ def test_after_a_restart_the_last_list_is_presumed_and_a_return_changes_nothing(
     assert after.record_of(BOB.peer) == BOB.record(3)
     join(after, BOB, seq=3)
     assert (len(after), after.presumed, after.revision) == (2, 1, before.revision)
-    assert after.let_go(10) == 1
+    assert after.expire_presumed(10) == 1
     assert (len(after), after.presumed, after.revision) == (1, 0, before.revision + 1)
 
 

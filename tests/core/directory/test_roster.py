@@ -10,7 +10,7 @@ from chatnet.core.directory import roster as module
 from chatnet.core.directory.roster import Changes, Roster
 from chatnet.core.errors import RemoteError
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.messages import Entry, ListPage
+from chatnet.core.messages import ListEntry, ListPage
 from chatnet.core.records import endpoint
 
 ME = PeerID(b"\xff" * 32)
@@ -18,15 +18,15 @@ CAROL, BOB, DAVE, MALLORY = (PeerID(bytes([n]) * 32) for n in (1, 2, 3, 66))
 HERE, THERE = endpoint("192.0.2.1", 4000), endpoint("192.0.2.2", 4000)
 
 
-def entry(peer: PeerID, name: str, seq: int = 1, where: object = HERE) -> Entry:
-    return Entry(peer, name, [where], seq)  # type: ignore[list-item]
+def entry(peer: PeerID, name: str, seq: int = 1, where: object = HERE) -> ListEntry:
+    return ListEntry(peer, name, [where], seq)  # type: ignore[list-item]
 
 
-def page(*joined: Entry, left: tuple[PeerID, ...] = (), reset: bool = False, more: bool = False) -> ListPage:
+def page(*joined: ListEntry, left: tuple[PeerID, ...] = (), reset: bool = False, more: bool = False) -> ListPage:
     return ListPage(reset, more, list(joined), list(left), b"")
 
 
-def roster(*entries: Entry) -> Roster:
+def roster(*entries: ListEntry) -> Roster:
     made = Roster(ME)
     made.apply(page(*entries, reset=True), 0)
     return made
@@ -132,7 +132,7 @@ PEERS = [PeerID(bytes([n]) * 32) for n in range(1, 9)]
     st.lists(st.tuples(st.sets(st.integers(0, 7)), st.booleans()), min_size=1, max_size=5),
 )
 def test_a_snapshot_leaves_exactly_whom_it_names(before: set[int], pages: list[tuple[set[int], bool]]) -> None:
-    def entries(numbers: set[int]) -> list[Entry]:
+    def entries(numbers: set[int]) -> list[ListEntry]:
         return [entry(PEERS[n], f"peer{n}") for n in numbers]
 
     some = roster(*entries(before))

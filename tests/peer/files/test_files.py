@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from chatnet.core.errors import LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.peer.files import final_names as naming
-from chatnet.peer.files.download import GROUP_FILES, SMALL_BYTES, Former, Landing
-from chatnet.peer.files.filesystem import Ground, Place
+from chatnet.peer.files.download import GROUP_FILES, SMALL_BYTES, Download, Former
+from chatnet.peer.files.filesystem import DownloadTarget, Filesystem
 from chatnet.peer.files.part_files import PARTIAL, remove_orphans
 from chatnet.peer.files.source import Source, gather, open_sources, wire_name
 
@@ -31,22 +31,27 @@ def offered(path: str | list[str], data: bytes = b"hello") -> OfferedFile:
 
 
 def land(
-    downloads: Path, files: Sequence[tuple[OfferedFile, bytes]], ground: Ground | None = None, directory: str = ""
-) -> Landing:
-    landing = Landing(Place(str(downloads), "bob", directory), [file for file, _ in files], ground or Ground())
+    downloads: Path,
+    files: Sequence[tuple[OfferedFile, bytes]],
+    filesystem: Filesystem | None = None,
+    directory: str = "",
+) -> Download:
+    download = Download(
+        DownloadTarget(str(downloads), "bob", directory), [file for file, _ in files], filesystem or Filesystem()
+    )
     try:
         for index, (_, data) in enumerate(files):
-            landing.begin(index)
+            download.begin(index)
             if data:
-                landing.write([data])
-            landing.end(blake3(data).digest())
-        landing.finish()
+                download.write([data])
+            download.end(blake3(data).digest())
+        download.finish()
     except BaseException:
-        landing.discard()
+        download.discard()
         raise
     finally:
-        landing.close()
-    return landing
+        download.close()
+    return download
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -226,10 +231,10 @@ def test_opening_several_leaves_none_open_if_one_fails(tmp_path: Path) -> None:
 
 
 def test_a_file_gets_its_final_name(tmp_path: Path) -> None:
-    landing = land(tmp_path / "down", [(offered("a.txt"), b"hello")])
+    download = land(tmp_path / "down", [(offered("a.txt"), b"hello")])
     assert tree(tmp_path / "down") == {"bob/a.txt": b"hello"}
-    assert landing.saved_to == str(tmp_path / "down" / "bob" / "a.txt")
-    assert landing.done_files == 1
+    assert download.saved_to == str(tmp_path / "down" / "bob" / "a.txt")
+    assert download.done_files == 1
 
 
 def test_modes_are_private_under_any_umask(tmp_path: Path) -> None:
@@ -246,7 +251,7 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
     before = open_descriptors()
     land(tmp_path, [(offered(f"d/{n}/f"), b"hello") for n in range(10)])
     with pytest.raises(LocalError):
-        land(tmp_path, [(offered("g", b""), b"x" * 10)], Ground(reserve_bytes=2**62))
+        land(tmp_path, [(offered("g", b""), b"x" * 10)], Filesystem(reserve_bytes=2**62))
     assert open_descriptors() == before
 
 
@@ -257,8 +262,8 @@ def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:
     (mine / "a (2).txt").symlink_to(tmp_path / "nowhere")
     os.mkfifo(mine / "a (3).txt")
     (mine / "a (4).txt").mkdir()
-    landing = land(tmp_path, [(offered("a.txt"), b"hello")])
-    assert landing.saved_to.endswith("a (5).txt")
+    download = land(tmp_path, [(offered("a.txt"), b"hello")])
+    assert download.saved_to.endswith("a (5).txt")
     assert tree(tmp_path) == {"bob/a.txt": b"mine", "bob/a (2).txt": tree(tmp_path)["bob/a (2).txt"]} | {
         "bob/a (5).txt": b"hello"
     }
@@ -288,19 +293,19 @@ def test_a_folder_exchanged_for_a_link_while_files_come_is_not_followed(tmp_path
     outside.mkdir()
     data = b"x" * SMALL_BYTES
     files = [offered("p/a", data), offered("q/b", data), offered("p/c", data)]
-    landing = Landing(Place(str(down), "bob"), files, Ground())
+    download = Download(DownloadTarget(str(down), "bob"), files, Filesystem())
     for index in range(3):
-        landing.begin(index)
-        landing.write([data])
+        download.begin(index)
+        download.write([data])
         if index < 2:
-            landing.end(blake3(data).digest())
+            download.end(blake3(data).digest())
     os.rename(down / "bob" / "p", down / "bob" / "old")
     (down / "bob" / "p").symlink_to(outside)
     with pytest.raises(LocalError) as caught:
-        landing.end(blake3(data).digest())
+        download.end(blake3(data).digest())
     assert caught.value.code == "unwritable"
-    landing.discard()
-    landing.close()
+    download.discard()
+    download.close()
     assert tree(outside) == {}
     assert list((down / PARTIAL).iterdir()) == []
 
@@ -329,10 +334,10 @@ def test_a_part_that_somebody_exchanged_gets_no_final_name(tmp_path: Path, what:
     victim.write_bytes(b"precious")
     down = tmp_path / "down"
     files = [offered("a"), offered("b")]
-    landing = Landing(Place(str(down), "bob"), files, Ground())
-    landing.begin(0)
-    landing.write([b"hello"])
-    landing.end(blake3(b"hello").digest())
+    download = Download(DownloadTarget(str(down), "bob"), files, Filesystem())
+    download.begin(0)
+    download.write([b"hello"])
+    download.end(blake3(b"hello").digest())
     (part,) = (down / PARTIAL).iterdir()
     part.unlink()
     if what == "link":
@@ -342,10 +347,10 @@ def test_a_part_that_somebody_exchanged_gets_no_final_name(tmp_path: Path, what:
     else:
         os.mkfifo(part)
     with pytest.raises(LocalError) as caught:
-        landing.finish()
+        download.finish()
     assert caught.value.code == "unwritable"
-    landing.discard()
-    landing.close()
+    download.discard()
+    download.close()
     assert list((down / "bob").iterdir()) == []
     assert victim.read_bytes() == b"precious"
 
@@ -363,30 +368,30 @@ def test_what_has_the_name_of_a_part_is_not_written_to(tmp_path: Path, what: str
         os.link(victim, part)
     else:
         os.mkfifo(part)
-    land(down, [(offered("a"), b"hello")], Ground(random=lambda count: b"\1" * count))
+    land(down, [(offered("a"), b"hello")], Filesystem(random=lambda count: b"\1" * count))
     assert victim.read_bytes() == b"precious"
     assert tree(down) == {"bob/a": b"hello"}
 
 
 def test_a_wrong_digest_leaves_nothing(tmp_path: Path) -> None:
-    landing = Landing(Place(str(tmp_path), "bob"), [offered("a")], Ground())
-    landing.begin(0)
-    landing.write([b"hellO"])
+    download = Download(DownloadTarget(str(tmp_path), "bob"), [offered("a")], Filesystem())
+    download.begin(0)
+    download.write([b"hellO"])
     with pytest.raises(LocalError) as caught:
-        landing.end(blake3(b"hello").digest())
+        download.end(blake3(b"hello").digest())
     assert caught.value.code == "digest"
-    landing.discard()
-    landing.close()
+    download.discard()
+    download.close()
     assert tree(tmp_path) == {}
 
 
 def test_more_bytes_than_offered_are_not_written(tmp_path: Path) -> None:
-    landing = Landing(Place(str(tmp_path), "bob"), [offered("a")], Ground())
-    landing.begin(0)
+    download = Download(DownloadTarget(str(tmp_path), "bob"), [offered("a")], Filesystem())
+    download.begin(0)
     with pytest.raises(RemoteError):
-        landing.write([b"hell", b"o!"])
-    landing.discard()
-    landing.close()
+        download.write([b"hell", b"o!"])
+    download.discard()
+    download.close()
     assert tree(tmp_path) == {}
 
 
@@ -395,10 +400,10 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
         return SimpleNamespace(f_bavail=10, f_frsize=4096)
 
     with pytest.raises(LocalError) as caught:
-        land(tmp_path, [(offered("a"), b"hello")], Ground(space=space, reserve_bytes=40_956))
+        land(tmp_path, [(offered("a"), b"hello")], Filesystem(space=space, reserve_bytes=40_956))
     assert caught.value.code == "no-space"
     assert tree(tmp_path) == {}
-    land(tmp_path, [(offered("a"), b"hello")], Ground(space=space, reserve_bytes=40_955))
+    land(tmp_path, [(offered("a"), b"hello")], Filesystem(space=space, reserve_bytes=40_955))
 
 
 def no_links(old: str, new: str, source: int, folder: int) -> None:
@@ -408,7 +413,7 @@ def no_links(old: str, new: str, source: int, folder: int) -> None:
 def test_without_hard_links_nothing_is_replaced_either(tmp_path: Path) -> None:
     (tmp_path / "bob").mkdir()
     (tmp_path / "bob" / "a").write_bytes(b"mine")
-    land(tmp_path, [(offered("a"), b"hello")], Ground(link=no_links))
+    land(tmp_path, [(offered("a"), b"hello")], Filesystem(link=no_links))
     assert tree(tmp_path) == {"bob/a": b"mine", "bob/a (2)": b"hello"}
 
 
@@ -416,23 +421,23 @@ def test_without_hard_links_and_renaming_it_is_copied(tmp_path: Path, monkeypatc
     monkeypatch.setattr("ctypes.CDLL", lambda *args, **kwargs: object())  # a system library without either call
     (tmp_path / "bob").mkdir()
     (tmp_path / "bob" / "a").write_bytes(b"mine")
-    land(tmp_path, [(offered("a"), b"hello"), (offered("c"), b"world")], Ground(link=no_links))
+    land(tmp_path, [(offered("a"), b"hello"), (offered("c"), b"world")], Filesystem(link=no_links))
     assert tree(tmp_path) == {"bob/a": b"mine", "bob/a (2)": b"hello", "bob/c": b"world"}
 
 
 def test_small_files_come_in_groups(tmp_path: Path) -> None:
     count = 2 * GROUP_FILES + 3
-    landing = Landing(Place(str(tmp_path), "bob"), [offered(f"d/{n}") for n in range(count)], Ground())
+    download = Download(DownloadTarget(str(tmp_path), "bob"), [offered(f"d/{n}") for n in range(count)], Filesystem())
     seen = []
     for index in range(count):
-        landing.begin(index)
-        landing.write([b"hello"])
-        landing.end(blake3(b"hello").digest())
-        seen.append(landing.done_files)
+        download.begin(index)
+        download.write([b"hello"])
+        download.end(blake3(b"hello").digest())
+        seen.append(download.done_files)
     assert sorted(set(seen)) == [0, GROUP_FILES, 2 * GROUP_FILES]
-    landing.finish()
-    landing.close()
-    assert landing.done_files == count
+    download.finish()
+    download.close()
+    assert download.done_files == count
     assert len(tree(tmp_path)) == count
 
 
@@ -461,8 +466,8 @@ def failing(code: int) -> Callable[[str, str, int, int], None]:
 def test_without_links_and_without_such_a_rename(tmp_path: Path, code: int) -> None:
     (tmp_path / "bob").mkdir()
     (tmp_path / "bob" / "a").write_bytes(b"there before")
-    ground = Ground(link=failing(errno.EXDEV), rename=failing(code))
-    land(tmp_path, [(OfferedFile(["a"], 5, 1_600_000_000_000), b"hello"), (offered("p/b"), b"world")], ground)
+    filesystem = Filesystem(link=failing(errno.EXDEV), rename=failing(code))
+    land(tmp_path, [(OfferedFile(["a"], 5, 1_600_000_000_000), b"hello"), (offered("p/b"), b"world")], filesystem)
     assert tree(tmp_path) == {"bob/a": b"there before", "bob/a (2)": b"hello", "bob/p/b": b"world"}
     assert (tmp_path / "bob" / "a (2)").stat().st_mtime == 1_600_000_000
     assert stat.S_IMODE((tmp_path / "bob" / "a (2)").stat().st_mode) == 0o600
@@ -476,13 +481,13 @@ class Killed(BaseException):
 def test_a_copy_that_is_killed_leaves_no_half_file_under_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bytes
 ) -> None:
-    ground = Ground(link=failing(errno.EXDEV), rename=failing(errno.EXDEV))
+    filesystem = Filesystem(link=failing(errno.EXDEV), rename=failing(errno.EXDEV))
     journal, files = Ending(""), [offered("a")]
-    place = Place(str(tmp_path), "bob", "", "ab" * 8)
-    landing = Landing(place, files, ground, {}, journal)
-    landing.begin(0)
-    landing.write([b"hello"])
-    landing.end(blake3(b"hello").digest())
+    place = DownloadTarget(str(tmp_path), "bob", "", "ab" * 8)
+    download = Download(place, files, filesystem, {}, journal)
+    download.begin(0)
+    download.write([b"hello"])
+    download.end(blake3(b"hello").digest())
 
     def copy_cut_short(old: str, new: str, source: int, folder: int) -> None:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
@@ -492,13 +497,13 @@ def test_a_copy_that_is_killed_leaves_no_half_file_under_its_name(
 
     monkeypatch.setattr(naming, "copy", copy_cut_short)
     with pytest.raises(Killed):
-        landing.finish()
-    landing.close()
+        download.finish()
+    download.close()
     assert not (tmp_path / "bob" / "a").exists()
     monkeypatch.undo()
-    landing = Landing(place, files, ground, journal.former, journal)
-    assert landing.wants == []
-    landing.close()
+    download = Download(place, files, filesystem, journal.former, journal)
+    assert download.wants == []
+    download.close()
     assert tree(tmp_path) == {"bob/a": b"hello"}
     assert [path.name for path in (tmp_path / "bob").iterdir()] == ["a"]
 
@@ -560,7 +565,7 @@ class Ending:
             self.former[index] = Former(final=path, done=True)
         self._end("after placed")
 
-    def anew(self, indices: Sequence[int]) -> None:
+    def reset(self, indices: Sequence[int]) -> None:
         for index in indices:
             self.former[index] = Former(final=self.former[index].final)
 
@@ -575,42 +580,42 @@ class Ending:
 def test_a_process_that_ended_while_it_named_a_file_leaves_one_file(
     tmp_path: Path, at: str, name: str, links: bool
 ) -> None:
-    ground, journal = Ground() if links else Ground(link=no_links), Ending(at)
+    filesystem, journal = Filesystem() if links else Filesystem(link=no_links), Ending(at)
     (tmp_path / "bob").mkdir()
     (tmp_path / "bob" / "a").write_bytes(b"there before")
-    place, files = Place(str(tmp_path), "bob", "", "ab" * 8), [offered(name)]
-    landing = Landing(place, files, ground, {}, journal)
-    landing.begin(0)
-    landing.write([b"hello"])
-    landing.end(blake3(b"hello").digest())
+    place, files = DownloadTarget(str(tmp_path), "bob", "", "ab" * 8), [offered(name)]
+    download = Download(place, files, filesystem, {}, journal)
+    download.begin(0)
+    download.write([b"hello"])
+    download.end(blake3(b"hello").digest())
     with pytest.raises(StoreFailed):
-        landing.finish()
-    landing.close()
+        download.finish()
+    download.close()
     journal.at = ""
-    landing = Landing(place, files, ground, journal.former, journal)
-    assert landing.wants == []
-    assert landing.done_files == 1
-    landing.close()
+    download = Download(place, files, filesystem, journal.former, journal)
+    assert download.wants == []
+    assert download.done_files == 1
+    download.close()
     final = "bob/a (2)" if name == "a" else "bob/p/a"
     assert tree(tmp_path) == {"bob/a": b"there before", final: b"hello"}
-    assert landing.saved_to == str(tmp_path / final)
+    assert download.saved_to == str(tmp_path / final)
     assert list((tmp_path / PARTIAL).iterdir()) == []
 
 
 def test_a_whole_part_that_was_spoiled_begins_anew(tmp_path: Path) -> None:
     journal, files = Ending("after whole"), [offered("p/a")]
-    place = Place(str(tmp_path), "bob", "", "ab" * 8)
-    landing = Landing(place, files, Ground(), {}, journal)
-    landing.begin(0)
-    landing.write([b"hello"])
-    landing.end(blake3(b"hello").digest())
+    place = DownloadTarget(str(tmp_path), "bob", "", "ab" * 8)
+    download = Download(place, files, Filesystem(), {}, journal)
+    download.begin(0)
+    download.write([b"hello"])
+    download.end(blake3(b"hello").digest())
     with pytest.raises(StoreFailed):
-        landing.finish()
-    landing.close()
+        download.finish()
+    download.close()
     (part,) = (tmp_path / PARTIAL).iterdir()
     part.write_bytes(b"hellO")
-    landing = Landing(place, files, Ground(), journal.former, journal)
-    assert landing.wants == [Want(0, 0)]
+    download = Download(place, files, Filesystem(), journal.former, journal)
+    assert download.wants == [Want(0, 0)]
     assert journal.former[0].digest == b""
-    landing.close()
+    download.close()
     assert tree(tmp_path) == {}

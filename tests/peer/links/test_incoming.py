@@ -9,14 +9,14 @@ import pytest_twisted
 
 from chatnet.core.errors import Refused
 from chatnet.core.messages import ROLE_CHAT, ROLE_FILE, ROLE_PROBE, ROLE_REGISTRY, VERSION, Welcome
-from chatnet.peer.links.incoming import Reception
+from chatnet.peer.links.incoming import IncomingLinks
 from tests.support.links import Recorder, Station, hello
 
 
 class Hall:
     """A peer's port with a recorder behind each role, and somebody who dials it."""
 
-    def __init__(self, hall: Station, reception: Reception, caller: Station) -> None:
+    def __init__(self, hall: Station, reception: IncomingLinks, caller: Station) -> None:
         self.station, self.reception, self.caller = hall, reception, caller
         self.chat, self.file = Recorder(), Recorder()
         self.port = hall.listen()
@@ -29,7 +29,7 @@ class Hall:
 async def hall() -> AsyncIterator[Hall]:
     from twisted.internet import reactor
 
-    reception = Reception()
+    reception = IncomingLinks()
     hall = Hall(Station(reactor, reception), reception, Station(reactor))  # type: ignore[arg-type]
     yield hall
     await hall.caller.close()

@@ -9,7 +9,7 @@ import pytest_twisted
 from twisted.internet.defer import gatherResults
 
 from chatnet.core.events import MessageKind, MessageState, TransferState
-from chatnet.core.messages import Entry, Say
+from chatnet.core.messages import ListEntry, Say
 from chatnet.core.records import Endpoint, SignedRecord
 from chatnet.host.database import Database
 from chatnet.peer.store.peer_store import (
@@ -32,8 +32,8 @@ def id16(n: int) -> bytes:
     return n.to_bytes(16, "big")
 
 
-def entry(peer: bytes, seq: int, name: str = "bob", port: int = 1000) -> Entry:
-    return Entry(peer, name, [Endpoint(b"\x7f\x00\x00\x01", port), Endpoint(b"\xfe" * 16, 2)], seq)
+def entry(peer: bytes, seq: int, name: str = "bob", port: int = 1000) -> ListEntry:
+    return ListEntry(peer, name, [Endpoint(b"\x7f\x00\x00\x01", port), Endpoint(b"\xfe" * 16, 2)], seq)
 
 
 @pytest_twisted.async_yield_fixture
@@ -174,7 +174,7 @@ async def test_a_verified_record_holds_against_older_ones_and_older_entries(stor
 
 @pytest_twisted.ensureDeferred
 async def test_ten_thousand_entries(store):
-    entries = [Entry(n.to_bytes(32, "big"), f"n{n}", [Endpoint(b"\x7f\x00\x00\x01", 1)], 1) for n in range(10_000)]
+    entries = [ListEntry(n.to_bytes(32, "big"), f"n{n}", [Endpoint(b"\x7f\x00\x00\x01", 1)], 1) for n in range(10_000)]
     await store.save_list(REGISTRY, True, entries, [], b"c", 1)
     await store.save_list(REGISTRY, True, entries[1:], [], b"d", 2)
     assert (await store.load_list()).entries == entries[1:]
@@ -302,8 +302,8 @@ async def test_an_offer_has_a_row_that_changes_but_never_waits(store):
     assert await store.set_file_state(id16(8), MessageState.SENT) is None
     await say(store, 9)
     assert await store.set_file_state(id16(9), MessageState.SENT) is None  # a message is no offer
-    theirs = await store.add_file_row(offer(BOB, 10, "photos", 5, MessageState.RECEIVED))
-    assert await hear(store, 10, "photos") == ("conflict", theirs)  # nor an offer a message
+    find_open = await store.add_file_row(offer(BOB, 10, "photos", 5, MessageState.RECEIVED))
+    assert await hear(store, 10, "photos") == ("conflict", find_open)  # nor an offer a message
 
 
 # --- conversations -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.messages import Say
 from chatnet.host.database import Database
-from chatnet.peer.store.peer_store import MIGRATIONS, NewMessage, PeerStore, StoredMessage, TabRow
+from chatnet.peer.store.peer_store import MIGRATIONS, NewMessage, OpenTabRow, PeerStore, StoredMessage
 from chatnet.peer.store.search_query import understand_query
 
 ME, BOB, EVE = b"m" * 32, b"b" * 32, b"e" * 32
@@ -190,13 +190,13 @@ async def test_tabs_and_drafts_stay(store: PeerStore, database: Database) -> Non
     await database.close()
     await database.open()
     assert await store.tabs() == [
-        TabRow(BOB, "", True),
-        TabRow(EVE, "half a thou", True),
-        TabRow(ME, "to myself", False),
+        OpenTabRow(BOB, "", True),
+        OpenTabRow(EVE, "half a thou", True),
+        OpenTabRow(ME, "to myself", False),
     ]
     await store.set_tabs([EVE])
     await store.set_draft(ME, "")
-    assert await store.tabs() == [TabRow(EVE, "half a thou", True)]
+    assert await store.tabs() == [OpenTabRow(EVE, "half a thou", True)]
 
 
 @pytest_twisted.ensureDeferred

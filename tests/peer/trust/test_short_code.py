@@ -15,7 +15,7 @@ from chatnet.core.errors import LocalError, Unreachable
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Check, Message
-from chatnet.peer.trust.short_code import COMMIT, NONCE, REVEAL, Verifying
+from chatnet.peer.trust.short_code import COMMIT, NONCE, REVEAL, ShortCodes
 
 LOW, HIGH, MALLORY = PeerID(b"\x01" * 32), PeerID(b"\x02" * 32), PeerID(b"\x03" * 32)
 LIMITS = PeerLimits()
@@ -31,7 +31,7 @@ class Side:
         self.shown: list[tuple[PeerID, str, bool]] = []
         self.broken: list[PeerID] = []
         self.line_down = False
-        self.verifying = Verifying(
+        self.short_codes = ShortCodes(
             clock,
             LIMITS,
             me,
@@ -51,14 +51,14 @@ class Side:
     def begin(self, peer: PeerID) -> list[Any]:
         """What comes of it, once it has come: a code, or an error."""
         outcome: list[Any] = []
-        Deferred.fromCoroutine(self.verifying.begin(peer, "somebody")).addBoth(
+        Deferred.fromCoroutine(self.short_codes.begin(peer, "somebody")).addBoth(
             lambda result: outcome.append(result.value if isinstance(result, Failure) else result)
         )
         return outcome
 
     def hear(self, peer: PeerID, *checks: Check) -> None:
         for check in checks:
-            Deferred.fromCoroutine(self.verifying.received(peer, check))
+            Deferred.fromCoroutine(self.short_codes.received(peer, check))
 
     def take(self) -> list[Check]:
         sent, self.sent = self.sent, []
@@ -92,15 +92,15 @@ def bob(clock: Clock) -> Side:
 
 def test_both_see_the_same_six_digits(ann: Side, bob: Side) -> None:
     outcome = ann.begin(HIGH)
-    assert not ann.verifying.was_compared(HIGH)
+    assert not ann.short_codes.was_compared(HIGH)
     carry(ann, bob)
     (code,) = outcome
     assert len(code) == 6
     assert code.isdigit()
     assert ann.shown == [(HIGH, code, True)]
     assert bob.shown == [(LOW, code, False)]
-    assert ann.verifying.was_compared(HIGH)
-    assert bob.verifying.was_compared(LOW)
+    assert ann.short_codes.was_compared(HIGH)
+    assert bob.short_codes.was_compared(LOW)
 
 
 def test_every_code_is_another(ann: Side, bob: Side) -> None:
@@ -147,7 +147,7 @@ def test_a_broken_commitment_shows_no_code(ann: Side, bob: Side, byte: int) -> N
     bob.hear(LOW, Check(REVEAL, bytes(value)), reveal)
     assert bob.shown == []
     assert bob.broken == [LOW]
-    assert not bob.verifying.was_compared(LOW)
+    assert not bob.short_codes.was_compared(LOW)
 
 
 @pytest.mark.parametrize(
@@ -215,13 +215,13 @@ def test_a_reveal_that_comes_too_late(clock: Clock, ann: Side, bob: Side) -> Non
 
 @pytest.mark.parametrize("reveal_first", [True, False])
 def test_both_begin_at_once_and_get_one_code(ann: Side, bob: Side, reveal_first: bool) -> None:
-    mine, theirs = ann.begin(HIGH), bob.begin(LOW)
+    mine, find_open = ann.begin(HIGH), bob.begin(LOW)
     first, second = (ann, bob) if reveal_first else (bob, ann)
     sent = first.take(), second.take()
     second.hear(first.me, *sent[0])
     first.hear(second.me, *sent[1])
     carry(ann, bob)
-    assert mine == theirs
+    assert mine == find_open
     assert ann.shown == [(HIGH, mine[0], True)]
     assert bob.shown == [(LOW, mine[0], True)]
     for _ in range(2):  # it was one attempt for each
@@ -255,6 +255,6 @@ def test_one_check_at_a_time(ann: Side, bob: Side) -> None:
 
 def test_the_end_of_the_program_ends_it(clock: Clock, ann: Side) -> None:
     outcome = ann.begin(HIGH)
-    ann.verifying.stop()
+    ann.short_codes.stop()
     assert outcome[0].code == "stopped"
     assert clock.getDelayedCalls() == []
