@@ -34,8 +34,6 @@ def weaken(what: str) -> None:
     def reopened(
         self: part_files.PartFiles, index: int, file: OfferedFile, offset: int
     ) -> tuple[part_files.PartFile, Any]:
-        self: part_files.PartFiles, index: int, file: OfferedFile, offset: int
-    ) -> tuple[part_files.PartFile, Any]:
         name = self.name_of(index)
         fd = os.open(name, os.O_RDWR, dir_fd=self.folder)
         status = os.fstat(fd)
