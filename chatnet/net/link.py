@@ -193,7 +193,7 @@ class Link(TwistedProtocol):
         ban_seconds = strikes.ban_seconds(self.peer, now)
         if ban_seconds and self._session.state not in (State.CLOSING, State.CLOSED):
             self.log.warn(
-                "{link} broke the protocol too often: refused for {rest} s", link=self, ban_seconds=ban_seconds
+                "{link} broke the protocol too often: refused for {ban_seconds} s", link=self, ban_seconds=ban_seconds
             )
             self._settings.struck(self.peer, ban_seconds)
             last_word = refusal(ban_seconds)
