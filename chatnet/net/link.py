@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatnet.core import messages
+from chatnet.core.addresses import host_port
 from chatnet.core.errors import BadFrame, ChatnetError, Refused, RemoteError, WrongKey
 from chatnet.core.framing import Framer, frame
 from chatnet.core.identity import PeerID, short_text
@@ -34,6 +35,7 @@ from chatnet.core.limits import (
 )
 from chatnet.core.messages import Bye, Error, Hello, Message, Ping, Pong, Welcome
 from chatnet.core.meters import Spread
+from chatnet.core.records import Endpoint, endpoint
 from chatnet.core.session import Effect, Input, Session, State
 from chatnet.core.strikes import Strikes, refusal
 from chatnet.core.text import safe_line, wire_line
@@ -152,8 +154,16 @@ class Link(TwistedProtocol):
 
     @property
     def address(self) -> str:
-        host, port = self.remote
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """Host and port of the other side, for people."""
+        return host_port(*self.remote)
+
+    @property
+    def observed(self) -> Endpoint | None:
+        """The other side's address as WELCOME tells it; None where there is none, as on a unix socket."""
+        try:
+            return endpoint(*self.remote)
+        except ValueError:
+            return None
 
     def __str__(self) -> str:
         who = short_text(self.peer) if self.peer else "nobody yet"

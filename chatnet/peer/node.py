@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from chatnet import __version__
 from chatnet.core import messages
-from chatnet.core.admission import is_loopback
+from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.dialrules import Network
 from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, Unreachable
 from chatnet.core.events import (
@@ -320,7 +320,7 @@ class Node:
 
     @property
     def listening(self) -> tuple[str, ...]:
-        return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.listener.addresses)
+        return tuple(host_port(*address) for address in self.listener.addresses)
 
     @property
     def registry_state(self) -> RegistryState:

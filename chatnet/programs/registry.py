@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet import __version__
-from chatnet.core.admission import is_loopback
+from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.identity import grouped_text, join_string
 from chatnet.host.exits import is_at_terminal, refuse_start, say, stop_with
@@ -112,7 +112,7 @@ class RegistryProgram(MultiService):
     def _serving(self, _: None, registry: RegistryService) -> None:
         joins = _joins(registry)
         leave_join(self._places.join, joins[0])
-        where = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in registry.addresses)
+        where = ", ".join(host_port(*address) for address in registry.addresses)
         say(f"chatregistry {__version__}   listening on {where}")
         say(f"  key   {grouped_text(registry.peer_id)}")
         for join in joins:

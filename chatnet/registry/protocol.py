@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from chatnet.core import messages
-from chatnet.core.admission import is_loopback, source_of
+from chatnet.core.addresses import is_loopback
+from chatnet.core.admission import source_of
 from chatnet.core.bucket import Buckets, TokenBucket
 from chatnet.core.directory.directory import Claimed, Directory, SavedDirectory
 from chatnet.core.errors import Refused, RemoteError, StoreFailed
@@ -23,7 +24,7 @@ from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import MAX_SOURCES, RegistryLimits
 from chatnet.core.messages import Announce, Found, Hello, Lookup, Message, Welcome
 from chatnet.core.meters import Spread
-from chatnet.core.records import Endpoint, RecordFields, SignedRecord, endpoint
+from chatnet.core.records import Endpoint, RecordFields, SignedRecord
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
 from chatnet.registry.probing import Prober
@@ -127,7 +128,7 @@ class RegistryProtocol:
             self._store.seen(link.peer, self._wall_ms())
         if not link.gone.called:
             self._let_in[link] = self._newly_admitted(link, hello.record, fields)
-        return Welcome(messages.VERSION, [], self._instance, self._name, _observed(link))
+        return Welcome(messages.VERSION, [], self._instance, self._name, link.observed)
 
     def opened(self, link: Link) -> None:
         """The peer has its WELCOME: list it, and tell it the list."""
@@ -279,7 +280,7 @@ class RegistryProtocol:
     # --- while it is here ---------------------------------------------------------------------
 
     def _list(self, admitted: Admitted) -> None:
-        peer, observed = admitted.link.peer, _observed(admitted.link)
+        peer, observed = admitted.link.peer, admitted.link.observed
         ip = observed.ip if observed is not None else _LOOPBACK_IP
         before = self._directory.revision
         entry = self._directory.join(admitted.record, admitted.fields, peer, ip)
@@ -312,12 +313,4 @@ class RegistryProtocol:
 
 def is_local(link: Link) -> bool:
     """Whether the other side is on this machine; a unix socket is too."""
-    return _observed(link) is None or is_loopback(link.remote[0])
-
-
-def _observed(link: Link) -> Endpoint | None:
-    """The other side's address as it is seen here; None where there is none."""
-    try:
-        return endpoint(*link.remote)
-    except ValueError:
-        return None
+    return link.observed is None or is_loopback(link.remote[0])

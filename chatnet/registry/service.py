@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from chatnet.core import messages
+from chatnet.core.addresses import host_port
 from chatnet.core.directory.changelog import EPOCH_BYTES
 from chatnet.core.directory.directory import Directory
 from chatnet.core.errors import StoreFailed
@@ -122,7 +123,7 @@ class RegistryService(MultiService):
         else:
             self._listener.listen_everywhere(self._port)
         super().startService()  # type: ignore[no-untyped-call]
-        shown = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.addresses)
+        shown = ", ".join(host_port(*address) for address in self.addresses)
         self.log.info("listening on {shown} with key {key}", shown=shown, key=short_text(self.peer_id))
         Deferred.fromCoroutine(self._read_store()).chainDeferred(self.serving)
 

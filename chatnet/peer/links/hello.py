@@ -12,7 +12,6 @@ from chatnet.core.messages import FEATURES, VERSION, Hello, VersionRange, Welcom
 from chatnet.core.records import Endpoint, SignedRecord, sign_record, verify_record
 from chatnet.net.identity import Identity
 from chatnet.net.link import Link
-from chatnet.peer.links.chat_links import observed
 from chatnet.peer.store.peer_store import PeerStore
 
 
@@ -29,7 +28,7 @@ class HelloBuilder:
         self._wall = wall
 
     def welcome(self, link: Link) -> Welcome:
-        return Welcome(VERSION, list(FEATURES), self.instance, self.name, observed(link))
+        return Welcome(VERSION, list(FEATURES), self.instance, self.name, link.observed)
 
     def hello(self, role: str, **fields: Any) -> Hello:
         return Hello(VersionRange(VERSION, VERSION), list(FEATURES), role, self.instance, self.name, **fields)
