@@ -31,6 +31,7 @@ from chatnet.registry.service import RegistryService
 
 Options = RegistryOptions
 COMMAND = "chatregistry"
+FEATURES: frozenset[str] = frozenset()  # what a registry can do beyond version 1 of the protocol
 
 
 class RegistryProgram(MultiService):
@@ -85,7 +86,13 @@ class RegistryProgram(MultiService):
         self._collect_all = freeze_long_lived()
         identity = load_or_make_identity(places.data)
         registry = RegistryService(
-            self._reactor, identity, places.database, settings.limits, settings.listen, DEFAULT_PORT
+            self._reactor,
+            identity,
+            places.database,
+            settings.limits,
+            settings.listen,
+            DEFAULT_PORT,
+            features=FEATURES,
         )
         registry.serving.addCallbacks(self._serving, self._not_serving, (registry,))
         if settings.metrics:

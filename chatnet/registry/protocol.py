@@ -55,7 +55,11 @@ class Admitted:
 
 
 class RegistryProtocol:
-    """A LinkUser.  ``wall_ms`` is the time of day; ``instance`` 16 bytes that are new at each start."""
+    """A LinkUser.
+
+    ``wall_ms`` gives the time of day in milliseconds; ``instance`` is 16 bytes that are new at each
+    start; ``features`` are the words of what this registry can do, told in every WELCOME.
+    """
 
     log = Logger("chatnet.registry")
 
@@ -69,6 +73,7 @@ class RegistryProtocol:
         instance: bytes,
         dialler: Dialler,
         name: str = "registry",
+        features: Iterable[str] = (),
     ) -> None:
         self._clock = clock
         self._wall_ms = wall_ms
@@ -77,9 +82,10 @@ class RegistryProtocol:
         self._limits = limits
         self._instance = instance
         self._name = name
+        self._features = frozenset(features)
         self._pusher = Pusher(clock, directory, limits.push_seconds)
         self._keeper = SnapshotWriter(clock, directory, store, limits, self._changed)
-        self._prober = Prober(clock, dialler, limits, instance, name, self._reached)
+        self._prober = Prober(clock, dialler, limits, instance, name, self._features, self._reached)
         self._new_names = Buckets(limits.new_names_per_hour / 3600, limits.new_names_per_hour, MAX_SOURCES)
         self._early: deque[Deferred[None]] = deque()  # who came before the names were read
         self._begun = False
@@ -128,7 +134,7 @@ class RegistryProtocol:
             self._store.seen(link.peer, self._wall_ms())
         if not link.gone.called:
             self._let_in[link] = self._newly_admitted(link, hello.record, fields)
-        return Welcome(messages.VERSION, [], self._instance, self._name, link.observed)
+        return Welcome(messages.VERSION, sorted(self._features), self._instance, self._name, link.observed)
 
     def opened(self, link: Link) -> None:
         """The peer has its WELCOME: list it, and tell it the list."""

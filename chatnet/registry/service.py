@@ -7,7 +7,7 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class RegistryService(MultiService):
     ``startService`` binds the ports and raises CannotListenError with nothing left open;
     ``serving`` then fires when the store is read and peers are answered, or fails with
     StoreFailed.  Peers that come before that wait.  ``clock`` is the reactor, or a Clock for all
-    that is not a socket; ``wall`` gives seconds since the epoch, ``token`` random bytes.
+    that is not a socket; ``features`` are told in every WELCOME; ``wall`` gives seconds since
+    the epoch, ``token`` random bytes.
     """
 
     log = Logger("chatnet.registry")
@@ -60,6 +61,7 @@ class RegistryService(MultiService):
         listen: tuple[str, ...] = (),
         port: int = 0,
         *,
+        features: Iterable[str] = (),
         wall: Callable[[], float] = time.time,
         token: Callable[[int], bytes] = secrets.token_bytes,
         jitter: Callable[[], float] = random.random,
@@ -84,6 +86,7 @@ class RegistryService(MultiService):
             limits,
             token(INSTANCE_BYTES),
             Dialler(reactor, tls, settings),
+            features=features,
         )
         self._factory = LinkFactory(settings, self._protocol, limits.unauthenticated, limits.send_buffer_bytes)
         self._listener = Listener(reactor, tls, self._factory)
