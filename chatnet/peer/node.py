@@ -53,6 +53,7 @@ from chatnet.core.messages import (
 )
 from chatnet.host.database import Database
 from chatnet.host.profile_lock import ProfileLock
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.dialling import Dialler
 from chatnet.net.identity import load_or_make_identity
 from chatnet.net.interfaces import own_networks, published_endpoints
@@ -115,6 +116,7 @@ class Node:
         self._chance = chance
         self._lock = ProfileLock(self.places.lock, name)
         self._networks: list[Network] = []
+        self._tasks = BackgroundTasks(self.log)
         self._closers: list[Callable[[], Any]] = [self._lock.release]  # in the order of opening
 
     # --- opening and closing --------------------------------------------------------------------
@@ -170,9 +172,7 @@ class Node:
         self.reception.open(self.links, IncomingFileLinks(self.transfers, welcome), welcome)
         self.expiry.start()
         self.is_open = True
-        Deferred.fromCoroutine(self.store.index()).addErrback(
-            lambda failure: self.log.failure("the index of words met a defect of ours", failure)
-        )
+        self._tasks.spawn(self.store.index(), "indexing words")
         shown = ", ".join(self.listening)
         self.log.info("{name} {peer} listens on {shown}", name=self.name, peer=short_text(self.me), shown=shown)
 
@@ -242,6 +242,8 @@ class Node:
             pinned = await self.store.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
         self.conversations = Conversations(self.people, self.store, read_n, self._emit, wall_ms)
+        self._closers.append(self.conversations.stop)
+        self._closers.append(self._tasks.stop)
         self.links = ChatLinks(
             clock,
             self.pulse,
@@ -392,8 +394,7 @@ class Node:
         elif isinstance(message, Offer | Accept | Decline | DialMe | Cancel | Pause | Resume | Verified):
             self.transfers.received(link, message)
         elif isinstance(message, Check):
-            checking = Deferred.fromCoroutine(self.short_codes.received(link.peer, message))
-            checking.addErrback(lambda failure: self.log.info("a check ended: {why}", why=failure.getErrorMessage()))
+            self._tasks.spawn(self.short_codes.received(link.peer, message), "comparing a short code")
         else:
             raise RemoteError(messages.BAD_FRAME, f"{type(message).__name__} does not belong on a chat link")
 
