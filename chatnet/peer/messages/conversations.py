@@ -24,6 +24,7 @@ from chatnet.core.events import (
 from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import HISTORY_PAGE, MAX_BODY_BYTES
 from chatnet.core.text import safe_line, safe_text
+from chatnet.net.background import BackgroundTasks
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
@@ -48,6 +49,11 @@ class Conversations:
         self._read_n = read_n
         self._emit = emit
         self.wall_ms = wall_ms
+        self._tasks = BackgroundTasks(self.log)
+
+    def stop(self) -> None:
+        """Nothing of ours is under way afterwards."""
+        self._tasks.stop()
 
     # --- for the door -------------------------------------------------------------------------
 
@@ -127,14 +133,11 @@ class Conversations:
         self._emit(TransferChanged(transfer))
         peer = PeerID(transfer.peer)
         if transfer.state is TransferState.OFFERED:
-            keeping = Deferred.fromCoroutine(self._keep_file_row(peer, transfer))
+            self._tasks.spawn(self._keep_file_row(peer, transfer), "storing the row of a transfer")
         elif transfer.state.ended:
-            keeping = Deferred.fromCoroutine(self._end_file_row(peer, transfer))
+            self._tasks.spawn(self._end_file_row(peer, transfer), "storing the end of a transfer")
             if transfer.state is TransferState.DONE:
                 self._emit(Traffic(peer, transfer.outgoing, "file", transfer.total_bytes, self.wall_ms()))
-        else:
-            return
-        keeping.addErrback(lambda failure: self.log.warn("a row was not kept: {why}", why=failure.getErrorMessage()))
 
     async def _keep_file_row(self, peer: PeerID, transfer: Transfer) -> None:
         self._people.pin_on_first_contact(peer)

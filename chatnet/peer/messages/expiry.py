@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageState
 from chatnet.core.limits import PeerLimits
+from chatnet.net.background import BackgroundTasks
+from chatnet.net.timers import cancel_timer
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.store.peer_store import PeerStore
@@ -33,6 +34,7 @@ class Expiry:
         self._conversations = conversations
         self._timer: IDelayedCall | None = None
         self._stopped = False
+        self._tasks = BackgroundTasks(self.log)
 
     async def look(self, now_ms: int) -> None:
         """Let what is too old expire; a disk that takes nothing now is asked again later."""
@@ -58,10 +60,9 @@ class Expiry:
 
     def stop(self) -> None:
         self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_timer(self._timer)
+        self._tasks.stop()
 
     def _look_again(self) -> None:
-        looking = Deferred.fromCoroutine(self.look(self._conversations.wall_ms()))
-        looking.addErrback(lambda failure: self.log.failure("expiry met a defect of ours", failure))
-        looking.addBoth(lambda nothing: self.start())
+        looking = self._tasks.spawn(self.look(self._conversations.wall_ms()), "looking for messages that expire")
+        looking.addCallback(lambda _: self.start())

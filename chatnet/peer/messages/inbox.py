@@ -20,6 +20,7 @@ from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, STORING_ROWS, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.host.database import Chain
 from chatnet.net.link import Link
+from chatnet.net.timers import cancel_timer
 from chatnet.peer.store.peer_store import Incoming, PeerStore, StoredMessage
 
 SHORTEST_HOLD_SECONDS = 0.05  # fewer turns for who sends at the limit
@@ -76,8 +77,7 @@ class Inbox:
         inbound = self._inbound.pop(link, None)
         if inbound is not None:
             for timer in inbound.timers:
-                if timer.active():
-                    timer.cancel()
+                cancel_timer(timer)
             self._store_arrived(link, inbound)
 
     def stop(self) -> None:

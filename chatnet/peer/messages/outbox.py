@@ -25,7 +25,9 @@ from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import READY_ROWS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.link import Link, LinkEnd
+from chatnet.net.timers import cancel_timer
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.messages.inbox import Inbox
 from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
@@ -108,15 +110,17 @@ class Outbox:
         self._to_wake: dict[PeerID, None] = {}
         self._waking: IDelayedCall | None = None
         self._stopped = False
+        self._tasks = BackgroundTasks(self.log)
         self._store_works = True
 
     def stop(self) -> None:
         """No timer of ours is left; what waits is in the store."""
         self._stopped = True
-        _cancel(self._waking)
+        cancel_timer(self._waking)
         for out in self._outbound.values():
-            _cancel(out.retry)
+            cancel_timer(out.retry)
         self._inbox.stop()
+        self._tasks.stop()
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -170,7 +174,7 @@ class Outbox:
     def rival_gone(self, peer: PeerID) -> None:
         """No other key is listed under this pinned person's name any more."""
         if self._roster.waiting(peer):
-            Deferred.fromCoroutine(self.release(peer)).addErrback(self._on_store_failure)
+            self._tasks.spawn(self.release(peer), "releasing held messages")
 
     def reread(self, peer: PeerID) -> None:
         """What waits for ``peer`` in the store is not what it was: nothing that was read ahead is sent."""
@@ -215,8 +219,7 @@ class Outbox:
         self._send_ready(peer, out)
         if out.more and not out.reading and self._may_send(peer, out) is not None:
             out.reading = True
-            pumping = Deferred.fromCoroutine(self._read_and_send(peer, out))
-            pumping.addErrback(lambda failure: self.log.failure("the outbox met a defect of ours", failure))
+            self._tasks.spawn(self._read_and_send(peer, out), "reading the outbox")
 
     def _may_send(self, peer: PeerID, out: _Outbound) -> Link | None:
         """The link that takes more to ``peer`` now."""
@@ -273,7 +276,7 @@ class Outbox:
         out = self._out(peer)
         if out.dialling or self._roster.acquaintance(peer).waiting <= 0:
             return
-        _cancel(out.retry)
+        cancel_timer(out.retry)
         out.retry = None
         out.dialling = True
         self._links.link_to(peer).addCallbacks(self._dialled, self._not_dialled, (peer, out), {}, (peer, out), {})
@@ -298,7 +301,7 @@ class Outbox:
 
     def _retry_in(self, peer: PeerID, seconds: float) -> None:
         out = self._out(peer)
-        _cancel(out.retry)
+        cancel_timer(out.retry)
         if not self._stopped and self._roster.acquaintance(peer).waiting > 0:
             out.retry = self._clock.callLater(seconds, self.wake, peer)
 
@@ -307,7 +310,7 @@ class Outbox:
     def link_up(self, link: Link) -> None:
         out = self._out(link.peer)
         out.failures = 0
-        _cancel(out.retry)
+        cancel_timer(out.retry)
         out.retry = None
         self._put_back(link.peer, out)
         self._inbox.link_up(link)
@@ -319,7 +322,7 @@ class Outbox:
         out = self._out(link.peer)
         self._put_back(link.peer, out)
         if not self._roster.waiting(link.peer):
-            _cancel(out.retry)
+            cancel_timer(out.retry)
             del self._outbound[link.peer]  # of strangers nothing is kept
             return
         if end.code not in (messages.REPLACED, messages.NOT_EXPECTED):
@@ -381,8 +384,3 @@ class Outbox:
         if found is None:
             found = self._outbound[peer] = _Outbound(conversation_of(self._roster.me, peer), self._random_bytes(8))
         return found
-
-
-def _cancel(timer: IDelayedCall | None) -> None:
-    if timer is not None and timer.active():
-        timer.cancel()
