@@ -14,7 +14,6 @@ from typing import NewType
 
 PeerID = NewType("PeerID", bytes)
 
-PEER_ID_BYTES = 32
 PUBLIC_KEY_BYTES = 32
 TEXT_CHARS = 52
 SHORT_CHARS = 8

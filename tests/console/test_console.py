@@ -6,6 +6,7 @@ import sys
 
 import msgspec
 import pytest
+from twisted.logger import Logger
 
 from chatnet.console.app import Console
 from chatnet.core import limits
@@ -123,6 +124,21 @@ def test_a_screen_that_cannot_be_drawn_says_so_and_comes_back(console: Typist, m
         assert "could not be drawn (ZeroDivisionError)" in console.screen()
     console.wait(1.1)
     assert "chatnet  carol" in console.screen()
+
+
+def test_a_failure_that_only_the_log_would_see_is_told_on_the_screen(console: Typist) -> None:
+    try:
+        raise KeyError("x")
+    except KeyError:
+        Logger("chatnet.peer").failure("internal error while testing")
+    console.wait(0.1)
+    assert "Something went wrong inside; the rest goes on. /log says where to read more." in console.screen()
+
+
+def test_what_is_no_failure_stays_in_the_log(console: Typist) -> None:
+    Logger("chatnet.peer").error("the registry is away")
+    console.wait(0.1)
+    assert "went wrong" not in console.screen()
 
 
 def test_unknown_commands_are_not_sent_and_stay(console: Typist) -> None:

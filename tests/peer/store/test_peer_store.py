@@ -213,21 +213,6 @@ async def test_a_refused_message_leaves_the_outbox_with_its_reason(store):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_settled_message_does_not_wait_again(store):
-    message = await say(store, 1, state=MessageState.HELD)
-    assert await store.set_state(message.n, MessageState.SENT) == message._replace(state=MessageState.SENT)
-    assert (await store.outbox(BOB, 0, 9))[0].state is MessageState.SENT
-    await store.delivered(BOB, [id16(1)])
-    assert await store.set_state(message.n, MessageState.SENT) is None  # told late
-    other = await say(store, 2)
-    expired = await store.set_state(other.n, MessageState.EXPIRED, "30 days")
-    assert expired == other._replace(state=MessageState.EXPIRED, reason="30 days")
-    assert await store.waiting() == {}
-    assert [m.state for m in (await store.history(TALK, None, 9))[0]] == [MessageState.DELIVERED, MessageState.EXPIRED]
-    assert await store.set_state(999, MessageState.EXPIRED) is None
-
-
-@pytest_twisted.ensureDeferred
 async def test_many_of_ours_are_stored_at_once_in_their_order(store):
     talks = [(BOB, TALK), (EVE, OTHER)]
     many = [
