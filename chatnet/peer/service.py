@@ -35,6 +35,7 @@ from chatnet.core.events import (
     TabsRestored,
     Transfer,
     TransferChanged,
+    VerifiedLevel,
 )
 from chatnet.core.text import SafeText, safe_line
 from chatnet.host.event_feed import EventFeed, EventFeedSubscription
@@ -259,7 +260,7 @@ class PeerService(Service):
     def check_live(self, peer: bytes) -> Deferred[str]:
         return self._with_node(lambda node: node.trust.check_live(peer))
 
-    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
+    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
         return self._with_node(lambda node: node.trust.confirm(peer, level))
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:

@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import gatherResults
 
-from chatnet.core.events import MessageKind, MessageState, TransferState
+from chatnet.core.events import MessageKind, MessageState, TransferState, VerifiedLevel
 from chatnet.core.messages import ListEntry, Say
 from chatnet.core.records import Endpoint, SignedRecord
 from chatnet.host.database import Database
@@ -26,6 +26,7 @@ from chatnet.peer.store.peer_store import (
 ME, BOB, EVE = b"m" * 32, b"b" * 32, b"e" * 32
 TALK, OTHER = b"T" * 32, b"O" * 32
 REGISTRY, ANOTHER = b"R" * 32, b"A" * 32
+NOT, BY_NUMBER = VerifiedLevel.NOT, VerifiedLevel.BY_NUMBER
 
 
 def id16(n: int) -> bytes:
@@ -88,14 +89,17 @@ async def test_seq_rises_also_over_restarts(store, database):
 
 @pytest_twisted.ensureDeferred
 async def test_the_first_key_of_a_name_stays_until_another_is_trusted(store, database):
-    assert await store.add_pin("bob", BOB, 10) == Pin(BOB, "bob", 10, 0, 0, True)
-    assert await store.add_pin("bob", EVE, 20) == Pin(BOB, "bob", 10, 0, 0, True)
-    assert await store.pins() == [Pin(BOB, "bob", 10, 0, 0, True)]
-    assert await store.take_key("bob", BOB, EVE, 2, OTHER, ME, 30, "") == ([], [])
+    assert await store.add_pin("bob", BOB, 10) == Pin(BOB, "bob", 10, NOT, 0, True)
+    assert await store.add_pin("bob", EVE, 20) == Pin(BOB, "bob", 10, NOT, 0, True)
+    assert await store.pins() == [Pin(BOB, "bob", 10, NOT, 0, True)]
+    assert await store.take_key("bob", BOB, EVE, BY_NUMBER, OTHER, ME, 30, "") == ([], [])
     store = await again(database)
-    assert await store.pins() == [Pin(BOB, "bob", 10, 0, 0, False), Pin(EVE, "bob", 30, 2, 0, True)]
-    assert await store.add_pin("bob", BOB, 40) == Pin(EVE, "bob", 30, 2, 0, True)
-    await store.take_key("bob", EVE, BOB, 0, TALK, ME, 50, "")
+    assert await store.pins() == [
+        Pin(BOB, "bob", 10, NOT, 0, False),
+        Pin(EVE, "bob", 30, BY_NUMBER, 0, True),
+    ]
+    assert await store.add_pin("bob", BOB, 40) == Pin(EVE, "bob", 30, BY_NUMBER, 0, True)
+    await store.take_key("bob", EVE, BOB, NOT, TALK, ME, 50, "")
     assert [pin.current for pin in await store.pins()] == [True, False]
 
 
@@ -108,7 +112,7 @@ async def test_with_a_new_key_goes_what_waited_in_its_order_once(store, database
     await store.delivered(BOB, [id16(3)])
     await hear(store, 9)
     for expected in ([1, 2], []):
-        former, moved = await store.take_key("bob", BOB, EVE, 0, OTHER, ME, 20, "to the new key")
+        former, moved = await store.take_key("bob", BOB, EVE, NOT, OTHER, ME, 20, "to the new key")
         assert [(row.id, row.state, row.reason) for row in former] == [
             (id16(n), MessageState.REFUSED, "to the new key") for n in expected
         ]
@@ -124,7 +128,7 @@ async def test_with_a_new_key_goes_what_waited_in_its_order_once(store, database
 @pytest_twisted.ensureDeferred
 async def test_more_waits_than_one_statement_takes(store):
     await gatherResults([say(store, n) for n in range(10_050)])
-    former, moved = await store.take_key("bob", BOB, EVE, 0, OTHER, ME, 20, "")
+    former, moved = await store.take_key("bob", BOB, EVE, NOT, OTHER, ME, 20, "")
     assert [row.id for row in moved] == [row.id for row in former] == [id16(n) for n in range(10_050)]
 
 
