@@ -37,6 +37,7 @@ from chatnet.core.events import (
     TransferChanged,
     VerifiedLevel,
 )
+from chatnet.core.identity import why_not_a_name
 from chatnet.core.text import SafeText, safe_line
 from chatnet.host.event_feed import EventFeed, EventFeedSubscription
 from chatnet.host.exits import refuse_start, stop, stop_with
@@ -44,7 +45,7 @@ from chatnet.host.logging import ProgramLog
 from chatnet.net.bind_errors import explain_bind_error
 from chatnet.peer.directory.registry_address import RegistryAddress, parse_registry_address
 from chatnet.peer.node import Node
-from chatnet.peer.options import PeerSettings, why_not_a_name
+from chatnet.peer.options import PeerSettings
 
 T = TypeVar("T")
 

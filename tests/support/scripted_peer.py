@@ -44,7 +44,7 @@ from chatnet.core.events import (
     TransferState,
     VerifiedLevel,
 )
-from chatnet.core.identity import PeerID, is_valid_name, key_text, short_text
+from chatnet.core.identity import PeerID, key_text, short_text, why_not_a_name
 from chatnet.core.text import SafeText, name_warning, safe_line, safe_text
 from chatnet.peer.api import Subscription
 
@@ -288,14 +288,8 @@ class ScriptedPeer:
 
     def login(self, name: str, registry: str, presentation: str = "") -> Deferred[Me]:
         self.calls.append(("login", name, registry, presentation))
-        if not is_valid_name(name):
-            return fail(
-                LocalError(
-                    "bad-name",
-                    f"'{name}' cannot be a name: 1 to 32 of a-z, 0-9, - and _, "
-                    "beginning and ending with a letter or digit.",
-                )
-            )
+        if reason := why_not_a_name(name):
+            return fail(LocalError("bad-name", reason))
         answer: Deferred[Me] = Deferred()
         self.clock.callLater(STEP_SECONDS, self._answer_login, answer, name)
         return answer
