@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatnet.console.commands import BY_NAME, did_you_mean
+from chatnet.console.commands import BY_NAME
 from chatnet.console.completion import Completer, shown_candidates
 from chatnet.console.keymap import Context
 from chatnet.console.panes.base import PaneContext
@@ -19,6 +19,7 @@ from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.input import Editor, InputRow
 from chatnet.console.window import Window
 from chatnet.core import limits
+from chatnet.core.closest import did_you_mean
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import ChatMessage, HistoryPage, Person
 from chatnet.peer.api import PeerApi
@@ -230,8 +231,7 @@ class ActionBase:
         """A person by name or key; None is told."""
         person = self._model.roster.find(who)
         if person is None:
-            near = did_you_mean(who.lower(), self._model.roster.names())
-            guess = f" Did you mean {near}?" if near else " /peers shows who is here."
+            guess = did_you_mean(who.lower(), self._model.roster.names()) or " /peers shows who is here."
             self._wrong(f"Nobody here is called {who[:40]}.{guess}")
         return person
 
