@@ -21,7 +21,7 @@ from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.admission import is_loopback
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, Unreachable
+from chatnet.core.errors import ChatnetError, Refused, RemoteError, Unreachable
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -61,6 +61,7 @@ from chatnet.peer.directory.list_cache import ListCache
 from chatnet.peer.directory.people import People
 from chatnet.peer.directory.registration import Presence, Registration
 from chatnet.peer.directory.registry_address import RegistryAddress
+from chatnet.peer.directory.send_policy import SendPolicy
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.links.hello import HelloBuilder
 from chatnet.peer.links.incoming import IncomingFileLinks, IncomingLinks
@@ -236,7 +237,8 @@ class Node:
         if self._registry.key is None:
             pinned = await self.store.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
-        self.conversations = Conversations(self.people, self.store, read_n, self._emit, wall_ms)
+        self.send_policy = SendPolicy(self.people)
+        self.conversations = Conversations(self.people, self.send_policy, self.store, read_n, self._emit, wall_ms)
         self.links = ChatLinks(
             clock,
             self.pulse,
@@ -432,12 +434,7 @@ class Node:
         await self.links.link_to(self.people.known(peer))
 
     async def offer(self, peer: bytes, paths: tuple[str, ...]) -> Transfer:
-        known = self.people.known(peer)
-        if self.roster.new_key(known) is not None:
-            raise LocalError("held", f"{self.roster.name_of(known)} has another key now. Nothing is sent to it.")
-        if known in self.roster.blocked:
-            name = self.roster.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
+        known = self.send_policy.check_offer(peer)
         self.people.pin_on_first_contact(known)
         return await self.transfers.offer(known, paths)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -87,13 +88,15 @@ class ActionBase:
         failed: Callable[[], None] | None = None,
         what: str = "",
         advice: Mapping[str, str] | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words.
 
-        ``advice``: what to do then, by the code of the refusal.
+        ``advice``: what to do then, by the code of the refusal.  ``tell`` shows why it failed, in place of
+        the status line.
         """
-
         typed = self._typed
+        show = tell or functools.partial(self.view.say, warning=True)
 
         def refused(failure: Failure) -> None:
             self._put_back(typed)
@@ -103,10 +106,10 @@ class ActionBase:
             if isinstance(error, ChatnetError):
                 text = error.text if error.text[-1:] in ".?!" else f"{error.text}."
                 after = (advice or {}).get(error.code, "")
-                self.view.say(f"{what}{text} {after}".rstrip(), warning=True)
+                show(f"{what}{text} {after}".rstrip())
             else:
                 self.log.failure("console: a request failed", failure)
-                self.view.say(what + unexpected(error), warning=True)
+                show(what + unexpected(error))
 
         wanted = maybeDeferred(call, *args)
         if then is not None:
@@ -154,7 +157,7 @@ class ActionBase:
             return
         conversation = pane.conversation
         if not conversation.loaded and not conversation.loading:
-            self._load(pane, None)
+            self._load(pane)
         if self.view.overlay is not None or not conversation.loaded or not pane.at_end():
             return
         pane.moved(-conversation.trim())
@@ -176,7 +179,8 @@ class ActionBase:
         if isinstance(pane, ConversationPane) and pane.at_end():
             pane.moved(-pane.conversation.trim())
 
-    def _load(self, pane: ConversationPane, before: int | None) -> None:
+    def _load(self, pane: ConversationPane, before: int | None = None, after: int | None = None) -> None:
+        """Load rows of the history: the last ones, those before row ``before``, or those behind row ``after``."""
         conversation = pane.conversation
         conversation.loading = True
         cleared = conversation.cleared
@@ -184,31 +188,11 @@ class ActionBase:
         def came(page: HistoryPage) -> None:
             if conversation.cleared != cleared:
                 return
-            pane.moved(conversation.put_page(page))
-            pane.changed()
-            self.look()
-
-        def failed() -> None:
-            conversation.loading = False
-
-        self._ask(
-            self._api.history,
-            pane.peer,
-            before,
-            limits.HISTORY_PAGE // 2,
-            then=came,
-            failed=failed,
-            what="The history could not be read: ",
-        )
-
-    def _load_newer(self, pane: ConversationPane) -> None:
-        """The rows behind those that are here, after a jump far back."""
-        conversation = pane.conversation
-        conversation.loading = True
-        cleared = conversation.cleared
-
-        def came(page: HistoryPage) -> None:
-            if conversation.cleared == cleared:
+            if after is None:
+                pane.moved(conversation.put_page(page))
+                pane.changed()
+                self.look()
+            else:
                 pane.hold()
                 conversation.put_newer(page)
                 pane.changed()
@@ -219,9 +203,9 @@ class ActionBase:
         self._ask(
             self._api.history,
             pane.peer,
-            None,
+            before,
             limits.HISTORY_PAGE // 2,
-            conversation.last_n,
+            after,
             then=came,
             failed=failed,
             what="The history could not be read: ",
