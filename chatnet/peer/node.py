@@ -1,8 +1,8 @@
 """Everything that exists while somebody is logged in, and how its parts hear of each other.
 
-    registry --pages--> Registration --> People, ListKeeper
-    others   --links--> Reception --> ChatLinks --> Courier, Transfers, Verifying --> PeerStore
-    a person --door---> Conversations, Transfers, Trust
+    registry --pages--> Registration --> People, ListCache
+    others   --links--> IncomingLinks --> ChatLinks --> Outbox, Transfers, ShortCodes --> PeerStore
+    a person --API----> Conversations, Transfers, Trust
 
 A node is opened and closed as a whole; what outlives it is on disk.
 """
@@ -64,7 +64,7 @@ from chatnet.peer.directory.registry_address import RegistryAddress
 from chatnet.peer.directory.send_policy import SendPolicy
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.links.hello import HelloBuilder
-from chatnet.peer.links.incoming import IncomingFileLinks, IncomingLinks
+from chatnet.peer.links.incoming import IncomingLinks
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.messages.expiry import Expiry
 from chatnet.peer.messages.open_tabs import OpenTabs
@@ -74,7 +74,7 @@ from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.store.health import StoreHealth
 from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
-from chatnet.peer.transfers.manager import Transfers
+from chatnet.peer.transfers.manager import FileLinkUser, Transfers
 from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
 
@@ -163,11 +163,11 @@ class Node:
         await self._make_parts()
         await self.transfers.start()
         welcome = self.hello_builder.welcome
-        self.reception.open(self.links, IncomingFileLinks(self.transfers, welcome), welcome)
+        self.reception.open(self.links, FileLinkUser(self.transfers, welcome=welcome), welcome)
         self.expiry.start()
         self.is_open = True
         Deferred.fromCoroutine(self.store.index()).addErrback(
-            lambda failure: self.log.failure("the index of words met a defect of ours", failure)
+            lambda failure: self.log.failure("internal error while indexing words", failure)
         )
         shown = ", ".join(self.listening)
         self.log.info("{name} {peer} listens on {shown}", name=self.name, peer=short_text(self.me), shown=shown)

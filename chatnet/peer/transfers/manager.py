@@ -1,11 +1,11 @@
 """All transfers of a peer, either way: who offered what to whom, whose turn it is, how it ended.
 
-The rules (states, words, pages) are ``core.transfer``; the bytes go through ``sending`` and
-``receiving``.  This module is the door: what the person wants and what the other side says is passed
-to the ``table`` (which there are), ``offers``, ``lifecycle`` (breaking off, going on, ending) and ``runs``.
+The rules (states, words, pages) are ``core.transfer``; the bytes go through ``sender`` and
+``receiver``.  This module passes what the person wants and what the other side says to the ``table``
+(which there are), ``offers``, ``lifecycle`` (interrupted, resumed, paused, ended) and ``scheduler``.
 
 One that lost its link goes on by itself, whoever was killed: both sides dial while something is
-unfinished; when a chat link is up each says how it stands, and the receiver sends its ACCEPT anew,
+unfinished; when a chat link is up each says how it stands, and the receiver sends its ACCEPT again,
 with what is missing.  So only the receiver begins anything, and only its disk counts.
 """
 
@@ -112,7 +112,7 @@ class Transfers:
             Filesystem(random_bytes, space, limits.free_bytes_reserve),
             str(downloads),
             room=lambda: self._scheduler.start_queued(),
-            served=lambda fid: _FileLinkUser(self, fid),
+            served=lambda fid: FileLinkUser(self, fid=fid),
             uniform=uniform,
         )
         self._scheduler = Scheduler(
@@ -479,18 +479,24 @@ class Transfers:
             self._background.send(peer, answer)
 
 
-class _FileLinkUser:
-    """What a file link that we dialled serves."""
+class FileLinkUser:
+    """The LinkUser of file links: of those that come in, or with ``fid`` of one that is dialled for a transfer."""
 
-    def __init__(self, transfers: Transfers, fid: bytes) -> None:
+    def __init__(
+        self, transfers: Transfers, *, welcome: Callable[[Link], Welcome] | None = None, fid: bytes | None = None
+    ) -> None:
         self._transfers = transfers
+        self._welcome = welcome
         self._fid = fid
 
     async def answer(self, link: Link, hello: Hello) -> Welcome:
-        raise Refused(messages.NOT_EXPECTED, "this side dialled")
+        if self._welcome is None or not self._transfers.expects(link.peer, hello.fid, hello.token):
+            raise Refused(messages.NOT_EXPECTED, "nobody waits for this file link")
+        return self._welcome(link)
 
     def opened(self, link: Link) -> None:
-        self._transfers.file_link_opened(link, self._fid)
+        hello = link.greeting  # of a link that we dialled, the WELCOME
+        self._transfers.file_link_opened(link, hello.fid if isinstance(hello, Hello) else self._fid)
 
     def received(self, link: Link, message: Message) -> None:
         self._transfers.file_received(link, message)
