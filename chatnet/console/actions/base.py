@@ -32,7 +32,7 @@ class Terminal(Protocol):
     """What the actions need of the screen."""
 
     def redraw(self) -> None:
-        """Draw everything anew."""
+        """Clear the screen and draw everything."""
 
     def set_mouse(self, on: bool) -> None:
         """Take the mouse, or leave it to the terminal."""

@@ -36,7 +36,7 @@ FINAL = frozenset({messages.NAME_TAKEN, messages.KEY_BOUND, messages.BAD_NAME, m
 
 @dataclass(frozen=True)
 class Presence:
-    """What we tell a registry about ourselves, made anew for each attempt."""
+    """What we tell a registry about ourselves, made for each attempt."""
 
     name: str
     instance: bytes
@@ -131,7 +131,7 @@ class Registration:
         attempt = Deferred.fromCoroutine(self._try(first=False))
         self._attempt = attempt
         attempt.addErrback(lambda failure: failure.trap(CancelledError))
-        attempt.addErrback(lambda failure: self.log.failure("the registration met a defect of ours", failure))
+        attempt.addErrback(lambda failure: self.log.failure("internal error while registering", failure))
         attempt.addBoth(self._attempt_over)
 
     def _attempt_over(self, _: object) -> None:

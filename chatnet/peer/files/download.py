@@ -1,6 +1,6 @@
 """Files that are received; every function may wait for the disk.
 
-Bytes go into a part file (``parts``); a final name (``naming``) appears only whole, verified and
+Bytes go into a part file (``part_files``); a final name (``final_names``) appears only whole, verified and
 durable, never over something that exists, and never outside the folder that was opened at the
 start (security: everything is reached from its descriptor).
 

@@ -1,4 +1,4 @@
-"""Where a landing stands, written down so that the next process finds it."""
+"""How far a download has come, written down so that the next process finds it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class StoreJournal:
         self._wait(self._store.files_done, files)
 
     def reset(self, indices: Sequence[int]) -> None:
-        self._wait(self._store.files_anew, indices)
+        self._wait(self._store.reset_files, indices)
 
     def _wait(self, work: Callable[..., Deferred[None]], *what: Any) -> None:
         def begin() -> Deferred[None]:

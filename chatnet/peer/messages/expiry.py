@@ -63,5 +63,5 @@ class Expiry:
 
     def _look_again(self) -> None:
         looking = Deferred.fromCoroutine(self.look(self._conversations.wall_ms()))
-        looking.addErrback(lambda failure: self.log.failure("expiry met a defect of ours", failure))
+        looking.addErrback(lambda failure: self.log.failure("internal error while expiring messages", failure))
         looking.addBoth(lambda nothing: self.start())

@@ -69,7 +69,7 @@ class _Outbound:
 class Outbox:
     """See the module.  The owner hears of every row that came or changed."""
 
-    log = Logger("chatnet.courier")
+    log = Logger("chatnet.outbox")
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class Outbox:
         if out.more and not out.reading and self._may_send(peer, out) is not None:
             out.reading = True
             pumping = Deferred.fromCoroutine(self._read_and_send(peer, out))
-            pumping.addErrback(lambda failure: self.log.failure("the outbox met a defect of ours", failure))
+            pumping.addErrback(lambda failure: self.log.failure("internal error while sending what waits", failure))
 
     def _may_send(self, peer: PeerID, out: _Outbound) -> Link | None:
         """The link that takes more to ``peer`` now."""
@@ -288,7 +288,7 @@ class Outbox:
             return
         error = failure.value
         if not isinstance(error, ChatnetError):
-            self.log.failure("a dial met a defect of ours", failure)
+            self.log.failure("internal error while dialling", failure)
             return
         out.failures += 1
         wait = peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform)
@@ -374,7 +374,7 @@ class Outbox:
         if isinstance(failure.value, StoreFailed):
             self._store_failed(failure.value)
         else:
-            self.log.failure("the store met a defect of ours", failure)
+            self.log.failure("internal error while storing", failure)
 
     def _out(self, peer: PeerID) -> _Outbound:
         found = self._outbound.get(peer)

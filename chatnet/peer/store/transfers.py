@@ -184,7 +184,7 @@ class TransferRows:
 
         return self._database.run(job, lasting=False)
 
-    def files_anew(self, peer: PeerID, fid: bytes, numbers: Sequence[int]) -> Deferred[None]:
+    def reset_files(self, peer: PeerID, fid: bytes, numbers: Sequence[int]) -> Deferred[None]:
         """Nothing of these files is on the disk any more; forgotten, that is found out again."""
 
         def job(connection: Connection) -> None:

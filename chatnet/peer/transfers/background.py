@@ -1,4 +1,4 @@
-"""What transfers have to say and to see to, without anybody who waits for it."""
+"""Background work of transfers: messages and coroutines that nobody awaits, owned so that ``stop`` can cancel them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from chatnet.core.errors import ChatnetError
 from chatnet.core.identity import PeerID
-from chatnet.core.limits import ERRANDS
+from chatnet.core.limits import BACKGROUND_TASKS
 from chatnet.core.messages import Message
 from chatnet.core.text import safe_line
 from chatnet.net.link import Link, LinkUser
@@ -35,7 +35,7 @@ class TransferLinks(Protocol):
 
 
 class BackgroundTasks:
-    """The owner of what goes on by itself, with each peer; ``stop`` ends it."""
+    """Owns the work with each peer that nobody awaits; ``stop`` cancels it."""
 
     log = Logger("chatnet.transfers")
 
@@ -54,7 +54,7 @@ class BackgroundTasks:
         self.spawn(peer, self._links.send(peer, message))
 
     def spawn(self, peer: PeerID, work: Coroutine[Any, Any, None]) -> None:
-        """Own what goes on by itself: its failure has a line in the log."""
+        """Run ``work`` and own it; a failure becomes a line in the log."""
         going: Deferred[None] = Deferred.fromCoroutine(work)
         self._going.setdefault(peer, set()).add(going)
 
@@ -62,14 +62,14 @@ class BackgroundTasks:
             if failure.check(ChatnetError, CancelledError):
                 self.log.info("not said or not kept: {text}", text=safe_line(str(failure.value)))
             else:
-                self.log.failure("a transfer met a defect of ours", failure)
+                self.log.failure("internal error while working on a transfer", failure)
 
         going.addErrback(failed).addCallback(lambda _: self._over(peer, going))
 
     def throttle(self, link: Link) -> None:
         """Read no further while too much is under way with its peer: a flood stays with who sends it."""
-        if len(self._going.get(link.peer, ())) >= ERRANDS:
-            link.pause_reading("errands")
+        if len(self._going.get(link.peer, ())) >= BACKGROUND_TASKS:
+            link.pause_reading("background")
             self._unread[link.peer] = link
 
     def _over(self, peer: PeerID, going: Deferred[None]) -> None:
@@ -77,8 +77,8 @@ class BackgroundTasks:
         those.discard(going)
         if not those:
             del self._going[peer]
-        if len(those) < ERRANDS // 2 and peer in self._unread:
-            self._unread.pop(peer).resume_reading("errands")
+        if len(those) < BACKGROUND_TASKS // 2 and peer in self._unread:
+            self._unread.pop(peer).resume_reading("background")
 
     async def send_pages(self, peer: PeerID, pages: Iterable[Message]) -> None:
         for page in pages:

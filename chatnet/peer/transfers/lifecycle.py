@@ -1,4 +1,4 @@
-"""What becomes of one transfer: it breaks off and goes on, is held and let go, and ends.
+"""The lifecycle of one transfer: interrupted, resumed, paused, unpaused, ended.
 
 Every transfer ends in a named outcome that both sides are told: the one that ends it says so on the
 chat link and keeps the file link until the other closes it, so that the reason arrives before the loss.

@@ -213,7 +213,7 @@ def file_rows(files: Sequence[OfferedFile], sources: Sequence[SourceFile] = ()) 
 
 
 def former_files(rows: Sequence[FileRow], candidates_of: dict[int, str]) -> dict[int, Former]:
-    """What a landing is told of these; nothing of files that have nothing."""
+    """Return, by number, what is left from before of the files that have something."""
     return {
         row.number: Former(
             row.synced, row.digest, row.final, row.done, "" if row.done else candidates_of.get(row.number, "")

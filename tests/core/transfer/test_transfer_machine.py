@@ -264,7 +264,7 @@ def test_turns_are_counted_for_each_and_for_all() -> None:
 
 
 @pytest.mark.parametrize("state", [TransferState.QUEUED, TransferState.RUNNING, TransferState.CHECKING])
-def test_what_breaks_off_or_is_held_begins_anew_at_its_turn(state: TransferState) -> None:
+def test_what_breaks_off_or_is_held_waits_for_its_turn_again(state: TransferState) -> None:
     for step, rest in ((Step.BROKEN, TransferState.BROKEN), (Step.PAUSED, TransferState.PAUSED)):
         assert after(state, step) is rest
         assert after(rest, Step.RESUMED) is TransferState.QUEUED

@@ -270,7 +270,7 @@ def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_folder_is_made_anew_each_time(tmp_path: Path) -> None:
+def test_each_transfer_makes_a_folder_of_its_own(tmp_path: Path) -> None:
     files = [(offered("p/a"), b"hello"), (offered("p/s/b"), b"hello")]
     assert land(tmp_path, files).saved_to == str(tmp_path / "bob" / "p")
     assert land(tmp_path, files).saved_to == str(tmp_path / "bob" / "p (2)")
@@ -602,7 +602,7 @@ def test_a_process_that_ended_while_it_named_a_file_leaves_one_file(
     assert list((tmp_path / PARTIAL).iterdir()) == []
 
 
-def test_a_whole_part_that_was_spoiled_begins_anew(tmp_path: Path) -> None:
+def test_a_corrupt_whole_part_is_fetched_again(tmp_path: Path) -> None:
     journal, files = Ending("after whole"), [offered("p/a")]
     place = DownloadTarget(str(tmp_path), "bob", "", "ab" * 8)
     download = Download(place, files, Filesystem(), {}, journal)
