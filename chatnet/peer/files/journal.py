@@ -32,18 +32,6 @@ class Journal(Protocol):
         """What ``synced`` and ``whole`` said of these files is true no more."""
 
 
-class NoJournal:
-    """For what need not survive."""
-
-    def synced(self, index: int, part: str, count: int) -> None: ...
-
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None: ...
-
-    def placed(self, files: Sequence[tuple[int, str]]) -> None: ...
-
-    def reset(self, indices: Sequence[int]) -> None: ...
-
-
 class StoreJournal:
     """In the rows of one transfer; called in the disk's threads, never in the reactor's."""
 
