@@ -205,7 +205,7 @@ class Window(Box):
         self.changed()
 
     def refresh(self) -> None:
-        """The model changed: what is in view is drawn anew, rows that did not change are kept."""
+        """The model changed: draw again what is in view, and keep the rows that did not change."""
         for widget in (self.header, self.tab_row, self.banner, self.tab.pane, self.footer):
             widget.changed()
         self.people.refresh()

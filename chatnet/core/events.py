@@ -6,7 +6,7 @@ own edge.  Times are milliseconds since the epoch by this machine's clock, sizes
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 import msgspec
 
@@ -47,6 +47,14 @@ class RegistryState(Plain, frozen=True):
 # --- people -----------------------------------------------------------------------------------
 
 
+class VerifiedLevel(IntEnum):
+    """How people have compared a key."""
+
+    NOT = 0
+    BY_CODE = 1  # the short code was the same on both sides
+    BY_NUMBER = 2  # the whole safety number was
+
+
 class Person(Plain, frozen=True):
     """Somebody we know: from the list, or from a conversation."""
 
@@ -61,7 +69,7 @@ class Person(Plain, frozen=True):
     waiting: int  # messages of ours not yet delivered
     new_key: bytes | None  # another key uses the name now: sending is held
     known_since_ms: int | None  # when the key was first pinned
-    verified: int = 0  # 1: the short code was compared, 2: the whole safety number
+    verified: VerifiedLevel = VerifiedLevel.NOT
     blocked: bool = False
 
 

@@ -1,8 +1,8 @@
 """Everything that exists while somebody is logged in, and how its parts hear of each other.
 
-    registry --pages--> Registration --> People, ListKeeper
-    others   --links--> Reception --> ChatLinks --> Courier, Transfers, Verifying --> PeerStore
-    a person --door---> Conversations, Transfers, Trust
+    registry --pages--> Registration --> People, ListCache
+    others   --links--> IncomingLinks --> ChatLinks --> Outbox, Transfers, ShortCodes --> PeerStore
+    a person --API----> Conversations, Transfers, Trust
 
 A node is opened and closed as a whole; what outlives it is on disk.
 """
@@ -21,7 +21,7 @@ from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, Unreachable
+from chatnet.core.errors import ChatnetError, Refused, RemoteError, Unreachable
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -65,9 +65,10 @@ from chatnet.peer.directory.list_cache import ListCache
 from chatnet.peer.directory.people import People
 from chatnet.peer.directory.registration import Registration
 from chatnet.peer.directory.registry_address import RegistryAddress
+from chatnet.peer.directory.send_policy import SendPolicy
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.links.hello import HelloBuilder
-from chatnet.peer.links.incoming import IncomingFileLinks, IncomingLinks
+from chatnet.peer.links.incoming import IncomingLinks
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.messages.expiry import Expiry
 from chatnet.peer.messages.open_tabs import OpenTabs
@@ -77,7 +78,7 @@ from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.store.health import StoreHealth
 from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
-from chatnet.peer.transfers.manager import Transfers
+from chatnet.peer.transfers.manager import FileLinkUser, Transfers
 from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
 
@@ -169,7 +170,7 @@ class Node:
         await self._make_parts()
         await self.transfers.start()
         welcome = self.hello_builder.welcome
-        self.reception.open(self.links, IncomingFileLinks(self.transfers, welcome), welcome)
+        self.reception.open(self.links, FileLinkUser(self.transfers, welcome=welcome), welcome)
         self.expiry.start()
         self.is_open = True
         self._tasks.spawn(self.store.index(), "indexing words")
@@ -241,7 +242,8 @@ class Node:
         if self._registry.key is None:
             pinned = await self.store.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
-        self.conversations = Conversations(self.people, self.store, read_n, self._emit, wall_ms)
+        self.send_policy = SendPolicy(self.people)
+        self.conversations = Conversations(self.people, self.send_policy, self.store, read_n, self._emit, wall_ms)
         self._closers.append(self.conversations.stop)
         self._closers.append(self._tasks.stop)
         self.links = ChatLinks(
@@ -437,12 +439,7 @@ class Node:
         await self.links.link_to(self.people.known(peer))
 
     async def offer(self, peer: bytes, paths: tuple[str, ...]) -> Transfer:
-        known = self.people.known(peer)
-        if self.roster.new_key(known) is not None:
-            raise LocalError("held", f"{self.roster.name_of(known)} has another key now. Nothing is sent to it.")
-        if known in self.roster.blocked:
-            name = self.roster.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
+        known = self.send_policy.check_offer(peer)
         self.people.pin_on_first_contact(known)
         return await self.transfers.offer(known, paths)
 

@@ -35,7 +35,9 @@ from chatnet.core.events import (
     TabsRestored,
     Transfer,
     TransferChanged,
+    VerifiedLevel,
 )
+from chatnet.core.identity import why_not_a_name
 from chatnet.core.text import SafeText, safe_line
 from chatnet.host.event_feed import EventFeed, EventFeedSubscription
 from chatnet.host.exits import refuse_start, stop, stop_with
@@ -43,7 +45,7 @@ from chatnet.host.logging import ProgramLog
 from chatnet.net.bind_errors import explain_bind_error
 from chatnet.peer.directory.registry_address import RegistryAddress, parse_registry_address
 from chatnet.peer.node import Node
-from chatnet.peer.options import PeerSettings, why_not_a_name
+from chatnet.peer.options import PeerSettings
 
 T = TypeVar("T")
 
@@ -259,7 +261,7 @@ class PeerService(Service):
     def check_live(self, peer: bytes) -> Deferred[str]:
         return self._with_node(lambda node: node.trust.check_live(peer))
 
-    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
+    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
         return self._with_node(lambda node: node.trust.confirm(peer, level))
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from chatnet.net.database import Database
+from chatnet.net.keys import load_or_make_identity
 from twisted.internet import reactor
 
 from chatnet.core.events import MessageKind, MessageState, TransferState
 from chatnet.core.identity import conversation_of
-from chatnet.net.database import Database
-from chatnet.net.keys import load_or_make_identity
 from chatnet.peer import store as peer
 from chatnet.registry import store as registry
 

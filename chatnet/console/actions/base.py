@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatnet.console.commands import BY_NAME, did_you_mean
+from chatnet.console.commands import BY_NAME
 from chatnet.console.completion import Completer, shown_candidates
 from chatnet.console.keymap import Context
 from chatnet.console.panes.base import PaneContext
@@ -19,6 +20,7 @@ from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.input import Editor, InputRow
 from chatnet.console.window import Window
 from chatnet.core import limits
+from chatnet.core.closest import did_you_mean
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import ChatMessage, HistoryPage, Person
 from chatnet.peer.api import PeerApi
@@ -30,7 +32,7 @@ class Terminal(Protocol):
     """What the actions need of the screen."""
 
     def redraw(self) -> None:
-        """Draw everything anew."""
+        """Clear the screen and draw everything."""
 
     def set_mouse(self, on: bool) -> None:
         """Take the mouse, or leave it to the terminal."""
@@ -86,13 +88,15 @@ class ActionBase:
         failed: Callable[[], None] | None = None,
         what: str = "",
         advice: Mapping[str, str] | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words.
 
-        ``advice``: what to do then, by the code of the refusal.
+        ``advice``: what to do then, by the code of the refusal.  ``tell`` shows why it failed, in place of
+        the status line.
         """
-
         typed = self._typed
+        show = tell or functools.partial(self.view.say, warning=True)
 
         def refused(failure: Failure) -> None:
             self._put_back(typed)
@@ -102,10 +106,10 @@ class ActionBase:
             if isinstance(error, ChatnetError):
                 text = error.text if error.text[-1:] in ".?!" else f"{error.text}."
                 after = (advice or {}).get(error.code, "")
-                self.view.say(f"{what}{text} {after}".rstrip(), warning=True)
+                show(f"{what}{text} {after}".rstrip())
             else:
                 self.log.failure("console: a request failed", failure)
-                self.view.say(what + unexpected(error), warning=True)
+                show(what + unexpected(error))
 
         wanted = maybeDeferred(call, *args)
         if then is not None:
@@ -153,7 +157,7 @@ class ActionBase:
             return
         conversation = pane.conversation
         if not conversation.loaded and not conversation.loading:
-            self._load(pane, None)
+            self._load(pane)
         if self.view.overlay is not None or not conversation.loaded or not pane.at_end():
             return
         pane.moved(-conversation.trim())
@@ -175,7 +179,8 @@ class ActionBase:
         if isinstance(pane, ConversationPane) and pane.at_end():
             pane.moved(-pane.conversation.trim())
 
-    def _load(self, pane: ConversationPane, before: int | None) -> None:
+    def _load(self, pane: ConversationPane, before: int | None = None, after: int | None = None) -> None:
+        """Load rows of the history: the last ones, those before row ``before``, or those behind row ``after``."""
         conversation = pane.conversation
         conversation.loading = True
         cleared = conversation.cleared
@@ -183,31 +188,11 @@ class ActionBase:
         def came(page: HistoryPage) -> None:
             if conversation.cleared != cleared:
                 return
-            pane.moved(conversation.put_page(page))
-            pane.changed()
-            self.look()
-
-        def failed() -> None:
-            conversation.loading = False
-
-        self._ask(
-            self._api.history,
-            pane.peer,
-            before,
-            limits.HISTORY_PAGE // 2,
-            then=came,
-            failed=failed,
-            what="The history could not be read: ",
-        )
-
-    def _load_newer(self, pane: ConversationPane) -> None:
-        """The rows behind those that are here, after a jump far back."""
-        conversation = pane.conversation
-        conversation.loading = True
-        cleared = conversation.cleared
-
-        def came(page: HistoryPage) -> None:
-            if conversation.cleared == cleared:
+            if after is None:
+                pane.moved(conversation.put_page(page))
+                pane.changed()
+                self.look()
+            else:
                 pane.hold()
                 conversation.put_newer(page)
                 pane.changed()
@@ -218,9 +203,9 @@ class ActionBase:
         self._ask(
             self._api.history,
             pane.peer,
-            None,
+            before,
             limits.HISTORY_PAGE // 2,
-            conversation.last_n,
+            after,
             then=came,
             failed=failed,
             what="The history could not be read: ",
@@ -230,8 +215,7 @@ class ActionBase:
         """A person by name or key; None is told."""
         person = self._model.roster.find(who)
         if person is None:
-            near = did_you_mean(who.lower(), self._model.roster.names())
-            guess = f" Did you mean {near}?" if near else " /peers shows who is here."
+            guess = did_you_mean(who.lower(), self._model.roster.names()) or " /peers shows who is here."
             self._wrong(f"Nobody here is called {who[:40]}.{guess}")
         return person
 

@@ -35,7 +35,7 @@ class NavigationActions(ActionBase):
             if conversation.more and conversation.loaded and not conversation.loading and pane.near_top():
                 self._load(pane, conversation.rows[0].n if conversation.rows else None)
             if conversation.newer and not conversation.loading and pane.near_end():
-                self._load_newer(pane)
+                self._load(pane, after=conversation.last_n)
             self.look()
 
     def key_go_to_tab(self, stroke: str) -> None:

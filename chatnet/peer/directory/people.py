@@ -139,7 +139,7 @@ class People:
 
     def _not_kept(self, failure: Failure, write: Callable[[], Deferred[Any]]) -> None:
         if not failure.check(StoreFailed):
-            self.log.failure("a first exchange met a defect of ours", failure)
+            self.log.failure("internal error while storing a first exchange", failure)
             return
         self.log.warn("a first exchange could not be stored: {why}", why=failure.getErrorMessage())
         self._unkept.append(write)

@@ -124,7 +124,7 @@ class Registration:
         attempt = Deferred.fromCoroutine(self._try(first=False))
         self._attempt = attempt
         attempt.addErrback(lambda failure: failure.trap(CancelledError))
-        attempt.addErrback(lambda failure: self.log.failure("the registration met a defect of ours", failure))
+        attempt.addErrback(lambda failure: self.log.failure("internal error while registering", failure))
         attempt.addBoth(self._attempt_over)
 
     def _attempt_over(self, _: object) -> None:

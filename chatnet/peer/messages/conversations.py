@@ -26,6 +26,7 @@ from chatnet.core.limits import HISTORY_PAGE, MAX_BODY_BYTES
 from chatnet.core.text import safe_line, safe_text
 from chatnet.net.background import BackgroundTasks
 from chatnet.peer.directory.people import People
+from chatnet.peer.directory.send_policy import SendPolicy
 from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
 
@@ -39,12 +40,14 @@ class Conversations:
     def __init__(
         self,
         people: People,
+        send_policy: SendPolicy,
         store: PeerStore,
         read_n: dict[PeerID, int],
         emit: Callable[[Event], None],
         wall_ms: Callable[[], int],
     ) -> None:
         self._people = people
+        self._send_policy = send_policy
         self._store = store
         self._read_n = read_n
         self._emit = emit
@@ -58,7 +61,7 @@ class Conversations:
     # --- for the door -------------------------------------------------------------------------
 
     def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
-        known = self._people.known(peer)
+        known = self._send_policy.check(peer)
         encoded = body.encode("utf-8", "replace")
         body, size = encoded.decode(), len(encoded)
         if not body.strip():
@@ -66,17 +69,11 @@ class Conversations:
         if size > MAX_BODY_BYTES:
             limit = MAX_BODY_BYTES // 1024
             raise LocalError("too-long", f"{-(-size // 1000)} kB is too long for a message (limit {limit} KiB).")
-        if known in self._people.roster.blocked:
-            name = self._people.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
         self._people.pin_on_first_contact(known)
         return self.outbox.say(known, body).addCallback(self.shown)
 
     async def resend(self, peer: bytes, n: int) -> None:
-        known = self._people.known(peer)
-        if known in self._people.roster.blocked:
-            name = self._people.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
+        known = self._send_policy.check(peer)
         row = await self.outbox.resend(known, n)
         if row is None:
             raise LocalError("not-failed", "This message has not failed: there is nothing to send again.")

@@ -41,7 +41,7 @@ class _Inbound:
 class Inbox:
     """``added`` hears of every new row; ``not_stored`` why there is none."""
 
-    log = Logger("chatnet.arrivals")
+    log = Logger("chatnet.inbox")
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Inbox:
         if says:
             adding = self._store.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
             adding.addCallbacks(self._stored, self._failed, (link, inbound), {}, (link,), {})
-            adding.addErrback(lambda failure: self.log.failure("an arriving message met a defect of ours", failure))
+            adding.addErrback(lambda failure: self.log.failure("internal error while storing a message", failure))
 
     def _hold(self, link: Link, inbound: _Inbound, seconds: float) -> None:
         """Too quick: read on when the bucket has a token again."""

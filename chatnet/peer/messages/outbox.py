@@ -71,7 +71,7 @@ class _Outbound:
 class Outbox:
     """See the module.  The owner hears of every row that came or changed."""
 
-    log = Logger("chatnet.courier")
+    log = Logger("chatnet.outbox")
 
     def __init__(
         self,
@@ -291,7 +291,7 @@ class Outbox:
             return
         error = failure.value
         if not isinstance(error, ChatnetError):
-            self.log.failure("a dial met a defect of ours", failure)
+            self.log.failure("internal error while dialling", failure)
             return
         out.failures += 1
         wait = peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform)
@@ -377,7 +377,7 @@ class Outbox:
         if isinstance(failure.value, StoreFailed):
             self._store_failed(failure.value)
         else:
-            self.log.failure("the store met a defect of ours", failure)
+            self.log.failure("internal error while storing", failure)
 
     def _out(self, peer: PeerID) -> _Outbound:
         found = self._outbound.get(peer)

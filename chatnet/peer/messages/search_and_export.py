@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -20,8 +20,6 @@ from chatnet.peer.directory.people import People
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.store.peer_store import PeerStore, StoredMessage
 from chatnet.peer.store.search_query import understand_query
-
-Format = Literal["text", "json"]
 
 # Words in the text form for what became of a message of ours; what went well needs none.
 _FAILED = {MessageState.REFUSED: "not accepted", MessageState.EXPIRED: "expired", MessageState.HELD: "held"}

@@ -80,4 +80,4 @@ class StoreHealth:
         if isinstance(failure.value, StoreFailed):
             self.failed(failure.value)
         else:
-            self.log.failure("the store's trial met a defect of ours", failure)
+            self.log.failure("internal error while trying the store", failure)

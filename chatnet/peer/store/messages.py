@@ -26,8 +26,6 @@ from chatnet.peer.store.history_rows import (
 )
 from chatnet.peer.store.search_index import SearchIndex
 
-WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
-
 
 class Incoming(NamedTuple):
     """What became of a message: ``message`` is the row that stands, also after a conflict."""
@@ -112,27 +110,6 @@ class MessageRows(SearchIndex):
                 "UPDATE history SET state = ?, reason = '' WHERE state = ?"
                 f" AND n IN (SELECT n FROM outbox WHERE peer = ?) RETURNING {MESSAGE}",
                 (MessageState.WAITING.value, MessageState.HELD.value, peer),
-            )
-
-        return self._database.run(job)
-
-    def set_state(self, n: int, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
-        """Another state of one row; a state that does not wait takes it out of the outbox.
-
-        None, and nothing changed, when the row is not there, or is settled and would wait again.
-        """
-
-        def job(connection: Connection) -> StoredMessage | None:
-            if state not in WAITING_STATES:
-                connection.execute("DELETE FROM outbox WHERE n = ?", (n,))
-            elif connection.execute("SELECT 1 FROM outbox WHERE n = ?", (n,)).fetchone() is None:
-                return None
-            return only(
-                select_messages(
-                    connection,
-                    f"UPDATE history SET state = ?, reason = ? WHERE n = ? RETURNING {MESSAGE}",
-                    (state.value, reason, n),
-                )
             )
 
         return self._database.run(job)
