@@ -296,13 +296,3 @@ class CodeReady(Event, frozen=True):
     peer: bytes
     code: str  # six digits
     asked: bool  # we began it
-
-
-class Traffic(Event, frozen=True):
-    """What other programs may see of our traffic: never a text or a file name."""
-
-    peer: bytes
-    outgoing: bool
-    kind: str  # "message" or "file"
-    bytes: int
-    at_ms: int

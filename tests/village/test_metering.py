@@ -37,3 +37,28 @@ async def test_links_messages_and_what_waits_are_counted(village: Village) -> No
     ann.door.say(bob.peer, "no")
     await village.settle()
     assert numbers(meter)["messages"] == {"in": 1, "out": 2}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_bytes_of_a_file_are_counted_once_it_is_done(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    path = village.directory / "a.txt"
+    path.write_bytes(bytes(1000))
+    sent, received = PeerMeter(ann.door), PeerMeter(bob.door)
+    sent.startService()
+    received.startService()
+    offer = await village.done(ann.door.offer(bob.peer, (str(path),)))
+    await village.until(lambda: offer.fid in bob.transfers)
+    await village.settle()
+    assert numbers(sent)["bytes"] == numbers(received)["bytes"] == {"in": 0, "out": 0}
+    await village.done(bob.door.accept(offer.fid))
+    await village.until(lambda: ann.transfers[offer.fid].state is bob.transfers[offer.fid].state is TransferState.DONE)
+    await village.settle()
+    assert numbers(sent)["bytes"] == {"in": 0, "out": 1000}
+    assert numbers(received)["bytes"] == {"in": 1000, "out": 0}
+    sent.stopService()
+    received.stopService()
+    again = PeerMeter(ann.door)
+    again.startService()
+    assert numbers(again)["bytes"] == {"in": 0, "out": 0}
+    again.stopService()

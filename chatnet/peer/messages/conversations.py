@@ -16,7 +16,6 @@ from chatnet.core.events import (
     MessageChanged,
     MessageKind,
     MessageState,
-    Traffic,
     Transfer,
     TransferChanged,
     TransferState,
@@ -114,8 +113,6 @@ class Conversations:
                 self._people.pin_on_first_contact(row.peer)
             self._people.tell(row.peer, unread=about.unread + 1)
         self._emit(MessageAdded(self.shown(row)))
-        if row.kind is MessageKind.TEXT:
-            self._emit(Traffic(row.peer, mine, "message", len(row.body.encode()), row.stored_ms))
 
     def changed(self, peer: PeerID, n: int, state: MessageState, reason: str) -> None:
         self._emit(MessageChanged(peer, n, state, safe_line(reason)))
@@ -130,8 +127,6 @@ class Conversations:
             keeping = Deferred.fromCoroutine(self._keep_file_row(peer, transfer))
         elif transfer.state.ended:
             keeping = Deferred.fromCoroutine(self._end_file_row(peer, transfer))
-            if transfer.state is TransferState.DONE:
-                self._emit(Traffic(peer, transfer.outgoing, "file", transfer.total_bytes, self.wall_ms()))
         else:
             return
         keeping.addErrback(lambda failure: self.log.warn("a row was not kept: {why}", why=failure.getErrorMessage()))
