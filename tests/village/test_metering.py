@@ -20,9 +20,9 @@ async def test_links_messages_and_what_waits_are_counted(village: Village) -> No
     ann, bob = await village.people("ann", "bob")
     meter = PeerMeter(ann.door)
     meter.startService()
-    ann.door.say(bob.peer, "hello")
+    ann.door.say(bob.chat, "hello")
     await village.until(lambda: ann.states(bob.peer) == [MessageState.DELIVERED])
-    bob.door.say(ann.peer, "hi")
+    bob.door.say(ann.chat, "hi")
     await village.until(lambda: "hi" in ann.texts(bob.peer))
     await village.settle()
     found = numbers(meter)
@@ -31,10 +31,10 @@ async def test_links_messages_and_what_waits_are_counted(village: Village) -> No
     assert found["bytes"] == {"in": 2, "out": 5}
     assert found["transfers"] == dict.fromkeys(map(str, TransferState), 0)
     village.freeze(bob)
-    ann.door.say(bob.peer, "are you there?")
+    ann.door.say(bob.chat, "are you there?")
     await village.until(lambda: numbers(meter)["waiting"] == 1)
     meter.stopService()
-    ann.door.say(bob.peer, "no")
+    ann.door.say(bob.chat, "no")
     await village.settle()
     assert numbers(meter)["messages"] == {"in": 1, "out": 2}
 
@@ -47,7 +47,7 @@ async def test_the_bytes_of_a_file_are_counted_once_it_is_done(village: Village)
     sent, received = PeerMeter(ann.door), PeerMeter(bob.door)
     sent.startService()
     received.startService()
-    offer = await village.done(ann.door.offer(bob.peer, (str(path),)))
+    offer = await village.done(ann.door.offer(bob.chat, (str(path),)))
     await village.until(lambda: offer.fid in bob.transfers)
     await village.settle()
     assert numbers(sent)["bytes"] == numbers(received)["bytes"] == {"in": 0, "out": 0}
