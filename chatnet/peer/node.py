@@ -30,7 +30,7 @@ from chatnet.core.events import (
     RegistryState,
     Transfer,
 )
-from chatnet.core.identity import PeerID, short_text
+from chatnet.core.identity import ChatID, PeerID, short_text
 from chatnet.core.messages import (
     RESUME,
     ROLE_FILE,
@@ -438,8 +438,8 @@ class Node:
     async def connect(self, peer: bytes) -> None:
         await self.links.link_to(self.people.known(peer))
 
-    async def offer(self, peer: bytes, paths: tuple[str, ...]) -> Transfer:
-        known = self.send_policy.check_offer(peer)
+    async def offer(self, chat: ChatID, paths: tuple[str, ...]) -> Transfer:
+        known = self.send_policy.check_offer(chat)
         self.people.pin_on_first_contact(known)
         return await self.transfers.offer(known, paths)
 

@@ -97,10 +97,10 @@ def test_limits_hold_for_what_is_kept(console: Typist) -> None:
     console.type("/msg echo<enter>")
     for _ in range(60):
         console.type("<pgup>")
-    conversation = console.view.tab.pane.conversation
-    assert len(conversation.rows) > limits.LIVE_MESSAGES
+    chat_rows = console.view.tab.pane.chat_rows
+    assert len(chat_rows.rows) > limits.LIVE_MESSAGES
     console.type("<meta end>")
-    assert len(conversation.rows) <= limits.LIVE_MESSAGES + limits.HISTORY_PAGE
+    assert len(chat_rows.rows) <= limits.LIVE_MESSAGES + limits.HISTORY_PAGE
     assert "old 999" in console.screen()
 
 

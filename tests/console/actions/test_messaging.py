@@ -115,5 +115,5 @@ def test_a_message_that_is_too_long_for_msg_opens_nothing_and_stays(console: Typ
     console.paste("x" * 20_000)
     console.type("<enter>")
     assert "is too long for a message" in console.screen()
-    assert console.view.peer is None
+    assert console.view.chat is None
     assert console.view.input.text == "/msg bob " + "x" * 20_000

@@ -69,7 +69,7 @@ def test_a_flood_behind_another_tab_stays_short(console: Typist) -> None:
         if i % 100 == 0:
             console.settle()
     console.settle()
-    assert len(console.console.model.conversations[ECHO].rows) <= limits.LIVE_MESSAGES + limits.HISTORY_PAGE
+    assert len(console.console.model.chats[ECHO].rows) <= limits.LIVE_MESSAGES + limits.HISTORY_PAGE
     console.type("<meta a>")
     assert f"flood {limits.LIVE_MESSAGES * 3 - 1}" in console.screen()
 

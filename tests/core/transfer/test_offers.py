@@ -20,6 +20,7 @@ from chatnet.core.transfer.offers import (
     offer_pages,
     offered_bytes,
 )
+from tests.support.wire import decode
 
 FID = bytes(16)
 
@@ -47,7 +48,7 @@ def title(*paths: str) -> str:
 def through_the_wire(message: messages.Message) -> messages.Message:
     body = messages.encode(message)
     assert len(frame(body)) <= MAX_FRAME
-    return messages.decode(messages.ROLE_CHAT, body)
+    return decode(messages.ROLE_CHAT, body)
 
 
 @pytest.mark.parametrize(

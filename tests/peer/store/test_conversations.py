@@ -33,11 +33,11 @@ async def test_unread_counts_what_came_behind_the_mark(store, database):
 async def test_conversations_have_names_and_an_order(store):
     await store.touch_conversation(TALK, BOB, "bob", 10)
     await hear(store, 1, peer=EVE, conversation=OTHER)
-    assert [(c.peer, c.name, c.last_ms) for c in await store.conversations()] == [(EVE, "", 1001), (BOB, "bob", 10)]
+    assert [(c.chat, c.name, c.last_ms) for c in await store.conversations()] == [(EVE, "", 1001), (BOB, "bob", 10)]
     await store.add_pin("eve", EVE, 1)
     await store.touch_conversation(TALK, BOB, "bobby", 5000)
     await store.touch_conversation(TALK, BOB, "bobby", 6)  # a clock that went back
-    assert [(c.peer, c.name, c.last_ms) for c in await store.conversations()] == [
+    assert [(c.chat, c.name, c.last_ms) for c in await store.conversations()] == [
         (BOB, "bobby", 5000),
         (EVE, "eve", 1001),
     ]

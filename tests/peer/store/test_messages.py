@@ -52,7 +52,7 @@ async def test_many_of_ours_are_stored_at_once_in_their_order(store):
     assert [NewMessage(*row[1:-1]) for row in rows] == many
     assert await store.outbox(BOB, 0, 200) == rows[::2]
     assert await store.outbox(EVE, 0, 200) == rows[1::2]
-    assert [(talk.peer, talk.unread, talk.last_ms) for talk in await store.conversations()] == [
+    assert [(talk.chat, talk.unread, talk.last_ms) for talk in await store.conversations()] == [
         (EVE, 0, 199),
         (BOB, 0, 198),
     ]

@@ -53,7 +53,7 @@ async def test_with_a_new_key_goes_what_waited_in_its_order_once(store, database
         assert [(row.id, row.state, row.reason) for row in former] == [
             (id16(n), MessageState.REFUSED, "to the new key") for n in expected
         ]
-        assert [(row.id, row.body, row.peer, row.state) for row in moved] == [
+        assert [(row.id, row.body, row.chat, row.state) for row in moved] == [
             (id16(n), f"text {n}", EVE, MessageState.WAITING) for n in expected
         ]
     store = await again(database)
