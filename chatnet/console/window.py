@@ -51,7 +51,7 @@ _TRANSFER_KEYS = (
 )
 _OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS)
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
-    Context.FORM: [("Enter", "log in"), ("WindowTab", "next field"), hint("help"), hint("quit")],
+    Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
     Context.PICKER: [
         ("Enter", "send"),
         ("Space", "mark"),
