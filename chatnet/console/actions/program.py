@@ -10,7 +10,7 @@ from chatnet.console.actions.base import ActionBase, unexpected
 from chatnet.console.overlays.help import HelpView
 from chatnet.console.overlays.login import LoginDefaults, LoginForm
 from chatnet.console.widgets.wording import count_text
-from chatnet.core.errors import ChatnetError
+from chatnet.core.errors import CannotListen, ChatnetError
 from chatnet.core.events import Me
 
 QUIT_TWICE_SECONDS = 2.0
@@ -141,7 +141,9 @@ class ProgramActions(ActionBase):
 
         def failed(failure: Failure) -> None:
             error = failure.value
-            if isinstance(error, ChatnetError):
+            if isinstance(error, CannotListen) and error.instead:
+                form.failed(f"{error.text} Start again with --listen {error.instead}.")
+            elif isinstance(error, ChatnetError):
                 form.failed(error.text)
             else:
                 self.log.failure("console: login failed", failure)
