@@ -361,7 +361,7 @@ class Node:
     # --- the list -----------------------------------------------------------------------------
 
     def _page(self, page: ListPage) -> None:
-        registry = self.registration.place.key or (self.registration.link.peer if self.registration.link else None)
+        registry = self.registration.place.key
         changes = self.roster.apply(page, self.wall_ms())
         if registry is not None:
             self.keeper.page(registry, page, self.wall_ms())

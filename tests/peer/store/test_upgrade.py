@@ -109,7 +109,10 @@ async def test_messages_are_read_back_after_the_upgrade(upgraded: PeerStore) -> 
 @pytest_twisted.ensureDeferred
 async def test_chats_tabs_and_read_marks_are_read_back_after_the_upgrade(upgraded: PeerStore) -> None:
     bob, eve = chat_with(BOB), chat_with(EVE)
-    assert await upgraded.conversations.all() == [Conversation(bob, "bob", 1, 2, 51), Conversation(eve, "eve", 0, 0, 31)]
+    assert await upgraded.conversations.all() == [
+        Conversation(bob, "bob", 1, 2, 51),
+        Conversation(eve, "eve", 0, 0, 31),
+    ]
     assert await upgraded.conversations.written_to(ME) == {bob, eve}
     assert await upgraded.conversations.tabs() == [OpenTabRow(bob, "half a tho", True), OpenTabRow(eve, "", True)]
     assert await upgraded.conversations.mark_read(bob, 2) == 1
