@@ -94,8 +94,8 @@ class ActionBase:
     ) -> None:
         """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words.
 
-        ``advice``: what to do then, by the code of the refusal or by the error.  ``tell`` shows why it failed, in place of
-        the status line.
+        ``advice``: what to do then, by the code of the refusal or by the error.  ``tell`` shows why it
+        failed, in place of the status line.
         """
         typed = self._typed
         show = tell or functools.partial(self.view.say, warning=True)
