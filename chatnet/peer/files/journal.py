@@ -1,4 +1,4 @@
-"""Where a landing stands, written down so that the next process finds it."""
+"""Where a download stands, written down so that the next process finds it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Journal(Protocol):
     def synced(self, index: int, part: str, count: int) -> None:
         """The first ``count`` bytes of ``part`` are on the disk."""
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
         """Index, part, digest and folder of files that are there and verified, about to be named."""
 
-    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+    def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
         """Index and path of files that have their names."""
 
     def reset(self, indices: Sequence[int]) -> None:
@@ -37,9 +37,9 @@ class NoJournal:
 
     def synced(self, index: int, part: str, count: int) -> None: ...
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None: ...
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None: ...
 
-    def placed(self, files: Sequence[tuple[int, str]]) -> None: ...
+    def placed(self, files: Sequence[tuple[int, bytes]]) -> None: ...
 
     def reset(self, indices: Sequence[int]) -> None: ...
 
@@ -56,10 +56,10 @@ class StoreJournal:
     def synced(self, index: int, part: str, count: int) -> None:
         self._wait(self._store.file_synced, index, part, count)
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
         self._wait(self._store.files_whole, files)
 
-    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+    def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
         self._wait(self._store.files_done, files)
 
     def reset(self, indices: Sequence[int]) -> None:

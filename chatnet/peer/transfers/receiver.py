@@ -78,7 +78,7 @@ class Receiver:
         self._done: Deferred[None] = Deferred()
 
     async def run(self) -> None:
-        """Until every wanted file stands under its final name; the landing is closed afterwards.
+        """Until every wanted file stands under its final name; the download is closed afterwards.
 
         Raises LocalError(unwritable | digest) after a REJECT was sent, or RemoteError; then what has
         no final name is removed.  It is kept for LocalError(no-space), StoreFailed, and as ``stop``

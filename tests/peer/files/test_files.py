@@ -34,10 +34,12 @@ def land(
     downloads: Path,
     files: Sequence[tuple[OfferedFile, bytes]],
     filesystem: Filesystem | None = None,
-    directory: str = "",
+    directory: bytes = b"",
 ) -> Download:
     download = Download(
-        DownloadTarget(str(downloads), "bob", directory), [file for file, _ in files], filesystem or Filesystem()
+        DownloadTarget(os.fsencode(downloads), "bob", directory),
+        [file for file, _ in files],
+        filesystem or Filesystem(),
     )
     try:
         for index, (_, data) in enumerate(files):
@@ -74,7 +76,7 @@ def open_descriptors() -> int:
 
 def test_a_file_is_offered_by_its_last_name(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_bytes(b"abc")
-    (found,) = gather([str(tmp_path / "notes.md")]).files
+    (found,) = gather([os.fsencode(tmp_path / "notes.md")]).files
     assert found.offered.path == ["notes.md"]
     assert found.offered.size == 3
     assert abs(found.offered.mtime_ms - time.time() * 1000) < 60_000
@@ -90,7 +92,7 @@ def test_a_folder_is_offered_whole_and_its_links_are_not(tmp_path: Path) -> None
     (photos / "link").symlink_to(tmp_path / "secret")
     (photos / "loop").symlink_to(photos)
     os.mkfifo(photos / "pipe")
-    assert [found.offered.path for found in gather([str(photos)]).files] == [
+    assert [found.offered.path for found in gather([os.fsencode(photos)]).files] == [
         ["photos", "a.jpg"],
         ["photos", "b.jpg"],
         ["photos", "sub", "deep", "c.jpg"],
@@ -100,7 +102,7 @@ def test_a_folder_is_offered_whole_and_its_links_are_not(tmp_path: Path) -> None
 def test_a_link_that_the_user_names_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real.bin").write_bytes(b"abc")
     (tmp_path / "alias.txt").symlink_to(tmp_path / "real.bin")
-    (found,) = gather([str(tmp_path / "alias.txt")]).files
+    (found,) = gather([os.fsencode(tmp_path / "alias.txt")]).files
     assert found.offered.path == ["alias.txt"]
     source = Source(found)
     assert source.read(10) == b"abc"
@@ -110,7 +112,7 @@ def test_a_link_that_the_user_names_is_followed(tmp_path: Path) -> None:
 def test_what_is_not_there_is_said_with_a_guess(tmp_path: Path) -> None:
     (tmp_path / "video.mkv").write_bytes(b"")
     with pytest.raises(LocalError) as caught:
-        gather([str(tmp_path / "vidoe.mkv")])
+        gather([os.fsencode(tmp_path / "vidoe.mkv")])
     assert caught.value.code == "no-such-file"
     assert caught.value.text == f"no file 'vidoe.mkv' in {tmp_path}. Did you mean video.mkv?"
 
@@ -123,7 +125,7 @@ def test_pipes_and_empty_folders_are_not_offered(tmp_path: Path, kind: str) -> N
     else:
         path.mkdir()
     with pytest.raises(LocalError) as caught:
-        gather([str(path)])
+        gather([os.fsencode(path)])
     assert caught.value.code == ("unreadable" if kind == "fifo" else "empty")
 
 
@@ -132,12 +134,12 @@ def test_a_folder_deeper_than_an_offer_is_refused(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     (deep / "f").write_bytes(b"")
     with pytest.raises(LocalError) as caught:
-        gather([str(tmp_path / "d")])
+        gather([os.fsencode(tmp_path / "d")])
     assert caught.value.code == "too-deep"
 
 
 def test_a_name_that_is_no_utf8_goes_over_the_wire() -> None:
-    name = wire_name(os.fsdecode(b"\xff" * 255))
+    name = wire_name(b"\xff" * 255)
     assert 1 <= len(name.encode()) <= 255
 
 
@@ -145,7 +147,7 @@ def test_a_name_that_is_no_utf8_goes_over_the_wire() -> None:
 
 
 def source_of(path: Path) -> Source:
-    return Source(gather([str(path)]).files[0])
+    return Source(gather([os.fsencode(path)]).files[0])
 
 
 def test_a_source_gives_its_bytes_and_their_digest(tmp_path: Path) -> None:
@@ -164,7 +166,7 @@ def test_a_source_gives_its_bytes_and_their_digest(tmp_path: Path) -> None:
 def test_a_source_goes_on_from_an_offset_with_the_digest_of_the_whole(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"0123456789")
-    source = Source(gather([str(path)]).files[0], 6)
+    source = Source(gather([os.fsencode(path)]).files[0], 6)
     data = source.read(100)
     source.digest.update(data)
     assert data == b"6789"
@@ -201,7 +203,7 @@ def test_what_took_the_place_of_an_offered_file_is_not_sent(tmp_path: Path, chan
     path = tmp_path / "f"
     path.write_bytes(b"mine")
     (tmp_path / "secret").write_bytes(b"mine")
-    offer = gather([str(path)]).files
+    offer = gather([os.fsencode(path)]).files
     before = open_descriptors()
     os.unlink(path)
     if change == "replaced":
@@ -219,7 +221,7 @@ def test_what_took_the_place_of_an_offered_file_is_not_sent(tmp_path: Path, chan
 def test_opening_several_leaves_none_open_if_one_fails(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).write_bytes(b"1")
-    offer = gather([str(tmp_path)]).files
+    offer = gather([os.fsencode(tmp_path)]).files
     os.unlink(tmp_path / "c")
     before = open_descriptors()
     with pytest.raises(LocalError):
@@ -233,7 +235,7 @@ def test_opening_several_leaves_none_open_if_one_fails(tmp_path: Path) -> None:
 def test_a_file_gets_its_final_name(tmp_path: Path) -> None:
     download = land(tmp_path / "down", [(offered("a.txt"), b"hello")])
     assert tree(tmp_path / "down") == {"bob/a.txt": b"hello"}
-    assert download.saved_to == str(tmp_path / "down" / "bob" / "a.txt")
+    assert download.saved_to == os.fsencode(tmp_path / "down" / "bob" / "a.txt")
     assert download.done_files == 1
 
 
@@ -263,7 +265,7 @@ def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:
     os.mkfifo(mine / "a (3).txt")
     (mine / "a (4).txt").mkdir()
     download = land(tmp_path, [(offered("a.txt"), b"hello")])
-    assert download.saved_to.endswith("a (5).txt")
+    assert download.saved_to.endswith(b"a (5).txt")
     assert tree(tmp_path) == {"bob/a.txt": b"mine", "bob/a (2).txt": tree(tmp_path)["bob/a (2).txt"]} | {
         "bob/a (5).txt": b"hello"
     }
@@ -272,8 +274,8 @@ def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:
 
 def test_a_folder_is_made_anew_each_time(tmp_path: Path) -> None:
     files = [(offered("p/a"), b"hello"), (offered("p/s/b"), b"hello")]
-    assert land(tmp_path, files).saved_to == str(tmp_path / "bob" / "p")
-    assert land(tmp_path, files).saved_to == str(tmp_path / "bob" / "p (2)")
+    assert land(tmp_path, files).saved_to == os.fsencode(tmp_path / "bob" / "p")
+    assert land(tmp_path, files).saved_to == os.fsencode(tmp_path / "bob" / "p (2)")
     assert set(tree(tmp_path)) == {"bob/p/a", "bob/p/s/b", "bob/p (2)/a", "bob/p (2)/s/b"}
 
 
@@ -293,7 +295,7 @@ def test_a_folder_exchanged_for_a_link_while_files_come_is_not_followed(tmp_path
     outside.mkdir()
     data = b"x" * SMALL_BYTES
     files = [offered("p/a", data), offered("q/b", data), offered("p/c", data)]
-    download = Download(DownloadTarget(str(down), "bob"), files, Filesystem())
+    download = Download(DownloadTarget(os.fsencode(down), "bob"), files, Filesystem())
     for index in range(3):
         download.begin(index)
         download.write([data])
@@ -334,7 +336,7 @@ def test_a_part_that_somebody_exchanged_gets_no_final_name(tmp_path: Path, what:
     victim.write_bytes(b"precious")
     down = tmp_path / "down"
     files = [offered("a"), offered("b")]
-    download = Download(DownloadTarget(str(down), "bob"), files, Filesystem())
+    download = Download(DownloadTarget(os.fsencode(down), "bob"), files, Filesystem())
     download.begin(0)
     download.write([b"hello"])
     download.end(blake3(b"hello").digest())
@@ -374,7 +376,7 @@ def test_what_has_the_name_of_a_part_is_not_written_to(tmp_path: Path, what: str
 
 
 def test_a_wrong_digest_leaves_nothing(tmp_path: Path) -> None:
-    download = Download(DownloadTarget(str(tmp_path), "bob"), [offered("a")], Filesystem())
+    download = Download(DownloadTarget(os.fsencode(tmp_path), "bob"), [offered("a")], Filesystem())
     download.begin(0)
     download.write([b"hellO"])
     with pytest.raises(LocalError) as caught:
@@ -386,7 +388,7 @@ def test_a_wrong_digest_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_more_bytes_than_offered_are_not_written(tmp_path: Path) -> None:
-    download = Download(DownloadTarget(str(tmp_path), "bob"), [offered("a")], Filesystem())
+    download = Download(DownloadTarget(os.fsencode(tmp_path), "bob"), [offered("a")], Filesystem())
     download.begin(0)
     with pytest.raises(RemoteError):
         download.write([b"hell", b"o!"])
@@ -427,7 +429,9 @@ def test_without_hard_links_and_renaming_it_is_copied(tmp_path: Path, monkeypatc
 
 def test_small_files_come_in_groups(tmp_path: Path) -> None:
     count = 2 * GROUP_FILES + 3
-    download = Download(DownloadTarget(str(tmp_path), "bob"), [offered(f"d/{n}") for n in range(count)], Filesystem())
+    download = Download(
+        DownloadTarget(os.fsencode(tmp_path), "bob"), [offered(f"d/{n}") for n in range(count)], Filesystem()
+    )
     seen = []
     for index in range(count):
         download.begin(index)
@@ -449,9 +453,11 @@ def test_names_that_clean_to_the_same_stay_apart(tmp_path: Path) -> None:
 def test_a_folder_of_the_users_choice(tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
-    assert land(tmp_path / "down", [(offered("a"), b"hello")], directory=str(there)).saved_to == str(there / "a")
+    assert land(tmp_path / "down", [(offered("a"), b"hello")], directory=os.fsencode(there)).saved_to == os.fsencode(
+        there / "a"
+    )
     with pytest.raises(LocalError) as caught:
-        land(tmp_path / "down", [(offered("a"), b"hello")], directory=str(tmp_path / "not there"))
+        land(tmp_path / "down", [(offered("a"), b"hello")], directory=os.fsencode(tmp_path / "not there"))
     assert caught.value.code == "no-such-folder"
 
 
@@ -483,7 +489,7 @@ def test_a_copy_that_is_killed_leaves_no_half_file_under_its_name(
 ) -> None:
     filesystem = Filesystem(link=failing(errno.EXDEV), rename=failing(errno.EXDEV))
     journal, files = Ending(""), [offered("a")]
-    place = DownloadTarget(str(tmp_path), "bob", "", "ab" * 8)
+    place = DownloadTarget(os.fsencode(tmp_path), "bob", b"", "ab" * 8)
     download = Download(place, files, filesystem, {}, journal)
     download.begin(0)
     download.write([b"hello"])
@@ -536,9 +542,9 @@ def test_only_old_parts_of_ours_are_removed(tmp_path: Path) -> None:
         if aged:
             os.utime(parts / name, (old, old))
     (parts / ("3" * 32 + ".part")).symlink_to(tmp_path)
-    assert remove_orphans(str(tmp_path)) == 1
+    assert remove_orphans(os.fsencode(tmp_path)) == 1
     assert not (parts / ("0" * 32 + ".part")).exists()
-    assert remove_orphans(str(tmp_path / "not there")) == 0
+    assert remove_orphans(os.fsencode(tmp_path / "not there")) == 0
 
 
 # --- a process that ended on the way ---
@@ -554,12 +560,12 @@ class Ending:
     def synced(self, index: int, part: str, count: int) -> None:
         self.former[index] = Former(synced=count)
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
         for index, _, digest, folder in files:
             self.former[index] = Former(5, digest, folder)
         self._end("after whole")
 
-    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+    def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
         self._end("before placed")
         for index, path in files:
             self.former[index] = Former(final=path, done=True)
@@ -583,7 +589,7 @@ def test_a_process_that_ended_while_it_named_a_file_leaves_one_file(
     filesystem, journal = Filesystem() if links else Filesystem(link=no_links), Ending(at)
     (tmp_path / "bob").mkdir()
     (tmp_path / "bob" / "a").write_bytes(b"there before")
-    place, files = DownloadTarget(str(tmp_path), "bob", "", "ab" * 8), [offered(name)]
+    place, files = DownloadTarget(os.fsencode(tmp_path), "bob", b"", "ab" * 8), [offered(name)]
     download = Download(place, files, filesystem, {}, journal)
     download.begin(0)
     download.write([b"hello"])
@@ -598,13 +604,13 @@ def test_a_process_that_ended_while_it_named_a_file_leaves_one_file(
     download.close()
     final = "bob/a (2)" if name == "a" else "bob/p/a"
     assert tree(tmp_path) == {"bob/a": b"there before", final: b"hello"}
-    assert download.saved_to == str(tmp_path / final)
+    assert download.saved_to == os.fsencode(tmp_path / final)
     assert list((tmp_path / PARTIAL).iterdir()) == []
 
 
 def test_a_whole_part_that_was_spoiled_begins_anew(tmp_path: Path) -> None:
     journal, files = Ending("after whole"), [offered("p/a")]
-    place = DownloadTarget(str(tmp_path), "bob", "", "ab" * 8)
+    place = DownloadTarget(os.fsencode(tmp_path), "bob", b"", "ab" * 8)
     download = Download(place, files, Filesystem(), {}, journal)
     download.begin(0)
     download.write([b"hello"])

@@ -364,10 +364,10 @@ async def test_the_questions_of_a_large_history_use_an_index(database):
 
 # --- transfers -----------------------------------------------------------------------------------
 
-OFFER = TransferRow(BOB, id16(1), False, "photos/ (2)", 2, 30, TransferState.OFFERED, "", "", "", 100, None)
+OFFER = TransferRow(BOB, id16(1), False, "photos/ (2)", 2, 30, TransferState.OFFERED, "", "", b"", 100, None)
 FILES = [
     FileRow(0, ("photos", "a.jpg"), 10, 1, part="0a.part"),
-    FileRow(1, ("photos", "b\u202egpj.exe"), 20, 2, source="/home/m/\udcff.jpg"),  # a path that is no text
+    FileRow(1, ("photos", "b\u202egpj.exe"), 20, 2, source=b"/home/m/\xff.jpg"),  # a path that is no text
 ]
 
 
@@ -376,14 +376,14 @@ async def test_a_transfer_and_its_files_survive(store, database):
     await store.add_transfer(OFFER, FILES)
     with pytest.raises(sqlite3.IntegrityError):
         await store.add_transfer(OFFER._replace(title="again"), [])
-    changed = await store.update_transfer(BOB, id16(1), state=TransferState.RUNNING, saved_to="/d/\udcff")
-    assert changed == OFFER._replace(state=TransferState.RUNNING, saved_to="/d/\udcff")
+    changed = await store.update_transfer(BOB, id16(1), state=TransferState.RUNNING, saved_to=b"/d/\xff")
+    assert changed == OFFER._replace(state=TransferState.RUNNING, saved_to=b"/d/\xff")
     await store.file_synced(BOB, id16(1), 1, "0b.part", 15)
-    await store.files_done(BOB, id16(1), [(0, "a (2).jpg")])
+    await store.files_done(BOB, id16(1), [(0, b"a (2).jpg")])
     store = await again(database)
     assert await store.transfers() == [changed]
     assert await store.transfer_files(BOB, id16(1)) == [
-        FILES[0]._replace(part="", synced=10, final="a (2).jpg", done=True),
+        FILES[0]._replace(part="", synced=10, final=b"a (2).jpg", done=True),
         FILES[1]._replace(part="0b.part", synced=15),
     ]
     assert await store.update_transfer(EVE, id16(1), state=TransferState.DONE) is None
