@@ -52,7 +52,7 @@ class Lifecycle:
         links: TransferLinks,
         disk: DiskPool,
         filesystem: Filesystem,
-        downloads: str,
+        downloads: bytes,
         *,
         room: Callable[[], None],
         served: Callable[[bytes], LinkUser],

@@ -150,7 +150,7 @@ class Scheduler:
         else:
             if download is None or not download.mismatched:
                 entry.done_files = entry.total_files
-                entry.saved_to = download.saved_to if download else ""
+                entry.saved_to = download.saved_to if download else b""
                 await self._lifecycle.verified(entry, link)
         finally:
             if entry.work in (work, None):
