@@ -95,6 +95,10 @@ _AT_EITHER = {
     messages.USER: ("you cancelled it", "they cancelled it"),
     messages.BAD_FRAME: ("the other side broke the protocol", "this side broke the protocol"),
     messages.PAUSED: ("you paused it", "they paused it"),
+    messages.BUSY: (
+        "this machine is short of something, such as open files: it goes on by itself",
+        "their machine is short of something: it goes on by itself",
+    ),
     messages.STOPPING: ("the program was ended here", "the program was ended there"),
 }
 _BETWEEN = {
