@@ -182,7 +182,13 @@ def test_every_phase_answers_to_everything(kind: type[TransferMachine], phase: P
                 happens(side, example)
                 effects = side.give(example)
                 if event is ev.Stopping:
-                    assert not (side.timers or side.running or side.opened or side.link or side.dialling)
+                    assert [side.timers, side.running, side.opened, side.link, side.dialling] == [
+                        set(),
+                        False,
+                        False,
+                        None,
+                        None,
+                    ]
                 else:
                     assert waits_for(side), (side.machine, effects)
                 if nothing:
