@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from twisted.internet.defer import Deferred
 
 from chatnet.core.events import MessageKind, MessageState
-from chatnet.core.identity import PeerID
+from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.messages import Say
 from chatnet.host.database import Chain, Connection
@@ -25,8 +25,6 @@ from chatnet.peer.store.history_rows import (
     settle,
 )
 from chatnet.peer.store.search_index import SearchIndex
-
-WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
 
 
 class Incoming(NamedTuple):
@@ -58,7 +56,7 @@ class MessageRows(SearchIndex):
             new: dict[bytes, NewMessage] = {}
             for say in says:
                 if say.id not in present and say.id not in new:
-                    about = (conversation, peer, peer, say.id, MessageKind.TEXT)
+                    about = (conversation, chat_with(peer), peer, say.id, MessageKind.TEXT)
                     new[say.id] = NewMessage(*about, say.sent_ms, now_ms, say.body, MessageState.RECEIVED)
             added = {row.id: row for row in add_messages(connection, list(new.values()))}
             present |= added
@@ -116,27 +114,6 @@ class MessageRows(SearchIndex):
 
         return self._database.run(job)
 
-    def set_state(self, n: int, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
-        """Another state of one row; a state that does not wait takes it out of the outbox.
-
-        None, and nothing changed, when the row is not there, or is settled and would wait again.
-        """
-
-        def job(connection: Connection) -> StoredMessage | None:
-            if state not in WAITING_STATES:
-                connection.execute("DELETE FROM outbox WHERE n = ?", (n,))
-            elif connection.execute("SELECT 1 FROM outbox WHERE n = ?", (n,)).fetchone() is None:
-                return None
-            return only(
-                select_messages(
-                    connection,
-                    f"UPDATE history SET state = ?, reason = ? WHERE n = ? RETURNING {MESSAGE}",
-                    (state.value, reason, n),
-                )
-            )
-
-        return self._database.run(job)
-
     def expire(self, before_ms: int, under_way: Collection[int], reason: str) -> Deferred[list[StoredMessage]]:
         """What waits since before ``before_ms`` waits no longer; the rows that changed.
 
@@ -157,19 +134,19 @@ class MessageRows(SearchIndex):
 
         return self._database.run(job)
 
-    def resend(self, peer: PeerID, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
+    def resend(self, chat: ChatID, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
         """A message of ours that was refused or expired waits again, with the id it had.
 
-        None, and nothing changed, when row ``n`` of ``peer`` is no such message.
+        None, and nothing changed, when row ``n`` of ``chat`` is no such message.
         """
 
         def job(connection: Connection) -> StoredMessage | None:
             message = only(
                 select_messages(
                     connection,
-                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND peer = ? AND sender != peer"
+                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND chat = ? AND sender != chat"
                     f" AND kind = 'text' AND state IN ('refused', 'expired') RETURNING {MESSAGE}",
-                    (state.value, n, peer),
+                    (state.value, n, chat),
                 )
             )
             if message is not None:

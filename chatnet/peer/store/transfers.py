@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import ENDED, FileRule, RuleKind, TransferState
 from chatnet.core.identity import PeerID
+from chatnet.core.transfer.transfer_machine import PausedBy
 from chatnet.host.database import Connection, Database
 
 _encode = msgspec.msgpack.encode
@@ -37,7 +38,7 @@ class TransferRow(NamedTuple):
     ended_ms: int | None
     directory: str = ""  # incoming: the one that was chosen
     stem: str = ""  # incoming: how the names of its parts begin
-    paused: int = 0  # 1: here, 2: there, 3: both
+    paused: PausedBy = PausedBy.NOBODY
     person: str = ""  # incoming: the name of their folder
 
 
@@ -51,7 +52,7 @@ class TransferChanges(TypedDict, total=False):
     ended_ms: int | None
     directory: str
     stem: str
-    paused: int
+    paused: PausedBy
     person: str
 
 
@@ -183,7 +184,7 @@ class TransferRows:
 
         return self._database.run(job, lasting=False)
 
-    def files_anew(self, peer: PeerID, fid: bytes, numbers: Sequence[int]) -> Deferred[None]:
+    def reset_files(self, peer: PeerID, fid: bytes, numbers: Sequence[int]) -> Deferred[None]:
         """Nothing of these files is on the disk any more; forgotten, that is found out again."""
 
         def job(connection: Connection) -> None:
@@ -242,6 +243,7 @@ def _transfer(row: Sequence[Any]) -> TransferRow:
     return found._replace(
         outgoing=bool(found.outgoing),
         state=TransferState(found.state),
+        paused=PausedBy(found.paused),
         saved_to=os.fsdecode(found.saved_to),
         directory=os.fsdecode(found.directory),
     )

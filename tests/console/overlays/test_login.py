@@ -18,6 +18,7 @@ def test_defaults_stand_in_the_fields_and_enter_logs_in() -> None:
     screen = console.screen()
     for text in ("Your name", "root", "Registry", "127.0.0.1:9900", "Presentation server", "[ Login ]"):
         assert text in screen
+    assert "Tab next field" in screen
     assert "registry" not in console.lines()[0]
     console.type("<ctrl a><ctrl k>carol<enter>")
     assert console.calls("login") == [("login", "carol", "127.0.0.1:9900", "")]

@@ -109,7 +109,7 @@ async def test_a_flipped_byte_in_the_part_is_found(parties, tmp_path: Path) -> N
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_whole_part_that_was_spoiled_begins_anew_and_goes_on_like_others(parties, tmp_path: Path) -> None:
+async def test_a_corrupt_whole_part_is_fetched_again_and_goes_on_like_others(parties, tmp_path: Path) -> None:
     alice, bob = await parties(uniform=quick)
     data = os.urandom(16 * MIB)
     fid = await under_way(alice, bob, write(tmp_path, "a", data))
