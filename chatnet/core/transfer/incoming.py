@@ -9,17 +9,6 @@ from typing import ClassVar
 from chatnet.core import messages
 from chatnet.core.limits import LATE_LINKS, SPACE_SECONDS
 from chatnet.core.messages import Cancel, Decline, Message, Verified
-from chatnet.core.transfer.machine import (
-    ENDINGS,
-    OBSTACLES,
-    Nothing,
-    PausedBy,
-    Phase,
-    Run,
-    TransferMachine,
-    ending_of,
-    table_of,
-)
 from chatnet.core.transfer.transfer_events import (
     INPUTS,
     AskDue,
@@ -73,7 +62,7 @@ from chatnet.core.transfer.transfer_events import (
     SendAccept,
     SpaceDue,
     SpaceSeen,
-    StartRun,
+    StartReceiving,
     Stopping,
     StopRun,
     StoreBack,
@@ -82,6 +71,17 @@ from chatnet.core.transfer.transfer_events import (
     TurnGranted,
     Unsaved,
     WordHeard,
+)
+from chatnet.core.transfer.transfer_machine import (
+    ENDINGS,
+    OBSTACLES,
+    Nothing,
+    PausedBy,
+    Phase,
+    Run,
+    TransferMachine,
+    ending_of,
+    table_of,
 )
 
 UNANSWERED = (Phase.OFFERED, Phase.OPENING)
@@ -310,7 +310,7 @@ class IncomingTransfer(TransferMachine):
         self.run.linked, self.run.dialling, self.late = True, False, 0
         yield from self._disarm(Timer.LINK)
         self.phase, self.working = Phase.READY, True
-        yield StartRun()
+        yield StartReceiving()
 
     def _refuse_link(self, _: FileLinkOpened) -> Iterator[Effect]:
         yield RefuseLink()

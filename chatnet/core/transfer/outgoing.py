@@ -9,16 +9,6 @@ from typing import ClassVar
 from chatnet.core import messages
 from chatnet.core.limits import ASK_SECONDS, LATE_LINKS, SETTLE_SECONDS
 from chatnet.core.messages import Cancel, DialMe, Message
-from chatnet.core.transfer.machine import (
-    ENDINGS,
-    Nothing,
-    PausedBy,
-    Phase,
-    Run,
-    TransferMachine,
-    ending_of,
-    table_of,
-)
 from chatnet.core.transfer.transfer_events import (
     INPUTS,
     AskDue,
@@ -70,7 +60,7 @@ from chatnet.core.transfer.transfer_events import (
     SendOffer,
     SpaceDue,
     SpaceSeen,
-    StartRun,
+    StartSending,
     Stopping,
     StopRun,
     StoreBack,
@@ -78,6 +68,16 @@ from chatnet.core.transfer.transfer_events import (
     TurnGranted,
     Unsaved,
     WordHeard,
+)
+from chatnet.core.transfer.transfer_machine import (
+    ENDINGS,
+    Nothing,
+    PausedBy,
+    Phase,
+    Run,
+    TransferMachine,
+    ending_of,
+    table_of,
 )
 
 WITH_LINK = (Phase.READY, Phase.RUNNING, Phase.CHECKING)
@@ -355,7 +355,7 @@ class OutgoingTransfer(TransferMachine):
     def _start(self, _: TurnGranted) -> Iterator[Effect]:
         self.failures = 0
         yield from self._change(Phase.RUNNING)
-        yield StartRun()
+        yield StartSending()
 
     def _free_turn(self, _: TurnGranted) -> Iterator[Effect]:
         yield FreeTurn()

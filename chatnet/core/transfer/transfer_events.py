@@ -352,8 +352,13 @@ class DialFile(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class StartRun(Effect):
-    """Begin to send, or to receive, over the file link."""
+class StartSending(Effect):
+    """Begin to send over the file link."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartReceiving(Effect):
+    """Take what comes over the file link."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Accept, Cancel, Decline, DialMe, Offer, OfferedFile, Pause, Resume, Verified
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.incoming import IncomingTransfer
-from chatnet.core.transfer.machine import PausedBy, Phase, TransferMachine, phase_of
+from chatnet.core.transfer.transfer_machine import PausedBy, Phase, TransferMachine, phase_of
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 
 FID = b"F" * 16
@@ -129,13 +129,15 @@ class Side:
         assert self.dialling is None
         self.dialling = effect.token
 
-    def on_StartRun(self, effect: ev.StartRun) -> None:
+    def on_StartSending(self, effect: ev.StartSending) -> None:
         assert self.link is not None
         self.running = True
-        if not self.machine.OUTGOING:
-            assert self.opened
-            assert not self.working
-            self.opened, self.working = False, True
+
+    def on_StartReceiving(self, effect: ev.StartReceiving) -> None:
+        assert self.link is not None
+        assert self.opened
+        assert not self.working
+        self.opened, self.running, self.working = False, True, True
 
     def on_StopRun(self, effect: ev.StopRun) -> None:
         self.dialling = None
@@ -484,6 +486,6 @@ def waits_for(side: Side) -> str:
 
 def phase_state(phase: Phase) -> Any:
     """As the store keeps it."""
-    from chatnet.core.transfer.machine import STATE_OF
+    from chatnet.core.transfer.transfer_machine import STATE_OF
 
     return STATE_OF[phase]

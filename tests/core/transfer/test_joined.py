@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatnet.core.transfer import transfer_events as ev
-from chatnet.core.transfer.machine import PausedBy, Phase
+from chatnet.core.transfer.transfer_machine import PausedBy, Phase
 from tests.core.transfer.joined import World
 
 

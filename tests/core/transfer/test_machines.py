@@ -13,7 +13,7 @@ from chatnet.core.events import TransferState
 from chatnet.core.messages import Cancel, Decline, Pause, Resume, Verified
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.incoming import IncomingTransfer
-from chatnet.core.transfer.machine import Nothing, PausedBy, Phase, Run, TransferMachine, phase_of, table_of
+from chatnet.core.transfer.transfer_machine import Nothing, PausedBy, Phase, Run, TransferMachine, phase_of, table_of
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 from tests.core.transfer.joined import FID, LIMITS, FileLink, Side, World, waits_for
 
