@@ -77,7 +77,8 @@ from chatnet.peer.messages.search_and_export import SearchAndExport
 from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.store.health import StoreHealth
-from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
 from chatnet.peer.transfers.manager import FileLinkUser, Transfers
 from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
@@ -173,7 +174,7 @@ class Node:
         self.reception.open(self.links, FileLinkUser(self.transfers, welcome=welcome), welcome)
         self.expiry.start()
         self.is_open = True
-        self._tasks.spawn(self.store.index(), "indexing words")
+        self._tasks.spawn(self.store.search.index(), "indexing words")
         shown = ", ".join(self.listening)
         self.log.info("{name} {peer} listens on {shown}", name=self.name, peer=short_text(self.me), shown=shown)
 
@@ -221,13 +222,13 @@ class Node:
 
     async def _listen_where_we_were(self) -> None:
         """On the port we had before, so that we are found without a registry; else on another."""
-        former = int(await self.store.get(PORT_SETTING) or 0)
+        former = int(await self.store.settings.get(PORT_SETTING) or 0)
         try:
             self.listener.listen_everywhere(former)
         except CannotListenError:
             self.listener.listen_everywhere(0)
         if self.listener.port != former:
-            await self.store.put(PORT_SETTING, str(self.listener.port))
+            await self.store.settings.put(PORT_SETTING, str(self.listener.port))
 
     async def _make_parts(self) -> None:
         limits, clock, wall_ms = self._settings.limits, self._reactor, self.wall_ms
@@ -235,12 +236,12 @@ class Node:
         self._closers.append(self.people.stop)
         self.roster = self.people.roster
         read_n = await self.people.recall()
-        saved = await self.store.load_list()
+        saved = await self.store.peer_list.load()
         self.roster.restore(saved.entries)
         self.keeper = ListCache(clock, self.store, saved.registry, saved.cursor)
         self._closers.append(lambda: self.keeper.flush(self.wall_ms()))
         if self._registry.key is None:
-            pinned = await self.store.registry_pin(self._registry.shown)
+            pinned = await self.store.pins.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
         self.send_policy = SendPolicy(self.people)
         self.conversations = Conversations(self.people, self.send_policy, self.store, read_n, self._emit, wall_ms)
@@ -316,7 +317,7 @@ class Node:
             self.dialler,
             self._registry,
             hello=self._registry_hello,
-            remember_key=lambda key: self.store.pin_registry(self._registry.shown, key, wall_ms()),
+            remember_key=lambda key: self.store.pins.pin_registry(self._registry.shown, key, wall_ms()),
             listed=lambda: len(self.roster.listed),
             on_state=lambda state: self._emit(RegistryChanged(state)),
             on_page=self._page,
@@ -360,7 +361,7 @@ class Node:
     # --- the list -----------------------------------------------------------------------------
 
     def _page(self, page: ListPage) -> None:
-        registry = self.registration.place.key or (self.registration.link.peer if self.registration.link else None)
+        registry = self.registration.place.key
         changes = self.roster.apply(page, self.wall_ms())
         if registry is not None:
             self.keeper.page(registry, page, self.wall_ms())

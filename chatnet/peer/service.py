@@ -42,12 +42,13 @@ from chatnet.core.text import SafeText, safe_line
 from chatnet.host.event_feed import EventFeed, EventFeedSubscription
 from chatnet.host.exits import refuse_start, stop, stop_with
 from chatnet.host.logging import ProgramLog
-from chatnet.net.bind_errors import explain_bind_error
+from chatnet.net.bind_errors import cannot_listen
 from chatnet.peer.directory.registry_address import RegistryAddress, parse_registry_address
 from chatnet.peer.node import Node
 from chatnet.peer.options import PeerSettings
 
 T = TypeVar("T")
+USUAL_PORT = 9900  # what is proposed in place of a port that may not be used
 
 
 class PeerService(Service):
@@ -132,7 +133,7 @@ class PeerService(Service):
         try:
             node.prepare()
         except CannotListenError as error:
-            raise LocalError("listen", explain_bind_error(error, self._settings.listen[0])) from None
+            raise cannot_listen(error, self._settings.listen[0], USUAL_PORT) from None
         if self._log is not None:
             self._log.open(node.places.log)
         self._nodes = [former for former in self._nodes if not former.is_closed] + [node]

@@ -83,7 +83,7 @@ async def test_killed_while_it_takes_a_key(village: Village, commits: int) -> No
     """Before the commit nothing has happened, behind it all has: never half of it."""
     ann, key, new = await held_texts(village, "one", "two")
     address = new.peer
-    take, deaths = ann.node.store.take_key, []
+    take, deaths = ann.node.store.pins.take_key, []
 
     def dying(*arguments: Any) -> Deferred[Any]:
         if commits:
@@ -91,7 +91,7 @@ async def test_killed_while_it_takes_a_key(village: Village, commits: int) -> No
         deaths.append(Deferred.fromCoroutine(ann.stop()))
         return Deferred()
 
-    ann.node.store.take_key = dying  # type: ignore[method-assign]
+    ann.node.store.pins.take_key = dying  # type: ignore[method-assign]
     ann.door.trust(key, prefix(new)).addErrback(lambda _: None)
     await village.until(lambda: bool(deaths) and deaths[0].called)
     ann.start()

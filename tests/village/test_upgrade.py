@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from chatnet.net.database import Database
-from chatnet.net.keys import load_or_make_identity
 from twisted.internet import reactor
 
 from chatnet.core.events import MessageKind, MessageState, TransferState
 from chatnet.core.identity import conversation_of
-from chatnet.peer import store as peer
+from chatnet.host.database import Database
+from chatnet.net.identity import load_or_make_identity
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
 from chatnet.registry import store as registry
 
 OLD = Path(__file__).parent.parent / "fixtures" / "v0.1.0"
@@ -33,32 +34,32 @@ def old(tmp_path: Path) -> Path:
 async def test_a_peers_history_waiting_message_draft_and_transfer_are_there(old: Path) -> None:
     me = load_or_make_identity(old / "carol")
     assert (old / "carol" / "identity.key").read_bytes() == (OLD / "carol" / "identity.key").read_bytes()
-    database = Database(old / "carol" / "chatnet.db", peer.MIGRATIONS, reactor)
+    database = Database(old / "carol" / "chatnet.db", MIGRATIONS, reactor)
     await database.open()
     try:
-        store = peer.PeerStore(database)
-        pins = {pin.name: pin.peer for pin in await store.pins()}
+        store = PeerStore(database)
+        pins = {pin.name: pin.peer for pin in await store.pins.all()}
         assert sorted(pins) == ["bob", "eve"]
         bob, eve = pins["bob"], pins["eve"]
-        found = {row.name: row for row in await store.conversations()}
-        assert {row.peer for row in found.values()} == {bob, eve}
+        found = {row.name: row for row in await store.conversations.all()}
+        assert {row.chat for row in found.values()} == {bob, eve}
         rows = []
         for friend in (bob, eve):
-            page, more = await store.history(conversation_of(me.peer_id, friend), None, 100)
+            page, more = await store.messages.history(conversation_of(me.peer_id, friend), None, 100)
             assert not more
             rows += [row for row in page if row.kind == MessageKind.TEXT]
-        texts = [(row.peer, row.sender == me.peer_id, row.body, row.state) for row in rows]
+        texts = [(row.chat, row.sender == me.peer_id, row.body, row.state) for row in rows]
         assert texts == [
             (bob, True, "hello bob", MessageState.DELIVERED),
             (bob, False, "hello carol \N{WAVING HAND SIGN}", MessageState.RECEIVED),
             (eve, True, "hello eve", MessageState.DELIVERED),
             (eve, True, "for later", MessageState.WAITING),
         ]
-        assert await store.waiting() == {eve: 1}
-        assert {tab.peer: tab.draft for tab in await store.tabs()} == {bob: "half a tho", eve: ""}
-        (transfer,) = await store.transfers()
+        assert await store.messages.waiting() == {eve: 1}
+        assert {tab.chat: tab.draft for tab in await store.conversations.tabs()} == {bob: "half a tho", eve: ""}
+        (transfer,) = await store.transfers.all()
         assert (transfer.peer, transfer.outgoing, transfer.state) == (bob, False, TransferState.PAUSED)
-        (file,) = await store.transfer_files(bob, transfer.fid)
+        (file,) = await store.transfers.files(bob, transfer.fid)
         assert (file.path, file.size, file.synced) == (("notes.txt",), FILE_BYTES, SYNCED_BYTES)
         assert (old / "downloads" / ".partial" / file.part).stat().st_size == SYNCED_BYTES
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import urwid
@@ -88,12 +89,12 @@ class ActionBase:
         then: Callable[[Any], None] | None = None,
         failed: Callable[[], None] | None = None,
         what: str = "",
-        advice: Mapping[str, str] | None = None,
+        advice: Mapping[str, str] | Callable[[ChatnetError], str] = MappingProxyType({}),
         tell: Callable[[str], None] | None = None,
     ) -> None:
         """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words.
 
-        ``advice``: what to do then, by the code of the refusal.  ``tell`` shows why it failed, in place of
+        ``advice``: what to do then, by the code of the refusal or by the error.  ``tell`` shows why it failed, in place of
         the status line.
         """
         typed = self._typed
@@ -106,7 +107,7 @@ class ActionBase:
             error = failure.value
             if isinstance(error, ChatnetError):
                 text = error.text if error.text[-1:] in ".?!" else f"{error.text}."
-                after = (advice or {}).get(error.code, "")
+                after = advice(error) if callable(advice) else advice.get(error.code, "")
                 show(f"{what}{text} {after}".rstrip())
             else:
                 self.log.failure("console: a request failed", failure)

@@ -7,6 +7,7 @@ from chatnet.console.actions.base import ActionBase
 from chatnet.console.overlays.help import HelpView
 from chatnet.console.overlays.login import LoginDefaults, LoginForm
 from chatnet.console.widgets.wording import count_text
+from chatnet.core.errors import CannotListen, ChatnetError
 from chatnet.core.events import Me
 
 QUIT_TWICE_SECONDS = 2.0
@@ -135,4 +136,16 @@ class ProgramActions(ActionBase):
                 self.view.overlay = None
             self.view.refresh()
 
-        self._ask(self._api.login, values.name, values.registry, values.presentation, then=done, tell=form.failed)
+        def advice(error: ChatnetError) -> str:
+            instead = error.instead if isinstance(error, CannotListen) else ""
+            return f"Start again with --listen {instead}." if instead else ""
+
+        self._ask(
+            self._api.login,
+            values.name,
+            values.registry,
+            values.presentation,
+            then=done,
+            tell=form.failed,
+            advice=advice,
+        )

@@ -42,16 +42,16 @@ class StoreJournal:
         self._fid = fid
 
     def synced(self, index: int, part: str, count: int) -> None:
-        self._wait(self._store.file_synced, index, part, count)
+        self._wait(self._store.transfers.file_synced, index, part, count)
 
     def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
-        self._wait(self._store.files_whole, files)
+        self._wait(self._store.transfers.files_whole, files)
 
     def placed(self, files: Sequence[tuple[int, str]]) -> None:
-        self._wait(self._store.files_done, files)
+        self._wait(self._store.transfers.files_done, files)
 
     def reset(self, indices: Sequence[int]) -> None:
-        self._wait(self._store.reset_files, indices)
+        self._wait(self._store.transfers.reset_files, indices)
 
     def _wait(self, work: Callable[..., Deferred[None]], *what: Any) -> None:
         def begin() -> Deferred[None]:

@@ -21,7 +21,9 @@ from chatnet.core.messages import Ack, Nack, Say
 from chatnet.host.database import Chain
 from chatnet.net.link import Link
 from chatnet.net.timers import cancel_timer
-from chatnet.peer.store.peer_store import Incoming, PeerStore, StoredMessage
+from chatnet.peer.store.history_rows import StoredMessage
+from chatnet.peer.store.messages import Incoming
+from chatnet.peer.store.peer_store import PeerStore
 
 SHORTEST_HOLD_SECONDS = 0.05  # fewer turns for who sends at the limit
 
@@ -105,7 +107,7 @@ class Inbox:
     def _store_arrived(self, link: Link, inbound: _Inbound) -> None:
         says, inbound.arrived = inbound.arrived, []
         if says:
-            adding = self._store.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
+            adding = self._store.messages.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
             adding.addCallbacks(self._stored, self._failed, (link, inbound), {}, (link,), {})
             adding.addErrback(lambda failure: self.log.failure("internal error while storing a message", failure))
 

@@ -30,7 +30,8 @@ from chatnet.net.link import Link, LinkEnd
 from chatnet.net.timers import cancel_timer
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.messages.inbox import Inbox
-from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
+from chatnet.peer.store.history_rows import NewMessage, StoredMessage
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class _Outbound:
@@ -131,7 +132,7 @@ class Outbox:
         message = NewMessage(
             out.conversation, chat_with(peer), self._roster.me, out.new_id(), MessageKind.TEXT, now, now, body, state
         )
-        return self._store.add_outgoing(message).addCallback(self._said)
+        return self._store.messages.add_outgoing(message).addCallback(self._said)
 
     def _said(self, row: StoredMessage) -> StoredMessage:
         peer = person_in(row.chat)
@@ -156,7 +157,7 @@ class Outbox:
         """A message that failed waits again; None when row ``n`` is none.  Raises StoreFailed."""
         held = self._roster.new_key(peer) is not None
         state = MessageState.HELD if held else MessageState.WAITING
-        row = await self._store.resend(chat_with(peer), n, state, self._wall_ms())
+        row = await self._store.messages.resend(chat_with(peer), n, state, self._wall_ms())
         if row is not None:
             self._changed(chat_with(peer), n, state, "")
             self._waiting(peer, 1)
@@ -168,7 +169,7 @@ class Outbox:
     async def release(self, peer: PeerID) -> None:
         """What was held for ``peer`` goes like the rest, unless there is a new key again.  Raises StoreFailed."""
         if self._roster.new_key(peer) is None:
-            for row in await self._store.release(peer):
+            for row in await self._store.messages.release(peer):
                 self._changed(chat_with(peer), row.n, row.state, row.reason)
             self.wake(peer)
 
@@ -255,7 +256,7 @@ class Outbox:
             while out.more and self._may_send(peer, out) is not None:
                 out.more = False
                 after = out.upto_n
-                rows = await self._store.outbox(peer, after, READY_ROWS)
+                rows = await self._store.messages.outbox(peer, after, READY_ROWS)
                 if self._outbound.get(peer) is not out:  # the link is gone, and nothing waited
                     return
                 if out.upto_n != after:  # begun again meanwhile
@@ -352,7 +353,7 @@ class Outbox:
         awaited = [id for id in ids if out.sent.pop(id, None) is not None]
         if not awaited:  # nothing of ours on this link: no work for the disk
             return
-        self._store.delivered(peer, awaited).addCallbacks(self._delivered, self._on_store_failure, (peer,))
+        self._store.messages.delivered(peer, awaited).addCallbacks(self._delivered, self._on_store_failure, (peer,))
         self._pump(peer)
 
     def _delivered(self, rows: list[int], peer: PeerID) -> None:
@@ -364,7 +365,7 @@ class Outbox:
         if self._out(peer).sent.pop(nack.id, None) is None:
             return
         reason = f"{self._roster.name_of(peer)} did not take it."
-        refusing = self._store.refused(peer, nack.id, reason)
+        refusing = self._store.messages.refused(peer, nack.id, reason)
 
         def refused(row: StoredMessage | None) -> None:
             if row is not None:

@@ -11,7 +11,7 @@ from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.messages import Say
-from chatnet.host.database import Chain, Connection
+from chatnet.host.database import Chain, Connection, Database
 from chatnet.peer.store.history_rows import (
     MESSAGE,
     NewMessage,
@@ -34,12 +34,19 @@ class Incoming(NamedTuple):
     message: StoredMessage
 
 
-class MessageRows(SearchIndex):
-    """See the module.  A part of ``PeerStore``; what it adds is counted, so that its words are found."""
+class MessageRows:
+    """Messages in the history and in the outbox.  A part of ``PeerStore``.
+
+    ``search`` is told how many rows are added, so that their words are found.
+    """
+
+    def __init__(self, database: Database, search: SearchIndex) -> None:
+        self._database = database
+        self._search = search
 
     def add_outgoing(self, message: NewMessage) -> Deferred[StoredMessage]:
         """A message of ours, in the history and in the outbox.  Its id is new."""
-        self._count_unindexed(1)
+        self._search.count_unindexed(1)
         return self._database.run_together(_add_outgoing, message)
 
     def add_incoming(
@@ -66,7 +73,7 @@ class MessageRows(SearchIndex):
                 for say in says
             ]
 
-        self._count_unindexed(len(says))
+        self._search.count_unindexed(len(says))
         return self._database.run(job, chain)
 
     def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:

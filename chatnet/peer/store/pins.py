@@ -34,15 +34,16 @@ class Pin(NamedTuple):
 
 
 class PinRows:
-    """See the module.  A part of ``PeerStore``."""
+    """Pins, blocks and unwanted keys.  A part of ``PeerStore``."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def pins(self) -> Deferred[list[Pin]]:
+    def all(self) -> Deferred[list[Pin]]:
         """All, the oldest first."""
         return self._database.read(lambda connection: _pins(connection, "1 = 1"))
 
-    def add_pin(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Pin]:
+    def add(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Pin]:
         """Remember the first key of a name; the pin that stands, which may be another key's."""
 
         def job(connection: Connection) -> Pin:

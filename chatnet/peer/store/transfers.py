@@ -71,11 +71,12 @@ class FileRow(NamedTuple):
 
 
 class TransferRows:
-    """See the module.  A part of ``PeerStore``."""
+    """Transfers, their files and the rules for offers.  A part of ``PeerStore``."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def add_transfer(self, row: TransferRow, files: Sequence[FileRow]) -> Deferred[None]:
+    def add(self, row: TransferRow, files: Sequence[FileRow]) -> Deferred[None]:
         """An offer, either way.  Fails with sqlite3.IntegrityError when ``(peer, fid)`` is known."""
 
         def job(connection: Connection) -> None:
@@ -90,9 +91,7 @@ class TransferRows:
 
         return self._database.run(job)
 
-    def update_transfer(
-        self, peer: PeerID, fid: bytes, **changes: Unpack[TransferChanges]
-    ) -> Deferred[TransferRow | None]:
+    def update(self, peer: PeerID, fid: bytes, **changes: Unpack[TransferChanges]) -> Deferred[TransferRow | None]:
         """Change the named columns; None when there is no such transfer."""
         values: dict[str, Any] = dict(changes)
         if unknown := values.keys() - TransferChanges.__annotations__.keys():
@@ -113,7 +112,7 @@ class TransferRows:
 
         return self._database.run(job)
 
-    def transfers(self) -> Deferred[list[TransferRow]]:
+    def all(self) -> Deferred[list[TransferRow]]:
         """All that were not forgotten, in the order of offering."""
 
         def job(connection: Connection) -> list[TransferRow]:
@@ -122,7 +121,7 @@ class TransferRows:
 
         return self._database.read(job)
 
-    def transfer_files(self, peer: PeerID, fid: bytes) -> Deferred[list[FileRow]]:
+    def files(self, peer: PeerID, fid: bytes) -> Deferred[list[FileRow]]:
         """The files of one transfer by their numbers; none once it is forgotten."""
 
         def job(connection: Connection) -> list[FileRow]:
@@ -196,7 +195,7 @@ class TransferRows:
 
         return self._database.run(job, lasting=False)
 
-    def transfer(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow | None]:
+    def find(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow | None]:
         """One transfer, also a forgotten one."""
 
         def job(connection: Connection) -> TransferRow | None:

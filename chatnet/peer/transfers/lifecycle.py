@@ -245,9 +245,9 @@ class Lifecycle:
     async def open_download(self, entry: TransferRecord) -> Download:
         entry.opening = True
         try:
-            rows = await self._store.transfer_files(entry.peer, entry.fid)
+            rows = await self._store.transfers.files(entry.peer, entry.fid)
             if entry.candidates_of is None:
-                received = await self._store.received_files(entry.peer)
+                received = await self._store.transfers.received_files(entry.peer)
                 entry.candidates_of = await self._disk.run(candidates, entry.files, received)
             former = await self._disk.run(former_files, rows, entry.candidates_of)
             return await self._disk.run(

@@ -97,6 +97,7 @@ class ManagedTransfer:
     skipped: dict[int, str] = field(default_factory=dict)  # files that could not be sent, by number -> code
     note: SafeText = _NOTHING  # names them
     saved_to: str = ""
+    ended_ms: int | None = None
 
     @property
     def fid(self) -> bytes:
@@ -162,7 +163,7 @@ class ManagedTransfer:
             self.reason,
             self.saved_to,
             info.offered_ms,
-            None,
+            self.ended_ms,
             paused=machine.paused,
             told=machine.told,
         )
@@ -260,7 +261,12 @@ def recalled(row: TransferRow, rows: Sequence[FileRow], limits: PeerLimits, down
     sums = (row.total_files, row.total_bytes, row.offered_ms)
     info = OfferInfo(row.fid, row.peer, row.outgoing, safe_line(row.title), names, warning, *sums)
     transfer = _recalled(row, rows, files, info, limits, downloads)
-    transfer.stored, transfer.forgotten, transfer.saved_to = True, row.forgotten, row.saved_to
+    transfer.stored, transfer.forgotten, transfer.saved_to, transfer.ended_ms = (
+        True,
+        row.forgotten,
+        row.saved_to,
+        row.ended_ms,
+    )
     machine = transfer.machine
     machine.code, machine.reason, machine.paused, machine.told = row.code, safe_line(row.reason), row.paused, row.told
     if row.state is TransferState.DONE:

@@ -126,10 +126,10 @@ class Transfers:
         """Take up what the former process left unfinished."""
         self._disk.start()
         await self._preferences.recall()
-        rows = await self._store.transfers()
+        rows = await self._store.transfers.all()
         await self._disk.run(remove_orphans, self._downloads, {row.stem for row in rows if not row.state.ended})
         for row in rows:
-            files = [] if row.state.ended else await self._store.transfer_files(row.peer, row.fid)
+            files = [] if row.state.ended else await self._store.transfers.files(row.peer, row.fid)
             entry = await self._disk.run(recalled_record, row, files)
             self._table.entries[entry.fid] = entry
             await self._take_up_again(entry)
@@ -466,7 +466,7 @@ class Transfers:
 
     async def _tell_outcome(self, peer: PeerID, fid: bytes) -> None:
         """Somebody asks about a transfer that is not open here, perhaps from before we forgot it."""
-        row = await self._store.transfer(peer, fid)
+        row = await self._store.transfers.find(peer, fid)
         if row is None or not row.state.ended:
             answer: Message = Cancel(fid, messages.LOST)
         elif row.state is TransferState.DONE:

@@ -19,7 +19,7 @@ from chatnet.core.transfer.transfer_machine import PausedBy
 from chatnet.net.link import Link
 from chatnet.peer.files.download import Download, Former
 from chatnet.peer.files.source import Fingerprint, Gathered, SourceFile, gather
-from chatnet.peer.store.peer_store import FileRow, TransferRow
+from chatnet.peer.store.transfers import FileRow, TransferRow
 from chatnet.peer.transfers.receiver import Receiver
 from chatnet.peer.transfers.sender import Sender
 

@@ -74,14 +74,18 @@ class TransferTable:
 
     # --- keeping --------------------------------------------------------------------------------
 
-    def take_up(self, transfer: ManagedTransfer) -> None:
-        """One that the store has."""
+    def enter(self, transfer: ManagedTransfer) -> None:
+        """From now on it hears what happens; it is shown when it is stored."""
         self._transfers[transfer.fid] = transfer
 
-    async def add(self, transfer: ManagedTransfer, rows: list[FileRow]) -> None:
-        """A new one: it is shown when it is stored.
+    def drop(self, transfer: ManagedTransfer) -> None:
+        """It could not be stored."""
+        del self._transfers[transfer.fid]
 
-        Raises StoreFailed, or sqlite3.IntegrityError when its number is known; then it is not there.
+    async def store(self, transfer: ManagedTransfer, rows: list[FileRow]) -> None:
+        """Put a new one into the store; from then on it is shown.
+
+        Raises StoreFailed, or sqlite3.IntegrityError when its number is known.
         """
         info = transfer.info
         self.log.info(
@@ -92,19 +96,15 @@ class TransferTable:
             files=info.total_files,
             size=info.total_bytes,
         )
-        self._transfers[transfer.fid] = transfer
-        try:
-            await self._store.transfers.add(transfer.row(), rows)
-        except BaseException:
-            del self._transfers[transfer.fid]
-            raise
+        await self._store.transfers.add(transfer.row(), rows)
         transfer.stored = True
-        self.tell(transfer)
+        self._show(transfer)
 
     async def save(self, transfer: ManagedTransfer) -> None:
         """As it stands now; a failure is given to its machine."""
         machine = transfer.machine
         if machine.ended:
+            transfer.ended_ms = transfer.ended_ms or self.now_ms()
             transfer.let_go()
         row = transfer.row()
         try:
@@ -120,7 +120,7 @@ class TransferTable:
                 paused=row.paused,
                 person=row.person,
                 told=row.told,
-                ended_ms=self.now_ms() if machine.ended else None,
+                ended_ms=row.ended_ms,
             )
         except StoreFailed as error:
             self.log.info("how a transfer stands was not stored: {text}", text=error.text)

@@ -65,7 +65,7 @@ class Trust:
         known, new = self._changed_key(peer)
         if new in self._roster.unwanted:
             raise LocalError("no-new-key", f"The key of {self._roster.name_of(known)} that you know is kept already.")
-        await self._store.add_unwanted_key(new, self._wall_ms())
+        await self._store.pins.add_unwanted_key(new, self._wall_ms())
         self._roster.unwanted.add(new)
         await self._outbox.release(known)
         self._people.tell(known)
@@ -89,13 +89,13 @@ class Trust:
         self._people.pin_on_first_contact(known)
         if self._roster.vouched_name(known) is None:
             raise LocalError("no-check", f"Nothing binds a name to {name}'s key yet, so there is nothing to mark.")
-        await self._store.set_verified(name, known, level)
+        await self._store.pins.set_verified(name, known, level)
         self._roster.set_verified(known, level)
         self._people.tell(known)
 
     async def block(self, peer: bytes, blocked: bool) -> None:
         known = self._people.known(peer)
-        await self._store.set_blocked(known, blocked, self._wall_ms())
+        await self._store.pins.set_blocked(known, blocked, self._wall_ms())
         (self._roster.blocked.add if blocked else self._roster.blocked.discard)(known)
         if blocked:
             self._transfers.end_all_with(known)
@@ -114,7 +114,7 @@ class Trust:
         name, now, me = self._roster.name_of(old), self._wall_ms(), self._people.me
         conversation = conversation_of(me, new)
         for sweep in (1, 2):  # the second is for what was held while the first was written
-            former, moved = await self._store.take_key(
+            former, moved = await self._store.pins.take_key(
                 name, old, new, verified, conversation, me, now, "sent to the new key instead"
             )
             if sweep == 1:

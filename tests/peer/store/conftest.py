@@ -6,7 +6,8 @@ import pytest
 import pytest_twisted
 
 from chatnet.host.database import Database
-from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
 
 
 @pytest_twisted.async_yield_fixture

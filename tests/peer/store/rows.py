@@ -5,7 +5,8 @@ from __future__ import annotations
 from chatnet.core.events import MessageKind, MessageState, VerifiedLevel
 from chatnet.core.messages import ListEntry, Say
 from chatnet.core.records import Endpoint
-from chatnet.peer.store.peer_store import NewMessage, PeerStore
+from chatnet.peer.store.history_rows import NewMessage
+from chatnet.peer.store.peer_store import PeerStore
 
 ME, BOB, EVE = b"m" * 32, b"b" * 32, b"e" * 32
 TALK, OTHER = b"T" * 32, b"O" * 32
@@ -31,12 +32,12 @@ async def again(database) -> PeerStore:
 def say(store, n: int, body: str = "hi", state=MessageState.WAITING, peer=BOB, conversation=TALK, at_ms=0):
     at_ms = at_ms or 1000 + n
     message = NewMessage(conversation, peer, ME, id16(n), MessageKind.TEXT, at_ms, at_ms, body, state)
-    return store.add_outgoing(message)
+    return store.messages.add_outgoing(message)
 
 
 def hear(store, n: int, body: str = "ho", peer=BOB, conversation=TALK):
     said = Say(conversation, id16(n), 500 + n, body)
-    return store.add_incoming(peer, [said], 1000 + n).addCallback(lambda became: became[0])
+    return store.messages.add_incoming(peer, [said], 1000 + n).addCallback(lambda became: became[0])
 
 
 def offer(sender, n: int, title: str, at_ms: int, state) -> NewMessage:

@@ -34,9 +34,9 @@ async def test_a_full_disk_is_told_and_the_probe_sees_its_end(store: PeerStore, 
     with pytest.raises(StoreFailed):
         await store.probe()
     assert [failure.code for failure in failures] == ["no-space", "no-space"]
-    assert [row.body for row in (await store.history(TALK, None, 9))[0]] == ["before it was full"]
+    assert [row.body for row in (await store.messages.history(TALK, None, 9))[0]] == ["before it was full"]
     await database.read(lambda c: c.execute("PRAGMA max_page_count = 1000000"))
     await store.probe()
     await say(store, 2, "x" * 16_000)
-    assert await store.get("probe") is None
+    assert await store.settings.get("probe") is None
     assert len(failures) == 2

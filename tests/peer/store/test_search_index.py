@@ -12,7 +12,9 @@ from chatnet.core import limits
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.messages import Say
 from chatnet.host.database import Database
-from chatnet.peer.store.peer_store import MIGRATIONS, NewMessage, PeerStore, StoredMessage
+from chatnet.peer.store.history_rows import NewMessage, StoredMessage
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
 from chatnet.peer.store.search_query import understand_query
 
 ME, BOB, EVE = b"m" * 32, b"b" * 32, b"e" * 32
@@ -24,16 +26,16 @@ WAITING, EXPIRED, REFUSED = MessageState.WAITING, MessageState.EXPIRED, MessageS
 async def say(store: PeerStore, n: int, body: str, at_ms: int = 1000, peer: bytes = BOB) -> StoredMessage:
     talk = TALK if peer == BOB else OTHER
     message = NewMessage(talk, peer, ME, n.to_bytes(16), MessageKind.TEXT, at_ms, at_ms, body, WAITING)
-    return await store.add_outgoing(message)
+    return await store.messages.add_outgoing(message)
 
 
 async def hear(store: PeerStore, n: int, body: str, at_ms: int = 1000, peer: bytes = BOB) -> None:
     talk = TALK if peer == BOB else OTHER
-    await store.add_incoming(peer, [Say(talk, n.to_bytes(16), at_ms, body)], at_ms)
+    await store.messages.add_incoming(peer, [Say(talk, n.to_bytes(16), at_ms, body)], at_ms)
 
 
 async def found(store: PeerStore, typed: str, *where: object, **more: object) -> list[str]:
-    page = await store.search(understand_query(typed), *where, **more)  # type: ignore[arg-type]
+    page = await store.search.find(understand_query(typed), *where, **more)  # type: ignore[arg-type]
     return [row.body for row in page.rows]
 
 
@@ -79,12 +81,12 @@ async def test_pages_meet_without_gap_or_overlap(store: PeerStore, monkeypatch: 
         await hear(store, n, f"word {n} {'rare' if n % 10 == 0 else ''}", peer=BOB if n % 2 else EVE)
     query, rows, before, pages = understand_query("word rare"), [], None, 0
     while pages == 0 or before is not None:
-        page = await store.search(query, None, EVE, None, before, 2)
+        page = await store.search.find(query, None, EVE, None, before, 2)
         rows += [row.body for row in page.rows]
         before, pages = page.before_n, pages + 1
     assert rows == ["word 30 rare", "word 20 rare", "word 10 rare", "word 0 rare"]
     piece = understand_query("😀")
-    page = await store.search(piece)  # nothing among the first seven: the page says where to go on
+    page = await store.search.find(piece)  # nothing among the first seven: the page says where to go on
     assert (page.rows, page.before_n) == ([], 34)
 
 
@@ -136,7 +138,7 @@ async def test_a_database_of_the_first_step_is_found_in_after_its_migration(tmp_
     store = PeerStore(database)
     assert await found(store, f"number{limits.INDEX_ROWS + 5}") == [f"old number{limits.INDEX_ROWS + 5}"]
     assert await found(store, "number7 ") == ["old number7"]
-    expired = await store.expire(2500, (), "old")  # since when each waits came with it
+    expired = await store.messages.expire(2500, (), "old")  # since when each waits came with it
     assert [row.body for row in expired] == ["old number0", "old number1", "old number2"]
     await database.close()
 
@@ -144,6 +146,6 @@ async def test_a_database_of_the_first_step_is_found_in_after_its_migration(tmp_
 @pytest_twisted.ensureDeferred
 async def test_many_rows_are_indexed_before_anybody_searches(store: PeerStore, database: Database) -> None:
     for n in range(limits.INDEX_ROWS + 1):
-        store.add_incoming(BOB, [Say(TALK, n.to_bytes(16), 1, f"word{n}")], 1)
+        store.messages.add_incoming(BOB, [Say(TALK, n.to_bytes(16), 1, f"word{n}")], 1)
     (indexed,) = await database.read(lambda connection: connection.execute("SELECT n FROM indexed").fetchone())
     assert indexed >= limits.INDEX_ROWS - 1

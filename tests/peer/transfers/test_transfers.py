@@ -118,9 +118,9 @@ async def test_a_file_arrives_whole(parties, tmp_path: Path, size: int) -> None:
     assert there.saved_to == str(bob.downloads / "dave" / "video.mkv")
     assert landed(bob) == {"video.mkv": data}
     for party in (alice, bob):
-        (row,) = await party.store.transfers()
+        (row,) = await party.store.transfers.all()
         assert row.state is TransferState.DONE
-    (file,) = await bob.store.transfer_files(alice.peer, offer.fid)
+    (file,) = await bob.store.transfers.files(alice.peer, offer.fid)
     assert (file.done, file.final) == (True, there.saved_to)
 
 
@@ -159,7 +159,7 @@ async def test_files_and_a_folder_in_one_offer(parties, tmp_path: Path) -> None:
     assert there.done_files == here.done_files == 202
     assert landed(bob) == sent | {"note.txt": b"note"}
     assert there.saved_to == str(bob.downloads / "dave")
-    assert all(file.done for file in await bob.store.transfer_files(alice.peer, offer.fid))
+    assert all(file.done for file in await bob.store.transfers.files(alice.peer, offer.fid))
 
 
 @pytest_twisted.ensureDeferred
@@ -257,7 +257,7 @@ async def test_nobody_there(parties, tmp_path: Path) -> None:
         await alice.transfers.offer(b"x" * 32, [write(tmp_path, "a", b"")])
     assert caught.value.text == "dave is offline: files need both of you there."
     assert alice.transfers.snapshot() == ()
-    assert await alice.store.transfers() == []
+    assert await alice.store.transfers.all() == []
 
 
 @pytest_twisted.ensureDeferred
@@ -501,7 +501,7 @@ async def test_the_hand_made_sender_is_served_when_it_is_right(parties, stranger
     write_raw(link, frame(encode(File(0, 0, 5))) + data + frame(encode(End(0, blake3(data).digest()))))
     assert await stranger.heard(Verified) == Verified(b"F" * 16)
     assert landed(bob) == {"a": b"hello"}
-    (row,) = await bob.store.transfers()
+    (row,) = await bob.store.transfers.all()
     assert row.state is TransferState.DONE  # committed before it was said
 
 
