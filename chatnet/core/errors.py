@@ -20,6 +20,14 @@ class LocalError(ChatnetError):
     """The user, or the program that drives us, asked for what cannot be."""
 
 
+class NoSpace(LocalError):
+    """The disk has not enough space; ``needed`` bytes beside what it keeps free."""
+
+    def __init__(self, text: str, needed: int = 0) -> None:
+        super().__init__("no-space", text)
+        self.needed = needed
+
+
 class CannotListen(LocalError):
     """A port cannot be listened on.
 

@@ -149,6 +149,7 @@ class Link(TwistedProtocol):
         self._silence_seconds: float | None = None  # where the role has its own
         self._ping_number = 0
         self._ping_sent: float | None = None
+        self._unconfirmed: list[tuple[int, Deferred[bool]]] = []  # by the number of their ping
 
     # --- what users call ----------------------------------------------------------------------
 
@@ -168,6 +169,12 @@ class Link(TwistedProtocol):
             return endpoint(*self.remote)
         except ValueError:
             return None
+
+    @property
+    def fid(self) -> bytes | None:
+        """The transfer that a file link is for, as the side said that dialled it."""
+        hello = self._hello if self.dialled else self.greeting
+        return hello.fid if isinstance(hello, Hello) else None
 
     def __str__(self) -> str:
         who = short_text(self.peer) if self.peer else "nobody yet"
@@ -232,6 +239,26 @@ class Link(TwistedProtocol):
         else:
             mine.callback(None)
         return mine
+
+    def confirmed(self) -> Deferred[bool]:
+        """Fires with True once the other side has processed everything that was sent here so far.
+
+        It processes frames in their order, so that its answer to a ping proves it.  False at the end of the link.
+        """
+        waiting: Deferred[bool] = Deferred()
+        if not self.is_open:
+            waiting.callback(False)
+            return waiting
+        self.ping()
+        self._unconfirmed.append((self._ping_number, waiting))
+        return waiting
+
+    def _confirm(self, number: int, processed: bool) -> None:
+        """Everything before the ping with this number was processed, or never will be."""
+        due = [waiting for n, waiting in self._unconfirmed if n <= number]
+        self._unconfirmed = [(n, waiting) for n, waiting in self._unconfirmed if n > number]
+        for waiting in due:
+            waiting.callback(processed)
 
     def pause_reading(self, why: str = "user") -> None:
         """Take nothing from the other side until ``resume_reading`` with the same reason."""
@@ -360,6 +387,7 @@ class Link(TwistedProtocol):
             if self._ping_sent is not None and message.n == self._ping_number:
                 self.rtt_ms = round((self._settings.clock.seconds() - self._ping_sent) * 1000)
                 self._ping_sent = None
+            self._confirm(message.n, True)
         elif isinstance(message, Error):
             self._failure = Refused(message.code, safe_line(message.text), message.retry_after_s)
             self._end = LinkEnd(message.code, safe_line(message.text), True, message.retry_after_s)
@@ -539,6 +567,7 @@ class Link(TwistedProtocol):
         self._settings.pulse.discard(self)
         self._on_drained = None
         self._wake_drain_waiters()
+        self._confirm(self._ping_number, False)
         end = self._end or LinkEnd("lost", "the connection is gone", by_remote=True)
         if self._told_opened:
             self._user.lost(self, end)

@@ -35,6 +35,7 @@ from chatnet.core.messages import (
     RESUME,
     ROLE_FILE,
     ROLE_REGISTRY,
+    SKIP,
     Accept,
     Ack,
     Cancel,
@@ -69,6 +70,7 @@ from chatnet.peer.directory.send_policy import SendPolicy
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.links.hello import HelloBuilder
 from chatnet.peer.links.incoming import IncomingLinks
+from chatnet.peer.links.redial import Redial
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.messages.expiry import Expiry
 from chatnet.peer.messages.open_tabs import OpenTabs
@@ -84,7 +86,7 @@ from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
 
 PORT_SETTING = "port"
-FEATURES = frozenset({RESUME})  # what a peer can do beyond version 1 of the protocol
+FEATURES = frozenset({RESUME, SKIP})  # what a peer can do beyond version 1 of the protocol
 
 
 class Node:
@@ -292,13 +294,16 @@ class Node:
             self.store,
             self.places.downloads,
             self,
+            self,
+            wall_ms=wall_ms,
             random_bytes=self._chance.randbytes,
             uniform=self._chance.uniform,
-            listed=lambda: len(self.roster.listed),
-            changed=self.conversations.transfer_changed,
-            person_folder=self.people.folder_of,
         )
         self._closers.append(self.transfers.stop)
+        self.redial = Redial(
+            clock, limits.retry_cap_seconds, self._chance.uniform, self.connect, self.transfers.waits_for
+        )
+        self._closers.append(self.redial.stop)
         self.short_codes = ShortCodes(
             clock,
             limits,
@@ -373,7 +378,7 @@ class Node:
         for peer in changes.came:
             if self.roster.waiting(peer):
                 self.outbox.came_online(peer)
-            self.transfers.came_online(peer)
+            self.redial.came_online(peer, len(self.roster.listed))
 
     # --- links --------------------------------------------------------------------------------
 
@@ -381,13 +386,15 @@ class Node:
         self.notices.reached(link.peer)
         self.people.tell(link.peer, linked=True, address=link.address, rtt_ms=link.rtt_ms)
         self.outbox.link_up(link)
-        self.transfers.peer_reachable(link.peer)
+        self.redial.link_up(link.peer)
+        self.transfers.link_up(link)
 
     def _link_down(self, link: Link, end: LinkEnd) -> None:
         self.people.tell(link.peer, linked=False, address="", rtt_ms=None, last_seen_ms=self.wall_ms())
         self.outbox.link_down(link, end)
+        self.transfers.link_down(link, end)
         if end.code != messages.REPLACED:
-            self.transfers.peer_unreachable(link.peer)
+            self.redial.link_down(link.peer)
 
     def _message(self, link: Link, message: Message) -> None:
         if link.peer in self.roster.blocked and isinstance(message, Say | Offer | Check):
@@ -414,6 +421,7 @@ class Node:
         if self.is_open:
             if ok:
                 self.people.store_again()
+                self.transfers.store_back()
             self.outbox.store_changed(ok)
 
     # --- what the parts need of the links -------------------------------------------------------
@@ -433,6 +441,18 @@ class Node:
         link = await self.links.dial(peer, user, self.hello_builder.hello(ROLE_FILE, fid=fid, token=token))
         self.links.proven(link)
         return link
+
+    def wake(self, peer: PeerID) -> None:
+        """Something waits for ``peer``: see that there is a chat link in time."""
+        self.redial.wake(peer)
+
+    def transfer_changed(self, transfer: Transfer) -> None:
+        """A new or changed transfer."""
+        self.conversations.transfer_changed(transfer)
+
+    def folder_of(self, peer: bytes) -> str:
+        """The name of a person's folder."""
+        return self.people.folder_of(peer)
 
     # --- for the door -------------------------------------------------------------------------
 

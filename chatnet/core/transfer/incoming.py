@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from chatnet.core import messages
 from chatnet.core.limits import LATE_LINKS, SPACE_SECONDS
-from chatnet.core.messages import Cancel, Decline, Message, Verified
 from chatnet.core.transfer.transfer_events import (
     INPUTS,
     AskDue,
@@ -113,13 +112,6 @@ class IncomingTransfer(TransferMachine):
         if self.phase in WAITING:
             return self.doubtful
         return self.phase is Phase.BROKEN or (self.ended and not self.told)
-
-    def outcome(self) -> Message:
-        if self.phase is Phase.DONE:
-            return Verified(self.fid)
-        if self.phase is Phase.DECLINED:
-            return Decline(self.fid, self.code or messages.DECLINED)
-        return Cancel(self.fid, self.code or messages.LOST)
 
     # --- parts ---
 
@@ -481,6 +473,9 @@ class IncomingTransfer(TransferMachine):
         yield from self._change(Phase.BROKEN, messages.LOST)
         yield Contact()
 
+    def _recall_broken(self, event: Recalled) -> Iterator[Effect]:
+        yield from self._expire(event) if event.expired else self._go_on()
+
     def _recall_paused(self, event: Recalled) -> Iterator[Effect]:
         if event.expired:
             yield from self._expire(event)
@@ -725,7 +720,8 @@ IncomingTransfer.TABLE = table_of(
         },
         Recalled: {
             Phase.OFFERED: T._recall_offer,
-            (Phase.QUEUED, Phase.RUNNING, Phase.CHECKING, Phase.BROKEN): T._recall_run,
+            (Phase.QUEUED, Phase.RUNNING, Phase.CHECKING): T._recall_run,
+            Phase.BROKEN: T._recall_broken,
             (Phase.OPENING, Phase.CALLING, Phase.READY, Phase.REOPENING, Phase.HELD): Nothing(
                 "the store holds no such phase"
             ),

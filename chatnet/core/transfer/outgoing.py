@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from chatnet.core import messages
 from chatnet.core.limits import ASK_SECONDS, LATE_LINKS, SETTLE_SECONDS
-from chatnet.core.messages import Cancel, DialMe, Message
+from chatnet.core.messages import DialMe
 from chatnet.core.transfer.transfer_events import (
     INPUTS,
     AskDue,
@@ -111,10 +111,6 @@ class OutgoingTransfer(TransferMachine):
         if self.phase is Phase.PAUSED:
             return self.doubtful
         return self.phase is Phase.BROKEN or (self.ended and not self.told)
-
-    def outcome(self) -> Message:
-        """What a receiver is told that has the transfer open; DONE is what a receiver says, not we."""
-        return Cancel(self.fid, messages.LOST if self.phase is Phase.DONE else self.code or messages.LOST)
 
     def offer(self) -> tuple[Effect, ...]:
         """What brings a new offer to the other side."""
@@ -374,7 +370,7 @@ class OutgoingTransfer(TransferMachine):
 
     # --- the process ---
 
-    def _recall_offer(self, event: Recalled) -> Iterator[Effect]:
+    def _recall_waiting(self, event: Recalled) -> Iterator[Effect]:
         if event.expired:
             yield from self._expire(event)
         else:
@@ -558,8 +554,9 @@ OutgoingTransfer.TABLE = table_of(
         },
         SpaceDue: {OutgoingTransfer.PHASES: NOT_ARMED},
         Recalled: {
-            Phase.OFFERED: T._recall_offer,
-            (Phase.CALLING, Phase.RUNNING, Phase.CHECKING, Phase.BROKEN): T._recall_run,
+            Phase.OFFERED: T._recall_waiting,
+            (Phase.CALLING, Phase.RUNNING, Phase.CHECKING): T._recall_run,
+            Phase.BROKEN: T._recall_waiting,
             Phase.READY: Nothing("the store holds no such phase"),
             Phase.PAUSED: T._recall_paused,
             ENDINGS: T._recall_ended,

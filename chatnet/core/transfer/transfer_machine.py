@@ -27,7 +27,7 @@ from typing import Any, ClassVar, TypeAlias
 from chatnet.core import messages
 from chatnet.core.events import TransferState
 from chatnet.core.limits import SETTLE_SECONDS, PeerLimits
-from chatnet.core.messages import Message, Pause, Resume, Want
+from chatnet.core.messages import Cancel, Decline, Message, Pause, Resume, Verified, Want
 from chatnet.core.text import SafeText, safe_line
 from chatnet.core.transfer.reasons import reason_of
 from chatnet.core.transfer.transfer_events import (
@@ -141,6 +141,15 @@ def table_of(
     if missing:
         raise ValueError(f"{len(missing)} without a row: {', '.join(missing[:10])}")
     return table
+
+
+def outcome_of(fid: bytes, outgoing: bool, state: TransferState, code: str) -> Message:
+    """The word that says how a transfer has ended here; a receiver says DONE, a sender has nothing left to give."""
+    if state is TransferState.DONE:
+        return Cancel(fid, messages.LOST) if outgoing else Verified(fid)
+    if state is TransferState.DECLINED and not outgoing:
+        return Decline(fid, code or messages.DECLINED)
+    return Cancel(fid, code or messages.LOST)
 
 
 def ending_of(code: str) -> Phase:
@@ -276,7 +285,7 @@ class TransferMachine:
 
     def outcome(self) -> Message:
         """The word that says how it ended."""
-        raise NotImplementedError
+        return outcome_of(self.fid, self.OUTGOING, self.state, self.code)
 
     def _say_outcome(self, _: Input | None = None) -> Iterator[Effect]:
         """Until it is known to be heard."""

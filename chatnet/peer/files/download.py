@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from chatnet.core import messages
-from chatnet.core.errors import LocalError, RemoteError
+from chatnet.core.errors import LocalError, NoSpace, RemoteError
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import safe_file_name, safe_line
 from chatnet.core.transfer.offers import size_text
@@ -41,7 +41,7 @@ from chatnet.peer.files.filesystem import (
 from chatnet.peer.files.final_names import FinalNames
 from chatnet.peer.files.journal import Journal
 from chatnet.peer.files.part_files import STEM_BYTES, PartFile, PartFiles
-from chatnet.peer.files.source import wire_name
+from chatnet.peer.files.source import PASSING_ERRORS, wire_name
 
 SMALL_BYTES = 1_048_576  # smaller files share one sync
 GROUP_FILES = 64  # so many of them
@@ -119,7 +119,7 @@ class Download:
         with self._disk_errors(), contextlib.ExitStack() as opened:
             self._reach(place, opened)
             self._look()
-            self._check_space(self.wanted_bytes)
+            self._check_space(sum(map(self._missing_bytes, self.wants)))
             self._opened = opened.pop_all()
 
     @property
@@ -141,7 +141,7 @@ class Download:
                 self._likeness.digest = digest_of(self._likeness.path, file.size)
                 return
             if offset:
-                self._check_space(file.size - offset)
+                self._check_space(self._missing_bytes(Want(index, offset)))
                 self._part, self._digest = self._parts.reopened(index, file, offset)
             else:
                 if file.size >= SMALL_BYTES:
@@ -181,7 +181,6 @@ class Download:
             finally:
                 os.close(mark.fd)
             self._note_synced(mark.part, mark.count)
-            self._check_space(0)
 
     def end(self, digest: bytes) -> None:
         """The file is complete: with the right digest it gets its final name, small ones in groups."""
@@ -204,6 +203,15 @@ class Download:
             part.fd = -1
             if part.file.size >= SMALL_BYTES or len(self._whole) >= GROUP_FILES:
                 self._settle()
+
+    def skip(self, index: int) -> None:
+        """The file ``index`` does not come, or came in vain: nothing of it stays."""
+        part, self._part, self._likeness = self._part, None, None
+        with self._disk_errors():
+            if part is not None:
+                os.close(part.fd)
+            self._parts.remove(self._parts.name_of(index))
+        self._journal.reset([index])
 
     def finish(self) -> None:
         """Everything has come: what still waits gets its final name too."""
@@ -342,11 +350,17 @@ class Download:
         opened.callback(self._names.close)
 
     def _check_space(self, size: int) -> None:
-        space = self._filesystem.space(self._target)
-        free = space.f_bavail * space.f_frsize - self._filesystem.reserve_bytes
+        """Raises NoSpace unless ``size`` more bytes leave the reserve free."""
+        free, reserve = self._filesystem.free_bytes(self._target), self._filesystem.reserve_bytes
         if free < size:
             where = safe_line(wire_name(self._names.path))
-            raise LocalError(messages.NO_SPACE, f"needs {size_text(size)}, {size_text(max(0, free))} free in {where}")
+            kept = f" beside the {size_text(reserve)} that stay free" if reserve else ""
+            raise NoSpace(f"needs {size_text(size)}{kept}; {size_text(max(0, free + reserve))} free in {where}", size)
+
+    def _missing_bytes(self, want: Want) -> int:
+        """What the disk has yet to give for it: a part may have got all its space already."""
+        size = self._files[want.file].size
+        return size - (max(want.offset, self._parts.held_bytes(want.file, size)) if want.offset else 0)
 
     # --- from part to file ---
 
@@ -407,5 +421,8 @@ class Download:
         try:
             yield
         except OSError as error:
-            code = messages.NO_SPACE if error.errno in _FULL else messages.UNWRITABLE
-            raise LocalError(code, f"cannot write there ({os.strerror(error.errno or 0).lower()})") from error
+            text = f"cannot write there ({os.strerror(error.errno or 0).lower()})"
+            if error.errno in _FULL:
+                raise NoSpace(text) from error
+            code = messages.BUSY if error.errno in PASSING_ERRORS else messages.UNWRITABLE
+            raise LocalError(code, text) from error

@@ -49,6 +49,11 @@ class Filesystem:
     link: Link = lambda old, new, src, dst: os.link(old, new, src_dir_fd=src, dst_dir_fd=dst, follow_symlinks=False)
     rename: Rename = rename
 
+    def free_bytes(self, fd: int) -> int:
+        """What a transfer may take of the file system of ``fd``; below 0 when others have taken of the reserve."""
+        space = self.space(fd)
+        return space.f_bavail * space.f_frsize - self.reserve_bytes
+
 
 @dataclass(frozen=True)
 class DownloadTarget:

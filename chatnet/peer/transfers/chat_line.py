@@ -82,4 +82,3 @@ class ChatLine:
             self._busy = False
             self._queue.clear()
             self._drained()
-

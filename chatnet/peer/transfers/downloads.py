@@ -68,6 +68,7 @@ class Downloads:
 
     async def _open(self, transfer: Incoming, opening: Deferred[ChatnetError | None]) -> None:
         error: ChatnetError | None = None
+        event: Input
         try:
             download = await self._look(transfer)
         except StoreFailed as failed:
@@ -100,9 +101,7 @@ class Downloads:
             transfer.candidates = await self._disk.run(candidates, transfer.files, received)
         former = await self._disk.run(former_files, rows, transfer.candidates)
         journal = StoreJournal(self._clock, self._store, transfer.peer, transfer.fid)
-        return await self._disk.run(
-            Download, transfer.target, transfer.files, self._filesystem, former, journal
-        )
+        return await self._disk.run(Download, transfer.target, transfer.files, self._filesystem, former, journal)
 
     # --- looking and clearing up ----------------------------------------------------------------
 

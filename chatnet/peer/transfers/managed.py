@@ -19,8 +19,8 @@ from chatnet.core.transfer.incoming import IncomingTransfer
 from chatnet.core.transfer.offers import AcceptAssembly, Summary
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.queue import Rate
-from chatnet.core.transfer.transfer_events import HeardAccept, Timer
 from chatnet.core.transfer.reasons import skipped_text
+from chatnet.core.transfer.transfer_events import HeardAccept, Timer
 from chatnet.core.transfer.transfer_machine import PausedBy, TransferMachine, phase_of
 from chatnet.net.link import Link
 from chatnet.peer.files.download import Download
@@ -148,6 +148,10 @@ class ManagedTransfer:
             PausedBy.HERE in self.machine.paused,
         )
 
+    def as_offered(self) -> Transfer:
+        """It as it was when it was offered."""
+        return msgspec.structs.replace(self.snapshot(), state=TransferState.OFFERED, code="", reason=_NOTHING)
+
     def row(self) -> TransferRow:
         """It as the store keeps it."""
         info, machine = self.info, self.machine
@@ -177,13 +181,17 @@ class ManagedTransfer:
         """Bytes go from now on."""
         self.progress.rate = Rate(now, self.progress.bytes)
 
-    def finish(self) -> None:
-        """Everything that can be there is there."""
-        self.progress.files = self.info.total_files - len(self.skipped)
-        self.progress.bytes = self.info.total_bytes - sum(self.files[number].size for number in self.skipped)
+    def conclude(self, now_ms: int) -> None:
+        """It has ended: count what is there, and drop what only an open transfer needs."""
+        if self.ended_ms is None:
+            self.ended_ms = now_ms
+            if self.machine.state is TransferState.DONE:
+                self.progress.files = self.info.total_files - len(self.skipped)
+                self.progress.bytes = self.info.total_bytes - sum(self.files[number].size for number in self.skipped)
+            self.let_go()
 
     def let_go(self) -> None:
-        """What only an open transfer needs."""
+        """Drop what only an open transfer needs."""
         self.files = ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -164,6 +165,8 @@ class Runs:
         link, machine_run = transfer.file_links[0], transfer.machine.run
         assert machine_run is not None
         run = transfer.run = transfer.run or ActiveRun()
+        wants = machine_run.wants
+        transfer.count(len(wants), sum(transfer.files[want.file].size - want.offset for want in wants))
         progress, had = transfer.progress, transfer.progress.files
 
         def sent(count: int) -> None:
@@ -174,7 +177,7 @@ class Runs:
         sender = run.work = Sender(
             link,
             transfer.sources,
-            machine_run.wants,
+            wants,
             self._disk,
             self._clock,
             self._preferences.up,
@@ -245,7 +248,6 @@ class Runs:
         if transfer.run is run:  # else it was stopped, and nobody asks
             transfer.run = None
             if isinstance(ended, RunVerified):
-                transfer.finish()
                 transfer.saved_to = work.saved_to
             self._owner.give(transfer, ended)
         self._owner.give(transfer, RunRested())
@@ -271,7 +273,7 @@ class Runs:
         return RunVerified()
 
 
-_LEAVES = {
+_LEAVES: dict[Leave, Callable[[Runs, Link], None]] = {
     Leave.WAIT: Runs._wait,
     Leave.BYE: lambda runs, link: link.leave(),
     Leave.CUT: lambda runs, link: link.abort(messages.LOST, "it goes on another time"),

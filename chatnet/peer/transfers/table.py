@@ -98,14 +98,16 @@ class TransferTable:
         )
         await self._store.transfers.add(transfer.row(), rows)
         transfer.stored = True
-        self._show(transfer)
+        first = transfer.as_offered()
+        self._listener.transfer_changed(first)  # whatever was faster than the store: the offer comes first
+        if transfer.snapshot() != first:
+            self._show(transfer)
 
     async def save(self, transfer: ManagedTransfer) -> None:
         """As it stands now; a failure is given to its machine."""
         machine = transfer.machine
         if machine.ended:
-            transfer.ended_ms = transfer.ended_ms or self.now_ms()
-            transfer.let_go()
+            transfer.conclude(self.now_ms())
         row = transfer.row()
         try:
             await self._store.transfers.update(
