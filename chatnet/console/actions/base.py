@@ -94,8 +94,8 @@ class ActionBase:
     ) -> None:
         """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words.
 
-        ``advice``: what to do then, by the code of the refusal or by the error.  ``tell`` shows why it failed, in place of
-        the status line.
+        ``advice``: what to do then, by the code of the refusal or by the error.  ``tell`` shows why it
+        failed, in place of the status line.
         """
         typed = self._typed
         show = tell or functools.partial(self.view.say, warning=True)
@@ -240,6 +240,11 @@ class ActionBase:
 
 def unexpected(error: BaseException | None) -> str:
     return f"That did not work ({type(error).__name__}); /log says where to read more."
+
+
+def local_path(typed: str) -> bytes:
+    """A path as it was typed, ``~`` and relative ones too, as the peer takes it: absolute, and bytes."""
+    return os.fsencode(os.path.abspath(os.path.join(_here(), os.path.expanduser(typed))))
 
 
 def _here() -> str:

@@ -21,7 +21,8 @@ from chatnet.core.transfer.transfer_events import (
 )
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.download import Download, Former
-from chatnet.peer.files.filesystem import FOLDER, DownloadTarget, Filesystem, real
+from chatnet.peer.files.filesystem import FOLDER, DownloadTarget, Filesystem
+from chatnet.peer.files.free_space import free_bytes
 from chatnet.peer.files.journal import StoreJournal
 from chatnet.peer.files.part_files import remove_parts
 from chatnet.peer.store.peer_store import PeerStore
@@ -126,9 +127,9 @@ class Downloads:
 
     def _has_space(self, transfer: Incoming) -> bool:
         assert transfer.target is not None
-        fd = os.open(real(transfer.target.directory or transfer.target.downloads), FOLDER)
+        fd = os.open(os.path.realpath(transfer.target.directory or transfer.target.downloads), FOLDER)
         try:
-            return self._filesystem.free_bytes(fd) >= transfer.space_needed
+            return free_bytes(self._filesystem, fd) >= transfer.space_needed
         finally:
             os.close(fd)
 
@@ -145,18 +146,18 @@ def _not_opened(code: str) -> Input:
     return DownloadHindered(code) if code in PASSING else DownloadFailed(code)
 
 
-def former_files(rows: Sequence[FileRow], candidates_of: dict[int, str]) -> dict[int, Former]:
+def former_files(rows: Sequence[FileRow], candidates_of: dict[int, bytes]) -> dict[int, Former]:
     """Return, by number, what is left from before of the files that have something."""
     return {
         row.number: Former(
-            row.synced, row.digest, row.final, row.done, "" if row.done else candidates_of.get(row.number, "")
+            row.synced, row.digest, row.final, row.done, b"" if row.done else candidates_of.get(row.number, b"")
         )
         for row in rows
         if row.synced or row.digest or row.done or row.number in candidates_of
     }
 
 
-def candidates(files: Sequence[OfferedFile], received: Sequence[FileRow]) -> dict[int, str]:
+def candidates(files: Sequence[OfferedFile], received: Sequence[FileRow]) -> dict[int, bytes]:
     """Offered files within folders, by number -> the path of one that came before and looks the same."""
     known = {(row.path, row.size, row.mtime_ms): row.final for row in received if len(row.path) > 1 and row.size}
     return {

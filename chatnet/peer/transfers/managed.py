@@ -18,8 +18,8 @@ from chatnet.core.text import SafeText, safe_line
 from chatnet.core.transfer.incoming import IncomingTransfer
 from chatnet.core.transfer.offers import AcceptAssembly, Summary
 from chatnet.core.transfer.outgoing import OutgoingTransfer
-from chatnet.core.transfer.queue import Rate
 from chatnet.core.transfer.reasons import skipped_text
+from chatnet.core.transfer.speed import Rate
 from chatnet.core.transfer.transfer_events import HeardAccept, Timer
 from chatnet.core.transfer.transfer_machine import PausedBy, TransferMachine, phase_of
 from chatnet.net.link import Link
@@ -96,7 +96,7 @@ class ManagedTransfer:
     working: set[Deferred[None]] = field(default_factory=set)  # runs that have not come to rest
     skipped: dict[int, str] = field(default_factory=dict)  # files that could not be sent, by number -> code
     note: SafeText = _NOTHING  # names them
-    saved_to: str = ""
+    saved_to: bytes = b""
     ended_ms: int | None = None
 
     @property
@@ -142,7 +142,7 @@ class ManagedTransfer:
             state,
             self.machine.code,
             self.reason,
-            self.saved_to if state is TransferState.DONE and not info.outgoing else "",
+            self.saved_to if state is TransferState.DONE and not info.outgoing else b"",
             info.offered_ms,
             progress.resumed_from,
             PausedBy.HERE in self.machine.paused,
@@ -228,7 +228,7 @@ class Incoming(ManagedTransfer):
 
     machine: IncomingTransfer
     target: DownloadTarget | None = None
-    candidates: dict[int, str] | None = None  # files of before that may be the same, by number
+    candidates: dict[int, bytes] | None = None  # files of before that may be the same, by number
     opening: Deferred[ChatnetError | None] | None = None
     space_needed: int = 0
 
@@ -258,7 +258,7 @@ def offered(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, now_ms: 
     )
 
 
-def recalled(row: TransferRow, rows: Sequence[FileRow], limits: PeerLimits, downloads: str) -> ManagedTransfer:
+def recalled(row: TransferRow, rows: Sequence[FileRow], limits: PeerLimits, downloads: bytes) -> ManagedTransfer:
     """A transfer of a former process; ``rows`` are its files where it has not ended.  ``Recalled`` is to follow."""
     files = [OfferedFile(list(file.path), file.size, file.mtime_ms) for file in rows]
     summary = Summary()
@@ -288,7 +288,7 @@ def _recalled(
     files: list[OfferedFile],
     info: OfferInfo,
     limits: PeerLimits,
-    downloads: str,
+    downloads: bytes,
 ) -> ManagedTransfer:
     if row.outgoing:
         sources = [
@@ -306,7 +306,7 @@ def _recalled(
     return incoming
 
 
-def prepare(paths: tuple[str, ...]) -> tuple[Gathered, Summary, list[FileRow]]:
+def prepare(paths: tuple[bytes, ...]) -> tuple[Gathered, Summary, list[FileRow]]:
     """What there is to offer, as people see it and as the store keeps it; for the disk's threads."""
     found = gather(paths)
     summary = Summary()
@@ -323,7 +323,7 @@ def file_rows(files: Sequence[OfferedFile], sources: Sequence[SourceFile] = ()) 
             tuple(file.path),
             file.size,
             file.mtime_ms,
-            sources[number].path if sources else "",
+            sources[number].path if sources else b"",
             mark=msgspec.msgpack.encode(sources[number].mark) if sources else b"",
         )
         for number, file in enumerate(files)

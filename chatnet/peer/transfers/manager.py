@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -41,7 +40,9 @@ from chatnet.core.transfer.transfer_machine import outcome_of
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.filesystem import DownloadTarget, Filesystem, Space
+from chatnet.peer.files.local_paths import absolute
 from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans
+from chatnet.peer.files.text_file import write_text
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.transfers.executor import Executor
 from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare, recalled
@@ -72,7 +73,7 @@ class Transfers:
         reactor: Any,
         limits: PeerLimits,
         store: PeerStore,
-        downloads: Path,
+        downloads: bytes,
         links: TransferLinks,
         listener: TransferListener,
         *,
@@ -84,7 +85,7 @@ class Transfers:
     ) -> None:
         self._limits = limits
         self._store = store
-        self._downloads = str(downloads)
+        self._downloads = downloads
         self._links = links
         self._listener = listener
         self._random = random_bytes
@@ -145,8 +146,8 @@ class Transfers:
         """Every transfer that is not forgotten, in the order of offering."""
         return self._table.snapshot()
 
-    async def offer(self, peer: bytes, paths: Sequence[str]) -> Transfer:
-        """Offer files and folders.  Raises LocalError: no-such-file, unreadable, empty, too-many, too-deep, offline."""
+    async def offer(self, peer: bytes, paths: Sequence[bytes]) -> Transfer:
+        """Offer files and folders.  Raises LocalError: offline, and what ``gather`` raises."""
         who = PeerID(peer)
         found, summary, rows = await self._disk.run(prepare, tuple(paths))
         try:
@@ -164,9 +165,25 @@ class Transfers:
         self._executor.carry_out(transfer, transfer.machine.offer())
         return transfer.snapshot()
 
-    async def accept(self, fid: bytes, directory: str = "") -> Transfer:
-        """Take an offer.  Raises LocalError: unknown-transfer, ended, no-space, unwritable, no-such-folder, busy."""
+    async def offer_text(self, peer: bytes, folder: bytes, name: str, text: str) -> Transfer:
+        """Write ``text`` into a new file in ``folder`` and offer it; without an offer the file does not stay.
+
+        Raises LocalError: unwritable, offline.
+        """
+        path = await self._disk.run(write_text, folder, name, text)
+        try:
+            return await self.offer(peer, [path])
+        except BaseException:
+            await self._disk.run(os.unlink, path)
+            raise
+
+    async def accept(self, fid: bytes, directory: bytes = b"") -> Transfer:
+        """Take an offer, into ``directory`` or the usual place.
+
+        Raises LocalError: unknown-transfer, ended, relative-path, no-space, unwritable, no-such-folder, busy.
+        """
         transfer = self._table.known(fid)
+        directory = absolute(directory) if directory else b""
         effects = transfer.machine.handle(ev.PersonAccepts())
         if isinstance(transfer, Incoming) and ev.OpenDownload() in effects:
             person, stem = self._listener.folder_of(transfer.peer), self._random(STEM_BYTES).hex()

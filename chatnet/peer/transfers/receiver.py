@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import End, File, Message, OfferedFile, Reject, Skip, Want
-from chatnet.core.transfer.queue import Pace
+from chatnet.core.transfer.speed import Pace
 from chatnet.net.link import Link
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.download import UNMARKED_BYTES, Download
@@ -116,7 +116,7 @@ class Receiver:
         return self._download.mismatched
 
     @property
-    def saved_to(self) -> str:
+    def saved_to(self) -> bytes:
         """Where it lies, once everything is there."""
         return self._download.saved_to
 

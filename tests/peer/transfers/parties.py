@@ -60,7 +60,7 @@ class Party:
             self.reactor,
             self.limits,
             self.store,
-            self.downloads,
+            os.fsencode(self.downloads),
             self,
             self,
             wall_ms=lambda: int(self.reactor.seconds() * 1000),
