@@ -12,6 +12,8 @@ import hmac
 import re
 from typing import NewType
 
+from chatnet.core.addresses import host_port
+
 PeerID = NewType("PeerID", bytes)
 
 PEER_ID_BYTES = 32
@@ -83,8 +85,7 @@ def is_valid_name(name: str) -> bool:
 
 def join_string(host: str, port: int, peer_id: bytes) -> str:
     """``chatnet:HOST:PORT/KEY``; an IPv6 address stands in brackets."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"chatnet:{shown}:{port}/{key_text(peer_id)}"
+    return f"chatnet:{host_port(host, port)}/{key_text(peer_id)}"
 
 
 def parse_join_string(text: str) -> tuple[str, int, PeerID]:

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from chatnet.core import messages
+from chatnet.core.addresses import host_port
 from chatnet.core.errors import ChatnetError, Refused, RemoteError, Unreachable, WrongKey
 from chatnet.core.identity import PeerID
 from chatnet.core.messages import Hello
@@ -158,7 +159,6 @@ def _most_telling(failures: dict[tuple[str, int], ChatnetError]) -> ChatnetError
                 return error
     clauses = []
     for (host, port), error in failures.items():
-        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        clauses.append(f"{shown} {error.text}")
+        clauses.append(f"{host_port(host, port)} {error.text}")
     first = next(iter(failures.values()))
     return Unreachable(first.code, ", ".join(clauses))

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from chatnet import __version__
 from chatnet.core import messages
-from chatnet.core.admission import is_loopback
+from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.dialrules import Network
 from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, Unreachable
 from chatnet.core.events import (
@@ -32,13 +32,16 @@ from chatnet.core.events import (
 )
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.messages import (
+    RESUME,
     ROLE_FILE,
+    ROLE_REGISTRY,
     Accept,
     Ack,
     Cancel,
     Check,
     Decline,
     DialMe,
+    Hello,
     ListPage,
     Message,
     Nack,
@@ -59,7 +62,7 @@ from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
 from chatnet.peer.directory.list_cache import ListCache
 from chatnet.peer.directory.people import People
-from chatnet.peer.directory.registration import Presence, Registration
+from chatnet.peer.directory.registration import Registration
 from chatnet.peer.directory.registry_address import RegistryAddress
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.links.hello import HelloBuilder
@@ -78,6 +81,7 @@ from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
 
 PORT_SETTING = "port"
+FEATURES = frozenset({RESUME})  # what a peer can do beyond version 1 of the protocol
 
 
 class Node:
@@ -150,7 +154,8 @@ class Node:
         self._closers.append(database.close)
         await database.open()
         self.store = PeerStore(database)
-        self.hello_builder = HelloBuilder(self.identity, self.name, self._chance.randbytes(16), self.store, self._wall)
+        instance = self._chance.randbytes(16)
+        self.hello_builder = HelloBuilder(self.identity, self.name, FEATURES, instance, self.store, self._wall)
         retry_seconds = self._settings.limits.store_retry_seconds
         self.watch = StoreHealth(self._reactor, self.store, retry_seconds, self._emit, self._store_changed)
         database.on_failure = self.watch.failed
@@ -306,7 +311,7 @@ class Node:
             clock,
             self.dialler,
             self._registry,
-            presence=self._presence,
+            hello=self._registry_hello,
             remember_key=lambda key: self.store.pin_registry(self._registry.shown, key, wall_ms()),
             listed=lambda: len(self.roster.listed),
             on_state=lambda state: self._emit(RegistryChanged(state)),
@@ -320,7 +325,7 @@ class Node:
 
     @property
     def listening(self) -> tuple[str, ...]:
-        return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.listener.addresses)
+        return tuple(host_port(*address) for address in self.listener.addresses)
 
     @property
     def registry_state(self) -> RegistryState:
@@ -341,13 +346,12 @@ class Node:
     def wall_ms(self) -> int:
         return round(self._wall() * 1000)
 
-    async def _presence(self, outdated: bool) -> Presence:
+    async def _registry_hello(self, outdated: bool) -> Hello:
         self._networks = own_networks()
         record = await self.hello_builder.record(published_endpoints(self.listener.addresses), outdated)
         same_registry = self.keeper.registry is not None and self.keeper.registry == self.registration.place.key
-        return Presence(
-            self.name, self.hello_builder.instance, record, self.keeper.cursor or None if same_registry else None
-        )
+        since = self.keeper.cursor or None if same_registry else None
+        return self.hello_builder.hello(ROLE_REGISTRY, record=record, since=since)
 
     # --- the list -----------------------------------------------------------------------------
 
@@ -413,7 +417,7 @@ class Node:
     async def send(self, peer: PeerID, message: Message) -> None:
         """On the chat link, dialled if there is none, once it drains.  Raises ChatnetError."""
         link = await self.links.link_to(peer)
-        if isinstance(message, Pause | Resume | Verified) and not _knows(link, messages.RESUME):
+        if isinstance(message, Pause | Resume | Verified) and RESUME not in link.features:
             raise Refused(messages.VERSION_UNKNOWN, "the other side's program does not know this")
         await link.when_drained()
         if not link.is_open:
@@ -440,10 +444,6 @@ class Node:
             raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
         self.people.pin_on_first_contact(known)
         return await self.transfers.offer(known, paths)
-
-
-def _knows(link: Link, feature: str) -> bool:
-    return link.greeting is not None and feature in link.greeting.features
 
 
 def _turn_away(link: Link, message: Message) -> None:

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet import __version__
-from chatnet.core.admission import is_loopback
+from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.identity import grouped_text, join_string
 from chatnet.host.exits import is_at_terminal, refuse_start, say, stop_with
@@ -31,6 +31,7 @@ from chatnet.registry.service import RegistryService
 
 Options = RegistryOptions
 COMMAND = "chatregistry"
+FEATURES: frozenset[str] = frozenset()  # what a registry can do beyond version 1 of the protocol
 
 
 class RegistryProgram(MultiService):
@@ -85,7 +86,13 @@ class RegistryProgram(MultiService):
         self._collect_all = freeze_long_lived()
         identity = load_or_make_identity(places.data)
         registry = RegistryService(
-            self._reactor, identity, places.database, settings.limits, settings.listen, DEFAULT_PORT
+            self._reactor,
+            identity,
+            places.database,
+            settings.limits,
+            settings.listen,
+            DEFAULT_PORT,
+            features=FEATURES,
         )
         registry.serving.addCallbacks(self._serving, self._not_serving, (registry,))
         if settings.metrics:
@@ -112,7 +119,7 @@ class RegistryProgram(MultiService):
     def _serving(self, _: None, registry: RegistryService) -> None:
         joins = _joins(registry)
         leave_join(self._places.join, joins[0])
-        where = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in registry.addresses)
+        where = ", ".join(host_port(*address) for address in registry.addresses)
         say(f"chatregistry {__version__}   listening on {where}")
         say(f"  key   {grouped_text(registry.peer_id)}")
         for join in joins:

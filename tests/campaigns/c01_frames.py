@@ -23,6 +23,7 @@ from chatnet.core.identity import conversation_of
 from chatnet.core.limits import MAX_FRAME, MAX_FRAME_HELLO
 from chatnet.core.messages import ROLE_CHAT, ROLE_FILE, ROLE_PROBE, Accept, File, Offer, OfferedFile, Say, Welcome
 from chatnet.core.records import endpoint, sign_record
+from chatnet.core.roles import DECODERS, FROM_LISTENER, Decoder
 from chatnet.net.identity import Identity
 from chatnet.net.tls import TLS
 from tests.campaigns.field import Foe, Foes, Subject, in_reactor, until
@@ -53,7 +54,7 @@ def lying(chance: random.Random, body: bytes) -> bytes:
 
 def decoded(case: Case) -> Figures:
     """The framer and the decoder by themselves, until so many frames were judged: none behind a length that lies is."""
-    states = sorted(messages.type_of_frames)
+    states = sorted(DECODERS)
     outcomes: Counter[str] = Counter()
     chance, before = case.chance, 0
     while outcomes.total() < case.n:
@@ -68,7 +69,7 @@ def decoded(case: Case) -> Figures:
                 at += step
                 while (body := framer.next_frame()) is not None:
                     try:
-                        messages.decode(state, body)
+                        DECODERS[state].decode(body)
                         outcomes["taken"] += 1
                     except RemoteError:
                         outcomes["refused"] += 1
@@ -179,7 +180,7 @@ STATES = ("stranger_at_registry", "stranger_at_peer", "registered", "chatting", 
 
 def _is_bad(kinds: str, body: bytes) -> bool:
     try:
-        messages.decode(kinds, body)
+        DECODERS[kinds].decode(body)
     except RemoteError:
         return True
     return False
@@ -187,7 +188,7 @@ def _is_bad(kinds: str, body: bytes) -> bool:
 
 def _first(foe: Foe, kind: type[Any]) -> Any:
     for number, body in enumerate(foe.bodies()):
-        message = messages.decode("from-listener" if number == 0 else ROLE_CHAT, body)
+        message = (FROM_LISTENER if number == 0 else DECODERS[ROLE_CHAT]).decode(body)
         if isinstance(message, kind):
             return message
     return None
@@ -287,13 +288,13 @@ def run(case: Case) -> Figures:
 def control(case: Case) -> Figures:
     """A decoder that knows of msgspec's own errors only."""
 
-    def hasty(state: str, body: bytes) -> messages.Message:
+    def hasty(self: Decoder, body: bytes) -> messages.Message:
         try:
-            return messages._DECODERS[state].decode(body)
+            return self._read(body)
         except msgspec.MsgspecError as error:
             raise RemoteError(messages.BAD_FRAME, str(error)) from None
 
-    messages.decode = hasty
+    Decoder.decode = hasty
     return decoded(case)
 
 

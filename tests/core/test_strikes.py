@@ -8,8 +8,9 @@ from chatnet.core.errors import BadFrame
 from chatnet.core.framing import Framer
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_SOURCES, MAX_TEXT_BYTES, LinkLimits
-from chatnet.core.messages import STRUCK, decode
+from chatnet.core.messages import STRUCK
 from chatnet.core.strikes import Strikes, in_words, refusal
+from tests.support.wire import decode
 
 LIMITS = LinkLimits(strikes=3, strike_seconds=600)
 MALLORY, CAROL = PeerID(b"m" * 32), PeerID(b"c" * 32)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from chatnet.core import messages as m
 from chatnet.core.limits import MAX_INTEGER
 from chatnet.core.records import Endpoint, SignedRecord
+from chatnet.core.roles import DECODERS
 
 KINDS: dict[str, type[m.Message]] = {
     str(kind.__struct_config__.tag): kind for kind in sorted(m.Message.__subclasses__(), key=lambda kind: kind.__name__)
@@ -17,7 +18,12 @@ KINDS: dict[str, type[m.Message]] = {
 
 def state_of(kind: type[m.Message]) -> str:
     """A state whose decoder takes ``kind``."""
-    return next(state for state, kinds in m.type_of_frames.items() if kind in kinds.__args__)
+    return next(name for name, decoder in DECODERS.items() if kind in decoder.kinds)
+
+
+def decode(state: str, body: bytes) -> m.Message:
+    """What the decoder of that name makes of a frame's body."""
+    return DECODERS[state].decode(body)
 
 
 def of_bytes(length: int) -> st.SearchStrategy[bytes]:

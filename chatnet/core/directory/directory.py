@@ -15,8 +15,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from chatnet.core import messages
-from chatnet.core.addresses import listed_endpoints
 from chatnet.core.directory.changelog import ChangeLog, EpochSpan, Reader
+from chatnet.core.directory.listed_endpoints import listed_endpoints
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.identity import RESERVED_NAMES, PeerID, is_valid_name
 from chatnet.core.limits import MAX_NAME_CHARS, RegistryLimits

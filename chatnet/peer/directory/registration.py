@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -23,7 +22,7 @@ from chatnet.core.errors import ChatnetError, Refused, RemoteError, StoreFailed,
 from chatnet.core.events import RegistryPhase, RegistryState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import REGISTRY_STEADY_SECONDS
-from chatnet.core.messages import FEATURES, ROLE_REGISTRY, VERSION, Hello, ListPage, Message, VersionRange, Welcome
+from chatnet.core.messages import Hello, ListPage, Message, Welcome
 from chatnet.core.records import SignedRecord
 from chatnet.core.text import SafeText, safe_line
 from chatnet.net.dialling import Dialler
@@ -34,18 +33,12 @@ from chatnet.peer.directory.registry_address import RegistryAddress
 FINAL = frozenset({messages.NAME_TAKEN, messages.KEY_BOUND, messages.BAD_NAME, messages.VERSION_UNKNOWN})
 
 
-@dataclass(frozen=True)
-class Presence:
-    """What we tell a registry about ourselves, made anew for each attempt."""
-
-    name: str
-    instance: bytes
-    record: SignedRecord
-    since: bytes | None
-
-
 class Registration:
-    """See the module.  The owner gives the hooks and calls ``start`` and ``stop``."""
+    """See the module.  The owner gives the hooks and calls ``start`` and ``stop``.
+
+    ``hello(outdated)`` makes the HELLO of one attempt, with our record and the cursor of the list;
+    ``outdated``: the registry knows a newer record of ours than it was told last.
+    """
 
     log = Logger("chatnet.registration")
 
@@ -55,7 +48,7 @@ class Registration:
         dialler: Dialler,
         place: RegistryAddress,
         *,
-        presence: Callable[[bool], Awaitable[Presence]],
+        hello: Callable[[bool], Awaitable[Hello]],
         remember_key: Callable[[PeerID], Awaitable[None]],
         listed: Callable[[], int],
         on_state: Callable[[RegistryState], None],
@@ -67,7 +60,7 @@ class Registration:
         self.link: Link | None = None
         self._clock = clock
         self._dialler = dialler
-        self._presence = presence
+        self._hello = hello
         self._remember_key = remember_key
         self._listed = listed
         self._on_state = on_state
@@ -140,17 +133,8 @@ class Registration:
     async def _try(self, first: bool) -> None:
         expected = self.place.key
         try:
-            presence = await self._presence(self._outdated)
+            hello = await self._hello(self._outdated)
             self._outdated = False
-            hello = Hello(
-                VersionRange(VERSION, VERSION),
-                list(FEATURES),
-                ROLE_REGISTRY,
-                presence.instance,
-                presence.name,
-                presence.record,
-                presence.since,
-            )
             link = await self._dialler.dial_host(self.place.host, self.place.port, self, hello, expected)
         except ChatnetError as error:
             self._failed(error)

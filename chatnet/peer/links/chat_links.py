@@ -19,7 +19,7 @@ from chatnet.core.errors import ChatnetError, Refused, Unreachable
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import ROLE_CHAT, Hello, Message, Welcome
-from chatnet.core.records import Endpoint, endpoint
+from chatnet.core.records import endpoint
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd, LinkUser
 from chatnet.net.pulse import Pulse
@@ -235,11 +235,3 @@ class ChatLinks:
         for link in tuple(self.links.values()):
             link.leave()
             await link.when_gone()
-
-
-def observed(link: Link) -> Endpoint | None:
-    """The other side's address, as it is told in WELCOME."""
-    try:
-        return endpoint(*link.remote)
-    except ValueError:
-        return None

@@ -17,6 +17,7 @@ from chatnet.core.identity import PeerID, peer_id_of
 from chatnet.core.limits import MAX_TEXT_BYTES, RegistryLimits
 from chatnet.core.messages import ListEntry, ListPage
 from chatnet.core.records import Endpoint, SignedRecord, endpoint, sign_record
+from tests.support.wire import decode
 
 LIMITS = RegistryLimits()
 THERE = endpoint("10.0.0.2", 1).ip
@@ -169,7 +170,7 @@ def test_the_record_itself_can_be_looked_up_and_is_forgotten_in_time() -> None:
 
 def read_all(rules: Directory, reader: Reader, known: dict[bytes, ListEntry]) -> None:
     while (data := rules.next_page(reader)) is not None:
-        page = cast(ListPage, messages.decode("from-registry", data[PREFIX_BYTES:]))
+        page = cast(ListPage, decode("from-registry", data[PREFIX_BYTES:]))
         if page.reset:
             known.clear()
         known.update((e.peer, e) for e in page.joined)

@@ -32,6 +32,7 @@ from chatnet.core.transfer.offers import (
 )
 from chatnet.core.transfer.queue import Pace, Rate, has_turn
 from chatnet.core.transfer.transfer_machine import Step, after, ending_of, reason_of
+from tests.support.wire import decode
 
 FID = bytes(16)
 TOKEN = bytes(range(32))
@@ -57,7 +58,7 @@ def title(*paths: str) -> str:
 def through_the_wire(message: messages.Message) -> messages.Message:
     body = messages.encode(message)
     assert len(frame(body)) <= MAX_FRAME
-    return messages.decode(messages.ROLE_CHAT, body)
+    return decode(messages.ROLE_CHAT, body)
 
 
 # --- states ---
