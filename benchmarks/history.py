@@ -114,16 +114,16 @@ def fill(place: Path, name: str, messages: int, people: int, seed: int) -> tuple
 
     connection.execute("BEGIN")
     connection.executemany(
-        "INSERT INTO history (conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state)"
+        "INSERT INTO history (conversation, chat, sender, id, kind, sent_ms, stored_ms, body, state)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows(),
     )
     connection.execute(
-        "INSERT INTO conversation (conversation, peer, name, read_n, last_ms)"
-        " SELECT conversation, peer, 'p' || row_number() OVER (), max(n), max(stored_ms) FROM history"
+        "INSERT INTO conversation (conversation, chat, name, read_n, last_ms)"
+        " SELECT conversation, chat, 'p' || row_number() OVER (), max(n), max(stored_ms) FROM history"
         " GROUP BY conversation"
     )
-    connection.execute("INSERT INTO tab (peer, place, draft) VALUES (?, 0, 'half a thought')", (peers[0],))
+    connection.execute("INSERT INTO tab (chat, place, draft) VALUES (?, 0, 'half a thought')", (peers[0],))
     connection.execute("COMMIT")
     connection.close()
     return peers, language
@@ -220,7 +220,7 @@ async def searched(
         "two frequent words": {"text": f"{words[0]} {words[1]} "},
         "frequent and rare": {"text": f"{words[0]} {words[-50]} "},
         "a phrase": {"text": f'"{words[0]} {words[1]}"'},
-        "frequent, the smallest conversation": {"text": f"{words[0]} ", "peer": last},
+        "frequent, the smallest conversation": {"text": f"{words[0]} ", "chat": last},
         "frequent, from one": {"text": f"{words[0]} ", "sender": last},
         "frequent, this month": {"text": f"{words[0]} ", "since_ms": month},
         "rare, this month": {"text": f"{words[-50]} ", "since_ms": month},

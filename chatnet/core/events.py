@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from chatnet.core.identity import ChatID
 from chatnet.core.text import SafeText
 
 
@@ -84,10 +85,11 @@ class MessageKind(StrEnum):
 
 
 class ChatMessage(Plain, frozen=True):
-    """One row of a conversation; ``n`` rises in the order of storing and never changes."""
+    """One row of a chat; ``n`` rises in the order of storing and never changes."""
 
     n: int
-    peer: bytes  # the other person of this conversation
+    chat: ChatID
+    sender: bytes  # PeerID of the person who wrote it; ours where ``mine``
     kind: MessageKind
     id: bytes
     mine: bool
@@ -124,9 +126,9 @@ class Exported(Plain, frozen=True):
 
 
 class Tab(Plain, frozen=True):
-    """A conversation that was open, or had a text not yet sent, when the screen was last there."""
+    """A chat that was open, or had a text not yet sent, when the screen was last there."""
 
-    peer: bytes
+    chat: ChatID
     draft: str
     open: bool = True
 
@@ -280,7 +282,7 @@ class MessageAdded(Event, frozen=True):
 class MessageChanged(Event, frozen=True):
     """Another state of a row."""
 
-    peer: bytes
+    chat: ChatID
     n: int
     state: MessageState
     reason: SafeText
@@ -296,13 +298,3 @@ class CodeReady(Event, frozen=True):
     peer: bytes
     code: str  # six digits
     asked: bool  # we began it
-
-
-class Traffic(Event, frozen=True):
-    """What other programs may see of our traffic: never a text or a file name."""
-
-    peer: bytes
-    outgoing: bool
-    kind: str  # "message" or "file"
-    bytes: int
-    at_ms: int

@@ -15,6 +15,7 @@ from typing import NewType
 from chatnet.core.addresses import host_port
 
 PeerID = NewType("PeerID", bytes)
+ChatID = NewType("ChatID", bytes)  # the PeerID of the person one talks with; later also the id of a room
 
 PEER_ID_BYTES = 32
 PUBLIC_KEY_BYTES = 32
@@ -72,8 +73,18 @@ def same_id(left: bytes, right: bytes) -> bool:
     return hmac.compare_digest(left, right)
 
 
+def chat_with(peer: bytes) -> ChatID:
+    """The chat with a person: its id is the person's current PeerID."""
+    return ChatID(peer)
+
+
+def person_in(chat: ChatID) -> PeerID:
+    """The person whom one talks with in a chat of two."""
+    return PeerID(chat)
+
+
 def conversation_of(one: PeerID, other: PeerID) -> bytes:
-    """The 32-byte id of the conversation of two people: the same from both sides."""
+    """The 32-byte id that the wire has for the conversation of two people: the same from both sides."""
     low, high = sorted((one, other))
     return hashlib.sha256(low + high).digest()
 

@@ -30,7 +30,7 @@ from chatnet.core.events import (
     RegistryState,
     Transfer,
 )
-from chatnet.core.identity import PeerID, short_text
+from chatnet.core.identity import ChatID, PeerID, short_text
 from chatnet.core.messages import (
     RESUME,
     ROLE_FILE,
@@ -435,8 +435,8 @@ class Node:
     async def connect(self, peer: bytes) -> None:
         await self.links.link_to(self.people.known(peer))
 
-    async def offer(self, peer: bytes, paths: tuple[str, ...]) -> Transfer:
-        known = self.people.known(peer)
+    async def offer(self, chat: ChatID, paths: tuple[str, ...]) -> Transfer:
+        known = self.people.known(chat)
         if self.roster.new_key(known) is not None:
             raise LocalError("held", f"{self.roster.name_of(known)} has another key now. Nothing is sent to it.")
         if known in self.roster.blocked:

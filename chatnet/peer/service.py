@@ -36,6 +36,7 @@ from chatnet.core.events import (
     Transfer,
     TransferChanged,
 )
+from chatnet.core.identity import ChatID
 from chatnet.core.text import SafeText, safe_line
 from chatnet.host.event_feed import EventFeed, EventFeedSubscription
 from chatnet.host.exits import refuse_start, stop, stop_with
@@ -168,45 +169,45 @@ class PeerService(Service):
         self._logging_in = Deferred.fromCoroutine(self._login(name.strip(), registry.strip()))
         return self._logging_in.addBoth(self._login_over)
 
-    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
-        return self._with_node(lambda node: node.conversations.say(peer, body))
+    def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
+        return self._with_node(lambda node: node.conversations.say(chat, body))
 
-    def resend(self, peer: bytes, n: int) -> Deferred[None]:
-        return self._with_node(lambda node: node.conversations.resend(peer, n))
+    def resend(self, chat: ChatID, n: int) -> Deferred[None]:
+        return self._with_node(lambda node: node.conversations.resend(chat, n))
 
     def history(
-        self, peer: bytes, before: int | None = None, limit: int = 100, after: int | None = None
+        self, chat: ChatID, before: int | None = None, limit: int = 100, after: int | None = None
     ) -> Deferred[HistoryPage]:
-        return self._with_node(lambda node: node.conversations.history(peer, before, limit, after))
+        return self._with_node(lambda node: node.conversations.history(chat, before, limit, after))
 
     def search(
         self,
         text: str,
-        peer: bytes | None = None,
+        chat: ChatID | None = None,
         since_ms: int | None = None,
         before_n: int | None = None,
         limit: int = 50,
         sender: bytes | None = None,
     ) -> Deferred[SearchPage]:
-        return self._with_node(lambda node: node.archive.search(text, peer, since_ms, before_n, limit, sender))
+        return self._with_node(lambda node: node.archive.search(text, chat, since_ms, before_n, limit, sender))
 
-    def export(self, peer: bytes, file: str, format: str = "text") -> Deferred[Exported]:
-        return self._with_node(lambda node: node.archive.export(peer, file, format))
+    def export(self, chat: ChatID, file: str, format: str = "text") -> Deferred[Exported]:
+        return self._with_node(lambda node: node.archive.export(chat, file, format))
 
-    def set_tabs(self, peers: tuple[bytes, ...]) -> Deferred[None]:
-        return self._with_node(lambda node: node.open_tabs.set_tabs(peers))
+    def set_tabs(self, chats: tuple[ChatID, ...]) -> Deferred[None]:
+        return self._with_node(lambda node: node.open_tabs.set_tabs(chats))
 
-    def set_draft(self, peer: bytes, text: str) -> Deferred[None]:
-        return self._with_node(lambda node: node.open_tabs.set_draft(peer, text))
+    def set_draft(self, chat: ChatID, text: str) -> Deferred[None]:
+        return self._with_node(lambda node: node.open_tabs.set_draft(chat, text))
 
-    def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
-        return self._with_node(lambda node: node.conversations.mark_read(peer, n))
+    def mark_read(self, chat: ChatID, n: int) -> Deferred[None]:
+        return self._with_node(lambda node: node.conversations.mark_read(chat, n))
 
     def connect(self, peer: bytes) -> Deferred[None]:
         return self._with_node(lambda node: node.connect(peer))
 
-    def offer(self, peer: bytes, paths: tuple[str, ...]) -> Deferred[Transfer]:
-        return self._with_node(lambda node: node.offer(peer, paths))
+    def offer(self, chat: ChatID, paths: tuple[str, ...]) -> Deferred[Transfer]:
+        return self._with_node(lambda node: node.offer(chat, paths))
 
     def accept(self, fid: bytes, directory: str = "") -> Deferred[Transfer]:
         return self._with_node(lambda node: node.transfers.accept(fid, directory))

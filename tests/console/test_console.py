@@ -222,7 +222,7 @@ def test_a_flood_behind_another_tab_stays_short(console: Typist) -> None:
         if i % 100 == 0:
             console.settle()
     console.settle()
-    assert len(console.console.model.conversations[ECHO].rows) <= limits.LIVE_MESSAGES + limits.HISTORY_PAGE
+    assert len(console.console.model.chats[ECHO].rows) <= limits.LIVE_MESSAGES + limits.HISTORY_PAGE
     console.type("<meta a>")
     assert f"flood {limits.LIVE_MESSAGES * 3 - 1}" in console.screen()
 
@@ -470,10 +470,10 @@ def test_limits_hold_for_what_is_kept(console: Typist) -> None:
     console.type("/msg echo<enter>")
     for _ in range(60):
         console.type("<pgup>")
-    conversation = console.view.tab.pane.conversation
-    assert len(conversation.rows) > limits.LIVE_MESSAGES
+    chat_rows = console.view.tab.pane.chat_rows
+    assert len(chat_rows.rows) > limits.LIVE_MESSAGES
     console.type("<meta end>")
-    assert len(conversation.rows) <= limits.LIVE_MESSAGES + limits.HISTORY_PAGE
+    assert len(chat_rows.rows) <= limits.LIVE_MESSAGES + limits.HISTORY_PAGE
     assert "old 999" in console.screen()
 
 
@@ -503,7 +503,7 @@ def test_a_message_that_is_too_long_for_msg_opens_nothing_and_stays(console: Typ
     console.paste("x" * 20_000)
     console.type("<enter>")
     assert "is too long for a message" in console.screen()
-    assert console.view.peer is None
+    assert console.view.chat is None
     assert console.view.input.text == "/msg bob " + "x" * 20_000
 
 

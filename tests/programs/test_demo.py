@@ -28,15 +28,18 @@ from chatnet.core.events import (
     TransferChanged,
     TransferState,
 )
+from chatnet.core.identity import chat_with
 from chatnet.core.text import SafeText
 from chatnet.programs.demo import FILE_TEXT, Demo, Echo
 
-BOB = bytes(32)
+BOB = chat_with(bytes(32))
+ME = b"M" * 32
 
 
 def message(n: int, body: str, mine: bool = False, kind: MessageKind = MessageKind.TEXT) -> ChatMessage:
+    sender = ME if mine else BOB
     state = MessageState.WAITING if mine else MessageState.RECEIVED
-    return ChatMessage(n, BOB, kind, bytes(16), mine, 0, 0, SafeText(body), state, SafeText(""))
+    return ChatMessage(n, BOB, sender, kind, bytes(16), mine, 0, 0, SafeText(body), state, SafeText(""))
 
 
 def transfer(fid: bytes, state: TransferState, outgoing: bool = False) -> Transfer:

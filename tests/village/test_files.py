@@ -22,7 +22,7 @@ def made(village: Village, name: str, size: int) -> str:
 
 async def offered(village: Village, one: Villager, other: Villager, *paths: str) -> bytes:
     """The fid of an offer that has arrived."""
-    transfer = await village.done(one.door.offer(other.peer, paths))
+    transfer = await village.done(one.door.offer(other.chat, paths))
     await village.until(lambda: transfer.fid in other.transfers)
     return bytes(transfer.fid)
 
@@ -134,11 +134,11 @@ async def test_who_stops_a_folder_of_small_files_strikes_nobody(village: Village
 @pytest_twisted.ensureDeferred
 async def test_an_offer_that_ends_at_once_has_a_row_that_says_so(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    offer = await village.done(ann.door.offer(bob.peer, (made(village, "a.txt", 10),)))
+    offer = await village.done(ann.door.offer(bob.chat, (made(village, "a.txt", 10),)))
     ended = ann.door.cancel(offer.fid)  # before anything of bob is stored
     await village.done(ended)
     await village.until(lambda: [row.state for row in ann.rows.values()] == [MessageState.REFUSED])
-    page = await village.done(ann.door.history(bob.peer))
+    page = await village.done(ann.door.history(bob.chat))
     assert [row.state for row in page.messages] == [MessageState.REFUSED]
 
 
@@ -191,7 +191,7 @@ async def test_an_idle_link_that_is_put_down_leaves_the_offer(village: Village) 
 @pytest_twisted.ensureDeferred
 async def test_nothing_is_offered_to_who_is_away(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: bob.texts(ann.peer) == ["hello"])
     key = bob.peer
     await bob.stop()

@@ -49,7 +49,7 @@ async def test_who_was_met_while_the_disk_took_nothing_is_pinned_when_it_is_not(
     await ann.stop()
     ann.start()
     await village.until(lambda: ann.knows(bob) is not None)
-    assert [met.peer for met in await village.done(ann.node.store.conversations())] == [bob.peer]
+    assert [met.chat for met in await village.done(ann.node.store.conversations())] == [bob.peer]
 
 
 async def impatient(village: Village, villager: Villager) -> None:

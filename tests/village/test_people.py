@@ -56,14 +56,14 @@ async def test_quiet_links_live(village: Village) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_killed_registry_stops_no_chat_and_everybody_is_back_with_it(village: Village) -> None:
     ann, bob, carol = everybody = await village.people("ann", "bob", "carol")
-    await village.done(ann.door.say(bob.peer, "before"))
+    await village.done(ann.door.say(bob.chat, "before"))
     await village.until(lambda: bob.texts(ann.peer) == ["before"])
     await village.kill_registry()
     await village.until(lambda: all(one.phase is RegistryPhase.LOST for one in everybody), within=2)
     assert ann.state is not None
     assert ann.state.retry_at_ms is not None
-    await village.done(ann.door.say(bob.peer, "on the link that is there"))
-    await village.done(ann.door.say(carol.peer, "on a new one, by the last list"))
+    await village.done(ann.door.say(bob.chat, "on the link that is there"))
+    await village.done(ann.door.say(carol.chat, "on a new one, by the last list"))
     await village.until(lambda: len(bob.texts(ann.peer)) == 2 and len(carol.texts(ann.peer)) == 1)
     await village.pass_time(120)
     assert [one.phase for one in everybody] == [RegistryPhase.LOST] * 3
@@ -118,7 +118,7 @@ async def test_a_peer_that_starts_without_a_registry_finds_it_later(village: Vil
 @pytest_twisted.ensureDeferred
 async def test_a_new_start_of_a_crashed_peer_replaces_what_is_left_of_it(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    await village.done(bob.door.say(ann.peer, "one"))
+    await village.done(bob.door.say(ann.chat, "one"))
     await village.until(lambda: ann.texts(bob.peer) == ["one"])
     village.net.unplug(bob.machine.host)
     former = bob.peer
@@ -130,7 +130,7 @@ async def test_a_new_start_of_a_crashed_peer_replaces_what_is_left_of_it(village
     village.net.replug(bob.machine.host)
     bob.start()
     await village.until(lambda: bob.phase is RegistryPhase.UP and bob.online == {"ann"}, within=60)
-    await village.done(bob.door.say(ann.peer, "two"))
+    await village.done(bob.door.say(ann.chat, "two"))
     await village.until(lambda: ann.texts(former) == ["one", "into the void", "two"])  # the order of storing here
     await village.until(lambda: ann.states(former) == [MessageState.DELIVERED])
     assert sorted(bob.texts(ann.peer)) == ["into the void", "two"]
@@ -152,7 +152,7 @@ async def test_who_lost_the_database_but_not_the_key_is_listed_and_reached(villa
     bob.start()
     await village.until(lambda: bob.online == {"ann"} and ann.online == {"bob"}, within=60)
     assert ann.node.roster.entries[bob.peer].seq > seq
-    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: bob.texts(ann.peer) == ["hello"])
 
 
@@ -209,7 +209,7 @@ async def test_of_a_stranger_who_has_gone_nothing_is_kept(village: Village) -> N
     stranger = village.villager("mallory").start()
     await village.until(lambda: ann.online == {"bob", "mallory"} and stranger.online == {"ann", "bob"})
     await village.done(stranger.door.connect(ann.peer))
-    await village.done(bob.door.say(ann.peer, "hello"))
+    await village.done(bob.door.say(ann.chat, "hello"))
     await village.until(lambda: bob.states(ann.peer) == [MessageState.DELIVERED])
     await village.until(lambda: ann.people[stranger.peer].linked)
     friend, gone = bob.peer, {stranger.peer, bob.peer}

@@ -44,7 +44,7 @@ def names(root: Path) -> set[str]:
 async def busy_pair(village: Village) -> tuple[Villager, Villager, bytes]:
     """Two who have talked; a file has crossed, and a large one is on its way."""
     ann, bob = await village.people("ann", "bob")
-    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: ann.states(bob.peer) == [MessageState.DELIVERED])
     small = await offered(village, ann, bob, made(village, "small.bin", 100))
     await village.done(bob.door.accept(small))
@@ -70,7 +70,7 @@ async def test_profile_parts_and_exports_are_private(umask: int, village: Villag
     exports = village.directory / "exports"
     exports.mkdir(0o700)
     exports.chmod(0o700)
-    await village.done(ann.door.export(bob.peer, str(exports / "talk.txt")))
+    await village.done(ann.door.export(bob.chat, str(exports / "talk.txt")))
     assert names(exports) == {"talk.txt"}
     assert looser(exports) == []
 

@@ -57,7 +57,7 @@ async def test_a_new_key_gets_what_was_held_in_its_order_once(village: Village) 
     await village.until(lambda: ann.people[new.peer].name == "bob" and ann.people[key].name == "?" + short_text(key))
     assert (ann.people[new.peer].new_key, ann.people[new.peer].verified, ann.people[key].waiting) == (None, 0, 0)
     assert await failure(village, ann.door.trust(new.peer, prefix(new))) == "no-new-key"
-    await village.done(ann.door.say(new.peer, "four"))
+    await village.done(ann.door.say(new.chat, "four"))
     await village.until(lambda: new.texts(ann.peer) == ["one", "two", "three", "four"])
 
 
@@ -160,7 +160,7 @@ async def test_a_kept_key_can_be_replaced_after_all(village: Village) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_verified_person_needs_the_number(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: ann.states(bob.peer) == [DELIVERED])
     old = bob.peer
     assert await village.done(ann.door.safety_number(old)) == await village.done(bob.door.safety_number(ann.peer))
@@ -219,25 +219,25 @@ async def test_a_block_takes_nothing_and_tells_nothing(village: Village) -> None
     ann, bob = await village.people("ann", "bob")
     await village.done(bob.door.block(ann.peer, True))
     await village.until(lambda: bob.people[ann.peer].blocked)
-    await village.done(ann.door.say(bob.peer, "are you there?"))
+    await village.done(ann.door.say(bob.chat, "are you there?"))
     await village.until(lambda: ann.states(bob.peer) == [REFUSED])
     (row,) = ann.rows.values()
     assert row.reason == "bob did not take it."
     assert not ann.people[bob.peer].blocked
-    transfer = await village.done(ann.door.offer(bob.peer, (made(village, "a.txt", 10),)))
+    transfer = await village.done(ann.door.offer(bob.chat, (made(village, "a.txt", 10),)))
     await village.until(lambda: ann.transfers[transfer.fid].state is TransferState.DECLINED)
     said = [ann.transfers[transfer.fid].reason, row.reason, *ann.notices]
     assert not any("block" in text for text in said)
     assert (bob.added, bob.transfers) == ([], {})
-    assert await failure(village, bob.door.say(ann.peer, "no")) == "blocked"
-    assert await failure(village, bob.door.offer(ann.peer, (made(village, "b.txt", 10),))) == "blocked"
+    assert await failure(village, bob.door.say(ann.chat, "no")) == "blocked"
+    assert await failure(village, bob.door.offer(ann.chat, (made(village, "b.txt", 10),))) == "blocked"
 
     await bob.stop()
     bob.start()
     await village.until(lambda: ann.peer in bob.people and bob.people[ann.peer].blocked)
     await village.done(bob.door.block(ann.peer, False))
     await village.until(lambda: ann.online == {"bob"} and not bob.people[ann.peer].blocked)
-    await village.done(ann.door.say(bob.peer, "and now?"))
+    await village.done(ann.door.say(bob.chat, "and now?"))
     await village.until(lambda: bob.texts(ann.peer) == ["and now?"])
     await offered(village, ann, bob, made(village, "c.txt", 10))
 

@@ -21,6 +21,7 @@ from chatnet.console.window import Window
 from chatnet.core import limits
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import ChatMessage, HistoryPage, Person
+from chatnet.core.identity import ChatID, chat_with
 from chatnet.peer.api import PeerApi
 
 MOST_TABS_UNASKED = 50  # strangers cannot fill the row of tabs; the list of people shows their messages too
@@ -49,8 +50,8 @@ class ActionBase:
         self._clock, self._terminal = clock, terminal
         self._completer = Completer(scene.model)
         self._kills: list[str | bytes] = []
-        self._drafts: dict[bytes, str] = {}  # of conversations whose tabs are closed
-        self._told_drafts: dict[bytes, str] = {}  # as the peer keeps them
+        self._drafts: dict[ChatID, str] = {}  # of chats whose tabs are closed
+        self._told_drafts: dict[ChatID, str] = {}  # as the peer keeps them
         self._mouse_on = True
         self._quit_asked: dict[str, float] = {}
         self._last_click: tuple[object, float] = (None, 0.0)
@@ -130,9 +131,13 @@ class ActionBase:
         self.look()
 
     def open_person(self, peer: bytes) -> None:
-        """Show a person's tab, with what was typed there before it was closed."""
-        index = self.view.open(peer)
-        draft = self._drafts.pop(peer, "")
+        """Show the tab of the chat with a person."""
+        self.open_chat(chat_with(peer))
+
+    def open_chat(self, chat: ChatID) -> None:
+        """Show a chat's tab, with what was typed there before it was closed."""
+        index = self.view.open(chat)
+        draft = self._drafts.pop(chat, "")
         if draft and not self.view.tabs[index].input.text:
             self.view.tabs[index].input.put(draft)
         self._show(index)
@@ -143,7 +148,7 @@ class ActionBase:
         if not self.view.close(index):
             return False
         if isinstance(tab.pane, ConversationPane) and tab.input.text:
-            self._drafts[tab.pane.peer] = tab.input.text
+            self._drafts[tab.pane.chat] = tab.input.text
         return True
 
     def look(self) -> None:
@@ -151,15 +156,15 @@ class ActionBase:
         pane = self.view.tab.pane
         if not isinstance(pane, ConversationPane):
             return
-        conversation = pane.conversation
-        if not conversation.loaded and not conversation.loading:
+        chat_rows = pane.chat_rows
+        if not chat_rows.loaded and not chat_rows.loading:
             self._load(pane, None)
-        if self.view.overlay is not None or not conversation.loaded or not pane.at_end():
+        if self.view.overlay is not None or not chat_rows.loaded or not pane.at_end():
             return
-        pane.moved(-conversation.trim())
-        if conversation.rows and conversation.last_n > conversation.told_n:
-            conversation.told_n = conversation.last_n
-            self._ask(self._api.mark_read, pane.peer, conversation.last_n)
+        pane.moved(-chat_rows.trim())
+        if chat_rows.rows and chat_rows.last_n > chat_rows.told_n:
+            chat_rows.told_n = chat_rows.last_n
+            self._ask(self._api.mark_read, pane.chat, chat_rows.last_n)
 
     def has_room_for_a_tab(self) -> bool:
         """For somebody whom nobody here has asked for."""
@@ -168,31 +173,31 @@ class ActionBase:
     def arrived(self, message: ChatMessage) -> None:
         """A new row: somebody who writes gets a tab, behind the others; what nobody looks at stays short."""
         view = self.view
-        index = view.tab_of(message.peer)
+        index = view.tab_of(message.chat)
         if index is None and not message.mine and self.has_room_for_a_tab():
-            index = view.open(message.peer)
+            index = view.open(message.chat)
         pane = view.tabs[index].pane if index is not None else None
         if isinstance(pane, ConversationPane) and pane.at_end():
-            pane.moved(-pane.conversation.trim())
+            pane.moved(-pane.chat_rows.trim())
 
     def _load(self, pane: ConversationPane, before: int | None) -> None:
-        conversation = pane.conversation
-        conversation.loading = True
-        cleared = conversation.cleared
+        chat_rows = pane.chat_rows
+        chat_rows.loading = True
+        cleared = chat_rows.cleared
 
         def came(page: HistoryPage) -> None:
-            if conversation.cleared != cleared:
+            if chat_rows.cleared != cleared:
                 return
-            pane.moved(conversation.put_page(page))
+            pane.moved(chat_rows.put_page(page))
             pane.changed()
             self.look()
 
         def failed() -> None:
-            conversation.loading = False
+            chat_rows.loading = False
 
         self._ask(
             self._api.history,
-            pane.peer,
+            pane.chat,
             before,
             limits.HISTORY_PAGE // 2,
             then=came,
@@ -202,25 +207,25 @@ class ActionBase:
 
     def _load_newer(self, pane: ConversationPane) -> None:
         """The rows behind those that are here, after a jump far back."""
-        conversation = pane.conversation
-        conversation.loading = True
-        cleared = conversation.cleared
+        chat_rows = pane.chat_rows
+        chat_rows.loading = True
+        cleared = chat_rows.cleared
 
         def came(page: HistoryPage) -> None:
-            if conversation.cleared == cleared:
+            if chat_rows.cleared == cleared:
                 pane.hold()
-                conversation.put_newer(page)
+                chat_rows.put_newer(page)
                 pane.changed()
 
         def failed() -> None:
-            conversation.loading = False
+            chat_rows.loading = False
 
         self._ask(
             self._api.history,
-            pane.peer,
+            pane.chat,
             None,
             limits.HISTORY_PAGE // 2,
-            conversation.last_n,
+            chat_rows.last_n,
             then=came,
             failed=failed,
             what="The history could not be read: ",

@@ -8,7 +8,7 @@ from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.panes.network import on_where, registry_join
 from chatnet.console.widgets.text import Markup
 from chatnet.core.events import CodeReady, Person
-from chatnet.core.identity import grouped_text, short_text
+from chatnet.core.identity import chat_with, grouped_text, short_text
 
 BY_CODE, BY_NUMBER = 1, 2
 GROUPS_A_LINE = 4
@@ -45,7 +45,7 @@ class KeyActions(ActionBase):
             return
         name = pane.name
         kept = f"The key you know stays {name}'s: what was held goes to it only. /trust takes the other one after all."
-        self._ask(self._api.keep_key, pane.peer, then=lambda _: self.view.say(kept))
+        self._ask(self._api.keep_key, pane.chat, then=lambda _: self.view.say(kept))
 
     # --- comparing --------------------------------------------------------------------------------
 
@@ -124,13 +124,13 @@ class KeyActions(ActionBase):
 
     def code_ready(self, event: CodeReady) -> None:
         """A code stands in the person's tab until it is compared; nothing is taken from who types elsewhere."""
-        person = self._model.roster.people.get(event.peer)
+        person, chat = self._model.roster.people.get(event.peer), chat_with(event.peer)
         if person is None:
             return
-        if self.view.tab_of(event.peer) is None and self.has_room_for_a_tab():
-            self.view.open(event.peer)
+        if self.view.tab_of(chat) is None and self.has_room_for_a_tab():
+            self.view.open(chat)
         self.view.refresh()
-        if self.view.peer != event.peer:
+        if self.view.chat != chat:
             asked = "The code is ready" if event.asked else f"{person.name} wants to compare a code with you"
             self.view.say(f"{asked}: it stands in the tab {person.name}.")
 
@@ -187,7 +187,7 @@ class KeyActions(ActionBase):
     # --- together ---------------------------------------------------------------------------------
 
     def _person_here(self) -> Person | None:
-        return self._model.roster.people.get(self.view.peer) if self.view.peer is not None else None
+        return self._model.roster.people.get(self.view.chat) if self.view.chat is not None else None
 
     def _my_name(self) -> str:
         return self._model.me.name if self._model.me is not None else "YOU"

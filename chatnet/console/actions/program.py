@@ -83,7 +83,7 @@ class ProgramActions(ActionBase):
         """What becomes of a text that stands in the input."""
         if not self.view.input.text.strip():
             return ""
-        return f"what you typed here is {'kept for next time' if self.view.peer is not None else 'not kept'}"
+        return f"what you typed here is {'kept for next time' if self.view.chat is not None else 'not kept'}"
 
     def key_quit(self, stroke: str) -> None:
         facts = self._facts()

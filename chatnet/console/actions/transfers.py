@@ -15,6 +15,7 @@ from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.widgets.wording import rate_of, rate_text, rule_text
 from chatnet.core import limits
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
+from chatnet.core.identity import ChatID, chat_with
 from chatnet.core.text import safe_line
 
 _RULES = tuple(kind.value for kind in RuleKind)
@@ -27,17 +28,17 @@ class TransferActions(ActionBase):
     """What is done with files."""
 
     def key_pick_file(self, stroke: str) -> None:
-        peer = self.view.peer
-        if peer is None:
+        chat = self.view.chat
+        if chat is None:
             self.view.say("Send to whom? Open a conversation first (F2, Enter), or type  /send NAME path", warning=True)
             return
 
         def chosen(paths: tuple[str, ...]) -> None:
             self.view.overlay = None
             self._directory = picker.directory
-            self._offer(peer, paths)
+            self._offer(chat, paths)
 
-        name = self._model.roster.name(peer)
+        name = self._model.roster.name(chat)
         picker = FilePicker(self._directory, name, self._scene.signs, chosen, self.view.back)
         picker.double_click = self.is_double_click
         self.view.cover(picker)
@@ -48,28 +49,28 @@ class TransferActions(ActionBase):
             self.open_person(person.peer)
             self.key_pick_file(stroke)
 
-    def _offer(self, peer: bytes, paths: tuple[str, ...]) -> None:
-        name = self._model.roster.name(peer)
+    def _offer(self, chat: ChatID, paths: tuple[str, ...]) -> None:
+        name = self._model.roster.name(chat)
 
         def offered(transfer: Transfer) -> None:
             self.view.say(f"{transfer.title} is offered to {name}.")
 
-        self._ask(self._api.offer, peer, paths, then=offered)
+        self._ask(self._api.offer, chat, paths, then=offered)
 
     def cmd_send(self, rest: str) -> None:
         words = split_words(rest)
-        peer = self.view.peer
-        if words and (peer is None or len(words) > 1 or not os.path.exists(os.path.expanduser(words[0]))):
+        chat = self.view.chat
+        if words and (chat is None or len(words) > 1 or not os.path.exists(os.path.expanduser(words[0]))):
             person = self._model.roster.find(words[0])
             if person is not None:
-                peer, words = person.peer, words[1:]
-            elif peer is None:
+                chat, words = chat_with(person.peer), words[1:]
+            elif chat is None:
                 self._somebody(words[0])
                 return
-        if peer is None:
+        if chat is None:
             self._usage("send")
         elif not words:
-            self.open_person(peer)
+            self.open_chat(chat)
             self.key_pick_file("")
         else:
             paths = tuple(os.path.abspath(os.path.expanduser(word)) for word in words)
@@ -79,15 +80,15 @@ class TransferActions(ActionBase):
                 nobody = f" Nobody here is called {safe_line(words[0])} either." if meant_who else ""
                 self._wrong(_no_such_file(missing) + nobody + _quoting(words))
             else:
-                self._offer(peer, paths)
+                self._offer(chat, paths)
 
     def _offer_here(self) -> Transfer | None:
         """The offer that Alt-y, Alt-n and Alt-s answer; None is told why."""
         if self.view.input.text:
             self.view.say("Only with an empty input: send or delete what is typed first.")
             return None
-        peer = self.view.peer
-        transfer = self._model.offer_of(peer) if peer is not None else None
+        chat = self.view.chat
+        transfer = self._model.offer_of(chat) if chat is not None else None
         if transfer is None:
             self.view.say("No offer of a file waits for an answer in this tab.")
         return transfer
@@ -111,8 +112,8 @@ class TransferActions(ActionBase):
         self._ask(self._api.refuse, transfer.fid)
 
     def key_save_as(self, stroke: str) -> None:
-        if self.view.peer is not None and body_bytes(self.view.input.text) > limits.MAX_BODY_BYTES:
-            self._send_as_file(self.view.peer)
+        if self.view.chat is not None and body_bytes(self.view.input.text) > limits.MAX_BODY_BYTES:
+            self._send_as_file(self.view.chat)
             return
         transfer = self._offer_here()
         if transfer is not None:
@@ -120,7 +121,7 @@ class TransferActions(ActionBase):
             self.view.input.put(f"/accept {self._model.numbers[transfer.fid]} ~/")
             self.view.say(f"Into which directory shall {transfer.title} go? Tab completes, Enter accepts.")
 
-    def _send_as_file(self, peer: bytes) -> None:
+    def _send_as_file(self, chat: ChatID) -> None:
         """What is too long for a message; the file stays, for as long as somebody may want to have it again."""
         me, row = self._model.me, self.view.input
         if me is None:
@@ -135,7 +136,7 @@ class TransferActions(ActionBase):
             self.view.say(f"{path} cannot be written ({error.strerror}): the text stays here.", warning=True)
             return
         row.take()
-        self._offer(peer, (str(path),))
+        self._offer(chat, (str(path),))
 
     def cmd_accept(self, rest: str) -> None:
         words = split_words(rest)
@@ -207,7 +208,7 @@ class TransferActions(ActionBase):
 
     def cmd_rule(self, rest: str) -> None:
         words = split_words(rest)
-        peer = self.view.peer
+        peer: bytes | None = self.view.chat
         if words and words[0].lower() not in _RULES:
             person = self._somebody(words.pop(0))
             if person is None:
@@ -235,7 +236,7 @@ class TransferActions(ActionBase):
                 self._wrong(f"There is no transfer {words[0][:20]}; F4 shows their numbers.")
             return transfer
         fits = [t for t in self._model.transfers.values() if self._fits_command(t, waiting)]
-        here = [t for t in fits if t.peer == self.view.peer]
+        here = [t for t in fits if t.peer == self.view.chat]
         if not here and len(fits) != 1:
             what = "offer waits for an answer" if waiting else "transfer is under way"
             if fits:

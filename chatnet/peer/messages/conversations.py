@@ -16,12 +16,11 @@ from chatnet.core.events import (
     MessageChanged,
     MessageKind,
     MessageState,
-    Traffic,
     Transfer,
     TransferChanged,
     TransferState,
 )
-from chatnet.core.identity import PeerID, conversation_of
+from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import HISTORY_PAGE, MAX_BODY_BYTES
 from chatnet.core.text import safe_line, safe_text
 from chatnet.peer.directory.people import People
@@ -39,7 +38,7 @@ class Conversations:
         self,
         people: People,
         store: PeerStore,
-        read_n: dict[PeerID, int],
+        read_n: dict[ChatID, int],
         emit: Callable[[Event], None],
         wall_ms: Callable[[], int],
     ) -> None:
@@ -51,8 +50,8 @@ class Conversations:
 
     # --- for the door -------------------------------------------------------------------------
 
-    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
-        known = self._people.known(peer)
+    def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
+        known = self._people.known(chat)
         encoded = body.encode("utf-8", "replace")
         body, size = encoded.decode(), len(encoded)
         if not body.strip():
@@ -66,8 +65,8 @@ class Conversations:
         self._people.pin_on_first_contact(known)
         return self.outbox.say(known, body).addCallback(self.shown)
 
-    async def resend(self, peer: bytes, n: int) -> None:
-        known = self._people.known(peer)
+    async def resend(self, chat: ChatID, n: int) -> None:
+        known = self._people.known(chat)
         if known in self._people.roster.blocked:
             name = self._people.name_of(known)
             raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
@@ -75,19 +74,17 @@ class Conversations:
         if row is None:
             raise LocalError("not-failed", "This message has not failed: there is nothing to send again.")
 
-    async def history(self, peer: bytes, before: int | None, limit: int, after: int | None) -> HistoryPage:
-        known = PeerID(peer)
-        talk = conversation_of(self._people.me, known)
+    async def history(self, chat: ChatID, before: int | None, limit: int, after: int | None) -> HistoryPage:
+        conversation = conversation_of(self._people.me, person_in(chat))
         if after is not None:
-            rows, more = await self._store.history_after(talk, after, min(limit, HISTORY_PAGE))
+            rows, more = await self._store.history_after(conversation, after, min(limit, HISTORY_PAGE))
         else:
-            rows, more = await self._store.history(talk, before, limit)
-        return HistoryPage(tuple(self.shown(row) for row in rows), more, self._read_n.get(known, 0))
+            rows, more = await self._store.history(conversation, before, limit)
+        return HistoryPage(tuple(self.shown(row) for row in rows), more, self._read_n.get(chat, 0))
 
-    async def mark_read(self, peer: bytes, n: int) -> None:
-        known = PeerID(peer)
-        self._read_n[known] = max(self._read_n.get(known, 0), n)
-        self._people.tell(known, unread=await self._store.mark_read(known, n))
+    async def mark_read(self, chat: ChatID, n: int) -> None:
+        self._read_n[chat] = max(self._read_n.get(chat, 0), n)
+        self._people.tell(person_in(chat), unread=await self._store.mark_read(chat, n))
 
     # --- rows ---------------------------------------------------------------------------------
 
@@ -95,7 +92,8 @@ class Conversations:
         """A row as the screen may have it: the store keeps the original."""
         return ChatMessage(
             n=row.n,
-            peer=row.peer,
+            chat=row.chat,
+            sender=row.sender,
             kind=row.kind,
             id=row.id,
             mine=row.sender == self._people.me,
@@ -107,31 +105,27 @@ class Conversations:
         )
 
     def added(self, row: StoredMessage) -> None:
-        mine = row.sender == self._people.me
-        if not mine:
-            about = self._people.roster.acquaintance(row.peer)
-            if not about.talked or not self._people.roster.is_pinned(row.peer):
-                self._people.pin_on_first_contact(row.peer)
-            self._people.tell(row.peer, unread=about.unread + 1)
+        if row.sender != self._people.me:
+            peer = person_in(row.chat)
+            about = self._people.roster.acquaintance(peer)
+            if not about.talked or not self._people.roster.is_pinned(peer):
+                self._people.pin_on_first_contact(peer)
+            self._people.tell(peer, unread=about.unread + 1)
         self._emit(MessageAdded(self.shown(row)))
-        if row.kind is MessageKind.TEXT:
-            self._emit(Traffic(row.peer, mine, "message", len(row.body.encode()), row.stored_ms))
 
-    def changed(self, peer: PeerID, n: int, state: MessageState, reason: str) -> None:
-        self._emit(MessageChanged(peer, n, state, safe_line(reason)))
+    def changed(self, chat: ChatID, n: int, state: MessageState, reason: str) -> None:
+        self._emit(MessageChanged(chat, n, state, safe_line(reason)))
 
     # --- files --------------------------------------------------------------------------------
 
     def transfer_changed(self, transfer: Transfer) -> None:
-        """Every offer has a row in its conversation, and the row says how it ended."""
+        """Every offer has a row in its chat, and the row says how it ended."""
         self._emit(TransferChanged(transfer))
         peer = PeerID(transfer.peer)
         if transfer.state is TransferState.OFFERED:
             keeping = Deferred.fromCoroutine(self._keep_file_row(peer, transfer))
         elif transfer.state.ended:
-            keeping = Deferred.fromCoroutine(self._end_file_row(peer, transfer))
-            if transfer.state is TransferState.DONE:
-                self._emit(Traffic(peer, transfer.outgoing, "file", transfer.total_bytes, self.wall_ms()))
+            keeping = Deferred.fromCoroutine(self._end_file_row(transfer))
         else:
             return
         keeping.addErrback(lambda failure: self.log.warn("a row was not kept: {why}", why=failure.getErrorMessage()))
@@ -140,14 +134,14 @@ class Conversations:
         self._people.pin_on_first_contact(peer)
         me = self._people.me
         sender, state = (me, MessageState.SENT) if transfer.outgoing else (peer, MessageState.RECEIVED)
-        conversation, now = conversation_of(me, peer), transfer.offered_ms
-        offer = NewMessage(conversation, peer, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
+        conversation, chat, now = conversation_of(me, peer), chat_with(peer), transfer.offered_ms
+        offer = NewMessage(conversation, chat, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
         self.added(await self._store.add_file_row(offer))
 
-    async def _end_file_row(self, peer: PeerID, transfer: Transfer) -> None:
+    async def _end_file_row(self, transfer: Transfer) -> None:
         state = MessageState.REFUSED
         if transfer.state is TransferState.DONE:
             state = MessageState.DELIVERED if transfer.outgoing else MessageState.RECEIVED
         row = await self._store.set_file_state(transfer.fid, state, transfer.reason or transfer.saved_to)
         if row is not None:
-            self.changed(peer, row.n, row.state, row.reason)
+            self.changed(row.chat, row.n, row.state, row.reason)

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageState
+from chatnet.core.identity import person_in
 from chatnet.core.limits import PeerLimits
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.conversations import Conversations
@@ -40,14 +41,14 @@ class Expiry:
         reason = f"not taken for {days:g} days"
         try:
             gone = await self._store.expire(now_ms - round(days * _DAY_MS), outbox.under_way(), reason)
-            for peer in {row.peer for row in gone}:
-                outbox.reread(peer)  # what was read ahead may be among them
+            for chat in {row.chat for row in gone}:
+                outbox.reread(person_in(chat))  # what was read ahead may be among them
             for row in gone:
                 if row.n in outbox.under_way():  # sent in this moment: its acknowledgement decides
-                    await self._store.resend(row.peer, row.n, MessageState.WAITING, now_ms)
+                    await self._store.resend(row.chat, row.n, MessageState.WAITING, now_ms)
                     continue
-                self._people.waiting_changed(row.peer, -1)
-                self._conversations.changed(row.peer, row.n, row.state, row.reason)
+                self._people.waiting_changed(person_in(row.chat), -1)
+                self._conversations.changed(row.chat, row.n, row.state, row.reason)
         except StoreFailed as error:
             self.log.warn("nothing expired: {why}", why=error.text)
 

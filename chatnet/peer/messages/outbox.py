@@ -22,7 +22,7 @@ from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import ChatnetError, Refused, StoreFailed
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.framing import frame
-from chatnet.core.identity import PeerID, conversation_of
+from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import READY_ROWS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.net.link import Link, LinkEnd
@@ -80,7 +80,7 @@ class Outbox:
         links: ChatLinks,
         *,
         added: Callable[[StoredMessage], None],
-        changed: Callable[[PeerID, int, MessageState, str], None],
+        changed: Callable[[ChatID, int, MessageState, str], None],
         waiting: Callable[[PeerID, int], None],
         undialled: Callable[[PeerID, ChatnetError], None],
         store_failed: Callable[[StoreFailed], None],
@@ -125,21 +125,22 @@ class Outbox:
         held, now, out = self._roster.new_key(peer) is not None, self._wall_ms(), self._out(peer)
         state = MessageState.HELD if held else MessageState.WAITING
         message = NewMessage(
-            out.conversation, peer, self._roster.me, out.new_id(), MessageKind.TEXT, now, now, body, state
+            out.conversation, chat_with(peer), self._roster.me, out.new_id(), MessageKind.TEXT, now, now, body, state
         )
         return self._store.add_outgoing(message).addCallback(self._said)
 
     def _said(self, row: StoredMessage) -> StoredMessage:
-        self._roster.acquaintance(row.peer).written_to = True
+        peer = person_in(row.chat)
+        self._roster.acquaintance(peer).written_to = True
         self._added(row)
-        self._waiting(row.peer, 1)
+        self._waiting(peer, 1)
         if row.state is MessageState.HELD:  # whose it will be is not decided: not to be read ahead
-            self._out(row.peer).more = True
+            self._out(peer).more = True
         else:
-            self._out(row.peer).add(row)
+            self._out(peer).add(row)
         if not self._to_wake and not self._stopped:  # what one commit brought leaves together
             self._waking = self._clock.callLater(0, self._wake_all)
-        self._to_wake[row.peer] = None
+        self._to_wake[peer] = None
         return row
 
     def _wake_all(self) -> None:
@@ -151,9 +152,9 @@ class Outbox:
         """A message that failed waits again; None when row ``n`` is none.  Raises StoreFailed."""
         held = self._roster.new_key(peer) is not None
         state = MessageState.HELD if held else MessageState.WAITING
-        row = await self._store.resend(peer, n, state, self._wall_ms())
+        row = await self._store.resend(chat_with(peer), n, state, self._wall_ms())
         if row is not None:
-            self._changed(peer, n, state, "")
+            self._changed(chat_with(peer), n, state, "")
             self._waiting(peer, 1)
             out = self._out(peer)
             out.reread(n - 1)
@@ -164,7 +165,7 @@ class Outbox:
         """What was held for ``peer`` goes like the rest, unless there is a new key again.  Raises StoreFailed."""
         if self._roster.new_key(peer) is None:
             for row in await self._store.release(peer):
-                self._changed(peer, row.n, row.state, row.reason)
+                self._changed(chat_with(peer), row.n, row.state, row.reason)
             self.wake(peer)
 
     def rival_gone(self, peer: PeerID) -> None:
@@ -191,7 +192,7 @@ class Outbox:
 
     def state_of(self, row: StoredMessage) -> MessageState:
         """The state to show: what is under way is known only here."""
-        out = self._outbound.get(row.peer)
+        out = self._outbound.get(person_in(row.chat))
         return MessageState.SENT if out is not None and row.id in out.sent else row.state
 
     def wake(self, peer: PeerID) -> None:
@@ -244,7 +245,7 @@ class Outbox:
             link.send_frames(b"".join(frames))
             for row in rows:
                 if row.id in out.sent:  # the link may have died of it
-                    self._changed(row.peer, row.n, MessageState.SENT, "")
+                    self._changed(row.chat, row.n, MessageState.SENT, "")
 
     async def _read_and_send(self, peer: PeerID, out: _Outbound) -> None:
         try:
@@ -331,7 +332,7 @@ class Outbox:
         back, out.sent = out.sent, {}
         out.reread()
         for row in back.values():
-            self._changed(peer, row.n, MessageState.WAITING, "")
+            self._changed(chat_with(peer), row.n, MessageState.WAITING, "")
 
     # --- what comes over a link -----------------------------------------------------------------
 
@@ -354,7 +355,7 @@ class Outbox:
     def _delivered(self, rows: list[int], peer: PeerID) -> None:
         self._waiting(peer, -len(rows))
         for n in rows:
-            self._changed(peer, n, MessageState.DELIVERED, "")
+            self._changed(chat_with(peer), n, MessageState.DELIVERED, "")
 
     def _not_taken(self, peer: PeerID, nack: Nack) -> None:
         if self._out(peer).sent.pop(nack.id, None) is None:
@@ -365,7 +366,7 @@ class Outbox:
         def refused(row: StoredMessage | None) -> None:
             if row is not None:
                 self._waiting(peer, -1)
-                self._changed(peer, row.n, MessageState.REFUSED, reason)
+                self._changed(chat_with(peer), row.n, MessageState.REFUSED, reason)
 
         refusing.addCallbacks(refused, self._on_store_failure)
         self._pump(peer)

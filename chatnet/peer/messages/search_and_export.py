@@ -13,7 +13,7 @@ import msgspec
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
-from chatnet.core.identity import PeerID, conversation_of
+from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import EXPORT_ROWS
 from chatnet.core.text import safe_text
 from chatnet.peer.directory.people import People
@@ -45,32 +45,32 @@ class SearchAndExport:
     async def search(
         self,
         text: str,
-        peer: bytes | None,
+        chat: ChatID | None,
         since_ms: int | None,
         before_n: int | None,
         limit: int,
         sender: bytes | None,
     ) -> SearchPage:
         query = understand_query(text)
-        if peer is None and sender is not None and sender != self._people.me:
-            peer = sender  # a person speaks in one conversation only
-        talk = None if peer is None else conversation_of(self._people.me, PeerID(peer))
+        if chat is None and sender is not None and sender != self._people.me:
+            chat = chat_with(sender)  # a person speaks in one conversation only
+        conversation = None if chat is None else conversation_of(self._people.me, person_in(chat))
         who = None if sender is None else PeerID(sender)
-        found = await self._store.search(query, talk, who, since_ms, before_n, limit)
+        found = await self._store.search(query, conversation, who, since_ms, before_n, limit)
         return SearchPage(tuple(map(self._shown, found.rows)), found.before_n)
 
-    async def export(self, peer: bytes, file: str, format: str) -> Exported:
+    async def export(self, chat: ChatID, file: str, format: str) -> Exported:
         """Write a conversation into a new file that only its owner may read."""
         if format not in ("text", "json"):
             raise LocalError("bad-format", f"'{format}' is no format: text or json.")
-        known = self._people.known(peer)
+        known = self._people.known(chat)
         writer = _Writer(file, format == "json", self._people.name_of(known), self._people.me)
         await self._on_disk(writer, writer.open)
         count = 0
         try:
-            talk, after, more = conversation_of(self._people.me, known), 0, True
+            conversation, after, more = conversation_of(self._people.me, known), 0, True
             while more:
-                rows, more = await self._store.history_after(talk, after, EXPORT_ROWS)
+                rows, more = await self._store.history_after(conversation, after, EXPORT_ROWS)
                 await self._on_disk(writer, writer.write, rows)
                 count += len(rows)
                 after = rows[-1].n if rows else after

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from twisted.internet.defer import Deferred
 
 from chatnet.core.events import MessageKind, MessageState
-from chatnet.core.identity import PeerID
+from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.messages import Say
 from chatnet.host.database import Chain, Connection
@@ -58,7 +58,7 @@ class MessageRows(SearchIndex):
             new: dict[bytes, NewMessage] = {}
             for say in says:
                 if say.id not in present and say.id not in new:
-                    about = (conversation, peer, peer, say.id, MessageKind.TEXT)
+                    about = (conversation, chat_with(peer), peer, say.id, MessageKind.TEXT)
                     new[say.id] = NewMessage(*about, say.sent_ms, now_ms, say.body, MessageState.RECEIVED)
             added = {row.id: row for row in add_messages(connection, list(new.values()))}
             present |= added
@@ -157,19 +157,19 @@ class MessageRows(SearchIndex):
 
         return self._database.run(job)
 
-    def resend(self, peer: PeerID, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
+    def resend(self, chat: ChatID, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
         """A message of ours that was refused or expired waits again, with the id it had.
 
-        None, and nothing changed, when row ``n`` of ``peer`` is no such message.
+        None, and nothing changed, when row ``n`` of ``chat`` is no such message.
         """
 
         def job(connection: Connection) -> StoredMessage | None:
             message = only(
                 select_messages(
                     connection,
-                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND peer = ? AND sender != peer"
+                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND chat = ? AND sender != chat"
                     f" AND kind = 'text' AND state IN ('refused', 'expired') RETURNING {MESSAGE}",
-                    (state.value, n, peer),
+                    (state.value, n, chat),
                 )
             )
             if message is not None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import Deferred
 
 from chatnet.core.events import MessageKind, MessageState
-from chatnet.core.identity import PeerID
+from chatnet.core.identity import PeerID, chat_with
 from chatnet.host.database import Connection, Database
 from chatnet.peer.store.history_rows import (
     MOST_VALUES,
@@ -81,7 +81,8 @@ class PinRows:
                 (name, new, now_ms, verified),
             )
             connection.execute("DELETE FROM unwanted_key WHERE peer = ?", (new,))
-            touch(connection, conversation, new, name, now_ms)
+            chat = chat_with(new)
+            touch(connection, conversation, chat, name, now_ms)
             ids = [id for (id,) in connection.execute("SELECT id FROM outbox WHERE peer = ? ORDER BY n", (old,))]
             former: list[StoredMessage] = []
             for start in range(0, len(ids), MOST_VALUES):
@@ -92,7 +93,7 @@ class PinRows:
             moved = add_messages(
                 connection,
                 [
-                    NewMessage(conversation, new, sender, row.id, about[0], row.sent_ms, now_ms, row.body, about[1])
+                    NewMessage(conversation, chat, sender, row.id, about[0], row.sent_ms, now_ms, row.body, about[1])
                     for row in former
                     if row.id not in there
                 ],

@@ -124,7 +124,7 @@ class Trust:
                 self._roster.unwanted.discard(new)
                 self._roster.acquaintance(new).talked = True
             for row in former:
-                self._conversations.changed(old, row.n, row.state, row.reason)
+                self._conversations.changed(row.chat, row.n, row.state, row.reason)
             for row in moved:
                 self._conversations.added(row)
             self._people.waiting_changed(old, -len(former))

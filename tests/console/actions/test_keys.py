@@ -42,7 +42,7 @@ def test_a_changed_key_says_the_ways_on(console: Typist) -> None:
 def test_trust_takes_the_new_key_and_opens_its_tab(console: Typist) -> None:
     console.type(f"/msg mallory<enter>/trust mallory {short_text(OTHER)}<enter>")
     assert console.calls("trust") == [("trust", MALLORY, short_text(OTHER))]
-    assert console.view.peer == OTHER
+    assert console.view.chat == OTHER
     assert "mallory>" in console.screen()
     assert "KEY CHANGED" not in console.screen()
 
@@ -83,7 +83,7 @@ def test_a_verified_person_is_compared_again(console: Typist) -> None:
     assert "/verify mallory live" not in console.screen()
     console.type("<esc>/verify same<enter>")
     assert console.calls("confirm") == [("confirm", MALLORY, 2)]
-    assert console.view.peer == OTHER
+    assert console.view.chat == OTHER
     assert "mallory ✓ verified" in console.screen()
 
 

@@ -55,7 +55,7 @@ def pane_of(bodies: list[str]) -> ConversationPane:
     snapshot: Snapshot = peer.subscribe(lambda event: None).snapshot
     scene = PaneContext(ConsoleModel(snapshot), UNICODE, lambda: int(START * 1000))
     pane = ConversationPane(scene, BOB)
-    pane.conversation.put_page(HistoryPage(tuple(peer.rows[BOB]), False, 0))
+    pane.chat_rows.put_page(HistoryPage(tuple(peer.rows[BOB]), False, 0))
     return pane
 
 
@@ -175,8 +175,8 @@ def test_a_row_of_a_file_that_was_forgotten_keeps_its_title(console: Typist) -> 
 
 def test_a_title_in_a_file_row_is_one_line() -> None:
     pane = pane_of(["a\nb"])
-    row = pane.conversation.rows[0]
-    pane.conversation.rows[0] = msgspec.structs.replace(row, kind=MessageKind.FILE)
+    row = pane.chat_rows.rows[0]
+    pane.chat_rows.rows[0] = msgspec.structs.replace(row, kind=MessageKind.FILE)
     assert "a⏎b" in " ".join(line.decode() for line in pane.render((80, 10)).text)
 
 

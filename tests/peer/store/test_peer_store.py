@@ -112,7 +112,7 @@ async def test_with_a_new_key_goes_what_waited_in_its_order_once(store, database
         assert [(row.id, row.state, row.reason) for row in former] == [
             (id16(n), MessageState.REFUSED, "to the new key") for n in expected
         ]
-        assert [(row.id, row.body, row.peer, row.state) for row in moved] == [
+        assert [(row.id, row.body, row.chat, row.state) for row in moved] == [
             (id16(n), f"text {n}", EVE, MessageState.WAITING) for n in expected
         ]
     store = await again(database)
@@ -239,7 +239,7 @@ async def test_many_of_ours_are_stored_at_once_in_their_order(store):
     assert [NewMessage(*row[1:-1]) for row in rows] == many
     assert await store.outbox(BOB, 0, 200) == rows[::2]
     assert await store.outbox(EVE, 0, 200) == rows[1::2]
-    assert [(talk.peer, talk.unread, talk.last_ms) for talk in await store.conversations()] == [
+    assert [(talk.chat, talk.unread, talk.last_ms) for talk in await store.conversations()] == [
         (EVE, 0, 199),
         (BOB, 0, 198),
     ]
@@ -332,11 +332,11 @@ async def test_unread_counts_what_came_behind_the_mark(store, database):
 async def test_conversations_have_names_and_an_order(store):
     await store.touch_conversation(TALK, BOB, "bob", 10)
     await hear(store, 1, peer=EVE, conversation=OTHER)
-    assert [(c.peer, c.name, c.last_ms) for c in await store.conversations()] == [(EVE, "", 1001), (BOB, "bob", 10)]
+    assert [(c.chat, c.name, c.last_ms) for c in await store.conversations()] == [(EVE, "", 1001), (BOB, "bob", 10)]
     await store.add_pin("eve", EVE, 1)
     await store.touch_conversation(TALK, BOB, "bobby", 5000)
     await store.touch_conversation(TALK, BOB, "bobby", 6)  # a clock that went back
-    assert [(c.peer, c.name, c.last_ms) for c in await store.conversations()] == [
+    assert [(c.chat, c.name, c.last_ms) for c in await store.conversations()] == [
         (BOB, "bobby", 5000),
         (EVE, "eve", 1001),
     ]

@@ -111,7 +111,7 @@ async def test_what_was_undone_is_not_found_and_what_follows_is(store: PeerStore
 
     def broken(connection: sqlite3.Connection) -> None:
         connection.execute(
-            "INSERT INTO history (conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state)"
+            "INSERT INTO history (conversation, chat, sender, id, kind, sent_ms, stored_ms, body, state)"
             " VALUES (?, ?, ?, ?, 'text', 1, 1, 'undone', 'received')",
             (TALK, BOB, BOB, b"x" * 16),
         )
