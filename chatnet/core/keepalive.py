@@ -38,7 +38,8 @@ class KeepAlive:
     """
 
     def __init__(self, limits: LinkLimits, jitter: float, now: float) -> None:
-        self._idle = Times(limits.ping_seconds * (0.8 + 0.4 * jitter), limits.silence_seconds)
+        self._spread = 0.8 + 0.4 * jitter
+        self._idle = Times(limits.ping_seconds * self._spread, limits.silence_seconds)
         self._awaiting = Times(limits.awaited_ping_seconds, limits.awaited_silence_seconds)
         self._no_answer_seconds = limits.awaited_ping_seconds
         self._heard = now
@@ -52,6 +53,18 @@ class KeepAlive:
         self._reading = True
         self._beaten = now
         self.rtt_ms: int | None = None  # of the last ping that was answered
+
+    def set_idle(self, ping_seconds: float | None, silence_seconds: float | None) -> None:
+        """The times of a link's role, where it has its own; known once HELLO was read."""
+        if ping_seconds is not None:
+            self._idle = Times(ping_seconds * self._spread, self._idle.silence_seconds)
+        if silence_seconds is not None:
+            self._idle = Times(self._idle.ping_seconds, silence_seconds)
+
+    @property
+    def silence_seconds(self) -> float:
+        """How long the other side may be silent now."""
+        return self._times()[0].silence_seconds
 
     # --- what happened --------------------------------------------------------------------------
 

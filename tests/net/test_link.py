@@ -231,10 +231,10 @@ async def test_a_quiet_link_pings_and_a_dead_one_ends(stations):
     alice, bob = stations(limits=quick), stations(limits=quick)
     link = await alice.dial(bob.listen(), bob.peer)
     link.ping()
-    heard = link._heard
+    heard = link.bytes_in
     await deferLater(alice.reactor, 3.2, lambda: None)
     assert link.is_open
-    assert link._heard > heard
+    assert link.bytes_in > heard
     assert link.rtt_ms is not None
     link.transport.pauseProducing()
     bob.user.links[0].transport.pauseProducing()
