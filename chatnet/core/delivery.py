@@ -150,6 +150,7 @@ class Nothing(Enum):
     IN_STORE = "it lies in the store, and is read once the disk works again"
     UNDECIDED = "it lies in the store, until somebody has decided about the new key"
     NO_LINK = "there is no link that this could come from: it is one that ended meanwhile"
+    ON_LINK = "it lies in the store, and is read again once there is a link"
     ON_DRAIN = "what lies in the store is read once the transport takes bytes again"
     IMPOSSIBLE = "the input itself leads to another phase, so that the two never meet"
 
@@ -158,19 +159,16 @@ class Do(Enum):
     """The operations of which rows are made; each is a method of ``Outgoing``."""
 
     QUEUE = "queue what was stored behind what is ready, or leave it in the store"
-    LEAVE = "leave it in the store, to be read later"
     REREAD = "forget what was read ahead"
     REREAD_FROM = "begin again at this row"
     TAKE_ROWS = "take the rows that were read"
-    DROP_READ = "the reading is over, and what it brought is read again"
     PUT_BACK = "what was under way waits again"
     SEND = "send what may go, and read on"
-    NEXT = "show what was sent, then send on"
     TELL = "show what was sent"
     SETTLE = "what was acknowledged is delivered"
     TURN_DOWN = "what was refused is refused"
     CONTACT = "see to a link"
-    RETRY_READ = "read again in a while"
+    RETRY_READ = "read the same rows again in a while"
 
 
 Row: TypeAlias = tuple[Do, ...] | Nothing
@@ -179,23 +177,9 @@ _COLUMNS = (Phase.STOPPED, Phase.STORE_DOWN, Phase.HELD, Phase.UNLINKED, Phase.F
 # The phase is the one that holds once the input has been noted: after LINK_UP there is a link, and so on.
 _S = Nothing
 _ROWS: dict[Input, tuple[Row, Row, Row, Row, Row, Row]] = {
-    Input.STORED: (_S.STOPPED, (Do.LEAVE,), (Do.LEAVE,), (Do.QUEUE, Do.CONTACT), (Do.QUEUE,), (Do.QUEUE, Do.SEND)),
-    Input.RESENT: (
-        _S.STOPPED,
-        (Do.REREAD_FROM,),
-        (Do.REREAD_FROM,),
-        (Do.REREAD_FROM, Do.CONTACT),
-        (Do.REREAD_FROM,),
-        (Do.REREAD_FROM, Do.SEND),
-    ),
-    Input.CHANGED: (
-        _S.STOPPED,
-        (Do.REREAD,),
-        (Do.REREAD,),
-        (Do.REREAD, Do.CONTACT),
-        (Do.REREAD,),
-        (Do.REREAD, Do.SEND),
-    ),
+    Input.STORED: (_S.STOPPED, _S.IN_STORE, _S.UNDECIDED, (Do.QUEUE, Do.CONTACT), (Do.QUEUE,), (Do.QUEUE, Do.SEND)),
+    Input.RESENT: (_S.STOPPED, _S.IN_STORE, _S.UNDECIDED, (Do.CONTACT,), (Do.REREAD_FROM,), (Do.REREAD_FROM, Do.SEND)),
+    Input.CHANGED: (_S.STOPPED, _S.IN_STORE, _S.UNDECIDED, (Do.CONTACT,), (Do.REREAD,), (Do.REREAD, Do.SEND)),
     Input.LINK_UP: (
         _S.STOPPED,
         (Do.PUT_BACK,),
@@ -206,15 +190,8 @@ _ROWS: dict[Input, tuple[Row, Row, Row, Row, Row, Row]] = {
     ),
     Input.LINK_DOWN: (_S.STOPPED, (Do.PUT_BACK,), (Do.PUT_BACK,), (Do.PUT_BACK,), _S.IMPOSSIBLE, _S.IMPOSSIBLE),
     Input.CONGESTED: (_S.STOPPED, (Do.TELL,), (Do.TELL,), _S.NO_LINK, (Do.TELL,), _S.IMPOSSIBLE),
-    Input.WRITTEN: (_S.STOPPED, (Do.TELL,), (Do.TELL,), _S.NO_LINK, _S.IMPOSSIBLE, (Do.NEXT,)),
-    Input.ACKNOWLEDGED: (
-        _S.STOPPED,
-        (Do.SETTLE,),
-        (Do.SETTLE,),
-        _S.NO_LINK,
-        (Do.SETTLE,),
-        (Do.SETTLE, Do.SEND),
-    ),
+    Input.WRITTEN: (_S.STOPPED, (Do.TELL,), (Do.TELL,), _S.NO_LINK, _S.IMPOSSIBLE, (Do.TELL, Do.SEND)),
+    Input.ACKNOWLEDGED: (_S.STOPPED, (Do.SETTLE,), (Do.SETTLE,), _S.NO_LINK, (Do.SETTLE,), (Do.SETTLE, Do.SEND)),
     Input.REFUSED: (
         _S.STOPPED,
         (Do.TURN_DOWN,),
@@ -223,38 +200,31 @@ _ROWS: dict[Input, tuple[Row, Row, Row, Row, Row, Row]] = {
         (Do.TURN_DOWN,),
         (Do.TURN_DOWN, Do.SEND),
     ),
-    Input.ROWS_READ: (
-        _S.STOPPED,
-        (Do.DROP_READ,),
-        (Do.DROP_READ,),
-        (Do.DROP_READ,),
-        (Do.TAKE_ROWS,),
-        (Do.TAKE_ROWS, Do.SEND),
-    ),
+    Input.ROWS_READ: (_S.STOPPED, _S.IN_STORE, _S.UNDECIDED, _S.ON_LINK, (Do.TAKE_ROWS,), (Do.TAKE_ROWS, Do.SEND)),
     Input.READ_FAILED: (
         _S.STOPPED,
-        (Do.DROP_READ,),
-        (Do.DROP_READ,),
-        (Do.DROP_READ, Do.CONTACT),
-        (Do.DROP_READ, Do.RETRY_READ),
-        (Do.DROP_READ, Do.RETRY_READ),
+        _S.IN_STORE,
+        _S.UNDECIDED,
+        (Do.CONTACT,),
+        (Do.RETRY_READ,),
+        (Do.RETRY_READ,),
     ),
     Input.TIMER: (_S.STOPPED, _S.IN_STORE, _S.UNDECIDED, (Do.CONTACT,), _S.ON_DRAIN, (Do.SEND,)),
     Input.STORE_DOWN: (_S.STOPPED, _S.IN_STORE, _S.IMPOSSIBLE, _S.IMPOSSIBLE, _S.IMPOSSIBLE, _S.IMPOSSIBLE),
     Input.STORE_UP: (
         _S.STOPPED,
         _S.IMPOSSIBLE,
-        (Do.REREAD,),
-        (Do.REREAD, Do.CONTACT),
+        _S.UNDECIDED,
+        (Do.CONTACT,),
         (Do.REREAD,),
         (Do.REREAD, Do.SEND),
     ),
-    Input.KEY_HELD: (_S.STOPPED, (Do.REREAD,), (Do.REREAD,), _S.IMPOSSIBLE, _S.IMPOSSIBLE, _S.IMPOSSIBLE),
+    Input.KEY_HELD: (_S.STOPPED, _S.IN_STORE, _S.UNDECIDED, _S.IMPOSSIBLE, _S.IMPOSSIBLE, _S.IMPOSSIBLE),
     Input.KEY_RELEASED: (
         _S.STOPPED,
         _S.IN_STORE,
         _S.IMPOSSIBLE,
-        (Do.REREAD, Do.CONTACT),
+        (Do.CONTACT,),
         (Do.REREAD,),
         (Do.REREAD, Do.SEND),
     ),
@@ -386,9 +356,6 @@ class Outgoing(Generic[R]):
                 self._ready.append(row)
                 self._upto_n = row.n
 
-    def _leave(self, _: object) -> None:
-        self._more = True
-
     def _reread(self, _: object) -> None:
         self._begin_behind(0)
 
@@ -409,9 +376,6 @@ class Outgoing(Generic[R]):
         if rows:
             self._upto_n = rows[-1].n
         self._more = self._more or len(rows) >= READY_ROWS
-
-    def _drop_read(self, _: object) -> None:
-        self._more, self._stale = True, False
 
     def _put_back(self, _: object) -> None:
         back, self.under_way = list(self.under_way.values()), {}
@@ -443,10 +407,6 @@ class Outgoing(Generic[R]):
         if told:
             self._effects.append(TellSent(told))
 
-    def _next(self, _: object) -> None:
-        self._tell(None)
-        self._send(None)
-
     def _settle(self, ids: Sequence[bytes]) -> None:
         awaited = [id for id in ids if self.under_way.pop(id, None) is not None]
         if awaited:  # of ids that are none of ours the disk need not hear
@@ -460,19 +420,17 @@ class Outgoing(Generic[R]):
         self._effects.append(Contact())
 
     def _retry_read(self, _: object) -> None:
+        self._more, self._stale = True, False
         self._effects.append(ReadLater())
 
 
 _OPERATIONS: dict[Do, Callable[..., None]] = {
     Do.QUEUE: Outgoing._queue,
-    Do.LEAVE: Outgoing._leave,
     Do.REREAD: Outgoing._reread,
     Do.REREAD_FROM: Outgoing._reread_from,
     Do.TAKE_ROWS: Outgoing._take_rows,
-    Do.DROP_READ: Outgoing._drop_read,
     Do.PUT_BACK: Outgoing._put_back,
     Do.SEND: Outgoing._send,
-    Do.NEXT: Outgoing._next,
     Do.TELL: Outgoing._tell,
     Do.SETTLE: Outgoing._settle,
     Do.TURN_DOWN: Outgoing._turn_down,

@@ -1,8 +1,8 @@
 """Everything that exists while somebody is logged in, and how its parts hear of each other.
 
-    registry --pages--> Registration --> People, ListKeeper
-    others   --links--> Reception --> ChatLinks --> Courier, Transfers, Verifying --> PeerStore
-    a person --door---> Conversations, Transfers, Trust
+    registry --pages--> Registration --> People, ListCache
+    others   --links--> IncomingLinks --> ChatLinks --> ChatDispatch --> Inbox, Outbox, Transfers, ShortCodes
+    a person --API----> Sending, Conversations, Transfers, Trust --> Contacts (dials for what waits)
 
 A node is opened and closed as a whole; what outlives it is on disk.
 """
@@ -21,7 +21,7 @@ from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, Unreachable
+from chatnet.core.errors import ChatnetError, LocalError, Refused, Unreachable
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -35,20 +35,11 @@ from chatnet.core.messages import (
     RESUME,
     ROLE_FILE,
     ROLE_REGISTRY,
-    Accept,
-    Ack,
-    Cancel,
-    Check,
-    Decline,
-    DialMe,
     Hello,
     ListPage,
     Message,
-    Nack,
-    Offer,
     Pause,
     Resume,
-    Say,
     Verified,
 )
 from chatnet.host.database import Database
@@ -64,14 +55,19 @@ from chatnet.peer.directory.list_cache import ListCache
 from chatnet.peer.directory.people import People
 from chatnet.peer.directory.registration import Registration
 from chatnet.peer.directory.registry_address import RegistryAddress
+from chatnet.peer.dispatch import ChatDispatch
 from chatnet.peer.links.chat_links import ChatLinks
+from chatnet.peer.links.contacts import Contacts
 from chatnet.peer.links.hello import HelloBuilder
 from chatnet.peer.links.incoming import IncomingFileLinks, IncomingLinks
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.messages.expiry import Expiry
+from chatnet.peer.messages.inbox import Inbox
 from chatnet.peer.messages.open_tabs import OpenTabs
 from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.messages.search_and_export import SearchAndExport
+from chatnet.peer.messages.sending import Sending
+from chatnet.peer.messages.waiting_clock import WaitingClock
 from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.store.health import StoreHealth
@@ -178,8 +174,7 @@ class Node:
 
     async def sign_in(self) -> None:
         """The first attempt at the registry.  Raises Refused or WrongKey when that was final."""
-        for peer in self.roster.awaited():
-            self.outbox.came_online(peer)
+        self.contacts.start()
         await self.registration.start()
 
     async def close(self) -> None:
@@ -241,42 +236,42 @@ class Node:
         if self._registry.key is None:
             pinned = await self.store.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
-        self.conversations = Conversations(self.people, self.store, read_n, self._emit, wall_ms)
+        self.conversations = Conversations(self.people, self.store, read_n, self._emit)
         self.links = ChatLinks(
             clock,
             self.pulse,
             self.dialler,
             limits,
             self.roster,
-            hello=self.hello_builder.hello,
-            welcome=self.hello_builder.welcome,
-            networks=lambda: self._networks,
+            self.hello_builder,
+            self,
             loopback=self._registry.host == "localhost" or is_loopback(self._registry.host),
-            up=self._link_up,
-            down=self._link_down,
-            message=self._message,
-            measured=lambda link: self.people.tell(link.peer, rtt_ms=link.rtt_ms),
         )
         self._closers.append(self.links.stop)
-        self.outbox = self.conversations.outbox = Outbox(
+        self.contacts = Contacts(clock, limits, self.roster, self.links, self, self._chance.uniform, wall_ms)
+        self._closers.append(self.contacts.stop)
+        self.waiting_clock = await WaitingClock.recall(clock, self.store, wall_ms)
+        self.inbox = Inbox(clock, limits, self.store, self.roster, self.conversations, wall_ms)
+        self._closers.append(self.inbox.stop)
+        self.outbox = Outbox(
             clock,
             limits,
             self.store,
-            self.roster,
+            self.people,
             self.links,
-            added=self.conversations.added,
-            changed=self.conversations.changed,
-            waiting=self.people.waiting_changed,
-            undialled=self._not_reached,
-            store_failed=lambda error: self.log.info("not stored: {text}", text=error.text),
+            self.contacts,
+            self.conversations,
             random_bytes=self._chance.randbytes,
-            uniform=self._chance.uniform,
             wall_ms=wall_ms,
+            waiting_ms=self.waiting_clock.ms,
         )
         self._closers.append(self.outbox.stop)
-        self.expiry = Expiry(clock, limits, self.store, self.people, self.conversations)
+        self.sending = Sending(self.people, self.conversations, self.outbox)
+        self.expiry = Expiry(
+            clock, limits, self.store, self.people, self.outbox, self.conversations, self.waiting_clock
+        )
         self._closers.append(self.expiry.stop)
-        await self.expiry.look(wall_ms())
+        await self.expiry.look()
         self.archive = SearchAndExport(clock, self.people, self.store, self.conversations.shown)
         self._closers.append(self.archive.stop)
         self.open_tabs = OpenTabs(self.people, self.store)
@@ -305,8 +300,19 @@ class Node:
         )
         self._closers.append(self.short_codes.stop)
         self.trust = Trust(
-            self.people, self.store, self.conversations, self.outbox, self.short_codes, self.transfers, wall_ms
+            self.people,
+            self.store,
+            self.conversations,
+            self.outbox,
+            self.short_codes,
+            self.transfers,
+            wall_ms,
+            self.waiting_clock.ms,
         )
+        self.dispatch = ChatDispatch(self.roster, self.inbox, self.outbox, self.transfers, self.short_codes)
+        self.contacts.add(self.outbox)
+        self.contacts.add(self.inbox)
+        self.contacts.add(_TransfersWait(self.transfers))
         self.registration = Registration(
             clock,
             self.dialler,
@@ -366,40 +372,47 @@ class Node:
         for peer in changes.alone:
             self.outbox.rival_gone(peer)
         for peer in changes.came:
-            if self.roster.waiting(peer):
-                self.outbox.came_online(peer)
+            self.contacts.came_online(peer)
             self.transfers.came_online(peer)
 
-    # --- links --------------------------------------------------------------------------------
+    # --- links: ChatLinksOwner and ContactsOwner ------------------------------------------------
 
-    def _link_up(self, link: Link) -> None:
+    def networks(self) -> list[Network]:
+        return self._networks
+
+    def chat_link_up(self, link: Link) -> None:
+        self.contacts.link_up(link)
+
+    def chat_link_down(self, link: Link, end: LinkEnd) -> None:
+        self.contacts.link_down(link, end)
+
+    def chat_message(self, link: Link, message: Message) -> None:
+        self.dispatch.received(link, message)
+
+    def chat_link_measured(self, link: Link) -> None:
+        since = link.unanswered_since
+        since_ms = None if since is None else self.wall_ms() - round((self._reactor.seconds() - since) * 1000)
+        self.people.tell(link.peer, rtt_ms=link.rtt_ms if since is None else None, unanswered_since_ms=since_ms)
+
+    def link_up(self, link: Link) -> None:
         self.notices.reached(link.peer)
-        self.people.tell(link.peer, linked=True, address=link.address, rtt_ms=link.rtt_ms)
-        self.outbox.link_up(link)
-        self.transfers.peer_reachable(link.peer)
+        self.people.tell(link.peer, linked=True, address=link.address, rtt_ms=link.rtt_ms, unanswered_since_ms=None)
 
-    def _link_down(self, link: Link, end: LinkEnd) -> None:
-        self.people.tell(link.peer, linked=False, address="", rtt_ms=None, last_seen_ms=self.wall_ms())
-        self.outbox.link_down(link, end)
-        if end.code != messages.REPLACED:
-            self.transfers.peer_unreachable(link.peer)
+    def link_down(self, link: Link, end: LinkEnd) -> None:
+        now_ms = self.wall_ms()
+        self.people.tell(
+            link.peer, linked=False, address="", rtt_ms=None, unanswered_since_ms=None, last_seen_ms=now_ms
+        )
 
-    def _message(self, link: Link, message: Message) -> None:
-        if link.peer in self.roster.blocked and isinstance(message, Say | Offer | Check):
-            _turn_away(link, message)
-        elif isinstance(message, Say | Ack | Nack):
-            self.outbox.received(link, message)
-        elif isinstance(message, Offer | Accept | Decline | DialMe | Cancel | Pause | Resume | Verified):
-            self.transfers.received(link, message)
-        elif isinstance(message, Check):
-            checking = Deferred.fromCoroutine(self.short_codes.received(link.peer, message))
-            checking.addErrback(lambda failure: self.log.info("a check ended: {why}", why=failure.getErrorMessage()))
-        else:
-            raise RemoteError(messages.BAD_FRAME, f"{type(message).__name__} does not belong on a chat link")
+    def contact_changed(self, peer: PeerID, code: str, next_try_ms: int | None) -> None:
+        self.people.tell(peer, waiting_code=code, next_try_ms=next_try_ms)
 
-    def _not_reached(self, peer: PeerID, error: ChatnetError) -> None:
+    def not_reached(self, peer: PeerID, error: ChatnetError) -> None:
         if peer in self.roster.listed and error.code != "too-soon":
             self.notices.not_reached(peer, self.roster.name_of(peer), error)
+
+    def runs_elsewhere(self) -> None:
+        self.notices.runs_elsewhere(self.name)
 
     def _struck(self, peer: PeerID, seconds: int) -> None:
         if self.is_open:
@@ -416,7 +429,7 @@ class Node:
 
     async def send(self, peer: PeerID, message: Message) -> None:
         """On the chat link, dialled if there is none, once it drains.  Raises ChatnetError."""
-        link = await self.links.link_to(peer)
+        link = await self.contacts.link_to(peer)
         if isinstance(message, Pause | Resume | Verified) and RESUME not in link.features:
             raise Refused(messages.VERSION_UNKNOWN, "the other side's program does not know this")
         await link.when_drained()
@@ -433,7 +446,7 @@ class Node:
     # --- for the door -------------------------------------------------------------------------
 
     async def connect(self, peer: bytes) -> None:
-        await self.links.link_to(self.people.known(peer))
+        await self.contacts.link_to(self.people.known(peer))
 
     async def offer(self, chat: ChatID, paths: tuple[str, ...]) -> Transfer:
         known = self.people.known(chat)
@@ -446,9 +459,18 @@ class Node:
         return await self.transfers.offer(known, paths)
 
 
-def _turn_away(link: Link, message: Message) -> None:
-    """Nothing is taken from a blocked key; a block is not revealed."""
-    if isinstance(message, Say):
-        link.send(Nack(message.id, messages.NOT_ACCEPTED))
-    elif isinstance(message, Offer):
-        link.send(Decline(message.fid, messages.DECLINED))
+class _TransfersWait:
+    """The transfers as a ``Waiter``, until they are one by themselves."""
+
+    def __init__(self, transfers: Transfers) -> None:
+        self._transfers = transfers
+
+    def waits_for(self, peer: PeerID) -> bool:
+        return self._transfers.waits_for(peer)
+
+    def link_up(self, link: Link) -> None:
+        self._transfers.peer_reachable(link.peer)
+
+    def link_down(self, link: Link, end: LinkEnd) -> None:
+        if end.code != messages.REPLACED or end.by_remote:  # else a newer link of ours follows at once
+            self._transfers.peer_unreachable(link.peer)

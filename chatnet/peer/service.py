@@ -170,10 +170,10 @@ class PeerService(Service):
         return self._logging_in.addBoth(self._login_over)
 
     def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
-        return self._with_node(lambda node: node.conversations.say(chat, body))
+        return self._with_node(lambda node: node.sending.say(chat, body))
 
     def resend(self, chat: ChatID, n: int) -> Deferred[None]:
-        return self._with_node(lambda node: node.conversations.resend(chat, n))
+        return self._with_node(lambda node: node.sending.resend(chat, n))
 
     def history(
         self, chat: ChatID, before: int | None = None, limit: int = 100, after: int | None = None

@@ -118,6 +118,7 @@ def test_a_row_that_does_nothing_has_a_reason_that_fits(phase: Phase, event: Inp
         Nothing.IN_STORE: Phase.STORE_DOWN,
         Nothing.UNDECIDED: Phase.HELD,
         Nothing.NO_LINK: Phase.UNLINKED,
+        Nothing.ON_LINK: Phase.UNLINKED,
         Nothing.ON_DRAIN: Phase.FULL,
     }.get(why)
 
@@ -135,6 +136,66 @@ def test_nothing_is_sent_unless_the_phase_is_open(event: Input) -> None:
 @pytest.mark.parametrize("event", [Input.STORED, Input.RESENT, Input.CHANGED, Input.TIMER, Input.READ_FAILED])
 def test_without_a_link_something_that_begins_to_wait_asks_for_one(event: Input) -> None:
     assert Contact() in INPUTS[event](behind(Phase.UNLINKED))
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_an_obstacle_hides_nothing_of_what_is_under_way(held: bool) -> None:
+    """What was sent before the disk failed, or a new key came, is shown, settled and put back as ever."""
+
+    def blocked() -> Outgoing[Row]:
+        out = linked()
+        out.stored(rows(1, 2))
+        assert (out.key_held(True) if held else out.store_works(False)) == []
+        return out
+
+    assert blocked().written() == [TellSent(rows(1, 2))]
+    assert blocked().congested() == [TellSent(rows(1, 2))]
+    assert blocked().link_down() == [TellWaiting(rows(1, 2))]
+    assert blocked().link_up() == [TellWaiting(rows(1, 2))]
+    assert blocked().acknowledged([row(1).id]) == [MarkDelivered([row(1).id])]
+    assert blocked().refused(row(2).id, "not-accepted") == [MarkRefused(row(2).id, "not-accepted")]
+
+
+FULL_INPUTS: dict[str, tuple[Callable[[Outgoing[Row]], list[Effect[Row]]], list[Effect[Row]]]] = {
+    "stored": (lambda out: out.stored(rows(9)), [Send(rows(9))]),
+    "resent": (lambda out: out.resent(1), [Read(0, READY_ROWS)]),
+    "changed": (lambda out: out.changed(), [Read(0, READY_ROWS)]),
+    "store up": (lambda out: out.store_works(True), [Read(0, READY_ROWS)]),
+    "key released": (lambda out: out.key_held(False), [Read(0, READY_ROWS)]),
+}
+
+
+@pytest.mark.parametrize("name", FULL_INPUTS)
+def test_what_happens_while_the_transport_is_full_goes_on_when_it_drains(name: str) -> None:
+    out = linked(1)
+    out.congested()
+    happens, follows = FULL_INPUTS[name]
+    assert happens(out) == []
+    assert out.written() == follows
+
+
+def test_what_is_settled_while_the_transport_is_full() -> None:
+    out = linked(1, 2)
+    out.congested()
+    assert out.acknowledged([row(1).id]) == [MarkDelivered([row(1).id])]
+    assert out.refused(row(2).id, "not-accepted") == [MarkRefused(row(2).id, "not-accepted"), Await(False)]
+
+
+def test_rows_that_were_read_while_the_transport_is_full_go_when_it_drains() -> None:
+    out: Outgoing[Row] = Outgoing(4)
+    out.link_up()
+    out.congested()
+    assert out.rows_read(0, rows(1)) == []
+    assert out.written() == [Send(rows(1)), Await(True)]
+
+
+def test_a_reading_that_fails_while_the_transport_is_full_is_tried_again() -> None:
+    out: Outgoing[Row] = Outgoing(4)
+    out.link_up()
+    out.congested()
+    assert out.read_failed() == [ReadLater()]
+    assert out.timer() == []
+    assert out.written() == [Read(0, READY_ROWS)]
 
 
 @pytest.mark.parametrize("obstacle", [Phase.STORE_DOWN, Phase.HELD])

@@ -60,7 +60,7 @@ class ContactsOwner(Protocol):
         """A chat link is gone; told before the waiters."""
 
     def contact_changed(self, peer: PeerID, code: str, next_try_ms: int | None) -> None:
-        """Why what waits for ``peer`` has to wait, and when the next try is (wall clock); ``code`` is that of an End."""
+        """Why what waits for ``peer`` has to wait (the name of an End), and when the next try is by the wall clock."""
 
     def not_reached(self, peer: PeerID, error: ChatnetError) -> None:
         """A dial for something that waits came to nothing."""

@@ -39,10 +39,13 @@ class Incoming(NamedTuple):
 class MessageRows(SearchIndex):
     """See the module.  A part of ``PeerStore``; what it adds is counted, so that its words are found."""
 
-    def add_outgoing(self, message: NewMessage) -> Deferred[StoredMessage]:
-        """A message of ours, in the history and in the outbox.  Its id is new."""
+    def add_outgoing(self, message: NewMessage, since_ms: int | None = None) -> Deferred[StoredMessage]:
+        """A message of ours, in the history and in the outbox.  Its id is new.
+
+        ``since_ms``: since when it waits, by the waiting clock; None: since it was stored.
+        """
         self._count_unindexed(1)
-        return self._database.run_together(_add_outgoing, message)
+        return self._database.run_together(_add_outgoing, (message, since_ms))
 
     def add_incoming(
         self, peer: PeerID, says: Sequence[Say], now_ms: int, chain: Chain | None = None
@@ -70,6 +73,15 @@ class MessageRows(SearchIndex):
 
         self._count_unindexed(len(says))
         return self._database.run(job, chain)
+
+    def heard_before(self, peer: PeerID, says: Sequence[Say]) -> Deferred[list[bool]]:
+        """Which of these messages of ``peer``, all of one conversation, are in the history already, as they are."""
+
+        def job(connection: Connection) -> list[bool]:
+            present = present_messages(connection, says[0].conversation, peer, [say.id for say in says])
+            return [say.id in present and _again(say, present).outcome == "duplicate" for say in says]
+
+        return self._database.read(job)
 
     def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:
         """What ``peer`` has not stored yet, behind row ``after_n``, in rising ``n``."""
@@ -138,7 +150,7 @@ class MessageRows(SearchIndex):
         return self._database.run(job)
 
     def expire(self, before_ms: int, under_way: Collection[int], reason: str) -> Deferred[list[StoredMessage]]:
-        """What waits since before ``before_ms`` waits no longer; the rows that changed.
+        """What waits since before ``before_ms``, by the waiting clock, waits no longer; the rows that changed.
 
         Rows whose ``n`` is ``under_way`` stay: their acknowledgement may be on its way.
         """
@@ -157,8 +169,8 @@ class MessageRows(SearchIndex):
 
         return self._database.run(job)
 
-    def resend(self, chat: ChatID, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
-        """A message of ours that was refused or expired waits again, with the id it had.
+    def resend(self, chat: ChatID, n: int, state: MessageState, since_ms: int) -> Deferred[StoredMessage | None]:
+        """A message of ours that was refused or expired waits again, with the id it had, since ``since_ms``.
 
         None, and nothing changed, when row ``n`` of ``chat`` is no such message.
         """
@@ -173,7 +185,7 @@ class MessageRows(SearchIndex):
                 )
             )
             if message is not None:
-                put_out(connection, [message._replace(stored_ms=now_ms)])
+                put_out(connection, [message], [since_ms])
             return message
 
         return self._database.run(job)
@@ -233,9 +245,9 @@ class MessageRows(SearchIndex):
         return self._database.read(job)
 
 
-def _add_outgoing(connection: Connection, messages: Sequence[NewMessage]) -> list[StoredMessage]:
-    added = add_messages(connection, messages)
-    put_out(connection, added)
+def _add_outgoing(connection: Connection, messages: Sequence[tuple[NewMessage, int | None]]) -> list[StoredMessage]:
+    added = add_messages(connection, [message for message, _ in messages])
+    put_out(connection, added, [since_ms for _, since_ms in messages])
     return added
 
 

@@ -313,6 +313,10 @@ class Transfers:
                 entry.done_files, entry.done_bytes = entry.total_files, entry.total_bytes
                 self._lifecycle.end(entry, Step.VERIFIED)
 
+    def waits_for(self, peer: PeerID) -> bool:
+        """Whether something unfinished with ``peer`` needs a link."""
+        return self._lifecycle.waits_for(peer)
+
     def peer_reachable(self, peer: bytes) -> None:
         """A chat link to ``peer`` is open: each side says how its unfinished transfers stand."""
         who = PeerID(peer)
