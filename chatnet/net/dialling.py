@@ -21,6 +21,7 @@ from chatnet.core.identity import PeerID
 from chatnet.core.messages import Hello
 from chatnet.core.strikes import in_words
 from chatnet.net.link import Link, LinkSettings, LinkUser
+from chatnet.net.timers import cancel_timer
 from chatnet.net.tls import TLS
 
 
@@ -144,8 +145,7 @@ class Dialler:
                 try:
                     await wake
                 finally:
-                    if timer.active():
-                        timer.cancel()
+                    cancel_timer(timer)
                 if won.called:
                     break
             return await won

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-
 from chatnet.core import messages
 from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import RemoteError
@@ -26,6 +23,7 @@ from chatnet.core.messages import (
     Say,
     Verified,
 )
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.link import Link
 from chatnet.peer.messages.inbox import Inbox
 from chatnet.peer.messages.outbox import Outbox
@@ -36,14 +34,19 @@ from chatnet.peer.trust.short_code import ShortCodes
 class ChatDispatch:
     """The table of the role ``chat``: a kind of message and the part that takes it."""
 
-    log = Logger("chatnet.dispatch")
-
     def __init__(
-        self, roster: Roster, inbox: Inbox, outbox: Outbox, transfers: Transfers, short_codes: ShortCodes
+        self,
+        roster: Roster,
+        inbox: Inbox,
+        outbox: Outbox,
+        transfers: Transfers,
+        short_codes: ShortCodes,
+        tasks: BackgroundTasks,
     ) -> None:
         self._roster = roster
         self._transfers = transfers
         self._short_codes = short_codes
+        self._tasks = tasks
         self.table: dict[type[Message], Callable[[Link, Any], None]] = {
             Say: inbox.say,
             Ack: outbox.ack,
@@ -75,5 +78,4 @@ class ChatDispatch:
     def _check(self, link: Link, check: Check) -> None:
         if link.peer in self._roster.blocked:
             return
-        checking = Deferred.fromCoroutine(self._short_codes.received(link.peer, check))
-        checking.addErrback(lambda failure: self.log.info("a check ended: {why}", why=failure.getErrorMessage()))
+        self._tasks.spawn(self._short_codes.received(link.peer, check), "comparing a short code")

@@ -44,6 +44,7 @@ from chatnet.core.messages import (
 )
 from chatnet.host.database import Database
 from chatnet.host.profile_lock import ProfileLock
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.dialling import Dialler
 from chatnet.net.identity import load_or_make_identity
 from chatnet.net.interfaces import own_networks, published_endpoints
@@ -111,6 +112,7 @@ class Node:
         self._chance = chance
         self._lock = ProfileLock(self.places.lock, name)
         self._networks: list[Network] = []
+        self._tasks = BackgroundTasks(self.log)
         self._closers: list[Callable[[], Any]] = [self._lock.release]  # in the order of opening
 
     # --- opening and closing --------------------------------------------------------------------
@@ -166,9 +168,7 @@ class Node:
         self.reception.open(self.links, IncomingFileLinks(self.transfers, welcome), welcome)
         self.expiry.start()
         self.is_open = True
-        Deferred.fromCoroutine(self.store.index()).addErrback(
-            lambda failure: self.log.failure("the index of words met a defect of ours", failure)
-        )
+        self._tasks.spawn(self.store.index(), "indexing words")
         shown = ", ".join(self.listening)
         self.log.info("{name} {peer} listens on {shown}", name=self.name, peer=short_text(self.me), shown=shown)
 
@@ -237,6 +237,8 @@ class Node:
             pinned = await self.store.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
         self.conversations = Conversations(self.people, self.store, read_n, self._emit)
+        self._closers.append(self.conversations.stop)
+        self._closers.append(self._tasks.stop)
         self.links = ChatLinks(
             clock,
             self.pulse,
@@ -309,7 +311,9 @@ class Node:
             wall_ms,
             self.waiting_clock.ms,
         )
-        self.dispatch = ChatDispatch(self.roster, self.inbox, self.outbox, self.transfers, self.short_codes)
+        self.dispatch = ChatDispatch(
+            self.roster, self.inbox, self.outbox, self.transfers, self.short_codes, self._tasks
+        )
         self.contacts.add(self.outbox)
         self.contacts.add(self.inbox)
         self.contacts.add(_TransfersWait(self.transfers))
@@ -362,7 +366,7 @@ class Node:
     # --- the list -----------------------------------------------------------------------------
 
     def _page(self, page: ListPage) -> None:
-        registry = self.registration.place.key or (self.registration.link.peer if self.registration.link else None)
+        registry = self.registration.place.key
         changes = self.roster.apply(page, self.wall_ms())
         if registry is not None:
             self.keeper.page(registry, page, self.wall_ms())

@@ -27,6 +27,7 @@ from chatnet.core.meters import Spread
 from chatnet.core.records import Endpoint, RecordFields, SignedRecord
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
+from chatnet.net.timers import cancel_timer
 from chatnet.registry.probing import Prober
 from chatnet.registry.pushing import Pusher
 from chatnet.registry.snapshots import SnapshotWriter
@@ -167,8 +168,7 @@ class RegistryProtocol:
     def lost(self, link: Link, end: LinkEnd) -> None:
         """The link ended, however: the peer is gone unless it has a newer one."""
         admitted = self._let_in[link]
-        if admitted.resting is not None and admitted.resting.active():
-            admitted.resting.cancel()
+        cancel_timer(admitted.resting)
         if admitted is self._present.get(link.peer):
             del self._present[link.peer]
             self.leaves += 1

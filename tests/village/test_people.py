@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import MessageState, RegistryPhase
 from chatnet.core.limits import RegistryLimits
+from tests.support.shortage import no_descriptors
 from tests.support.village import Village
 
 TEN = ("ann", "bob", "carol", "dave", "eve", "frank", "grace", "heidi", "ivan", "judy")
@@ -201,6 +202,18 @@ async def test_also_when_the_registry_has_forgotten_and_only_the_others_remember
     bob.start()
     await village.until(lambda: bob.online == {"ann"} and ann.online == {"bob"}, within=60)
     assert ann.node.roster.entries[bob.peer].seq > seq
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_lacked_descriptors_while_the_registry_was_away_comes_back(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.shut_registry()
+    await village.until(lambda: ann.phase is RegistryPhase.LOST and bob.phase is RegistryPhase.LOST)
+    with no_descriptors():
+        await village.until(lambda: ann.state and ann.state.code == "internal", within=60)
+    assert ann.phase is RegistryPhase.LOST
+    village.open_registry()
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"}, within=120)
 
 
 @pytest_twisted.ensureDeferred

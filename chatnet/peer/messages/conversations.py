@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chatnet.core.events import (
@@ -22,6 +21,7 @@ from chatnet.core.events import (
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.text import safe_line, safe_text
+from chatnet.net.background import BackgroundTasks
 from chatnet.peer.directory.people import People
 from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
 
@@ -43,6 +43,11 @@ class Conversations:
         self._read_n = read_n
         self._emit = emit
         self._sent: set[int] = set()  # rows under way: shown as sent, and stored as waiting
+        self._tasks = BackgroundTasks(self.log)
+
+    def stop(self) -> None:
+        """Nothing of ours is under way afterwards."""
+        self._tasks.stop()
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -99,12 +104,9 @@ class Conversations:
         self._emit(TransferChanged(transfer))
         peer = PeerID(transfer.peer)
         if transfer.state is TransferState.OFFERED:
-            keeping = Deferred.fromCoroutine(self._keep_file_row(peer, transfer))
+            self._tasks.spawn(self._keep_file_row(peer, transfer), "storing the row of a transfer")
         elif transfer.state.ended:
-            keeping = Deferred.fromCoroutine(self._end_file_row(transfer))
-        else:
-            return
-        keeping.addErrback(lambda failure: self.log.warn("a row was not kept: {why}", why=failure.getErrorMessage()))
+            self._tasks.spawn(self._end_file_row(transfer), "storing the end of a transfer")
 
     async def _keep_file_row(self, peer: PeerID, transfer: Transfer) -> None:
         self._people.pin_on_first_contact(peer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -12,6 +11,8 @@ from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageState
 from chatnet.core.identity import person_in
 from chatnet.core.limits import PeerLimits
+from chatnet.net.background import BackgroundTasks
+from chatnet.net.timers import cancel_timer
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.messages.row_listener import RowListener
@@ -43,6 +44,7 @@ class Expiry:
         self._outbox = outbox
         self._rows = rows
         self._waiting = waiting
+        self._tasks = BackgroundTasks(self.log)
         self._timer: IDelayedCall | None = None
         self._stopped = False
 
@@ -72,14 +74,12 @@ class Expiry:
     async def stop(self) -> None:
         """No timer is left, and the waiting clock is saved."""
         self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_timer(self._timer)
+        self._tasks.stop()
         try:
             await self._waiting.save()
         except StoreFailed as error:
             self.log.warn("the waiting clock was not saved: {why}", why=error.text)
 
     def _look_again(self) -> None:
-        looking = Deferred.fromCoroutine(self.look())
-        looking.addErrback(lambda failure: self.log.failure("internal error while expiring messages", failure))
-        looking.addBoth(lambda nothing: self.start())
+        self._tasks.spawn(self.look(), "expiring messages").addCallback(lambda _: self.start())

@@ -22,6 +22,7 @@ from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, STORING_ROWS, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.host.database import Chain
 from chatnet.net.link import Link, LinkEnd
+from chatnet.net.timers import cancel_timer
 from chatnet.peer.messages.row_listener import RowListener
 from chatnet.peer.store.peer_store import Incoming, PeerStore
 
@@ -83,8 +84,7 @@ class Inbox:
         inbound = self._inbound.pop(link, None)
         if inbound is not None:
             for timer in inbound.timers:
-                if timer.active():
-                    timer.cancel()
+                cancel_timer(timer)
             self._store_arrived(link, inbound)
 
     def stop(self) -> None:

@@ -36,7 +36,9 @@ from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.link import Link, LinkEnd
+from chatnet.net.timers import cancel_timer
 from chatnet.peer.directory.people import People
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.links.contacts import Contacts
@@ -101,15 +103,17 @@ class Outbox:
         self._outbound: dict[PeerID, _Outbound] = {}
         self._stored_for: list[PeerID] = []  # in this turn of the reactor
         self._storing: IDelayedCall | None = None
+        self._tasks = BackgroundTasks(self.log)
         self._stopped = False
         self._store_works = True
 
     def stop(self) -> None:
         """No timer of ours is left; what waits is in the store."""
         self._stopped = True
-        _cancel(self._storing)
+        self._tasks.stop()
+        cancel_timer(self._storing)
         for out in self._outbound.values():
-            _cancel(out.timer)
+            cancel_timer(out.timer)
             out.machine.stop()
 
     # --- messages that a person wrote -----------------------------------------------------------
@@ -165,7 +169,7 @@ class Outbox:
     def rival_gone(self, peer: PeerID) -> None:
         """No other key is listed under this pinned person's name any more."""
         if self._roster.waiting(peer):
-            Deferred.fromCoroutine(self.release(peer)).addErrback(self._on_failure)
+            self._tasks.spawn(self.release(peer), "releasing what was held")
 
     def changed(self, peer: PeerID) -> None:
         """What waits for ``peer`` in the store is not what it was: nothing that was read ahead is sent."""
@@ -202,7 +206,7 @@ class Outbox:
         out = self._out(link.peer)
         self._feed(link.peer, out, out.machine.link_down)
         if not self._roster.waiting(link.peer):
-            _cancel(out.timer)
+            cancel_timer(out.timer)
             del self._outbound[link.peer]  # of strangers nothing is kept
 
     # --- what comes over a link -----------------------------------------------------------------
@@ -264,7 +268,7 @@ class Outbox:
         reading.addCallbacks(read, failed).addErrback(self._on_failure)
 
     def _read_later(self, peer: PeerID, out: _Outbound, effect: ReadLater) -> None:
-        _cancel(out.timer)
+        cancel_timer(out.timer)
         if not self._stopped:
             seconds = self._limits.store_retry_seconds
             out.timer = self._clock.callLater(seconds, self._feed, peer, out, out.machine.timer)
@@ -333,8 +337,3 @@ _EFFECTS: dict[type, Callable[..., None]] = {
     MarkDelivered: Outbox._mark_delivered,
     MarkRefused: Outbox._mark_refused,
 }
-
-
-def _cancel(timer: IDelayedCall | None) -> None:
-    if timer is not None and timer.active():
-        timer.cancel()

@@ -30,7 +30,7 @@ from chatnet.peer.files.filesystem import DownloadTarget, Filesystem
 from chatnet.peer.files.journal import StoreJournal
 from chatnet.peer.files.part_files import remove_parts
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.transfers.background import BackgroundTasks, TransferLinks, done
+from chatnet.peer.transfers.background import TransferLinks, TransferTasks, done
 from chatnet.peer.transfers.receiver import Receiver
 from chatnet.peer.transfers.record import HERE, THERE, TransferRecord, candidates, former_files
 from chatnet.peer.transfers.redial import Redial
@@ -48,7 +48,7 @@ class Lifecycle:
         limits: PeerLimits,
         store: PeerStore,
         table: TransferTable,
-        background: BackgroundTasks,
+        background: TransferTasks,
         links: TransferLinks,
         disk: DiskPool,
         filesystem: Filesystem,

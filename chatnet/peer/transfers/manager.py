@@ -49,7 +49,7 @@ from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.filesystem import Filesystem, Space
 from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans, remove_parts
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.transfers.background import BackgroundTasks, TransferLinks
+from chatnet.peer.transfers.background import TransferLinks, TransferTasks
 from chatnet.peer.transfers.lifecycle import Lifecycle
 from chatnet.peer.transfers.offers import Offers
 from chatnet.peer.transfers.preferences import TransferPreferences
@@ -97,7 +97,7 @@ class Transfers:
         self._uniform = uniform
         self._listed = listed
         self._disk = disk or DiskPool(reactor)
-        self._background = BackgroundTasks(reactor, links)
+        self._background = TransferTasks(reactor, links)
         self._table = TransferTable(reactor, store, self._background, changed)
         self._preferences = TransferPreferences(store)
         self._offers = Offers(reactor, limits, self._table, self._background, links, self._disk, self._apply_rule)

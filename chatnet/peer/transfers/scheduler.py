@@ -19,7 +19,7 @@ from chatnet.net.link import Link
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.download import Download
 from chatnet.peer.files.part_files import remove_parts
-from chatnet.peer.transfers.background import BackgroundTasks, done
+from chatnet.peer.transfers.background import TransferTasks, done
 from chatnet.peer.transfers.lifecycle import Lifecycle
 from chatnet.peer.transfers.preferences import TransferPreferences
 from chatnet.peer.transfers.receiver import Receiver
@@ -40,7 +40,7 @@ class Scheduler:
         clock: Any,
         limits: PeerLimits,
         table: TransferTable,
-        background: BackgroundTasks,
+        background: TransferTasks,
         lifecycle: Lifecycle,
         preferences: TransferPreferences,
         disk: DiskPool,

@@ -15,7 +15,7 @@ from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PROGRESS_SECONDS
 from chatnet.core.transfer.transfer_machine import Step, after, reason_of
 from chatnet.peer.store.peer_store import FileRow, PeerStore, TransferRow
-from chatnet.peer.transfers.background import BackgroundTasks, done
+from chatnet.peer.transfers.background import TransferTasks, done
 from chatnet.peer.transfers.record import TransferRecord
 
 
@@ -25,7 +25,7 @@ class TransferTable:
     log = Logger("chatnet.transfers")
 
     def __init__(
-        self, clock: Any, store: PeerStore, background: BackgroundTasks, changed: Callable[[Transfer], None]
+        self, clock: Any, store: PeerStore, background: TransferTasks, changed: Callable[[Transfer], None]
     ) -> None:
         self.entries: dict[bytes, TransferRecord] = {}
         self._clock = clock

@@ -21,6 +21,7 @@ from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.identity import PeerID, short_code, short_commitment
 from chatnet.core.limits import MAX_SOURCES, PeerLimits
 from chatnet.core.messages import Check, Message
+from chatnet.net.timers import cancel_timer
 
 NONCE_BYTES = 16
 DAY_SECONDS = 86_400.0
@@ -176,5 +177,4 @@ class ShortCodes:
 
     def _close(self, peer: PeerID) -> None:
         exchange = self._exchanges.pop(peer)
-        if exchange.timer.active():
-            exchange.timer.cancel()
+        cancel_timer(exchange.timer)
