@@ -47,6 +47,7 @@ LIST_SAVE_SECONDS = 2.0  # changes of the list gathered before they are saved
 SEQ_STEP = 2**32  # to the next record's number when a registry knows a higher one: more than any clock was wrong by
 EPOCHS_KEPT = 64  # starts of a registry after which a cursor from before them is still understood
 NOTICES = 200  # lines of the net tab kept for who subscribes later
+ADDRESS_WATCH_SECONDS = 5.0  # between two looks at our own addresses: a third of a millisecond each
 PROVE_SECONDS = 2.0  # for a link to prove that it lives when another one of its person comes: many round trips
 REPLACEMENTS = 2  # by another instance of our own key, within the time below, after which this one gives way
 REPLACEMENTS_SECONDS = 600.0  # far above the waits between two tries of a copy, far below a day's moving about

@@ -198,6 +198,8 @@ DIAL_CODES: dict[str, End] = {
     "bye": End.UNREACHABLE,
     "wrong-key": End.WRONG_KEY,
     "stopped": End.CANCELLED,
+    "elsewhere": End.ELSEWHERE,
+    "internal": End.FOREIGN,
 }
 # The codes with which a link ends that the other side has ended, or the line.
 REMOTE_CODES: dict[str, End] = {

@@ -14,7 +14,7 @@ from enum import Enum
 
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform, obeyed, registry_wait
-from chatnet.core.errors import ChatnetError, StoreFailed, WrongKey
+from chatnet.core.errors import ChatnetError, LocalError, StoreFailed, WrongKey
 
 
 class Action(Enum):
@@ -160,7 +160,9 @@ def attempt_end(error: BaseException) -> RegistryEnd:
         return RegistryEnd.WRONG_KEY
     if isinstance(error, StoreFailed):
         return RegistryEnd.STORE_FAILED
-    return registry_end(error.code, again=False) if isinstance(error, ChatnetError) else RegistryEnd.FOREIGN
+    if isinstance(error, LocalError) or not isinstance(error, ChatnetError):
+        return RegistryEnd.FOREIGN
+    return registry_end(error.code, again=False)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
@@ -42,12 +42,13 @@ from chatnet.core.messages import (
     Resume,
     Verified,
 )
+from chatnet.core.records import SignedRecord
 from chatnet.host.database import Database
 from chatnet.host.profile_lock import ProfileLock
 from chatnet.net.background import BackgroundTasks
 from chatnet.net.dialling import Dialler
 from chatnet.net.identity import load_or_make_identity
-from chatnet.net.interfaces import own_networks, published_endpoints
+from chatnet.net.interfaces import AddressWatch, own_networks, published_endpoints
 from chatnet.net.link import Link, LinkEnd, LinkSettings, LinkUser
 from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.pulse import Pulse
@@ -112,6 +113,8 @@ class Node:
         self._chance = chance
         self._lock = ProfileLock(self.places.lock, name)
         self._networks: list[Network] = []
+        self._leaving: Deferred[None] | None = None  # the goodbye to the registry
+        self._announced: SignedRecord | None = None  # what the registry was told last
         self._tasks = BackgroundTasks(self.log)
         self._closers: list[Callable[[], Any]] = [self._lock.release]  # in the order of opening
 
@@ -204,6 +207,16 @@ class Node:
             if not waiting.called:
                 waiting.callback(None)
 
+    def _leave_registry(self) -> None:
+        self._leaving = Deferred.fromCoroutine(self.registration.stop())
+
+    async def _say_goodbye(self) -> None:
+        """Leave everybody, side by side with the registry: the deadlines of the links do not add up."""
+        goodbyes = [Deferred.fromCoroutine(self.links.stop())]
+        if self._leaving is not None:
+            goodbyes.append(self._leaving)
+        await gatherResults(goodbyes)
+
     async def undo(self) -> None:
         """Close, and leave no trace of a profile that was made for nothing."""
         if self.is_new:
@@ -249,7 +262,7 @@ class Node:
             self,
             loopback=self._registry.host == "localhost" or is_loopback(self._registry.host),
         )
-        self._closers.append(self.links.stop)
+        self._closers.append(self._say_goodbye)
         self.contacts = Contacts(clock, limits, self.roster, self.links, self, self._chance.uniform, wall_ms)
         self._closers.append(self.contacts.stop)
         self.waiting_clock = await WaitingClock.recall(clock, self.store, wall_ms)
@@ -326,10 +339,13 @@ class Node:
             listed=lambda: len(self.roster.listed),
             on_state=lambda state: self._emit(RegistryChanged(state)),
             on_page=self._page,
+            on_elsewhere=self._registered_elsewhere,
             wall_ms=wall_ms,
             uniform=self._chance.uniform,
         )
-        self._closers.append(self.registration.stop)
+        self._closers.append(self._leave_registry)
+        self.address_watch = AddressWatch(clock, self._addresses_changed)
+        self._closers.append(self.address_watch.stop)
 
     # --- what we say about ourselves ------------------------------------------------------------
 
@@ -359,9 +375,23 @@ class Node:
     async def _registry_hello(self, outdated: bool) -> Hello:
         self._networks = own_networks()
         record = await self.hello_builder.record(published_endpoints(self.listener.addresses), outdated)
+        self._announced = record
         same_registry = self.keeper.registry is not None and self.keeper.registry == self.registration.place.key
         since = self.keeper.cursor or None if same_registry else None
         return self.hello_builder.hello(ROLE_REGISTRY, record=record, since=since)
+
+    def _addresses_changed(self) -> None:
+        """The machine is in another network, or has left one: tell the registry, and try what waits at once."""
+        self._networks = own_networks()
+        self._tasks.spawn(self._announce(), "announcing our addresses")
+        self.contacts.network_changed()
+
+    async def _announce(self) -> None:
+        """Tell the registry our addresses if they are not those that it knows.  Raises StoreFailed."""
+        record = await self.hello_builder.record(published_endpoints(self.listener.addresses), outdated=False)
+        if record != self._announced:
+            self._announced = record
+            self.registration.announce(record)
 
     # --- the list -----------------------------------------------------------------------------
 
@@ -415,6 +445,10 @@ class Node:
         if peer in self.roster.listed and error.code != "too-soon":
             self.notices.not_reached(peer, self.roster.name_of(peer), error)
 
+    def _registered_elsewhere(self) -> None:
+        self.contacts.give_way()
+        self.runs_elsewhere()
+
     def runs_elsewhere(self) -> None:
         self.notices.runs_elsewhere(self.name)
 
@@ -427,6 +461,7 @@ class Node:
         if self.is_open:
             if ok:
                 self.people.store_again()
+                self._tasks.spawn(self._announce(), "announcing our addresses")
             self.outbox.store_changed(ok)
 
     # --- what the parts need of the links -------------------------------------------------------
@@ -448,6 +483,11 @@ class Node:
         return link
 
     # --- for the door -------------------------------------------------------------------------
+
+    def take_over(self) -> None:
+        """Be here again, after another instance of our key has taken our place."""
+        self.contacts.take_over()
+        self.registration.take_over()
 
     async def connect(self, peer: bytes) -> None:
         await self.contacts.link_to(self.people.known(peer))

@@ -272,6 +272,12 @@ class PeerService(Service):
 
         return self._with_node(reconnect)
 
+    def take_over(self) -> Deferred[None]:
+        async def take_over(node: Node) -> None:
+            node.take_over()
+
+        return self._with_node(take_over)
+
     def quit(self) -> Deferred[None]:
         done: Deferred[None] = Deferred()
         self._reactor.callLater(0, stop, self._reactor)

@@ -65,6 +65,7 @@ class Villager:
         self.roots = Roots(*(village.directory / place / part for part in ("config.toml", "data", "state", "dl")))
         self.registry = RegistryAddress(REGISTRY_HOST, REGISTRY_PORT)
         self.limits = limits
+        self.ports: tuple[int, ...] = (PEER_PORT,)  # each is an address that it publishes
         self.service: PeerService | None = None
         self.starts = 0
         self.wall_offset = 0.0  # seconds by which its time of day is wrong
@@ -88,7 +89,7 @@ class Villager:
         self.forget()
         self.starts += 1
         settings = PeerSettings(
-            listen=(f"tcp:{PEER_PORT}:interface={self.machine.host}",),
+            listen=tuple(f"tcp:{port}:interface={self.machine.host}" for port in self.ports),
             roots=self.roots,
             log=LogChoice(),
             daemon=False,

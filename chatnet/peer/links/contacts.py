@@ -162,6 +162,13 @@ class Contacts:
             contact.retry.later(min(wait, contact.retry.seconds_left) if contact.retry.is_due else wait)
             self._tell(peer, contact, None)
 
+    def network_changed(self) -> None:
+        """Our own addresses are others: what waits is tried at once, and every link is asked for life."""
+        for peer in self._roster.acquainted():
+            self.came_online(peer)
+        for link in tuple(self._links.links.values()):
+            link.ping()
+
     def link_to(self, peer: PeerID) -> Deferred[Link]:
         """The open link to ``peer``, dialled if there is none.
 
