@@ -61,7 +61,10 @@ from chatnet.net.identity import load_or_make_identity
 from chatnet.peer.directory.registry_address import RegistryAddress
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.service import PeerService
-from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
+from chatnet.peer.store.messages import MessageRows
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
+from chatnet.peer.store.search_index import SearchIndex
 
 DAY_MS = 86_400_000
 WORDS = 50_000
@@ -245,8 +248,15 @@ async def searched(
 
 
 class _Unindexed(PeerStore):
-    def _count_unindexed(self, rows: int) -> None:
-        """The control: no word is looked up."""
+    """The control: no word is looked up."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.messages = MessageRows(database, _NoIndex(database))
+
+
+class _NoIndex(SearchIndex):
+    def count_unindexed(self, rows: int) -> None: ...
 
 
 async def stored(reactor: Any, path: Path, kind: type[PeerStore], language: Language, messages: int) -> float:
@@ -260,7 +270,7 @@ async def stored(reactor: Any, path: Path, kind: type[PeerStore], language: Lang
     for start in range(0, messages, OUTSTANDING):
         await gatherResults(
             [
-                store.add_incoming(peer, [Say(talk, chance.randbytes(16), n, bodies[n % 5_000])], n)
+                store.messages.add_incoming(peer, [Say(talk, chance.randbytes(16), n, bodies[n % 5_000])], n)
                 for n in range(start, min(start + OUTSTANDING, messages))
             ]
         )

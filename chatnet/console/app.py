@@ -221,7 +221,7 @@ class Console(Service):
         self._loop.draw_screen()
 
     def redraw(self) -> None:
-        """Everything anew, also what the terminal has forgotten."""
+        """Clear the screen and draw everything, also what the terminal has forgotten."""
         self._screen.clear()
         self.request_draw()
 

@@ -51,7 +51,7 @@ _TRANSFER_KEYS = (
 )
 _OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS)
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
-    Context.FORM: [("Enter", "log in"), ("WindowTab", "next field"), hint("help"), hint("quit")],
+    Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
     Context.PICKER: [
         ("Enter", "send"),
         ("Space", "mark"),
@@ -206,7 +206,7 @@ class Window(Box):
         self.changed()
 
     def refresh(self) -> None:
-        """The model changed: what is in view is drawn anew, rows that did not change are kept."""
+        """The model changed: draw again what is in view, and keep the rows that did not change."""
         for widget in (self.header, self.tab_row, self.banner, self.tab.pane, self.footer):
             widget.changed()
         self.people.refresh()

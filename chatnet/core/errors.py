@@ -20,6 +20,18 @@ class LocalError(ChatnetError):
     """The user, or the program that drives us, asked for what cannot be."""
 
 
+class CannotListen(LocalError):
+    """A port cannot be listened on.
+
+    ``code`` is ``in-use``, ``needs-root``, ``not-permitted``, ``no-such-address``, or ``listen`` for
+    any other reason.  ``instead`` is an endpoint that could be given in its place, or empty.
+    """
+
+    def __init__(self, code: str, text: str, instead: str = "") -> None:
+        super().__init__(code, text)
+        self.instead = instead
+
+
 class RemoteError(ChatnetError):
     """The other side broke the protocol: the connection is dropped, the program goes on."""
 

@@ -6,7 +6,7 @@ own edge.  Times are milliseconds since the epoch by this machine's clock, sizes
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 import msgspec
 
@@ -48,6 +48,14 @@ class RegistryState(Plain, frozen=True):
 # --- people -----------------------------------------------------------------------------------
 
 
+class VerifiedLevel(IntEnum):
+    """How people have compared a key."""
+
+    NOT = 0
+    BY_CODE = 1  # the short code was the same on both sides
+    BY_NUMBER = 2  # the whole safety number was
+
+
 class Person(Plain, frozen=True):
     """Somebody we know: from the list, or from a conversation."""
 
@@ -62,7 +70,7 @@ class Person(Plain, frozen=True):
     waiting: int  # messages of ours not yet delivered
     new_key: bytes | None  # another key uses the name now: sending is held
     known_since_ms: int | None  # when the key was first pinned
-    verified: int = 0  # 1: the short code was compared, 2: the whole safety number
+    verified: VerifiedLevel = VerifiedLevel.NOT
     blocked: bool = False
     unanswered_since_ms: int | None = None  # of the link: since when the other side does not answer
     waiting_code: str = ""  # why what waits has to wait: an end of a dial or link, "held" or "store"; may be empty

@@ -13,11 +13,11 @@ import re
 from typing import NewType
 
 from chatnet.core.addresses import host_port
+from chatnet.core.text import safe_line
 
 PeerID = NewType("PeerID", bytes)
 ChatID = NewType("ChatID", bytes)  # the PeerID of the person one talks with; later also the id of a room
 
-PEER_ID_BYTES = 32
 PUBLIC_KEY_BYTES = 32
 TEXT_CHARS = 52
 SHORT_CHARS = 8
@@ -92,6 +92,16 @@ def conversation_of(one: PeerID, other: PeerID) -> bytes:
 def is_valid_name(name: str) -> bool:
     """Whether ``name`` may be claimed: the grammar, and not a reserved word."""
     return _NAME.fullmatch(name) is not None and name not in RESERVED_NAMES
+
+
+def why_not_a_name(text: str) -> str:
+    """Why ``text`` cannot be claimed as a name, as one sentence for people; empty when it can be."""
+    if is_valid_name(text):
+        return ""
+    shown = safe_line(text, 60)
+    if text in RESERVED_NAMES:
+        return f"'{shown}' is reserved. Choose another name."
+    return f"'{shown}' cannot be a name: 1 to 32 of a-z, 0-9, - and _, beginning and ending with a letter or digit."
 
 
 def join_string(host: str, port: int, peer_id: bytes) -> str:

@@ -48,12 +48,12 @@ prose is ``docs/protocol.md``.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
-from chatnet.core.identity import NAME_PATTERN
 from chatnet.core.limits import (
     MAX_ACKS,
     MAX_BODY_BYTES,
@@ -61,7 +61,6 @@ from chatnet.core.limits import (
     MAX_ENDPOINTS,
     MAX_FEATURE_CHARS,
     MAX_FEATURES,
-    MAX_INTEGER,
     MAX_NAME_CHARS,
     MAX_OFFER_PAGE_FILES,
     MAX_PAGE_ENTRIES,
@@ -70,7 +69,7 @@ from chatnet.core.limits import (
     MAX_RETRY_SECONDS,
     MAX_TEXT_BYTES,
 )
-from chatnet.core.records import Endpoint, SignedRecord
+from chatnet.core.records import Endpoint, Name, SignedRecord, UInt
 
 ALPN = b"chatnet/1"
 VERSION = 1
@@ -121,10 +120,8 @@ TOO_MANY = "too-many"
 
 # --- field types ------------------------------------------------------------------------------
 
-UInt = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Id32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Name = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=MAX_NAME_CHARS)]
 Code = Annotated[str, Meta(pattern=r"^[a-z][a-z-]{0,31}\Z", max_length=32)]
 Feature = Annotated[str, Meta(pattern=r"^[a-z0-9./-]+\Z", max_length=MAX_FEATURE_CHARS)]
 Features = Annotated[list[Feature], Meta(max_length=MAX_FEATURES)]
@@ -314,14 +311,22 @@ class Resume(Message, frozen=True, tag="resume"):
     fid: Id16
 
 
-class Check(Message, frozen=True, tag="check"):
-    """One step of comparing a short code: 1 commitment (32 bytes), 2 the other's nonce, 3 the first's."""
+class CheckStep(IntEnum):
+    """The steps of comparing a short code, in their order."""
 
-    step: Annotated[int, Meta(ge=1, le=3)]
+    COMMIT = 1  # the commitment of who begins: 32 bytes
+    NONCE = 2  # the nonce of the other: 16 bytes
+    REVEAL = 3  # the nonce of who began: 16 bytes
+
+
+class Check(Message, frozen=True, tag="check"):
+    """One step of comparing a short code."""
+
+    step: CheckStep
     value: Annotated[bytes, Meta(min_length=16, max_length=32)]
 
     def __post_init__(self) -> None:
-        if len(self.value) != (32 if self.step == 1 else 16):
+        if len(self.value) != (32 if self.step is CheckStep.COMMIT else 16):
             raise ValueError("a value of another length than this step's")
 
 

@@ -9,19 +9,18 @@ import stat
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.application.service import MultiService
-from twisted.internet.interfaces import IReactorFromThreads
-from twisted.logger import ILogObserver, LogEvent, LogLevel, LogPublisher, formatEvent, formatTime, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, formatTime
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from chatnet.core.limits import LOG_BYTES, LOG_FILES
-from chatnet.core.text import SafeText, safe_line
+from chatnet.core.text import safe_line
 
 WAITING_LINES = 1_000  # kept in memory while there is no file
 LINES_PER_SECOND = 10  # of one kind; the rest is counted
@@ -126,25 +125,6 @@ class LoggedService(MultiService):
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
 
-def watch_critical(
-    reactor: IReactorFromThreads, tell: Callable[[SafeText], None], publisher: LogPublisher = globalLogPublisher
-) -> Callable[[], None]:
-    """``tell`` one line of every critical event, a reactor turn later; returns how to stop it.
-
-    A turn later, so that an exception while drawing cannot draw again from inside itself.
-    """
-
-    @implementer(ILogObserver)
-    class Watcher:
-        def __call__(self, event: LogEvent) -> None:
-            if event.get("log_level") == LogLevel.critical:
-                reactor.callFromThread(tell, _summary(event))
-
-    watcher = Watcher()
-    publisher.addObserver(watcher)
-    return lambda: publisher.removeObserver(watcher)
-
-
 def lines_of(event: LogEvent) -> Iterator[str]:
     """One event as clean lines: time, level, where, what; a traceback's lines are indented.
 
@@ -157,13 +137,6 @@ def lines_of(event: LogEvent) -> Iterator[str]:
     if isinstance(failure, Failure):
         for line in _traceback(failure)[-TRACEBACK_LINES:]:
             yield f"    {safe_line(line, LINE_CHARS)}"
-
-
-def _summary(event: LogEvent) -> SafeText:
-    failure = event.get("log_failure")
-    if isinstance(failure, Failure):
-        return safe_line(f"{type(failure.value).__name__}: {failure.getErrorMessage()}")
-    return safe_line(formatEvent(event))
 
 
 def _traceback(failure: Failure) -> list[str]:

@@ -365,7 +365,7 @@ class Link(TwistedProtocol):
         except RemoteError as error:
             self._drop(error)
         except Exception:
-            self.log.failure("a message from {link} met a defect of ours", link=self)
+            self.log.failure("internal error while handling a message from {link}", link=self)
             self._drop(RemoteError(messages.BAD_FRAME, "internal error"))
         if not self._framer.in_frame or self._raw_left:
             self._frame_since = None
@@ -544,7 +544,7 @@ class Link(TwistedProtocol):
         elif isinstance(failure.value, RemoteError):
             self._drop(failure.value)
         else:
-            self.log.failure("{link} met a defect of ours", failure, link=self)
+            self.log.failure("internal error while serving {link}", failure, link=self)
             self.close(messages.STORE, "this side cannot answer at present", 30)
 
     def _send_welcome(self) -> None:

@@ -22,6 +22,7 @@ from chatnet.core.events import (
     Snapshot,
     SpeedLimits,
     Transfer,
+    VerifiedLevel,
 )
 from chatnet.core.identity import ChatID
 
@@ -153,10 +154,10 @@ class PeerApi(Protocol):
         Fails with LocalError("too-often" | "check-failed" | "check-late"), Unreachable.
         """
 
-    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
-        """The person read out the same: 1 the short code, 2 the safety number.
+    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
+        """The person read out the same short code, or the same safety number.
 
-        With a new key and level 2, the new key is taken.  Fails with LocalError("no-check").
+        With a new key and BY_NUMBER, the new key is taken.  Fails with LocalError("no-check").
         """
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:

@@ -21,7 +21,7 @@ from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, LocalError, Refused, Unreachable
+from chatnet.core.errors import ChatnetError, Refused, Unreachable
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -57,11 +57,12 @@ from chatnet.peer.directory.list_cache import ListCache
 from chatnet.peer.directory.people import People
 from chatnet.peer.directory.registration import Registration
 from chatnet.peer.directory.registry_address import RegistryAddress
+from chatnet.peer.directory.send_policy import SendPolicy
 from chatnet.peer.dispatch import ChatDispatch
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.links.contacts import Contacts
 from chatnet.peer.links.hello import HelloBuilder
-from chatnet.peer.links.incoming import IncomingFileLinks, IncomingLinks
+from chatnet.peer.links.incoming import IncomingLinks
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.messages.expiry import Expiry
 from chatnet.peer.messages.inbox import Inbox
@@ -73,8 +74,9 @@ from chatnet.peer.messages.waiting_clock import WaitingClock
 from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.store.health import StoreHealth
-from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
-from chatnet.peer.transfers.manager import Transfers
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
+from chatnet.peer.transfers.manager import FileLinkUser, Transfers
 from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
 
@@ -168,10 +170,10 @@ class Node:
         await self._make_parts()
         await self.transfers.start()
         welcome = self.hello_builder.welcome
-        self.reception.open(self.links, IncomingFileLinks(self.transfers, welcome), welcome)
+        self.reception.open(self.links, FileLinkUser(self.transfers, welcome=welcome), welcome)
         self.expiry.start()
         self.is_open = True
-        self._tasks.spawn(self.store.index(), "indexing words")
+        self._tasks.spawn(self.store.search.index(), "indexing words")
         shown = ", ".join(self.listening)
         self.log.info("{name} {peer} listens on {shown}", name=self.name, peer=short_text(self.me), shown=shown)
 
@@ -228,13 +230,13 @@ class Node:
 
     async def _listen_where_we_were(self) -> None:
         """On the port we had before, so that we are found without a registry; else on another."""
-        former = int(await self.store.get(PORT_SETTING) or 0)
+        former = int(await self.store.settings.get(PORT_SETTING) or 0)
         try:
             self.listener.listen_everywhere(former)
         except CannotListenError:
             self.listener.listen_everywhere(0)
         if self.listener.port != former:
-            await self.store.put(PORT_SETTING, str(self.listener.port))
+            await self.store.settings.put(PORT_SETTING, str(self.listener.port))
 
     async def _make_parts(self) -> None:
         limits, clock, wall_ms = self._settings.limits, self._reactor, self.wall_ms
@@ -242,13 +244,14 @@ class Node:
         self._closers.append(self.people.stop)
         self.roster = self.people.roster
         read_n = await self.people.recall()
-        saved = await self.store.load_list()
+        saved = await self.store.peer_list.load()
         self.roster.restore(saved.entries)
         self.keeper = ListCache(clock, self.store, saved.registry, saved.cursor)
         self._closers.append(lambda: self.keeper.flush(self.wall_ms()))
         if self._registry.key is None:
-            pinned = await self.store.registry_pin(self._registry.shown)
+            pinned = await self.store.pins.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
+        self.send_policy = SendPolicy(self.people)
         self.conversations = Conversations(self.people, self.store, read_n, self._emit)
         self._closers.append(self.conversations.stop)
         self._closers.append(self._tasks.stop)
@@ -281,7 +284,7 @@ class Node:
             waiting_ms=self.waiting_clock.ms,
         )
         self._closers.append(self.outbox.stop)
-        self.sending = Sending(self.people, self.conversations, self.outbox)
+        self.sending = Sending(self.people, self.send_policy, self.conversations, self.outbox)
         self.expiry = Expiry(
             clock, limits, self.store, self.people, self.outbox, self.conversations, self.waiting_clock
         )
@@ -335,7 +338,7 @@ class Node:
             self.dialler,
             self._registry,
             hello=self._registry_hello,
-            remember_key=lambda key: self.store.pin_registry(self._registry.shown, key, wall_ms()),
+            remember_key=lambda key: self.store.pins.pin_registry(self._registry.shown, key, wall_ms()),
             listed=lambda: len(self.roster.listed),
             on_state=lambda state: self._emit(RegistryChanged(state)),
             on_page=self._page,
@@ -493,12 +496,7 @@ class Node:
         await self.contacts.link_to(self.people.known(peer))
 
     async def offer(self, chat: ChatID, paths: tuple[str, ...]) -> Transfer:
-        known = self.people.known(chat)
-        if self.roster.new_key(known) is not None:
-            raise LocalError("held", f"{self.roster.name_of(known)} has another key now. Nothing is sent to it.")
-        if known in self.roster.blocked:
-            name = self.roster.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
+        known = self.send_policy.check_offer(chat)
         self.people.pin_on_first_contact(known)
         return await self.transfers.offer(known, paths)
 

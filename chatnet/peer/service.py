@@ -35,18 +35,20 @@ from chatnet.core.events import (
     TabsRestored,
     Transfer,
     TransferChanged,
+    VerifiedLevel,
 )
-from chatnet.core.identity import ChatID
+from chatnet.core.identity import ChatID, why_not_a_name
 from chatnet.core.text import SafeText, safe_line
 from chatnet.host.event_feed import EventFeed, EventFeedSubscription
 from chatnet.host.exits import refuse_start, stop, stop_with
 from chatnet.host.logging import ProgramLog
-from chatnet.net.bind_errors import explain_bind_error
+from chatnet.net.bind_errors import cannot_listen
 from chatnet.peer.directory.registry_address import RegistryAddress, parse_registry_address
 from chatnet.peer.node import Node
-from chatnet.peer.options import PeerSettings, why_not_a_name
+from chatnet.peer.options import PeerSettings
 
 T = TypeVar("T")
+USUAL_PORT = 9900  # what is proposed in place of a port that may not be used
 
 
 class PeerService(Service):
@@ -131,7 +133,7 @@ class PeerService(Service):
         try:
             node.prepare()
         except CannotListenError as error:
-            raise LocalError("listen", explain_bind_error(error, self._settings.listen[0])) from None
+            raise cannot_listen(error, self._settings.listen[0], USUAL_PORT) from None
         if self._log is not None:
             self._log.open(node.places.log)
         self._nodes = [former for former in self._nodes if not former.is_closed] + [node]
@@ -260,7 +262,7 @@ class PeerService(Service):
     def check_live(self, peer: bytes) -> Deferred[str]:
         return self._with_node(lambda node: node.trust.check_live(peer))
 
-    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
+    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
         return self._with_node(lambda node: node.trust.confirm(peer, level))
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from chatnet import __version__
 from chatnet.core.addresses import host_port, is_loopback
-from chatnet.core.errors import ChatnetError, LocalError
+from chatnet.core.errors import ChatnetError
 from chatnet.core.identity import grouped_text, join_string
 from chatnet.host.exits import is_at_terminal, refuse_start, say, stop_with
 from chatnet.host.gc_tuning import freeze_long_lived
@@ -23,7 +23,7 @@ from chatnet.host.logging import LoggedService
 from chatnet.host.metrics import MetricsService
 from chatnet.host.monotonic_reactor import make_steady
 from chatnet.host.profile_lock import ProfileLock
-from chatnet.net.bind_errors import explain_bind_error
+from chatnet.net.bind_errors import cannot_listen
 from chatnet.net.identity import load_or_make_identity
 from chatnet.net.interfaces import published_endpoints
 from chatnet.registry.options import DEFAULT_PORT, NAME, RegistryOptions, RegistrySettings
@@ -64,7 +64,7 @@ class RegistryProgram(MultiService):
             signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
         except CannotListenError as error:
             listen = self._settings.listen[0] if self._settings.listen else f"tcp:{DEFAULT_PORT}"
-            refuse_start(COMMAND, LocalError("listen", explain_bind_error(error, listen)), self._settings.daemon)
+            refuse_start(COMMAND, cannot_listen(error, listen, DEFAULT_PORT), self._settings.daemon)
         except ChatnetError as error:
             refuse_start(COMMAND, error, self._settings.daemon)
 

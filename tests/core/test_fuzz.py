@@ -46,7 +46,7 @@ WELL_FORMED = [
     m.Cancel(ID16, "user"),
     m.Pause(ID16, "paused"),
     m.Resume(ID16),
-    m.Check(1, ID32),
+    m.Check(m.CheckStep.COMMIT, ID32),
     m.File(0, 0, 10),
     m.End(0, ID32),
     m.Verified(ID16),

@@ -206,6 +206,13 @@ def test_codes_are_plain_words(word: str) -> None:
     refused("chat", pack(["nack", ID16, word]))
 
 
+def test_a_check_has_three_steps() -> None:
+    assert taken("chat", ["check", 1, ID32]) == m.Check(m.CheckStep.COMMIT, ID32)
+    for step in (0, 4, -1, True, "1", 1.5):
+        for value in (ID16, ID32):
+            refused("chat", pack(["check", step, value]))
+
+
 @pytest.mark.parametrize("name", ["", "Carol", "carol\n", "a" * 33, "-carol", "carol\x1b[2J"])
 def test_a_listed_name_is_a_name(name: str) -> None:
     refused("from-registry", pack(["list", True, False, [[ID32, name, [], 1]], [], b""]))

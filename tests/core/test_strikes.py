@@ -39,7 +39,7 @@ def test_another_key_is_not_meant() -> None:
     assert struck(0, 0, 0).ban_seconds(CAROL, 0) == 0
 
 
-def test_who_was_left_alone_begins_anew() -> None:
+def test_a_key_begins_without_strikes_after_its_ban() -> None:
     strikes = struck(0, 0, 0)
     strikes.add(MALLORY, 600)
     assert strikes.ban_seconds(MALLORY, 600) == 0

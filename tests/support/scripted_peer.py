@@ -42,8 +42,9 @@ from chatnet.core.events import (
     Transfer,
     TransferChanged,
     TransferState,
+    VerifiedLevel,
 )
-from chatnet.core.identity import ChatID, PeerID, chat_with, is_valid_name, key_text, short_text
+from chatnet.core.identity import ChatID, PeerID, chat_with, key_text, short_text, why_not_a_name
 from chatnet.core.text import SafeText, name_warning, safe_line, safe_text
 from chatnet.peer.api import Subscription
 
@@ -288,14 +289,8 @@ class ScriptedPeer:
 
     def login(self, name: str, registry: str, presentation: str = "") -> Deferred[Me]:
         self.calls.append(("login", name, registry, presentation))
-        if not is_valid_name(name):
-            return fail(
-                LocalError(
-                    "bad-name",
-                    f"'{name}' cannot be a name: 1 to 32 of a-z, 0-9, - and _, "
-                    "beginning and ending with a letter or digit.",
-                )
-            )
+        if reason := why_not_a_name(name):
+            return fail(LocalError("bad-name", reason))
         answer: Deferred[Me] = Deferred()
         self.clock.callLater(STEP_SECONDS, self._answer_login, answer, name)
         return answer
@@ -467,10 +462,10 @@ class ScriptedPeer:
             return fail(LocalError("no-new-key", "There is no new key."))
         if prefix.replace("-", "").upper() != key_text(new)[:8]:
             return fail(LocalError("wrong-prefix", "These are not the first 8 characters. Nothing changed."))
-        self._take_key(peer, new, 0)
+        self._take_key(peer, new, VerifiedLevel.NOT)
         return succeed(None)
 
-    def _take_key(self, peer: bytes, new: bytes, verified: int) -> None:
+    def _take_key(self, peer: bytes, new: bytes, verified: VerifiedLevel) -> None:
         person = self.people[peer]
         self.put_people(
             msgspec.structs.replace(person, name=f"?{short_text(peer)}", online=False, new_key=None, waiting=0),
@@ -494,11 +489,11 @@ class ScriptedPeer:
         self.emit(CodeReady(peer, "482913", asked=True))
         return succeed("482913")
 
-    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
+    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
         self.calls.append(("confirm", peer, level))
         new = self.people[peer].new_key
-        if new is not None and level == 2:
-            self._take_key(peer, new, 2)
+        if new is not None and level is VerifiedLevel.BY_NUMBER:
+            self._take_key(peer, new, level)
         else:
             self.change_person(peer, verified=level)
         return succeed(None)

@@ -86,7 +86,7 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "cancel": {"fid": _id16, "code": _code},
     "pause": {"fid": _id16, "code": _code},
     "resume": {"fid": _id16},
-    "check": {"step": st.integers(1, 3), "value": st.binary(min_size=16, max_size=32)},
+    "check": {"step": st.sampled_from(m.CheckStep), "value": st.binary(min_size=16, max_size=32)},
     "file": {"index": _uint, "offset": _uint, "length": _uint},
     "end": {"index": _uint, "digest": _id32},
     "verified": {"fid": _id16},
@@ -96,7 +96,8 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 
 def message(tag: str) -> st.SearchStrategy[m.Message]:
     if tag == "check":  # the one message whose fields depend on each other
-        return st.builds(m.Check, st.just(1), _id32) | st.builds(m.Check, st.integers(2, 3), _id16)
+        nonces = st.sampled_from((m.CheckStep.NONCE, m.CheckStep.REVEAL))
+        return st.builds(m.Check, st.just(m.CheckStep.COMMIT), _id32) | st.builds(m.Check, nonces, _id16)
     return st.builds(KINDS[tag], **FIELDS[tag])
 
 

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import MessageState, RegistryPhase
 from chatnet.core.limits import RegistryLimits
+from chatnet.net.identity import KEY_FILE
 from tests.support.shortage import no_descriptors
 from tests.support.village import Village
 
@@ -143,7 +144,7 @@ async def test_a_new_start_of_a_crashed_peer_replaces_what_is_left_of_it(village
 @pytest_twisted.ensureDeferred
 async def test_who_lost_the_database_but_not_the_key_is_listed_and_reached(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    key = bob.node.places.key
+    key = bob.node.places.data / KEY_FILE
     seq = ann.node.roster.entries[bob.peer].seq
     await bob.stop()
     for file in key.parent.iterdir():
@@ -163,7 +164,7 @@ async def test_also_with_a_clock_that_went_back_by_years(village: Village) -> No
     data, seq = bob.node.places.data, ann.node.roster.entries[bob.peer].seq
     await bob.stop()
     for file in data.iterdir():
-        if file.name != "identity.key":
+        if file.name != KEY_FILE:
             file.unlink()
     bob.wall_offset = -100_000_000.0
     bob.start()
@@ -194,7 +195,7 @@ async def test_also_when_the_registry_has_forgotten_and_only_the_others_remember
     await bob.stop()
     await village.shut_registry()
     for file in [*data.iterdir(), *village.directory.glob("registry.db*")]:
-        if file.name != "identity.key":
+        if file.name != KEY_FILE:
             file.unlink()
     village.open_registry()
     await village.until(lambda: ann.phase is RegistryPhase.UP, within=60)

@@ -13,6 +13,7 @@ import pytest_twisted
 from chatnet.core.errors import LocalError
 from chatnet.core.events import MessageState, TransferState
 from chatnet.host.logging import ProgramLog
+from chatnet.net.identity import KEY_FILE
 from chatnet.programs.registry import leave_join
 from tests.support.village import Village, Villager
 from tests.village.test_files import LARGE, made, offered
@@ -109,7 +110,7 @@ def test_the_log_and_those_before_it_are_private(umask: int, tmp_path: Path) -> 
 @pytest_twisted.ensureDeferred
 async def test_a_loose_key_is_refused(village: Village, mode: int) -> None:
     (ann,) = await village.people("ann")
-    key = ann.node.places.key
+    key = ann.node.places.data / KEY_FILE
     await ann.stop()
     key.chmod(mode)
     one = village.villager("ann").start(log_in=False)

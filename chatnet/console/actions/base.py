@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import urwid
@@ -11,7 +13,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatnet.console.commands import BY_NAME, did_you_mean
+from chatnet.console.commands import BY_NAME
 from chatnet.console.completion import Completer, shown_candidates
 from chatnet.console.keymap import Context
 from chatnet.console.panes.base import PaneContext
@@ -19,6 +21,7 @@ from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.input import Editor, InputRow
 from chatnet.console.window import Window
 from chatnet.core import limits
+from chatnet.core.closest import did_you_mean
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import ChatMessage, HistoryPage, Person
 from chatnet.core.identity import ChatID, chat_with
@@ -31,7 +34,7 @@ class Terminal(Protocol):
     """What the actions need of the screen."""
 
     def redraw(self) -> None:
-        """Draw everything anew."""
+        """Clear the screen and draw everything."""
 
     def set_mouse(self, on: bool) -> None:
         """Take the mouse, or leave it to the terminal."""
@@ -86,14 +89,16 @@ class ActionBase:
         then: Callable[[Any], None] | None = None,
         failed: Callable[[], None] | None = None,
         what: str = "",
-        advice: Mapping[str, str] | None = None,
+        advice: Mapping[str, str] | Callable[[ChatnetError], str] = MappingProxyType({}),
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words.
 
-        ``advice``: what to do then, by the code of the refusal.
+        ``advice``: what to do then, by the code of the refusal or by the error.  ``tell`` shows why it
+        failed, in place of the status line.
         """
-
         typed = self._typed
+        show = tell or functools.partial(self.view.say, warning=True)
 
         def refused(failure: Failure) -> None:
             self._put_back(typed)
@@ -102,11 +107,11 @@ class ActionBase:
             error = failure.value
             if isinstance(error, ChatnetError):
                 text = error.text if error.text[-1:] in ".?!" else f"{error.text}."
-                after = (advice or {}).get(error.code, "")
-                self.view.say(f"{what}{text} {after}".rstrip(), warning=True)
+                after = advice(error) if callable(advice) else advice.get(error.code, "")
+                show(f"{what}{text} {after}".rstrip())
             else:
                 self.log.failure("console: a request failed", failure)
-                self.view.say(what + unexpected(error), warning=True)
+                show(what + unexpected(error))
 
         wanted = maybeDeferred(call, *args)
         if then is not None:
@@ -158,7 +163,7 @@ class ActionBase:
             return
         chat_rows = pane.chat_rows
         if not chat_rows.loaded and not chat_rows.loading:
-            self._load(pane, None)
+            self._load(pane)
         if self.view.overlay is not None or not chat_rows.loaded or not pane.at_end():
             return
         pane.moved(-chat_rows.trim())
@@ -180,7 +185,8 @@ class ActionBase:
         if isinstance(pane, ConversationPane) and pane.at_end():
             pane.moved(-pane.chat_rows.trim())
 
-    def _load(self, pane: ConversationPane, before: int | None) -> None:
+    def _load(self, pane: ConversationPane, before: int | None = None, after: int | None = None) -> None:
+        """Load rows of the history: the last ones, those before row ``before``, or those behind row ``after``."""
         chat_rows = pane.chat_rows
         chat_rows.loading = True
         cleared = chat_rows.cleared
@@ -188,31 +194,11 @@ class ActionBase:
         def came(page: HistoryPage) -> None:
             if chat_rows.cleared != cleared:
                 return
-            pane.moved(chat_rows.put_page(page))
-            pane.changed()
-            self.look()
-
-        def failed() -> None:
-            chat_rows.loading = False
-
-        self._ask(
-            self._api.history,
-            pane.chat,
-            before,
-            limits.HISTORY_PAGE // 2,
-            then=came,
-            failed=failed,
-            what="The history could not be read: ",
-        )
-
-    def _load_newer(self, pane: ConversationPane) -> None:
-        """The rows behind those that are here, after a jump far back."""
-        chat_rows = pane.chat_rows
-        chat_rows.loading = True
-        cleared = chat_rows.cleared
-
-        def came(page: HistoryPage) -> None:
-            if chat_rows.cleared == cleared:
+            if after is None:
+                pane.moved(chat_rows.put_page(page))
+                pane.changed()
+                self.look()
+            else:
                 pane.hold()
                 chat_rows.put_newer(page)
                 pane.changed()
@@ -223,9 +209,9 @@ class ActionBase:
         self._ask(
             self._api.history,
             pane.chat,
-            None,
+            before,
             limits.HISTORY_PAGE // 2,
-            chat_rows.last_n,
+            after,
             then=came,
             failed=failed,
             what="The history could not be read: ",
@@ -235,8 +221,7 @@ class ActionBase:
         """A person by name or key; None is told."""
         person = self._model.roster.find(who)
         if person is None:
-            near = did_you_mean(who.lower(), self._model.roster.names())
-            guess = f" Did you mean {near}?" if near else " /peers shows who is here."
+            guess = did_you_mean(who.lower(), self._model.roster.names()) or " /peers shows who is here."
             self._wrong(f"Nobody here is called {who[:40]}.{guess}")
         return person
 

@@ -7,10 +7,9 @@ from chatnet.console.overlays.page import Page
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.panes.network import on_where, registry_join
 from chatnet.console.widgets.text import Markup
-from chatnet.core.events import CodeReady, Person
+from chatnet.core.events import CodeReady, Person, VerifiedLevel
 from chatnet.core.identity import chat_with, grouped_text, short_text
 
-BY_CODE, BY_NUMBER = 1, 2
 GROUPS_A_LINE = 4
 
 
@@ -107,7 +106,7 @@ class KeyActions(ActionBase):
                 self.open_person(person.new_key)
             self.view.say(f"{person.name} is verified: you compared all sixty digits.")
 
-        self._ask(self._api.confirm, person.peer, BY_NUMBER, then=marked)
+        self._ask(self._api.confirm, person.peer, VerifiedLevel.BY_NUMBER, then=marked)
 
     def _same_code(self, person: Person) -> None:
         def marked(_: None) -> None:
@@ -115,7 +114,7 @@ class KeyActions(ActionBase):
             self.view.refresh()
             self.view.say(f"{person.name} is verified: you compared the code.")
 
-        self._ask(self._api.confirm, person.peer, BY_CODE, then=marked)
+        self._ask(self._api.confirm, person.peer, VerifiedLevel.BY_CODE, then=marked)
 
     def _begin_code(self, person: Person) -> None:
         self.open_person(person.peer)

@@ -35,7 +35,7 @@ class NavigationActions(ActionBase):
             if chat_rows.more and chat_rows.loaded and not chat_rows.loading and pane.near_top():
                 self._load(pane, chat_rows.rows[0].n if chat_rows.rows else None)
             if chat_rows.newer and not chat_rows.loading and pane.near_end():
-                self._load_newer(pane)
+                self._load(pane, after=chat_rows.last_n)
             self.look()
 
     def key_go_to_tab(self, stroke: str) -> None:

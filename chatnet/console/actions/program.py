@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import maybeDeferred
-from twisted.python.failure import Failure
-
 from chatnet import __version__
-from chatnet.console.actions.base import ActionBase, unexpected
+from chatnet.console.actions.base import ActionBase
 from chatnet.console.overlays.help import HelpView
 from chatnet.console.overlays.login import LoginDefaults, LoginForm
 from chatnet.console.widgets.wording import count_text
-from chatnet.core.errors import ChatnetError
+from chatnet.core.errors import CannotListen, ChatnetError
 from chatnet.core.events import Me
 
 QUIT_TWICE_SECONDS = 2.0
@@ -143,15 +140,16 @@ class ProgramActions(ActionBase):
                 self.view.overlay = None
             self.view.refresh()
 
-        def failed(failure: Failure) -> None:
-            error = failure.value
-            if isinstance(error, ChatnetError):
-                form.failed(error.text)
-            else:
-                self.log.failure("console: login failed", failure)
-                form.failed(unexpected(error))
+        def advice(error: ChatnetError) -> str:
+            instead = error.instead if isinstance(error, CannotListen) else ""
+            return f"Start again with --listen {instead}." if instead else ""
 
-        wanted = maybeDeferred(self._api.login, values.name, values.registry, values.presentation)
-        wanted.addCallbacks(done, failed)
-        wanted.addErrback(lambda failure: self.log.failure("console: login", failure))
-        wanted.addBoth(lambda result: self._terminal.request_draw())
+        self._ask(
+            self._api.login,
+            values.name,
+            values.registry,
+            values.presentation,
+            then=done,
+            tell=form.failed,
+            advice=advice,
+        )

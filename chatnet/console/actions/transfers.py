@@ -9,11 +9,12 @@ from pathlib import Path
 
 from chatnet.console.actions.base import ActionBase
 from chatnet.console.actions.messaging import body_bytes
-from chatnet.console.commands import did_you_mean, split_words
+from chatnet.console.commands import split_words
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.widgets.wording import rate_of, rate_text, rule_text
 from chatnet.core import limits
+from chatnet.core.closest import closest_match
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.identity import ChatID, chat_with
 from chatnet.core.text import safe_line
@@ -299,7 +300,7 @@ def _no_such_file(path: str) -> str:
     """What is missing, and the nearest name beside it."""
     directory, name = os.path.split(path)
     try:
-        near = did_you_mean(name, os.listdir(directory)[:10_000])
+        near = closest_match(name, os.listdir(directory))
     except OSError:
         near = ""
     shown = directory.replace(os.path.expanduser("~"), "~", 1)

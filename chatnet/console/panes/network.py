@@ -92,7 +92,7 @@ class NetPane(ScrollPane):
                     ("state.error", f"{address}: {reason}"),
                     (
                         "text",
-                        "Usual cause: it was installed anew. Then quit, and start with the join string that it prints"
+                        "Usual cause: it was installed again. Then quit, and start with the join string that it prints"
                         " now (--registry chatnet:…). Or: somebody stands between. Chats and transfers continue.",
                     ),
                 ]

@@ -1,6 +1,6 @@
 """Files that are received; every function may wait for the disk.
 
-Bytes go into a part file (``parts``); a final name (``naming``) appears only whole, verified and
+Bytes go into a part file (``part_files``); a final name (``final_names``) appears only whole, verified and
 durable, never over something that exists, and never outside the folder that was opened at the
 start (security: everything is reached from its descriptor).
 
@@ -39,7 +39,7 @@ from chatnet.peer.files.filesystem import (
     write_all,
 )
 from chatnet.peer.files.final_names import FinalNames
-from chatnet.peer.files.journal import Journal, NoJournal
+from chatnet.peer.files.journal import Journal
 from chatnet.peer.files.part_files import STEM_BYTES, PartFile, PartFiles
 from chatnet.peer.files.source import wire_name
 
@@ -96,8 +96,8 @@ class Download:
         place: DownloadTarget,
         files: Sequence[OfferedFile],
         filesystem: Filesystem,
-        former: Mapping[int, Former] | None = None,
-        journal: Journal | None = None,
+        former: Mapping[int, Former],
+        journal: Journal,
     ) -> None:
         """Open the folders, settle what was under way, and look whether there is space for the rest."""
         self.index = 0  # of the file that came last
@@ -108,8 +108,8 @@ class Download:
         self.mismatched: list[int] = []
         self._files = files
         self._filesystem = filesystem
-        self._former = former or {}
-        self._journal = journal or NoJournal()
+        self._former = former
+        self._journal = journal
         self._part: PartFile | None = None
         self._likeness: _Candidate | None = None
         self._same: list[_Candidate] = []  # those that are, and wait for their common note

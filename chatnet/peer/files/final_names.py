@@ -40,7 +40,7 @@ class FinalNames:
             self._open = None
 
     def folder_of(self, file: OfferedFile) -> int:
-        """The descriptor of its folder, made anew in this transfer: never one that was there."""
+        """The descriptor of its folder, made in this transfer: never one that was there before."""
         path = tuple(file.path[:-1])
         if self._open is not None and self._open[0] == path:
             return self._open[1]

@@ -7,7 +7,6 @@ byte was sent.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import stat
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from chatnet.core import messages
+from chatnet.core.closest import closest_match
 from chatnet.core.errors import LocalError
 from chatnet.core.limits import MAX_OFFER_FILES, MAX_PATH_PART_BYTES, MAX_PATH_PARTS
 from chatnet.core.messages import OfferedFile
@@ -136,10 +136,10 @@ def _not_there(path: str, error: OSError | ValueError) -> LocalError:
     shown = safe_line(wire_name(name))
     if not isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
         return LocalError(messages.UNREADABLE, f"cannot read '{shown}' ({os.strerror(error.errno or 0).lower()})")
-    near: list[str] = []
+    near = ""
     with contextlib.suppress(OSError, ValueError):
-        near = difflib.get_close_matches(name, os.listdir(folder), n=1)
-    hint = f" Did you mean {safe_line(wire_name(near[0]))}?" if near else ""
+        near = closest_match(name, os.listdir(folder))
+    hint = f" Did you mean {safe_line(wire_name(near))}?" if near else ""
     return LocalError("no-such-file", f"no file '{shown}' in {safe_line(wire_name(folder))}.{hint}")
 
 

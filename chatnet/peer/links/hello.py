@@ -50,14 +50,14 @@ class HelloBuilder:
         The number is the time where that is higher: with a key whose database was lost we are not older than we were.
         """
         me = self._identity.peer_id
-        former = await self._store.record(me)
+        former = await self._store.peer_list.record(me)
         if not outdated and former is not None and _said_in(former, me) == (self.name, endpoints):
             return former
         now = self._wall()
         seq = await self._store.next_seq(round(now), SEQ_STEP if outdated else 1)
         key, sign = self._identity.public_key, self._identity.sign
         record = sign_record(key, sign, self.name, endpoints, seq, round(now * 1000))
-        await self._store.save_record(me, record, seq)
+        await self._store.peer_list.save_record(me, record, seq)
         return record
 
 

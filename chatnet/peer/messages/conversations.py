@@ -23,7 +23,8 @@ from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.text import safe_line, safe_text
 from chatnet.net.background import BackgroundTasks
 from chatnet.peer.directory.people import People
-from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
+from chatnet.peer.store.history_rows import NewMessage, StoredMessage
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class Conversations:
@@ -54,14 +55,14 @@ class Conversations:
     async def history(self, chat: ChatID, before: int | None, limit: int, after: int | None) -> HistoryPage:
         conversation = conversation_of(self._people.me, person_in(chat))
         if after is not None:
-            rows, more = await self._store.history_after(conversation, after, min(limit, HISTORY_PAGE))
+            rows, more = await self._store.messages.history_after(conversation, after, min(limit, HISTORY_PAGE))
         else:
-            rows, more = await self._store.history(conversation, before, limit)
+            rows, more = await self._store.messages.history(conversation, before, limit)
         return HistoryPage(tuple(self.shown(row) for row in rows), more, self._read_n.get(chat, 0))
 
     async def mark_read(self, chat: ChatID, n: int) -> None:
         self._read_n[chat] = max(self._read_n.get(chat, 0), n)
-        self._people.tell(person_in(chat), unread=await self._store.mark_read(chat, n))
+        self._people.tell(person_in(chat), unread=await self._store.conversations.mark_read(chat, n))
 
     # --- rows ---------------------------------------------------------------------------------
 
@@ -114,12 +115,12 @@ class Conversations:
         sender, state = (me, MessageState.SENT) if transfer.outgoing else (peer, MessageState.RECEIVED)
         conversation, chat, now = conversation_of(me, peer), chat_with(peer), transfer.offered_ms
         offer = NewMessage(conversation, chat, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
-        self.added(await self._store.add_file_row(offer))
+        self.added(await self._store.messages.add_file_row(offer))
 
     async def _end_file_row(self, transfer: Transfer) -> None:
         state = MessageState.REFUSED
         if transfer.state is TransferState.DONE:
             state = MessageState.DELIVERED if transfer.outgoing else MessageState.RECEIVED
-        row = await self._store.set_file_state(transfer.fid, state, transfer.reason or transfer.saved_to)
+        row = await self._store.messages.set_file_state(transfer.fid, state, transfer.reason or transfer.saved_to)
         if row is not None:
             self.changed(row.chat, row.n, row.state, row.reason)

@@ -54,12 +54,12 @@ class Expiry:
         reason = f"not taken for {days:g} days"
         try:
             await self._waiting.save()
-            gone = await self._store.expire(now_ms - round(days * _DAY_MS), outbox.under_way(), reason)
+            gone = await self._store.messages.expire(now_ms - round(days * _DAY_MS), outbox.under_way(), reason)
             for chat in {row.chat for row in gone}:
                 outbox.changed(person_in(chat))  # what was read ahead may be among them
             for row in gone:
                 if row.n in outbox.under_way():  # sent in this moment: its acknowledgement decides
-                    await self._store.resend(row.chat, row.n, MessageState.WAITING, now_ms)
+                    await self._store.messages.resend(row.chat, row.n, MessageState.WAITING, now_ms)
                     continue
                 self._people.waiting_changed(person_in(row.chat), -1)
                 self._rows.changed(row.chat, row.n, row.state, row.reason)

@@ -24,7 +24,8 @@ from chatnet.host.database import Chain
 from chatnet.net.link import Link, LinkEnd
 from chatnet.net.timers import cancel_timer
 from chatnet.peer.messages.row_listener import RowListener
-from chatnet.peer.store.peer_store import Incoming, PeerStore
+from chatnet.peer.store.messages import Incoming
+from chatnet.peer.store.peer_store import PeerStore
 
 SHORTEST_HOLD_SECONDS = 0.05  # fewer turns for who sends at the limit
 
@@ -112,11 +113,11 @@ class Inbox:
     def _store_arrived(self, link: Link, inbound: _Inbound) -> None:
         says, inbound.arrived = inbound.arrived, []
         if says and link.peer in self._roster.blocked:
-            known = self._store.heard_before(link.peer, says)
+            known = self._store.messages.heard_before(link.peer, says)
             known.addCallbacks(self._turn_away, self._failed, (link, inbound, says), {}, (link,), {})
             known.addErrback(lambda failure: self.log.failure("internal error while refusing a message", failure))
         elif says:
-            adding = self._store.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
+            adding = self._store.messages.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
             adding.addCallbacks(self._stored, self._failed, (link, inbound), {}, (link,), {})
             adding.addErrback(lambda failure: self.log.failure("internal error while storing a message", failure))
 

@@ -8,7 +8,8 @@ from chatnet.core.events import Tab
 from chatnet.core.identity import ChatID, person_in
 from chatnet.core.limits import MAX_DRAFT_CHARS
 from chatnet.peer.directory.people import People
-from chatnet.peer.store.peer_store import OpenTabRow, PeerStore
+from chatnet.peer.store.conversations import OpenTabRow
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class OpenTabs:
@@ -20,7 +21,7 @@ class OpenTabs:
         self._rows: dict[ChatID, OpenTabRow] = {}
 
     async def recall(self) -> None:
-        self._rows = {row.chat: row for row in await self._store.tabs()}
+        self._rows = {row.chat: row for row in await self._store.conversations.tabs()}
 
     def tabs(self) -> tuple[Tab, ...]:
         """From the left, then the closed ones with a draft; nobody who is neither known nor written to."""
@@ -36,7 +37,7 @@ class OpenTabs:
         drafts = {row.chat: row.draft for row in self._rows.values()}
         closed = {chat: OpenTabRow(chat, draft, False) for chat, draft in drafts.items() if draft and chat not in now}
         self._rows = {chat: OpenTabRow(chat, drafts.get(chat, ""), True) for chat in now} | closed
-        await self._store.set_tabs(now)
+        await self._store.conversations.set_tabs(now)
 
     async def set_draft(self, chat: ChatID, text: str) -> None:
         draft = text[:MAX_DRAFT_CHARS].encode("utf-8", "replace").decode()
@@ -45,4 +46,4 @@ class OpenTabs:
             self._rows[chat] = row._replace(draft=draft)
         else:
             self._rows.pop(chat, None)
-        await self._store.set_draft(chat, draft)
+        await self._store.conversations.set_draft(chat, draft)

@@ -43,7 +43,8 @@ from chatnet.peer.directory.people import People
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.links.contacts import Contacts
 from chatnet.peer.messages.row_listener import RowListener
-from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
+from chatnet.peer.store.history_rows import NewMessage, StoredMessage
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class _Outbound:
@@ -125,7 +126,7 @@ class Outbox:
         message = NewMessage(
             out.conversation, chat_with(peer), self._roster.me, out.new_id(), MessageKind.TEXT, now, now, body, state
         )
-        return self._store.add_outgoing(message, self._waiting_ms()).addCallback(self._said)
+        return self._store.messages.add_outgoing(message, self._waiting_ms()).addCallback(self._said)
 
     def _said(self, row: StoredMessage) -> StoredMessage:
         peer = person_in(row.chat)
@@ -151,7 +152,7 @@ class Outbox:
         """A message that failed waits again; None when row ``n`` is none.  Raises StoreFailed."""
         held = self._roster.new_key(peer) is not None
         state = MessageState.HELD if held else MessageState.WAITING
-        row = await self._store.resend(chat_with(peer), n, state, self._waiting_ms())
+        row = await self._store.messages.resend(chat_with(peer), n, state, self._waiting_ms())
         if row is not None:
             self._rows.changed(row.chat, n, state, "")
             self._people.waiting_changed(peer, 1)
@@ -162,7 +163,7 @@ class Outbox:
     async def release(self, peer: PeerID) -> None:
         """What was held for ``peer`` goes like the rest, unless there is a new key again.  Raises StoreFailed."""
         if self._roster.new_key(peer) is None:
-            for row in await self._store.release(peer):
+            for row in await self._store.messages.release(peer):
                 self._rows.changed(row.chat, row.n, row.state, row.reason)
             self.changed(peer)
 
@@ -254,7 +255,7 @@ class Outbox:
         out.inputs.append(out.machine.congested if link.congested else out.machine.written)
 
     def _read(self, peer: PeerID, out: _Outbound, effect: Read) -> None:
-        reading = self._store.outbox(peer, effect.after_n, effect.limit)
+        reading = self._store.messages.outbox(peer, effect.after_n, effect.limit)
 
         def read(rows: list[StoredMessage]) -> None:
             if self._outbound.get(peer) is out:  # else the link is gone, and nothing waited
@@ -298,7 +299,7 @@ class Outbox:
             for n in rows:
                 self._rows.changed(chat, n, MessageState.DELIVERED, "")
 
-        self._store.delivered(peer, effect.ids).addCallback(delivered).addErrback(self._on_failure)
+        self._store.messages.delivered(peer, effect.ids).addCallback(delivered).addErrback(self._on_failure)
 
     def _mark_refused(self, peer: PeerID, out: _Outbound, effect: MarkRefused) -> None:
         reason = f"{self._roster.name_of(peer)} did not take it."
@@ -308,7 +309,7 @@ class Outbox:
                 self._people.waiting_changed(peer, -1)
                 self._rows.changed(row.chat, row.n, MessageState.REFUSED, reason)
 
-        self._store.refused(peer, effect.id, reason).addCallback(refused).addErrback(self._on_failure)
+        self._store.messages.refused(peer, effect.id, reason).addCallback(refused).addErrback(self._on_failure)
 
     def _on_failure(self, failure: Failure) -> None:
         if isinstance(failure.value, StoreFailed):

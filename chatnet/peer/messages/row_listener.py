@@ -6,7 +6,7 @@ from typing import Protocol
 
 from chatnet.core.events import MessageState
 from chatnet.core.identity import ChatID
-from chatnet.peer.store.peer_store import StoredMessage
+from chatnet.peer.store.history_rows import StoredMessage
 
 
 class RowListener(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -18,10 +18,9 @@ from chatnet.core.limits import EXPORT_ROWS
 from chatnet.core.text import safe_text
 from chatnet.peer.directory.people import People
 from chatnet.peer.files.disk_threads import DiskPool
-from chatnet.peer.store.peer_store import PeerStore, StoredMessage
+from chatnet.peer.store.history_rows import StoredMessage
+from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.store.search_query import understand_query
-
-Format = Literal["text", "json"]
 
 # Words in the text form for what became of a message of ours; what went well needs none.
 _FAILED = {MessageState.REFUSED: "not accepted", MessageState.EXPIRED: "expired", MessageState.HELD: "held"}
@@ -56,7 +55,7 @@ class SearchAndExport:
             chat = chat_with(sender)  # a person speaks in one conversation only
         conversation = None if chat is None else conversation_of(self._people.me, person_in(chat))
         who = None if sender is None else PeerID(sender)
-        found = await self._store.search(query, conversation, who, since_ms, before_n, limit)
+        found = await self._store.search.find(query, conversation, who, since_ms, before_n, limit)
         return SearchPage(tuple(map(self._shown, found.rows)), found.before_n)
 
     async def export(self, chat: ChatID, file: str, format: str) -> Exported:
@@ -70,7 +69,7 @@ class SearchAndExport:
         try:
             conversation, after, more = conversation_of(self._people.me, known), 0, True
             while more:
-                rows, more = await self._store.history_after(conversation, after, EXPORT_ROWS)
+                rows, more = await self._store.messages.history_after(conversation, after, EXPORT_ROWS)
                 await self._on_disk(writer, writer.write, rows)
                 count += len(rows)
                 after = rows[-1].n if rows else after

@@ -6,9 +6,10 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import ChatMessage
-from chatnet.core.identity import ChatID, PeerID
+from chatnet.core.identity import ChatID
 from chatnet.core.limits import MAX_BODY_BYTES
 from chatnet.peer.directory.people import People
+from chatnet.peer.directory.send_policy import SendPolicy
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.messages.outbox import Outbox
 
@@ -16,8 +17,9 @@ from chatnet.peer.messages.outbox import Outbox
 class Sending:
     """See the module."""
 
-    def __init__(self, people: People, conversations: Conversations, outbox: Outbox) -> None:
+    def __init__(self, people: People, send_policy: SendPolicy, conversations: Conversations, outbox: Outbox) -> None:
         self._people = people
+        self._send_policy = send_policy
         self._conversations = conversations
         self._outbox = outbox
 
@@ -26,7 +28,7 @@ class Sending:
 
         Raises LocalError("unknown-peer" | "blocked" | "empty" | "too-long"); fails with StoreFailed.
         """
-        known = self._receiver(chat)
+        known = self._send_policy.check(chat)
         encoded = body.encode("utf-8", "replace")
         body, size = encoded.decode(), len(encoded)
         if not body.strip():
@@ -42,12 +44,5 @@ class Sending:
 
         Raises LocalError("unknown-peer" | "blocked" | "not-failed") and StoreFailed.
         """
-        if await self._outbox.resend(self._receiver(chat), n) is None:
+        if await self._outbox.resend(self._send_policy.check(chat), n) is None:
             raise LocalError("not-failed", "This message has not failed: there is nothing to send again.")
-
-    def _receiver(self, chat: ChatID) -> PeerID:
-        known = self._people.known(chat)
-        if known in self._people.roster.blocked:
-            name = self._people.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
-        return known

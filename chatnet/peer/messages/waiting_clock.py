@@ -23,7 +23,7 @@ class WaitingClock:
     @classmethod
     async def recall(cls, clock: Any, store: PeerStore, wall_ms: Callable[[], int]) -> WaitingClock:
         """As the former start has left it.  Raises StoreFailed."""
-        return cls(clock, store, wall_ms, await store.get(SETTING) or "")
+        return cls(clock, store, wall_ms, await store.settings.get(SETTING) or "")
 
     def ms(self) -> int:
         """What it shows now, in milliseconds."""
@@ -31,4 +31,4 @@ class WaitingClock:
 
     async def save(self) -> None:
         """Keep what it shows, for the next start.  Raises StoreFailed."""
-        await self._store.put(SETTING, self._time.save(self._wall_ms(), self._clock.seconds()))
+        await self._store.settings.put(SETTING, self._time.save(self._wall_ms(), self._clock.seconds()))

@@ -27,11 +27,12 @@ class OpenTabRow(NamedTuple):
 
 
 class ConversationRows:
-    """See the module.  A part of ``PeerStore``."""
+    """Conversations, and the tabs and drafts of the screen.  A part of ``PeerStore``."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def conversations(self) -> Deferred[list[Conversation]]:
+    def all(self) -> Deferred[list[Conversation]]:
         """All, the latest first; one without a name of its own has that of the key's pin."""
 
         def job(connection: Connection) -> list[Conversation]:
@@ -44,7 +45,7 @@ class ConversationRows:
 
         return self._database.read(job)
 
-    def touch_conversation(self, conversation: bytes, chat: ChatID, name: str, now_ms: int) -> Deferred[None]:
+    def touch(self, conversation: bytes, chat: ChatID, name: str, now_ms: int) -> Deferred[None]:
         """The conversation exists, with this name, and something happened in it now."""
 
         return self._database.run(lambda connection: touch(connection, conversation, chat, name, now_ms))

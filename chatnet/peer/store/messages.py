@@ -11,7 +11,7 @@ from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.messages import Say
-from chatnet.host.database import Chain, Connection
+from chatnet.host.database import Chain, Connection, Database
 from chatnet.peer.store.history_rows import (
     MESSAGE,
     NewMessage,
@@ -26,8 +26,6 @@ from chatnet.peer.store.history_rows import (
 )
 from chatnet.peer.store.search_index import SearchIndex
 
-WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
-
 
 class Incoming(NamedTuple):
     """What became of a message: ``message`` is the row that stands, also after a conflict."""
@@ -36,15 +34,22 @@ class Incoming(NamedTuple):
     message: StoredMessage
 
 
-class MessageRows(SearchIndex):
-    """See the module.  A part of ``PeerStore``; what it adds is counted, so that its words are found."""
+class MessageRows:
+    """Messages in the history and in the outbox.  A part of ``PeerStore``.
+
+    ``search`` is told how many rows are added, so that their words are found.
+    """
+
+    def __init__(self, database: Database, search: SearchIndex) -> None:
+        self._database = database
+        self._search = search
 
     def add_outgoing(self, message: NewMessage, since_ms: int | None = None) -> Deferred[StoredMessage]:
         """A message of ours, in the history and in the outbox.  Its id is new.
 
         ``since_ms``: since when it waits, by the waiting clock; None: since it was stored.
         """
-        self._count_unindexed(1)
+        self._search.count_unindexed(1)
         return self._database.run_together(_add_outgoing, (message, since_ms))
 
     def add_incoming(
@@ -71,7 +76,7 @@ class MessageRows(SearchIndex):
                 for say in says
             ]
 
-        self._count_unindexed(len(says))
+        self._search.count_unindexed(len(says))
         return self._database.run(job, chain)
 
     def heard_before(self, peer: PeerID, says: Sequence[Say]) -> Deferred[list[bool]]:
@@ -124,27 +129,6 @@ class MessageRows(SearchIndex):
                 "UPDATE history SET state = ?, reason = '' WHERE state = ?"
                 f" AND n IN (SELECT n FROM outbox WHERE peer = ?) RETURNING {MESSAGE}",
                 (MessageState.WAITING.value, MessageState.HELD.value, peer),
-            )
-
-        return self._database.run(job)
-
-    def set_state(self, n: int, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
-        """Another state of one row; a state that does not wait takes it out of the outbox.
-
-        None, and nothing changed, when the row is not there, or is settled and would wait again.
-        """
-
-        def job(connection: Connection) -> StoredMessage | None:
-            if state not in WAITING_STATES:
-                connection.execute("DELETE FROM outbox WHERE n = ?", (n,))
-            elif connection.execute("SELECT 1 FROM outbox WHERE n = ?", (n,)).fetchone() is None:
-                return None
-            return only(
-                select_messages(
-                    connection,
-                    f"UPDATE history SET state = ?, reason = ? WHERE n = ? RETURNING {MESSAGE}",
-                    (state.value, reason, n),
-                )
             )
 
         return self._database.run(job)

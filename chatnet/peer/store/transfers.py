@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import ENDED, FileRule, RuleKind, TransferState
 from chatnet.core.identity import PeerID
+from chatnet.core.transfer.transfer_machine import PausedBy
 from chatnet.host.database import Connection, Database
 
 _encode = msgspec.msgpack.encode
@@ -37,7 +38,7 @@ class TransferRow(NamedTuple):
     ended_ms: int | None
     directory: str = ""  # incoming: the one that was chosen
     stem: str = ""  # incoming: how the names of its parts begin
-    paused: int = 0  # 1: here, 2: there, 3: both
+    paused: PausedBy = PausedBy.NOBODY
     person: str = ""  # incoming: the name of their folder
 
 
@@ -51,7 +52,7 @@ class TransferChanges(TypedDict, total=False):
     ended_ms: int | None
     directory: str
     stem: str
-    paused: int
+    paused: PausedBy
     person: str
 
 
@@ -70,11 +71,12 @@ class FileRow(NamedTuple):
 
 
 class TransferRows:
-    """See the module.  A part of ``PeerStore``."""
+    """Transfers, their files and the rules for offers.  A part of ``PeerStore``."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def add_transfer(self, row: TransferRow, files: Sequence[FileRow]) -> Deferred[None]:
+    def add(self, row: TransferRow, files: Sequence[FileRow]) -> Deferred[None]:
         """An offer, either way.  Fails with sqlite3.IntegrityError when ``(peer, fid)`` is known."""
 
         def job(connection: Connection) -> None:
@@ -89,9 +91,7 @@ class TransferRows:
 
         return self._database.run(job)
 
-    def update_transfer(
-        self, peer: PeerID, fid: bytes, **changes: Unpack[TransferChanges]
-    ) -> Deferred[TransferRow | None]:
+    def update(self, peer: PeerID, fid: bytes, **changes: Unpack[TransferChanges]) -> Deferred[TransferRow | None]:
         """Change the named columns; None when there is no such transfer."""
         values: dict[str, Any] = dict(changes)
         if unknown := values.keys() - TransferChanges.__annotations__.keys():
@@ -112,7 +112,7 @@ class TransferRows:
 
         return self._database.run(job)
 
-    def transfers(self) -> Deferred[list[TransferRow]]:
+    def all(self) -> Deferred[list[TransferRow]]:
         """All that were not forgotten, in the order of offering."""
 
         def job(connection: Connection) -> list[TransferRow]:
@@ -121,7 +121,7 @@ class TransferRows:
 
         return self._database.read(job)
 
-    def transfer_files(self, peer: PeerID, fid: bytes) -> Deferred[list[FileRow]]:
+    def files(self, peer: PeerID, fid: bytes) -> Deferred[list[FileRow]]:
         """The files of one transfer by their numbers; none once it is forgotten."""
 
         def job(connection: Connection) -> list[FileRow]:
@@ -183,7 +183,7 @@ class TransferRows:
 
         return self._database.run(job, lasting=False)
 
-    def files_anew(self, peer: PeerID, fid: bytes, numbers: Sequence[int]) -> Deferred[None]:
+    def reset_files(self, peer: PeerID, fid: bytes, numbers: Sequence[int]) -> Deferred[None]:
         """Nothing of these files is on the disk any more; forgotten, that is found out again."""
 
         def job(connection: Connection) -> None:
@@ -195,7 +195,7 @@ class TransferRows:
 
         return self._database.run(job, lasting=False)
 
-    def transfer(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow | None]:
+    def find(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow | None]:
         """One transfer, also a forgotten one."""
 
         def job(connection: Connection) -> TransferRow | None:
@@ -242,6 +242,7 @@ def _transfer(row: Sequence[Any]) -> TransferRow:
     return found._replace(
         outgoing=bool(found.outgoing),
         state=TransferState(found.state),
+        paused=PausedBy(found.paused),
         saved_to=os.fsdecode(found.saved_to),
         directory=os.fsdecode(found.directory),
     )

@@ -1,4 +1,4 @@
-"""What transfers have to say and to see to, without anybody who waits for it."""
+"""Background work of transfers: messages and coroutines that nobody awaits, owned so that ``stop`` can cancel them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import ERRANDS
+from chatnet.core.limits import BACKGROUND_TASKS
 from chatnet.core.messages import Message
 from chatnet.net.background import BackgroundTasks
 from chatnet.net.link import Link, LinkUser
@@ -59,8 +59,8 @@ class TransferTasks:
 
     def throttle(self, link: Link) -> None:
         """Read no further while too much is under way with its peer: a flood stays with who sends it."""
-        if len(self._going.get(link.peer, ())) >= ERRANDS:
-            link.pause_reading("errands")
+        if len(self._going.get(link.peer, ())) >= BACKGROUND_TASKS:
+            link.pause_reading("background")
             self._unread[link.peer] = link
 
     def _over(self, peer: PeerID, going: Deferred[None]) -> None:
@@ -68,8 +68,8 @@ class TransferTasks:
         those.discard(going)
         if not those:
             del self._going[peer]
-        if len(those) < ERRANDS // 2 and peer in self._unread:
-            self._unread.pop(peer).resume_reading("errands")
+        if len(those) < BACKGROUND_TASKS // 2 and peer in self._unread:
+            self._unread.pop(peer).resume_reading("background")
 
     async def send_pages(self, peer: PeerID, pages: Iterable[Message]) -> None:
         for page in pages:

@@ -15,14 +15,14 @@ from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import SafeText, safe_line
 from chatnet.core.transfer.offers import AcceptAssembly, Summary
 from chatnet.core.transfer.queue import Rate
+from chatnet.core.transfer.transfer_machine import PausedBy
 from chatnet.net.link import Link
 from chatnet.peer.files.download import Download, Former
 from chatnet.peer.files.source import Fingerprint, Gathered, SourceFile, gather
-from chatnet.peer.store.peer_store import FileRow, TransferRow
+from chatnet.peer.store.transfers import FileRow, TransferRow
 from chatnet.peer.transfers.receiver import Receiver
 from chatnet.peer.transfers.sender import Sender
 
-HERE, THERE = 1, 2  # who holds a transfer
 _NOTHING = safe_line("")
 _mark = msgspec.msgpack.Decoder(Fingerprint)
 
@@ -47,7 +47,7 @@ class TransferRecord:
     done_files: int = 0
     done_bytes: int = 0
     resumed_from: int = 0
-    paused: int = 0
+    paused: PausedBy = PausedBy.NOBODY
     directory: str = ""  # incoming
     person: str = ""  # incoming, since the acceptance: the name of their folder, which stays
     stem: str = ""  # incoming, since the acceptance
@@ -108,7 +108,7 @@ class TransferRecord:
             self.saved_to if self.state is TransferState.DONE and not self.outgoing else "",
             self.offered_ms,
             self.resumed_from,
-            bool(self.paused & HERE),
+            bool(self.paused & PausedBy.HERE),
         )
 
     def row(self) -> TransferRow:
@@ -213,7 +213,7 @@ def file_rows(files: Sequence[OfferedFile], sources: Sequence[SourceFile] = ()) 
 
 
 def former_files(rows: Sequence[FileRow], candidates_of: dict[int, str]) -> dict[int, Former]:
-    """What a landing is told of these; nothing of files that have nothing."""
+    """Return, by number, what is left from before of the files that have something."""
     return {
         row.number: Former(
             row.synced, row.digest, row.final, row.done, "" if row.done else candidates_of.get(row.number, "")

@@ -144,7 +144,7 @@ class Scheduler:
             if entry.work is work:
                 self._went_wrong(entry, link, error)
         except Exception:
-            self.log.failure("a transfer met a defect of ours")
+            self.log.failure("internal error while running a transfer")
             if entry.work is work:
                 self._lifecycle.give_up(entry, messages.UNREADABLE if entry.outgoing else messages.UNWRITABLE)
         else:

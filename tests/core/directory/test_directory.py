@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chatnet.core import messages
 from chatnet.core.directory.changelog import Reader
-from chatnet.core.directory.directory import Claimed, Directory, bad_name_text
+from chatnet.core.directory.directory import Claimed, Directory
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.framing import PREFIX_BYTES
 from chatnet.core.identity import PeerID, peer_id_of
@@ -122,12 +122,6 @@ def test_a_bad_name_is_refused_in_words_that_are_safe(name: str) -> None:
     assert text.isascii()
     assert text.isprintable()
     assert len(text) <= MAX_TEXT_BYTES
-
-
-def test_the_words_for_a_bad_name() -> None:
-    assert bad_name_text("x y") == (
-        "'x y' cannot be a name: 1 to 32 of a-z, 0-9, - and _, beginning and ending with a letter or digit."
-    )
 
 
 # --- records ------------------------------------------------------------------------------------

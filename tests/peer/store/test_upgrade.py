@@ -13,7 +13,9 @@ from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.identity import chat_with
 from chatnet.host.database import Database
-from chatnet.peer.store.peer_store import MIGRATIONS, Conversation, OpenTabRow, PeerStore
+from chatnet.peer.store.conversations import Conversation, OpenTabRow
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
 from chatnet.peer.store.search_query import understand_query
 
 FIRST_RELEASE = 6  # the schema's version in 0.1.0
@@ -89,7 +91,7 @@ def test_the_migrations_of_the_first_release_do_not_change() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_messages_are_read_back_after_the_upgrade(upgraded: PeerStore) -> None:
-    rows, more = await upgraded.history(TALK, None, 10)
+    rows, more = await upgraded.messages.history(TALK, None, 10)
     assert not more
     assert [(row.n, row.chat, row.sender, row.id, row.kind, row.body, row.state) for row in rows] == [
         (1, BOB, ME, id16(1), MessageKind.TEXT, "hello bob", MessageState.DELIVERED),
@@ -97,9 +99,9 @@ async def test_messages_are_read_back_after_the_upgrade(upgraded: PeerStore) -> 
         (4, BOB, BOB, id16(4), MessageKind.FILE, "a.txt", MessageState.RECEIVED),
         (5, BOB, ME, id16(5), MessageKind.TEXT, "are you there?", MessageState.WAITING),
     ]
-    assert [row.n for row in await upgraded.outbox(BOB, 0, 10)] == [5]
-    assert [row.n for row in (await upgraded.search(understand_query("hello"))).rows] == [2, 1]
-    again = await upgraded.resend(chat_with(EVE), 3, MessageState.WAITING, 100)
+    assert [row.n for row in await upgraded.messages.outbox(BOB, 0, 10)] == [5]
+    assert [row.n for row in (await upgraded.search.find(understand_query("hello"))).rows] == [2, 1]
+    again = await upgraded.messages.resend(chat_with(EVE), 3, MessageState.WAITING, 100)
     assert again is not None
     assert (again.chat, again.id, again.state) == (EVE, id16(3), MessageState.WAITING)
 
@@ -107,13 +109,16 @@ async def test_messages_are_read_back_after_the_upgrade(upgraded: PeerStore) -> 
 @pytest_twisted.ensureDeferred
 async def test_chats_tabs_and_read_marks_are_read_back_after_the_upgrade(upgraded: PeerStore) -> None:
     bob, eve = chat_with(BOB), chat_with(EVE)
-    assert await upgraded.conversations() == [Conversation(bob, "bob", 1, 2, 51), Conversation(eve, "eve", 0, 0, 31)]
-    assert await upgraded.written_to(ME) == {bob, eve}
-    assert await upgraded.tabs() == [OpenTabRow(bob, "half a tho", True), OpenTabRow(eve, "", True)]
-    assert await upgraded.mark_read(bob, 2) == 1
-    await upgraded.set_tabs([eve])
-    await upgraded.set_draft(bob, "")
-    assert await upgraded.tabs() == [OpenTabRow(eve, "", True)]
+    assert await upgraded.conversations.all() == [
+        Conversation(bob, "bob", 1, 2, 51),
+        Conversation(eve, "eve", 0, 0, 31),
+    ]
+    assert await upgraded.conversations.written_to(ME) == {bob, eve}
+    assert await upgraded.conversations.tabs() == [OpenTabRow(bob, "half a tho", True), OpenTabRow(eve, "", True)]
+    assert await upgraded.conversations.mark_read(bob, 2) == 1
+    await upgraded.conversations.set_tabs([eve])
+    await upgraded.conversations.set_draft(bob, "")
+    assert await upgraded.conversations.tabs() == [OpenTabRow(eve, "", True)]
 
 
 @pytest_twisted.ensureDeferred

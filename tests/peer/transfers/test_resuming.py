@@ -109,7 +109,7 @@ async def test_a_flipped_byte_in_the_part_is_found(parties, tmp_path: Path) -> N
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_whole_part_that_was_spoiled_begins_anew_and_goes_on_like_others(parties, tmp_path: Path) -> None:
+async def test_a_corrupt_whole_part_is_fetched_again_and_goes_on_like_others(parties, tmp_path: Path) -> None:
     alice, bob = await parties(uniform=quick)
     data = os.urandom(16 * MIB)
     fid = await under_way(alice, bob, write(tmp_path, "a", data))
@@ -117,7 +117,7 @@ async def test_a_whole_part_that_was_spoiled_begins_anew_and_goes_on_like_others
     (part,) = (bob.downloads / PARTIAL).iterdir()
     part.write_bytes(bytes(len(data)))  # as if it was killed on the way to the name, and then the disk
     whole = [(0, part.name, blake3(data).digest(), str(bob.downloads / "dave"))]
-    await bob.store.files_whole(alice.peer, fid, whole)
+    await bob.store.transfers.files_whole(alice.peer, fid, whole)
     await bob.restart()
     await bob.until(lambda: (t := bob.latest(fid)) is not None and t.done_bytes > SYNC_BYTES + MIB)
     assert bob.latest(fid).resumed_from == 0
@@ -176,7 +176,7 @@ async def test_a_lost_last_word_is_asked_for(parties, tmp_path: Path) -> None:
     offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
     await bob.transfers.accept(offer.fid)
     await both_end(alice, bob, offer.fid)
-    await alice.store.update_transfer(bob.peer, offer.fid, state=TransferState.RUNNING)
+    await alice.store.transfers.update(bob.peer, offer.fid, state=TransferState.RUNNING)
     await bob.transfers.forget_ended()
     await alice.restart()
     assert (await alice.end(offer.fid)).state is TransferState.DONE
@@ -186,23 +186,23 @@ async def test_a_lost_last_word_is_asked_for(parties, tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_an_end_that_the_store_did_not_take_is_found_again(parties, tmp_path: Path) -> None:
     alice, bob = await parties(uniform=quick)
-    update = bob.store.update_transfer
+    update = bob.store.transfers.update
 
     def full(*which: Any, **changes: Any) -> Any:
         if changes["state"] is TransferState.DONE:
             return fail(StoreFailed("no-space", "the disk is full"))
         return update(*which, **changes)
 
-    bob.store.update_transfer = full  # type: ignore[method-assign]
+    bob.store.transfers.update = full  # type: ignore[method-assign]
     offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
     await bob.transfers.accept(offer.fid)
     here, there = await both_end(alice, bob, offer.fid)
     assert (here.state, there.state) == DONE
     assert landed(bob) == {"a": b"hello"}
     await bob.restart()
-    assert [row.state for row in await bob.store.transfers()] != [TransferState.DONE]
+    assert [row.state for row in await bob.store.transfers.all()] != [TransferState.DONE]
     assert (await bob.end(offer.fid)).state is TransferState.DONE
-    assert [row.state for row in await bob.store.transfers()] == [TransferState.DONE]
+    assert [row.state for row in await bob.store.transfers.all()] == [TransferState.DONE]
     assert landed(bob) == {"a": b"hello"}
 
 

@@ -18,7 +18,7 @@ from chatnet.core import messages
 from chatnet.core.errors import LocalError, Refused
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.framing import frame
-from chatnet.core.limits import ERRANDS, PROGRESS_SECONDS, WRITE_CHUNK_BYTES, PeerLimits
+from chatnet.core.limits import BACKGROUND_TASKS, PROGRESS_SECONDS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import (
     Accept,
     Cancel,
@@ -118,9 +118,9 @@ async def test_a_file_arrives_whole(parties, tmp_path: Path, size: int) -> None:
     assert there.saved_to == str(bob.downloads / "dave" / "video.mkv")
     assert landed(bob) == {"video.mkv": data}
     for party in (alice, bob):
-        (row,) = await party.store.transfers()
+        (row,) = await party.store.transfers.all()
         assert row.state is TransferState.DONE
-    (file,) = await bob.store.transfer_files(alice.peer, offer.fid)
+    (file,) = await bob.store.transfers.files(alice.peer, offer.fid)
     assert (file.done, file.final) == (True, there.saved_to)
 
 
@@ -159,7 +159,7 @@ async def test_files_and_a_folder_in_one_offer(parties, tmp_path: Path) -> None:
     assert there.done_files == here.done_files == 202
     assert landed(bob) == sent | {"note.txt": b"note"}
     assert there.saved_to == str(bob.downloads / "dave")
-    assert all(file.done for file in await bob.store.transfer_files(alice.peer, offer.fid))
+    assert all(file.done for file in await bob.store.transfers.files(alice.peer, offer.fid))
 
 
 @pytest_twisted.ensureDeferred
@@ -257,7 +257,7 @@ async def test_nobody_there(parties, tmp_path: Path) -> None:
         await alice.transfers.offer(b"x" * 32, [write(tmp_path, "a", b"")])
     assert caught.value.text == "dave is offline: files need both of you there."
     assert alice.transfers.snapshot() == ()
-    assert await alice.store.transfers() == []
+    assert await alice.store.transfers.all() == []
 
 
 @pytest_twisted.ensureDeferred
@@ -501,7 +501,7 @@ async def test_the_hand_made_sender_is_served_when_it_is_right(parties, stranger
     write_raw(link, frame(encode(File(0, 0, 5))) + data + frame(encode(End(0, blake3(data).digest()))))
     assert await stranger.heard(Verified) == Verified(b"F" * 16)
     assert landed(bob) == {"a": b"hello"}
-    (row,) = await bob.store.transfers()
+    (row,) = await bob.store.transfers.all()
     assert row.state is TransferState.DONE  # committed before it was said
 
 
@@ -639,7 +639,7 @@ async def test_a_flood_of_questions_waits_with_who_sends_it(parties, stranger, q
     for number in range(2_000):
         stranger.chat.send(question(number.to_bytes(16, "big")))
     await stranger.user.until(lambda: sum(isinstance(m, Cancel | Decline) for m in stranger.user.messages) == answers)
-    assert ERRANDS // 2 < top <= ERRANDS + 5  # the offers that are taken are stored too
+    assert BACKGROUND_TASKS // 2 < top <= BACKGROUND_TASKS + 5  # the offers that are taken are stored too
     assert stranger.chat.is_open
 
 
