@@ -51,7 +51,11 @@ class AddressWatch:
         self._clock = clock
         self._changed = changed
         self._read = read
-        self._known = read()
+        self._known: frozenset[tuple[str, int]] | None = None  # not read yet, for a lack of descriptors
+        try:
+            self._known = read()
+        except OSError as error:
+            self.log.warn("the addresses of this machine could not be read: {why}", why=error)
         self._timer: IDelayedCall | None = clock.callLater(ADDRESS_WATCH_SECONDS, self._look)
 
     def stop(self) -> None:

@@ -99,6 +99,7 @@ class Contacts:
         wall_ms: Callable[[], int],
     ) -> None:
         self.replacements = Replacements()
+        self.rescues = 0  # how often the safety net had to act: each is a defect of ours
         self._clock = clock
         self._limits = limits
         self._roster = roster
@@ -312,6 +313,7 @@ class Contacts:
             if self._waits(peer):
                 contact = self._contact(peer)
                 if not self._gives_way(contact) and not self._is_served(peer, contact):
+                    self.rescues += 1
                     self.log.warn("nothing was under way to {peer}, for whom something waits", peer=short_text(peer))
                     contact.retry.now()
 
