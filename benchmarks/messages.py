@@ -147,7 +147,7 @@ class CrowdedPeer:
         self._now_ms = now_ms
         nothing = SafeText("")
         self._me = key_of("carol")
-        me = Me(self._me, "carol", "0", False, "/tmp", "/tmp", ("127.0.0.1:1",), "/tmp/log")
+        me = Me(self._me, "carol", "0", False, b"/tmp", b"/tmp", ("127.0.0.1:1",), b"/tmp/log")
         up = RegistryState(RegistryPhase.UP, "192.0.2.1:9900", bytes(32), now_ms, None, nothing, "", people, False)
         crowd = tuple(self._person(f"guest{number:05d}", now_ms) for number in range(people))
         self.snapshot = Snapshot(me, up, crowd, (), ())

@@ -24,6 +24,7 @@ from chatnet.console.terminal import GuardedLoop, free_the_signal_keys, terminal
 from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.core import limits
 from chatnet.core.events import CodeReady, Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
+from chatnet.core.text import shown_path
 from chatnet.peer.api import PeerApi, Subscription
 
 __all__ = ["Console", "LoginDefaults"]
@@ -103,7 +104,7 @@ class Console(Service):
             self.log.failure("console: could not be opened")
             me = self._subscription.snapshot.me if self._subscription is not None else None
             self._close()
-            self._last_words(error, me.log_file if me is not None else "")
+            self._last_words(error, shown_path(me.log_file) if me is not None else "")
             return
         globalLogPublisher.addObserver(self._observer)
         self._tick()

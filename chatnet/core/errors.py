@@ -8,9 +8,10 @@ from __future__ import annotations
 
 
 class ChatnetError(Exception):
-    """The base of all our errors."""
+    """The base of all our errors.  ``text`` can be encoded, also where it names a path that is not UTF-8."""
 
     def __init__(self, code: str, text: str) -> None:
+        text = text.encode("utf-8", "replace").decode()
         super().__init__(text)
         self.code = code
         self.text = text

@@ -2,6 +2,8 @@
 
 Texts that came from others are SafeText here; a client may rely on it and cleans again at its
 own edge.  Times are milliseconds since the epoch by this machine's clock, sizes bytes.
+Local paths are absolute, and bytes as the file system has them (``os.fsencode``); ``shown_path``
+makes text of them.
 """
 
 from __future__ import annotations
@@ -132,7 +134,7 @@ class SearchPage(Plain, frozen=True):
 class Exported(Plain, frozen=True):
     """A file that was written."""
 
-    path: str
+    path: bytes
     messages: int
 
 
@@ -185,7 +187,7 @@ class Transfer(Plain, frozen=True):
     state: TransferState
     code: str  # the reason as a wire code; empty while it goes well
     reason: SafeText  # the reason for people
-    saved_to: str  # directory or file, once DONE and incoming
+    saved_to: bytes  # directory or file, once DONE and incoming
     offered_ms: int
     resumed_from: int = 0  # bytes that were there when it last went on
     paused_here: bool = False  # this side holds it, and may let it go on
@@ -219,10 +221,10 @@ class Me(Plain, frozen=True):
     name: str
     version: str
     new_key: bool  # made at this start
-    data_dir: str
-    downloads: str
+    data_dir: bytes
+    downloads: bytes
     listening: tuple[str, ...]  # host:port
-    log_file: str
+    log_file: bytes  # empty when the log goes to no file of ours
 
 
 class NoticeLevel(StrEnum):

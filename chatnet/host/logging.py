@@ -51,6 +51,11 @@ class ProgramLog:
         """Where the lines go, for people; empty while they wait in memory."""
         return self._chosen or str(self._path or "")
 
+    @property
+    def path(self) -> Path | None:
+        """The file that the lines go to; None while they wait in memory, or go to standard output."""
+        return self._path
+
     def open(self, path: Path) -> None:
         """From now on into ``path``, after everything that waited; its directory must exist."""
         with self._lock:

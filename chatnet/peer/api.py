@@ -1,7 +1,8 @@
 """The one door to a peer: how the console, a script, and later a socket drive it.
 
 Arguments, results, errors and events are plain data.  Methods return Deferreds that fail with
-errors of ``chatnet.core.errors``.
+errors of ``chatnet.core.errors``.  Local paths are absolute, and bytes as the file system has them;
+a relative one fails with LocalError("relative-path").
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class PeerApi(Protocol):
         ``sender``: only what that key said.  Fails with LocalError("empty").
         """
 
-    def export(self, chat: ChatID, file: str, format: str = "text") -> Deferred[Exported]:
+    def export(self, chat: ChatID, file: bytes, format: str = "text") -> Deferred[Exported]:
         """Write a chat into the new file ``file``, as "text" or "json".
 
         Fails with LocalError("exists" | "unwritable" | "bad-format"): then there is no file.
@@ -102,10 +103,16 @@ class PeerApi(Protocol):
     def connect(self, peer: bytes) -> Deferred[None]:
         """Open a link now.  Fails with Unreachable or WrongKey."""
 
-    def offer(self, chat: ChatID, paths: tuple[str, ...]) -> Deferred[Transfer]:
+    def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Deferred[Transfer]:
         """Offer files and folders.  Fails with LocalError("no-such-file" | "unreadable" | "too-many" ...)."""
 
-    def accept(self, fid: bytes, directory: str = "") -> Deferred[Transfer]:
+    def offer_text(self, chat: ChatID, text: str, name: str) -> Deferred[Transfer]:
+        """Keep ``text`` as a file called ``name``, in a folder of this profile, and offer it.
+
+        Fails like ``offer``, or with LocalError("unwritable"); then the file is gone.
+        """
+
+    def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
         """Take an offer, into ``directory`` or the usual place.  Fails with LocalError("no-space" ...)."""
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:

@@ -9,8 +9,10 @@ A node is opened and closed as a whole; what outlives it is on disk.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -82,6 +84,7 @@ from chatnet.peer.trust.short_code import ShortCodes
 
 PORT_SETTING = "port"
 FEATURES = frozenset({RESUME})  # what a peer can do beyond version 1 of the protocol
+LONG_MESSAGES = b"long-messages"  # in the data directory: texts that were sent as files
 
 
 class Node:
@@ -298,7 +301,7 @@ class Node:
             clock,
             limits,
             self.store,
-            self.places.downloads,
+            os.fsencode(self.places.downloads),
             self,
             random_bytes=self._chance.randbytes,
             uniform=self._chance.uniform,
@@ -360,16 +363,16 @@ class Node:
     def registry_state(self) -> RegistryState:
         return self.registration.state
 
-    def who(self, log_file: str) -> Me:
+    def who(self, log_file: Path | None) -> Me:
         return Me(
             peer=self.me,
             name=self.name,
             version=__version__,
             new_key=self.identity.made,
-            data_dir=str(self.places.data),
-            downloads=str(self.places.downloads),
+            data_dir=os.fsencode(self.places.data),
+            downloads=os.fsencode(self.places.downloads),
             listening=self.listening,
-            log_file=log_file,
+            log_file=os.fsencode(log_file) if log_file is not None else b"",
         )
 
     def wall_ms(self) -> int:
@@ -495,10 +498,18 @@ class Node:
     async def connect(self, peer: bytes) -> None:
         await self.contacts.link_to(self.people.known(peer))
 
-    async def offer(self, chat: ChatID, paths: tuple[str, ...]) -> Transfer:
+    async def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Transfer:
+        return await self.transfers.offer(self._receiver(chat), paths)
+
+    async def offer_text(self, chat: ChatID, text: str, name: str) -> Transfer:
+        folder = os.path.join(os.fsencode(self.places.data), LONG_MESSAGES)
+        return await self.transfers.offer_text(self._receiver(chat), folder, name, text)
+
+    def _receiver(self, chat: ChatID) -> PeerID:
+        """Return the person that files are offered to.  Raises LocalError: unknown-peer, held, blocked."""
         known = self.send_policy.check_offer(chat)
         self.people.pin_on_first_contact(known)
-        return await self.transfers.offer(known, paths)
+        return known
 
 
 class _TransfersWait:

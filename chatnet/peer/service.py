@@ -141,7 +141,7 @@ class PeerService(Service):
 
     def _adopt(self, node: Node) -> None:
         self._node = node
-        self._me = node.who(self._log.place if self._log is not None else "")
+        self._me = node.who(self._log.path if self._log is not None else None)
         self._feed.emit(LoggedIn(self._me))
         self._feed.emit(RegistryChanged(node.registry_state))
         node.people.tell_all()
@@ -193,7 +193,7 @@ class PeerService(Service):
     ) -> Deferred[SearchPage]:
         return self._with_node(lambda node: node.archive.search(text, chat, since_ms, before_n, limit, sender))
 
-    def export(self, chat: ChatID, file: str, format: str = "text") -> Deferred[Exported]:
+    def export(self, chat: ChatID, file: bytes, format: str = "text") -> Deferred[Exported]:
         return self._with_node(lambda node: node.archive.export(chat, file, format))
 
     def set_tabs(self, chats: tuple[ChatID, ...]) -> Deferred[None]:
@@ -208,10 +208,13 @@ class PeerService(Service):
     def connect(self, peer: bytes) -> Deferred[None]:
         return self._with_node(lambda node: node.connect(peer))
 
-    def offer(self, chat: ChatID, paths: tuple[str, ...]) -> Deferred[Transfer]:
+    def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Deferred[Transfer]:
         return self._with_node(lambda node: node.offer(chat, paths))
 
-    def accept(self, fid: bytes, directory: str = "") -> Deferred[Transfer]:
+    def offer_text(self, chat: ChatID, text: str, name: str) -> Deferred[Transfer]:
+        return self._with_node(lambda node: node.offer_text(chat, text, name))
+
+    def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
         return self._with_node(lambda node: node.transfers.accept(fid, directory))
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:

@@ -85,7 +85,7 @@ class Echo:
         if message.body.strip().lower() == FILE_REQUEST:
             file = self._directory / FILE_NAME
             file.write_text(FILE_TEXT)
-            self._logged(self._peer.offer(message.chat, (str(file),)), "offering a file")
+            self._logged(self._peer.offer(message.chat, (os.fsencode(file),)), "offering a file")
 
     def _take(self, transfer: Transfer) -> None:
         if transfer.state.ended:

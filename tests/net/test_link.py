@@ -254,7 +254,7 @@ async def test_a_role_that_only_the_table_knows_has_its_messages_and_its_silence
     there.send(Found(bytes(32), None))
     await alice.user.until(lambda: len(alice.user.messages) == 1)
     assert alice.user.messages == [Found(bytes(32), None)]
-    there.transport.pauseProducing()  # bob hears alice's pings no more, and says nothing that would answer them
+    there.pause_reading()  # bob hears alice's pings no more, and says nothing that would answer them
     there._write = lambda data: None
     await alice.user.until(lambda: len(alice.user.ends) == 1)
     assert (alice.user.ends[0].code, alice.user.ends[0].text) == ("silence", "nothing heard for 1 s")

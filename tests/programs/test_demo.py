@@ -45,7 +45,7 @@ def message(n: int, body: str, mine: bool = False, kind: MessageKind = MessageKi
 def transfer(fid: bytes, state: TransferState, outgoing: bool = False) -> Transfer:
     nothing = SafeText("")
     return Transfer(
-        fid, BOB, outgoing, nothing, (), nothing, 1, 1, 0, 0, None, None, state, "", nothing, "", offered_ms=0
+        fid, BOB, outgoing, nothing, (), nothing, 1, 1, 0, 0, None, None, state, "", nothing, b"", offered_ms=0
     )
 
 
@@ -76,7 +76,7 @@ class Transcript:
     def say(self, peer: bytes, body: str) -> Deferred[None]:
         return self._asked("say", body)
 
-    def offer(self, peer: bytes, paths: tuple[str, ...]) -> Deferred[None]:
+    def offer(self, chat: bytes, paths: tuple[bytes, ...]) -> Deferred[None]:
         return self._asked("offer", paths)
 
     def accept(self, fid: bytes) -> Deferred[None]:
@@ -110,7 +110,7 @@ def test_a_file_on_request(tmp_path: Path) -> None:
     assert said == ("say", " File please\n")
     assert what == "offer"
     assert isinstance(paths, tuple)
-    assert [Path(path).read_text() for path in paths] == [FILE_TEXT]
+    assert [Path(os.fsdecode(path)).read_text() for path in paths] == [FILE_TEXT]
 
 
 def test_every_offer_is_taken_once(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def stand_in(tmp_path: Path, told: Path, console: str = "sys.exit(5)", registry:
 
 @contextlib.contextmanager
 def demonstration(tmp_path: Path, twistd: Path) -> Iterator[subprocess.Popen[str]]:
-    program = "import sys; from pathlib import Path; from chatnet import demo; sys.exit(demo.show(Path(sys.argv[1])))"
+    program = "import pathlib, sys; from chatnet.programs import demo; sys.exit(demo.show(pathlib.Path(sys.argv[1])))"
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(twistd)],
         env={**os.environ, "TMPDIR": str(tmp_path), "CHATNET_NAME": "somebody"},

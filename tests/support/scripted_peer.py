@@ -45,7 +45,7 @@ from chatnet.core.events import (
     VerifiedLevel,
 )
 from chatnet.core.identity import ChatID, PeerID, chat_with, key_text, short_text, why_not_a_name
-from chatnet.core.text import SafeText, name_warning, safe_line, safe_text
+from chatnet.core.text import SafeText, name_warning, safe_line, safe_text, shown_path
 from chatnet.peer.api import Subscription
 
 STEP_SECONDS = 0.25
@@ -107,7 +107,7 @@ class ScriptedPeer:
         self.limits = SpeedLimits()
         self.rules: dict[bytes, FileRule] = {}
         self.taken_names = {"bob"}
-        self.fail_next: ChatnetError | None = None  # the next say or history fails with it
+        self.fail_next: ChatnetError | None = None  # the next say, history or offer_text fails with it
         self.quits = 0
         self.tabs: tuple[Tab, ...] = ()
         self.store_trouble = SafeText("")
@@ -123,10 +123,10 @@ class ScriptedPeer:
             name=name,
             version="0.1.0",
             new_key=True,
-            data_dir=f"~/.local/share/chatnet/{name}/",
-            downloads=f"{self.directory}/Downloads",
+            data_dir=f"/home/{name}/.local/share/chatnet/{name}".encode(),
+            downloads=f"{self.directory}/Downloads".encode(),
             listening=("127.0.0.1:40112",),
-            log_file=f"~/.local/state/chatnet/{name}/chatpeer.log",
+            log_file=f"/home/{name}/.local/state/chatnet/{name}/log".encode(),
         )
 
     # --- the script ----------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class ScriptedPeer:
             state=TransferState.OFFERED,
             code="",
             reason=SafeText(""),
-            saved_to="",
+            saved_to=b"",
             offered_ms=self.now_ms(),
         )
         self._put_transfer(transfer)
@@ -258,7 +258,7 @@ class ScriptedPeer:
             )
             self.clock.callLater(STEP_SECONDS, self.run_transfer, fid, bytes_per_second)
             return
-        folder = transfer.saved_to or f"{self.directory}/Downloads/{self.people[transfer.peer].name}"
+        folder = transfer.saved_to or f"{self.directory}/Downloads/{self.people[transfer.peer].name}".encode()
         self.change_transfer(
             fid,
             state=TransferState.DONE,
@@ -266,7 +266,7 @@ class ScriptedPeer:
             done_files=transfer.total_files,
             bytes_per_second=None,
             seconds_left=None,
-            saved_to="" if transfer.outgoing else f"{folder}/{transfer.title}",
+            saved_to=b"" if transfer.outgoing else os.path.join(folder, transfer.title.encode()),
         )
 
     # --- PeerApi -------------------------------------------------------------------------------
@@ -357,9 +357,9 @@ class ScriptedPeer:
         page = tuple(found[:limit])
         return succeed(SearchPage(page, page[-1].n if len(found) > limit else None))
 
-    def export(self, chat: ChatID, file: str, format: str = "text") -> Deferred[Exported]:
+    def export(self, chat: ChatID, file: bytes, format: str = "text") -> Deferred[Exported]:
         self.calls.append(("export", chat, file, format))
-        return succeed(Exported(f"/home/{file}", len(self.rows.get(chat, []))))
+        return succeed(Exported(file, len(self.rows.get(chat, []))))
 
     def set_tabs(self, chats: tuple[ChatID, ...]) -> Deferred[None]:
         self.calls.append(("set_tabs", chats))
@@ -399,19 +399,26 @@ class ScriptedPeer:
         self.calls.append(("connect", peer))
         return succeed(None)
 
-    def offer(self, chat: ChatID, paths: tuple[str, ...]) -> Deferred[Transfer]:
+    def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Deferred[Transfer]:
         self.calls.append(("offer", chat, paths))
         missing = next((path for path in paths if not os.path.exists(path)), None)
         if missing is not None:
-            return fail(LocalError("no-such-file", f"no file '{missing}'"))
-        title = os.path.basename(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+            return fail(LocalError("no-such-file", f"no file '{shown_path(missing)}'"))
+        title = os.fsdecode(os.path.basename(paths[0])) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
         size = sum(os.path.getsize(path) for path in paths)
         transfer = self.offered(chat, title, size, mine=True, files=len(paths))
         if self.people[chat].name == "echo":
             self.clock.callLater(STEP_SECONDS * 4, self.run_transfer, transfer.fid, max(1, size // 8))
         return succeed(transfer)
 
-    def accept(self, fid: bytes, directory: str = "") -> Deferred[Transfer]:
+    def offer_text(self, chat: ChatID, text: str, name: str) -> Deferred[Transfer]:
+        self.calls.append(("offer_text", chat, text, name))
+        failing = self._failing()
+        if failing is not None:
+            return failing
+        return succeed(self.offered(chat, name, len(text.encode()), mine=True))
+
+    def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
         self.calls.append(("accept", fid, directory))
         transfer = self.change_transfer(fid, state=TransferState.QUEUED, saved_to=directory)
         self.clock.callLater(STEP_SECONDS, self.run_transfer, fid, max(1, transfer.total_bytes // 20))

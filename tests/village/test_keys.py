@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,7 @@ async def test_a_known_name_with_another_key_gets_nothing(village: Village) -> N
     row = await village.done(ann.door.say(key, "for the real bob"))
     assert row.state is MessageState.HELD
     with pytest.raises(LocalError) as refusal:
-        await village.done(ann.door.offer(key, (str(village.directory / "registry.db"),)))
+        await village.done(ann.door.offer(key, (os.fsencode(village.directory / "registry.db"),)))
     assert refusal.value.code == "held"
     await village.pass_time(120)
     assert ann.states(key) == [MessageState.DELIVERED, MessageState.HELD]
@@ -176,7 +177,7 @@ async def test_files_of_a_key_that_nothing_vouches_for_get_a_folder_of_their_own
     ann, _, impostor = await impostor_of_bob(village)
     path = village.directory / "photo.jpg"
     path.write_bytes(b"not from bob")
-    transfer = await village.done(impostor.door.offer(ann.chat, (str(path),)))
+    transfer = await village.done(impostor.door.offer(ann.chat, (os.fsencode(path),)))
     await village.until(lambda: transfer.fid in ann.transfers)
     await village.done(ann.door.accept(transfer.fid))
     await village.until(lambda: ann.transfers[transfer.fid].state is TransferState.DONE)

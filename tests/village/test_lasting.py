@@ -59,11 +59,11 @@ async def test_export_writes_all_and_overwrites_nothing(village: Village, tmp_pa
     former = os.umask(0)
     try:
         text, data = tmp_path / "out.txt", tmp_path / "out.json"
-        exported = await village.done(ann.door.export(bob.chat, str(text)))
-        await village.done(ann.door.export(bob.chat, str(data), "json"))
+        exported = await village.done(ann.door.export(bob.chat, os.fsencode(text)))
+        await village.done(ann.door.export(bob.chat, os.fsencode(data), "json"))
     finally:
         os.umask(former)
-    assert (exported.path, exported.messages) == (str(text), 3)
+    assert (exported.path, exported.messages) == (os.fsencode(text), 3)
     assert [path.stat().st_mode & 0o777 for path in (text, data)] == [0o600, 0o600]
     lines = text.read_text("utf-8").splitlines()
     assert [line[20:] for line in lines if not line.startswith(" ")][1:] == ["you: one", "bob: 你好"]
@@ -81,7 +81,7 @@ async def test_export_writes_all_and_overwrites_nothing(village: Village, tmp_pa
         (data, "pdf", "bad-format"),
     ):
         with pytest.raises(LocalError) as refusal:
-            await village.done(ann.door.export(bob.chat, str(file), form))
+            await village.done(ann.door.export(bob.chat, os.fsencode(file), form))
         assert refusal.value.code == code
     assert text.read_text("utf-8").splitlines() == lines
 

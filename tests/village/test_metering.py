@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest_twisted
@@ -47,7 +48,7 @@ async def test_the_bytes_of_a_file_are_counted_once_it_is_done(village: Village)
     sent, received = PeerMeter(ann.door), PeerMeter(bob.door)
     sent.startService()
     received.startService()
-    offer = await village.done(ann.door.offer(bob.chat, (str(path),)))
+    offer = await village.done(ann.door.offer(bob.chat, (os.fsencode(path),)))
     await village.until(lambda: offer.fid in bob.transfers)
     await village.settle()
     assert numbers(sent)["bytes"] == numbers(received)["bytes"] == {"in": 0, "out": 0}

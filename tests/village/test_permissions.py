@@ -71,7 +71,7 @@ async def test_profile_parts_and_exports_are_private(umask: int, village: Villag
     exports = village.directory / "exports"
     exports.mkdir(0o700)
     exports.chmod(0o700)
-    await village.done(ann.door.export(bob.chat, str(exports / "talk.txt")))
+    await village.done(ann.door.export(bob.chat, os.fsencode(exports / "talk.txt")))
     assert names(exports) == {"talk.txt"}
     assert looser(exports) == []
 

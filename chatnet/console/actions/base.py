@@ -242,6 +242,11 @@ def unexpected(error: BaseException | None) -> str:
     return f"That did not work ({type(error).__name__}); /log says where to read more."
 
 
+def local_path(typed: str) -> bytes:
+    """A path as it was typed, ``~`` and relative ones too, as the peer takes it: absolute, and bytes."""
+    return os.fsencode(os.path.abspath(os.path.join(_here(), os.path.expanduser(typed))))
+
+
 def _here() -> str:
     """Where the program was started, if that is still there."""
     try:

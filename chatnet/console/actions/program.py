@@ -9,6 +9,7 @@ from chatnet.console.overlays.login import LoginDefaults, LoginForm
 from chatnet.console.widgets.wording import count_text
 from chatnet.core.errors import CannotListen, ChatnetError
 from chatnet.core.events import Me
+from chatnet.core.text import shown_path
 
 QUIT_TWICE_SECONDS = 2.0
 
@@ -120,7 +121,12 @@ class ProgramActions(ActionBase):
 
     def cmd_log(self, rest: str) -> None:
         me = self._model.me
-        self.view.say(f"The log is {me.log_file}" if me is not None else "The log begins when a name is known.")
+        if me is None:
+            self.view.say("The log begins when a name is known.")
+        elif me.log_file:
+            self.view.say(f"The log is {shown_path(me.log_file)}")
+        else:
+            self.view.say("The log goes where the program was told to write it.")
 
     def cmd_version(self, rest: str) -> None:
         self.view.say(f"chatnet {__version__}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 
-from chatnet.console.actions.base import ActionBase
+from chatnet.console.actions.base import ActionBase, local_path
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.search_results import ResultsView
 from chatnet.console.panes.conversation import ConversationPane
@@ -13,6 +13,7 @@ from chatnet.console.widgets.find_bar import FindBar
 from chatnet.console.widgets.wording import count_text
 from chatnet.core.events import Exported, HistoryPage, MessageKind, MessageState, SearchPage
 from chatnet.core.identity import ChatID
+from chatnet.core.text import shown_path
 
 _FAILED = (MessageState.REFUSED, MessageState.EXPIRED)
 _AROUND = 60  # rows loaded on each side of one that is jumped to
@@ -179,9 +180,9 @@ class SearchActions(ActionBase):
             form = "json" if file.lower().endswith(".json") else "text"
 
             def written(exported: Exported) -> None:
-                self.view.say(f"{count_text(exported.messages, 'message')} written to {exported.path}")
+                self.view.say(f"{count_text(exported.messages, 'message')} written to {shown_path(exported.path)}")
 
-            self._ask(self._api.export, chat, file, form, then=written, what="Not exported: ")
+            self._ask(self._api.export, chat, local_path(file), form, then=written, what="Not exported: ")
 
     def cmd_resend(self, rest: str) -> None:
         pane = self.view.tab.pane

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from chatnet.console.actions.base import ActionBase
+from chatnet.console.actions.base import ActionBase, local_path
 from chatnet.console.actions.messaging import body_bytes
 from chatnet.console.commands import split_words
 from chatnet.console.keymap import Context
@@ -22,9 +21,6 @@ from chatnet.core.text import safe_line
 _RULES = tuple(kind.value for kind in RuleKind)
 
 
-LONG_MESSAGES = "long-messages"  # in the data directory
-
-
 class TransferActions(ActionBase):
     """What is done with files."""
 
@@ -37,7 +33,7 @@ class TransferActions(ActionBase):
         def chosen(paths: tuple[str, ...]) -> None:
             self.view.overlay = None
             self._directory = picker.directory
-            self._offer(chat, paths)
+            self._offer(chat, tuple(map(os.fsencode, paths)))
 
         name = self._model.roster.name(chat)
         picker = FilePicker(self._directory, name, self._scene.signs, chosen, self.view.back)
@@ -50,13 +46,11 @@ class TransferActions(ActionBase):
             self.open_person(person.peer)
             self.key_pick_file(stroke)
 
-    def _offer(self, chat: ChatID, paths: tuple[str, ...]) -> None:
-        name = self._model.roster.name(chat)
+    def _offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> None:
+        self._ask(self._api.offer, chat, paths, then=lambda transfer: self._tell_offered(chat, transfer))
 
-        def offered(transfer: Transfer) -> None:
-            self.view.say(f"{transfer.title} is offered to {name}.")
-
-        self._ask(self._api.offer, chat, paths, then=offered)
+    def _tell_offered(self, chat: ChatID, transfer: Transfer) -> None:
+        self.view.say(f"{transfer.title} is offered to {self._model.roster.name(chat)}.")
 
     def cmd_send(self, rest: str) -> None:
         words = split_words(rest)
@@ -74,12 +68,12 @@ class TransferActions(ActionBase):
             self.open_chat(chat)
             self.key_pick_file("")
         else:
-            paths = tuple(os.path.abspath(os.path.expanduser(word)) for word in words)
+            paths = tuple(map(local_path, words))
             missing = next((path for path in paths if not os.path.lexists(path)), None)
             if missing is not None:
                 meant_who = missing == paths[0] and len(words) > 1 and "/" not in words[0]
                 nobody = f" Nobody here is called {safe_line(words[0])} either." if meant_who else ""
-                self._wrong(_no_such_file(missing) + nobody + _quoting(words))
+                self._wrong(_no_such_file(os.fsdecode(missing)) + nobody + _quoting(words))
             else:
                 self._offer(chat, paths)
 
@@ -99,7 +93,7 @@ class TransferActions(ActionBase):
         if transfer is not None:
             self._accept(transfer)
 
-    def _accept(self, transfer: Transfer, directory: str = "") -> None:
+    def _accept(self, transfer: Transfer, directory: bytes = b"") -> None:
         other = f"Another place: /accept {self._model.numbers[transfer.fid]} FOLDER"
         advice = dict.fromkeys(("no-space", "no-such-folder", "unwritable"), other)
         self._ask(self._api.accept, transfer.fid, directory, advice=advice)
@@ -123,21 +117,26 @@ class TransferActions(ActionBase):
             self.view.say(f"Into which directory shall {transfer.title} go? Tab completes, Enter accepts.")
 
     def _send_as_file(self, chat: ChatID) -> None:
-        """What is too long for a message; the file stays, for as long as somebody may want to have it again."""
-        me, row = self._model.me, self.view.input
-        if me is None:
-            return
-        folder = Path(me.data_dir).expanduser() / LONG_MESSAGES
-        path = folder / time.strftime("message-%Y-%m-%d-%H%M%S.txt", time.localtime(self._clock.seconds()))
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", errors="replace") as file:
-                file.write(row.text)
-        except OSError as error:
-            self.view.say(f"{path} cannot be written ({error.strerror}): the text stays here.", warning=True)
-            return
-        row.take()
-        self._offer(chat, (str(path),))
+        """Send what is too long for a message; a text that is not offered stands in the input again."""
+        row = self.view.input
+        text = row.take()
+        name = time.strftime("message-%Y-%m-%d-%H%M%S.txt", time.localtime(self._clock.seconds()))
+
+        def put_back() -> None:
+            if row.text:
+                row.remember(text)
+            else:
+                row.put(text)
+
+        self._ask(
+            self._api.offer_text,
+            chat,
+            text,
+            name,
+            then=lambda transfer: self._tell_offered(chat, transfer),
+            failed=put_back,
+            what="Not sent: ",
+        )
 
     def cmd_accept(self, rest: str) -> None:
         words = split_words(rest)
@@ -146,8 +145,7 @@ class TransferActions(ActionBase):
         if transfer is None:
             return
         directory = " ".join(words[1:] if named else words)
-        directory = os.path.abspath(os.path.expanduser(directory)) if directory else ""
-        self._accept(transfer, directory)
+        self._accept(transfer, local_path(directory) if directory else b"")
 
     def cmd_refuse(self, rest: str) -> None:
         transfer = self._by_number(split_words(rest)[:1], waiting=True)

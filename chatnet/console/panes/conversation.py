@@ -27,7 +27,7 @@ from chatnet.console.widgets.wording import (
 from chatnet.core import limits
 from chatnet.core.events import ChatMessage, MessageKind, MessageState, Person, Transfer, TransferState
 from chatnet.core.identity import ChatID, short_text
-from chatnet.core.text import safe_line, safe_text
+from chatnet.core.text import safe_line, safe_text, shown_path
 
 _NAME_COLS = 12  # a longer name is cut in the column; the title has it whole
 _BAR_COLS = 30
@@ -253,7 +253,7 @@ class ConversationPane(ScrollPane):
             else:
                 body.append(("text.soft", f"\n/accept {number}   /refuse {number}"))
         if transfer.state is TransferState.DONE and transfer.saved_to:
-            body.append(("text.soft", f"\nsaved as {safe_line(transfer.saved_to, 1000)}"))
+            body.append(("text.soft", f"\nsaved as {shown_path(transfer.saved_to)}"))
         return body
 
     # --- what stands below the newest row ------------------------------------------------------

@@ -22,10 +22,10 @@ class Journal(Protocol):
     def synced(self, index: int, part: str, count: int) -> None:
         """The first ``count`` bytes of ``part`` are on the disk."""
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
         """Index, part, digest and folder of files that are there and verified, about to be named."""
 
-    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+    def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
         """Index and path of files that have their names."""
 
     def reset(self, indices: Sequence[int]) -> None:
@@ -44,10 +44,10 @@ class StoreJournal:
     def synced(self, index: int, part: str, count: int) -> None:
         self._wait(self._store.transfers.file_synced, index, part, count)
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
         self._wait(self._store.transfers.files_whole, files)
 
-    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+    def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
         self._wait(self._store.transfers.files_done, files)
 
     def reset(self, indices: Sequence[int]) -> None:

@@ -20,7 +20,7 @@ from chatnet.core.events import (
 )
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import HISTORY_PAGE
-from chatnet.core.text import safe_line, safe_text
+from chatnet.core.text import safe_line, safe_text, shown_path
 from chatnet.net.background import BackgroundTasks
 from chatnet.peer.directory.people import People
 from chatnet.peer.store.history_rows import NewMessage, StoredMessage
@@ -121,6 +121,8 @@ class Conversations:
         state = MessageState.REFUSED
         if transfer.state is TransferState.DONE:
             state = MessageState.DELIVERED if transfer.outgoing else MessageState.RECEIVED
-        row = await self._store.messages.set_file_state(transfer.fid, state, transfer.reason or transfer.saved_to)
+        row = await self._store.messages.set_file_state(
+            transfer.fid, state, transfer.reason or shown_path(transfer.saved_to)
+        )
         if row is not None:
             self.changed(row.chat, row.n, row.state, row.reason)

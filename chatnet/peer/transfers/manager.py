@@ -15,7 +15,6 @@ import hmac
 import os
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import gatherResults
@@ -47,7 +46,9 @@ from chatnet.core.transfer.transfer_machine import PausedBy, Step, after, ending
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.filesystem import Filesystem, Space
+from chatnet.peer.files.local_paths import absolute
 from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans, remove_parts
+from chatnet.peer.files.text_file import write_text
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.transfers.background import TransferLinks, TransferTasks
 from chatnet.peer.transfers.lifecycle import Lifecycle
@@ -77,7 +78,7 @@ class Transfers:
         reactor: Any,
         limits: PeerLimits,
         store: PeerStore,
-        downloads: Path,
+        downloads: bytes,
         links: TransferLinks,
         *,
         changed: Callable[[Transfer], None],
@@ -91,7 +92,7 @@ class Transfers:
         self._clock = reactor
         self._limits = limits
         self._store = store
-        self._downloads = str(downloads)
+        self._downloads = downloads
         self._person = person_folder
         self._random = random_bytes
         self._uniform = uniform
@@ -110,7 +111,7 @@ class Transfers:
             links,
             self._disk,
             Filesystem(random_bytes, space, limits.free_bytes_reserve),
-            str(downloads),
+            downloads,
             room=lambda: self._scheduler.start_queued(),
             served=lambda fid: FileLinkUser(self, fid=fid),
             uniform=uniform,
@@ -166,8 +167,8 @@ class Transfers:
         """Every transfer that is not forgotten, in the order of offering."""
         return self._table.snapshot()
 
-    async def offer(self, peer: bytes, paths: Sequence[str]) -> Transfer:
-        """Offer files and folders.  Raises LocalError: no-such-file, unreadable, empty, too-many, too-deep, offline."""
+    async def offer(self, peer: bytes, paths: Sequence[bytes]) -> Transfer:
+        """Offer files and folders.  Raises LocalError: offline, and what ``gather`` raises."""
         found, summary, rows = await self._disk.run(prepare, tuple(paths))
         entry = offered_record(self._random(FID_BYTES), PeerID(peer), True, summary, self._table.now_ms())
         entry.warning = safe_line(found.warning)  # about our own disk; the names are ours
@@ -187,9 +188,25 @@ class Transfers:
             raise
         return entry.snapshot()
 
-    async def accept(self, fid: bytes, directory: str = "") -> Transfer:
-        """Take an offer.  Raises LocalError: unknown-transfer, ended, no-space, unwritable, no-such-folder."""
+    async def offer_text(self, peer: bytes, folder: bytes, name: str, text: str) -> Transfer:
+        """Write ``text`` into a new file in ``folder`` and offer it; without an offer the file does not stay.
+
+        Raises LocalError: unwritable, offline.
+        """
+        path = await self._disk.run(write_text, folder, name, text)
+        try:
+            return await self.offer(peer, [path])
+        except BaseException:
+            await self._disk.run(os.unlink, path)
+            raise
+
+    async def accept(self, fid: bytes, directory: bytes = b"") -> Transfer:
+        """Take an offer, into ``directory`` or the usual place.
+
+        Raises LocalError: unknown-transfer, ended, relative-path, no-space, unwritable, no-such-folder.
+        """
         entry = self._table.offer_in(fid)
+        directory = absolute(directory) if directory else b""
         if entry.opening:
             return entry.snapshot()
         entry.directory, entry.person = directory, self._person(entry.peer)

@@ -16,7 +16,7 @@ def test_facts_on_request(console: Typist) -> None:
     console.type("/myid<enter>")
     assert grouped_text(key_of("carol")) in console.screen().replace("\n", "")
     console.type("<esc>/log<enter>")
-    assert "chatpeer.log" in console.screen()
+    assert "/home/carol/.local/state/chatnet/carol/log" in console.screen()
     console.type("/version<enter>")
     assert "chatnet 0." in console.screen()
     console.type("/whois bob<enter>")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import fail
@@ -136,8 +138,11 @@ def test_results_come_in_pages(long: Typist) -> None:
 
 def test_export_names_the_file(console: Typist) -> None:
     console.type("/msg bob<enter>/export talk.json<enter>")
-    assert console.calls("export") == [("export", BOB, "talk.json", "json")]
-    assert "8 messages written to /home/talk.json" in console.screen()
+    path = os.path.join(os.getcwd(), "talk.json")
+    assert console.calls("export") == [("export", BOB, os.fsencode(path), "json")]
+    assert f"8 messages written to {path}" in console.view.footer.status
+    console.type("/export ~/talk.txt<enter>")
+    assert console.calls("export")[1] == ("export", BOB, os.fsencode(Path.home() / "talk.txt"), "text")
     console.peer.export = lambda *args: (_ for _ in ()).throw(LocalError("exists", "x is there already"))  # type: ignore
     console.type("/export x.txt<enter>")
     assert "Not exported: x is there already" in console.screen()

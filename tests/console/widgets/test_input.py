@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,7 @@ def test_tab_completes_paths(console: Typist, tmp_path: Path) -> None:
     console.type(f"/send bob {tmp_path}/my<tab>")
     assert console.view.input.text == f"/send bob {tmp_path}/my\\ "
     console.type("p<tab><enter>")
-    assert console.calls("offer") == [("offer", BOB, (f"{tmp_path}/my photo.jpg",))]
+    assert console.calls("offer") == [("offer", BOB, (os.fsencode(tmp_path / "my photo.jpg"),))]
     console.type(f"/accept 1 {tmp_path}/m<tab>")
     assert console.view.input.text == f"/accept 1 {tmp_path}/my\\ folder/"
 

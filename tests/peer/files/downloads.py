@@ -24,9 +24,9 @@ class NoJournal:
 
     def synced(self, index: int, part: str, count: int) -> None: ...
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None: ...
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None: ...
 
-    def placed(self, files: Sequence[tuple[int, str]]) -> None: ...
+    def placed(self, files: Sequence[tuple[int, bytes]]) -> None: ...
 
     def reset(self, indices: Sequence[int]) -> None: ...
 
@@ -40,9 +40,9 @@ def land(
     downloads: Path,
     files: Sequence[tuple[OfferedFile, bytes]],
     filesystem: Filesystem | None = None,
-    directory: str = "",
+    directory: bytes = b"",
 ) -> Download:
-    place = DownloadTarget(str(downloads), "bob", directory)
+    place = DownloadTarget(os.fsencode(downloads), "bob", directory)
     download = new_download(place, [file for file, _ in files], filesystem)
     try:
         for index, (_, data) in enumerate(files):
@@ -88,12 +88,12 @@ class Ending:
     def synced(self, index: int, part: str, count: int) -> None:
         self.former[index] = Former(synced=count)
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
         for index, _, digest, folder in files:
             self.former[index] = Former(5, digest, folder)
         self._end("after whole")
 
-    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+    def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
         self._end("before placed")
         for index, path in files:
             self.former[index] = Former(final=path, done=True)

@@ -21,7 +21,7 @@ from tests.peer.files.downloads import land, new_download, offered, open_descrip
 def test_a_file_gets_its_final_name(tmp_path: Path) -> None:
     download = land(tmp_path / "down", [(offered("a.txt"), b"hello")])
     assert tree(tmp_path / "down") == {"bob/a.txt": b"hello"}
-    assert download.saved_to == str(tmp_path / "down" / "bob" / "a.txt")
+    assert download.saved_to == os.fsencode(tmp_path / "down" / "bob" / "a.txt")
     assert download.done_files == 1
 
 
@@ -62,7 +62,7 @@ def test_a_link_or_a_file_in_place_of_our_own_folders_is_refused(tmp_path: Path,
 
 
 def test_a_wrong_digest_leaves_nothing(tmp_path: Path) -> None:
-    download = new_download(DownloadTarget(str(tmp_path), "bob"), [offered("a")])
+    download = new_download(DownloadTarget(os.fsencode(tmp_path), "bob"), [offered("a")])
     download.begin(0)
     download.write([b"hellO"])
     with pytest.raises(LocalError) as caught:
@@ -74,7 +74,7 @@ def test_a_wrong_digest_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_more_bytes_than_offered_are_not_written(tmp_path: Path) -> None:
-    download = new_download(DownloadTarget(str(tmp_path), "bob"), [offered("a")])
+    download = new_download(DownloadTarget(os.fsencode(tmp_path), "bob"), [offered("a")])
     download.begin(0)
     with pytest.raises(RemoteError):
         download.write([b"hell", b"o!"])
@@ -96,7 +96,7 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
 
 def test_small_files_come_in_groups(tmp_path: Path) -> None:
     count = 2 * GROUP_FILES + 3
-    download = new_download(DownloadTarget(str(tmp_path), "bob"), [offered(f"d/{n}") for n in range(count)])
+    download = new_download(DownloadTarget(os.fsencode(tmp_path), "bob"), [offered(f"d/{n}") for n in range(count)])
     seen = []
     for index in range(count):
         download.begin(index)
@@ -113,7 +113,9 @@ def test_small_files_come_in_groups(tmp_path: Path) -> None:
 def test_a_folder_of_the_users_choice(tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
-    assert land(tmp_path / "down", [(offered("a"), b"hello")], directory=str(there)).saved_to == str(there / "a")
+    assert land(tmp_path / "down", [(offered("a"), b"hello")], directory=os.fsencode(there)).saved_to == os.fsencode(
+        there / "a"
+    )
     with pytest.raises(LocalError) as caught:
-        land(tmp_path / "down", [(offered("a"), b"hello")], directory=str(tmp_path / "not there"))
+        land(tmp_path / "down", [(offered("a"), b"hello")], directory=os.fsencode(tmp_path / "not there"))
     assert caught.value.code == "no-such-folder"

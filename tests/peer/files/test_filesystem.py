@@ -61,7 +61,7 @@ def test_a_copy_that_is_killed_leaves_no_half_file_under_its_name(
 ) -> None:
     filesystem = Filesystem(link=failing(errno.EXDEV), rename=failing(errno.EXDEV))
     journal, files = Ending(""), [offered("a")]
-    place = DownloadTarget(str(tmp_path), "bob", "", "ab" * 8)
+    place = DownloadTarget(os.fsencode(tmp_path), "bob", b"", "ab" * 8)
     download = Download(place, files, filesystem, {}, journal)
     download.begin(0)
     download.write([b"hello"])

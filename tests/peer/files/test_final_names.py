@@ -26,7 +26,7 @@ def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:
     os.mkfifo(mine / "a (3).txt")
     (mine / "a (4).txt").mkdir()
     download = land(tmp_path, [(offered("a.txt"), b"hello")])
-    assert download.saved_to.endswith("a (5).txt")
+    assert download.saved_to.endswith(b"a (5).txt")
     assert tree(tmp_path) == {"bob/a.txt": b"mine", "bob/a (2).txt": tree(tmp_path)["bob/a (2).txt"]} | {
         "bob/a (5).txt": b"hello"
     }
@@ -35,8 +35,8 @@ def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:
 
 def test_each_transfer_makes_a_folder_of_its_own(tmp_path: Path) -> None:
     files = [(offered("p/a"), b"hello"), (offered("p/s/b"), b"hello")]
-    assert land(tmp_path, files).saved_to == str(tmp_path / "bob" / "p")
-    assert land(tmp_path, files).saved_to == str(tmp_path / "bob" / "p (2)")
+    assert land(tmp_path, files).saved_to == os.fsencode(tmp_path / "bob" / "p")
+    assert land(tmp_path, files).saved_to == os.fsencode(tmp_path / "bob" / "p (2)")
     assert set(tree(tmp_path)) == {"bob/p/a", "bob/p/s/b", "bob/p (2)/a", "bob/p (2)/s/b"}
 
 
@@ -56,7 +56,7 @@ def test_a_folder_exchanged_for_a_link_while_files_come_is_not_followed(tmp_path
     outside.mkdir()
     data = b"x" * SMALL_BYTES
     files = [offered("p/a", data), offered("q/b", data), offered("p/c", data)]
-    download = new_download(DownloadTarget(str(down), "bob"), files)
+    download = new_download(DownloadTarget(os.fsencode(down), "bob"), files)
     for index in range(3):
         download.begin(index)
         download.write([data])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_a_process_that_ended_while_it_named_a_file_leaves_one_file(
     filesystem, journal = Filesystem() if links else Filesystem(link=no_links), Ending(at)
     (tmp_path / "bob").mkdir()
     (tmp_path / "bob" / "a").write_bytes(b"there before")
-    place, files = DownloadTarget(str(tmp_path), "bob", "", "ab" * 8), [offered(name)]
+    place, files = DownloadTarget(os.fsencode(tmp_path), "bob", b"", "ab" * 8), [offered(name)]
     download = Download(place, files, filesystem, {}, journal)
     download.begin(0)
     download.write([b"hello"])
@@ -39,13 +40,13 @@ def test_a_process_that_ended_while_it_named_a_file_leaves_one_file(
     download.close()
     final = "bob/a (2)" if name == "a" else "bob/p/a"
     assert tree(tmp_path) == {"bob/a": b"there before", final: b"hello"}
-    assert download.saved_to == str(tmp_path / final)
+    assert download.saved_to == os.fsencode(tmp_path / final)
     assert list((tmp_path / PARTIAL).iterdir()) == []
 
 
 def test_a_corrupt_whole_part_is_fetched_again(tmp_path: Path) -> None:
     journal, files = Ending("after whole"), [offered("p/a")]
-    place = DownloadTarget(str(tmp_path), "bob", "", "ab" * 8)
+    place = DownloadTarget(os.fsencode(tmp_path), "bob", b"", "ab" * 8)
     download = Download(place, files, Filesystem(), {}, journal)
     download.begin(0)
     download.write([b"hello"])

@@ -21,7 +21,7 @@ def test_a_part_that_somebody_exchanged_gets_no_final_name(tmp_path: Path, what:
     victim.write_bytes(b"precious")
     down = tmp_path / "down"
     files = [offered("a"), offered("b")]
-    download = new_download(DownloadTarget(str(down), "bob"), files)
+    download = new_download(DownloadTarget(os.fsencode(down), "bob"), files)
     download.begin(0)
     download.write([b"hello"])
     download.end(blake3(b"hello").digest())
@@ -70,6 +70,6 @@ def test_only_old_parts_of_ours_are_removed(tmp_path: Path) -> None:
         if aged:
             os.utime(parts / name, (old, old))
     (parts / ("3" * 32 + ".part")).symlink_to(tmp_path)
-    assert remove_orphans(str(tmp_path)) == 1
+    assert remove_orphans(os.fsencode(tmp_path)) == 1
     assert not (parts / ("0" * 32 + ".part")).exists()
-    assert remove_orphans(str(tmp_path / "not there")) == 0
+    assert remove_orphans(os.fsencode(tmp_path / "not there")) == 0

@@ -16,7 +16,7 @@ from tests.peer.files.downloads import open_descriptors
 
 def test_a_file_is_offered_by_its_last_name(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_bytes(b"abc")
-    (found,) = gather([str(tmp_path / "notes.md")]).files
+    (found,) = gather([os.fsencode(tmp_path / "notes.md")]).files
     assert found.offered.path == ["notes.md"]
     assert found.offered.size == 3
     assert abs(found.offered.mtime_ms - time.time() * 1000) < 60_000
@@ -32,7 +32,7 @@ def test_a_folder_is_offered_whole_and_its_links_are_not(tmp_path: Path) -> None
     (photos / "link").symlink_to(tmp_path / "secret")
     (photos / "loop").symlink_to(photos)
     os.mkfifo(photos / "pipe")
-    assert [found.offered.path for found in gather([str(photos)]).files] == [
+    assert [found.offered.path for found in gather([os.fsencode(photos)]).files] == [
         ["photos", "a.jpg"],
         ["photos", "b.jpg"],
         ["photos", "sub", "deep", "c.jpg"],
@@ -42,7 +42,7 @@ def test_a_folder_is_offered_whole_and_its_links_are_not(tmp_path: Path) -> None
 def test_a_link_that_the_user_names_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real.bin").write_bytes(b"abc")
     (tmp_path / "alias.txt").symlink_to(tmp_path / "real.bin")
-    (found,) = gather([str(tmp_path / "alias.txt")]).files
+    (found,) = gather([os.fsencode(tmp_path / "alias.txt")]).files
     assert found.offered.path == ["alias.txt"]
     source = Source(found)
     assert source.read(10) == b"abc"
@@ -52,7 +52,7 @@ def test_a_link_that_the_user_names_is_followed(tmp_path: Path) -> None:
 def test_what_is_not_there_is_said_with_a_guess(tmp_path: Path) -> None:
     (tmp_path / "video.mkv").write_bytes(b"")
     with pytest.raises(LocalError) as caught:
-        gather([str(tmp_path / "vidoe.mkv")])
+        gather([os.fsencode(tmp_path / "vidoe.mkv")])
     assert caught.value.code == "no-such-file"
     assert caught.value.text == f"no file 'vidoe.mkv' in {tmp_path}. Did you mean video.mkv?"
 
@@ -65,7 +65,7 @@ def test_pipes_and_empty_folders_are_not_offered(tmp_path: Path, kind: str) -> N
     else:
         path.mkdir()
     with pytest.raises(LocalError) as caught:
-        gather([str(path)])
+        gather([os.fsencode(path)])
     assert caught.value.code == ("unreadable" if kind == "fifo" else "empty")
 
 
@@ -74,17 +74,17 @@ def test_a_folder_deeper_than_an_offer_is_refused(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     (deep / "f").write_bytes(b"")
     with pytest.raises(LocalError) as caught:
-        gather([str(tmp_path / "d")])
+        gather([os.fsencode(tmp_path / "d")])
     assert caught.value.code == "too-deep"
 
 
 def test_a_name_that_is_no_utf8_goes_over_the_wire() -> None:
-    name = wire_name(os.fsdecode(b"\xff" * 255))
+    name = wire_name(b"\xff" * 255)
     assert 1 <= len(name.encode()) <= 255
 
 
 def source_of(path: Path) -> Source:
-    return Source(gather([str(path)]).files[0])
+    return Source(gather([os.fsencode(path)]).files[0])
 
 
 def test_a_source_gives_its_bytes_and_their_digest(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_source_gives_its_bytes_and_their_digest(tmp_path: Path) -> None:
 def test_a_source_goes_on_from_an_offset_with_the_digest_of_the_whole(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"0123456789")
-    source = Source(gather([str(path)]).files[0], 6)
+    source = Source(gather([os.fsencode(path)]).files[0], 6)
     data = source.read(100)
     source.digest.update(data)
     assert data == b"6789"
@@ -140,7 +140,7 @@ def test_what_took_the_place_of_an_offered_file_is_not_sent(tmp_path: Path, chan
     path = tmp_path / "f"
     path.write_bytes(b"mine")
     (tmp_path / "secret").write_bytes(b"mine")
-    offer = gather([str(path)]).files
+    offer = gather([os.fsencode(path)]).files
     before = open_descriptors()
     os.unlink(path)
     if change == "replaced":
@@ -158,7 +158,7 @@ def test_what_took_the_place_of_an_offered_file_is_not_sent(tmp_path: Path, chan
 def test_opening_several_leaves_none_open_if_one_fails(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).write_bytes(b"1")
-    offer = gather([str(tmp_path)]).files
+    offer = gather([os.fsencode(tmp_path)]).files
     os.unlink(tmp_path / "c")
     before = open_descriptors()
     with pytest.raises(LocalError):

@@ -11,11 +11,11 @@ from chatnet.core.events import TransferState
 from chatnet.peer.store.transfers import FileRow, TransferRow
 from tests.peer.store.rows import BOB, EVE, again, id16
 
-OFFER = TransferRow(BOB, id16(1), False, "photos/ (2)", 2, 30, TransferState.OFFERED, "", "", "", 100, None)
+OFFER = TransferRow(BOB, id16(1), False, "photos/ (2)", 2, 30, TransferState.OFFERED, "", "", b"", 100, None)
 
 FILES = [
     FileRow(0, ("photos", "a.jpg"), 10, 1, part="0a.part"),
-    FileRow(1, ("photos", "b\u202egpj.exe"), 20, 2, source="/home/m/\udcff.jpg"),  # a path that is no text
+    FileRow(1, ("photos", "b\u202egpj.exe"), 20, 2, source=b"/home/m/\xff.jpg"),  # a path that is no text
 ]
 
 
@@ -24,14 +24,14 @@ async def test_a_transfer_and_its_files_survive(store, database):
     await store.transfers.add(OFFER, FILES)
     with pytest.raises(sqlite3.IntegrityError):
         await store.transfers.add(OFFER._replace(title="again"), [])
-    changed = await store.transfers.update(BOB, id16(1), state=TransferState.RUNNING, saved_to="/d/\udcff")
-    assert changed == OFFER._replace(state=TransferState.RUNNING, saved_to="/d/\udcff")
+    changed = await store.transfers.update(BOB, id16(1), state=TransferState.RUNNING, saved_to=b"/d/\xff")
+    assert changed == OFFER._replace(state=TransferState.RUNNING, saved_to=b"/d/\xff")
     await store.transfers.file_synced(BOB, id16(1), 1, "0b.part", 15)
-    await store.transfers.files_done(BOB, id16(1), [(0, "a (2).jpg")])
+    await store.transfers.files_done(BOB, id16(1), [(0, b"a (2).jpg")])
     store = await again(database)
     assert await store.transfers.all() == [changed]
     assert await store.transfers.files(BOB, id16(1)) == [
-        FILES[0]._replace(part="", synced=10, final="a (2).jpg", done=True),
+        FILES[0]._replace(part="", synced=10, final=b"a (2).jpg", done=True),
         FILES[1]._replace(part="0b.part", synced=15),
     ]
     assert await store.transfers.update(EVE, id16(1), state=TransferState.DONE) is None

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 
 from chatnet.core.errors import StoreFailed
-from chatnet.core.events import MessageKind, MessageState
+from chatnet.core.events import MessageKind, MessageState, TransferState
 from chatnet.core.identity import chat_with
 from chatnet.host.database import Database
 from chatnet.peer.store.conversations import Conversation, OpenTabRow
@@ -119,6 +119,13 @@ async def test_chats_tabs_and_read_marks_are_read_back_after_the_upgrade(upgrade
     await upgraded.conversations.set_tabs([eve])
     await upgraded.conversations.set_draft(bob, "")
     assert await upgraded.conversations.tabs() == [OpenTabRow(eve, "", True)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_paths_are_read_back_byte_for_byte_after_the_upgrade(upgraded: PeerStore) -> None:
+    (row,) = await upgraded.transfers.all()
+    assert (row.peer, row.fid, row.state) == (BOB, id16(4), TransferState.DONE)
+    assert (row.saved_to, row.directory) == (ODD_PATH, b"/d\xff")
 
 
 @pytest_twisted.ensureDeferred

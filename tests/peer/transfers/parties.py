@@ -58,7 +58,7 @@ class Party:
             self.reactor,
             self.limits,
             self.store,
-            self.downloads,
+            os.fsencode(self.downloads),
             self,
             changed=self.hear,
             person_folder=lambda peer: "dave",
