@@ -250,7 +250,7 @@ class Contacts:
         link = await self._links.dial_chat(peer)
         present = self._links.open_link(peer)
         _settle(self._contact(peer), present or link)
-        if present is None:  # it was the one of two that goes, and the other is gone too
+        if present is None and peer not in self._links.links:  # of two it was the one that goes, and both are gone
             raise Refused(messages.REPLACED, "another link took its place")
 
     def _failed(self, peer: PeerID, error: BaseException) -> float | None:
