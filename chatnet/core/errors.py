@@ -64,6 +64,14 @@ class Unreachable(ChatnetError):
     """Nobody answered at any address."""
 
 
+class TooSoon(Unreachable):
+    """The addresses were dialled a moment ago; ``seconds`` until one of them may be dialled again."""
+
+    def __init__(self, text: str, seconds: float) -> None:
+        super().__init__("too-soon", text)
+        self.seconds = seconds
+
+
 class WrongKey(ChatnetError):
     """Another key answered than the one expected."""
 

@@ -231,10 +231,10 @@ async def test_a_quiet_link_pings_and_a_dead_one_ends(stations):
     alice, bob = stations(limits=quick), stations(limits=quick)
     link = await alice.dial(bob.listen(), bob.peer)
     link.ping()
-    heard = link._heard
+    heard = link.bytes_in
     await deferLater(alice.reactor, 3.2, lambda: None)
     assert link.is_open
-    assert link._heard > heard
+    assert link.bytes_in > heard
     assert link.rtt_ms is not None
     link.transport.pauseProducing()
     bob.user.links[0].transport.pauseProducing()
@@ -254,7 +254,7 @@ async def test_a_role_that_only_the_table_knows_has_its_messages_and_its_silence
     there.send(Found(bytes(32), None))
     await alice.user.until(lambda: len(alice.user.messages) == 1)
     assert alice.user.messages == [Found(bytes(32), None)]
-    there.transport.pauseProducing()  # bob hears alice's pings no more, and says nothing that would answer them
+    there.pause_reading()  # bob hears alice's pings no more, and says nothing that would answer them
     there._write = lambda data: None
     await alice.user.until(lambda: len(alice.user.ends) == 1)
     assert (alice.user.ends[0].code, alice.user.ends[0].text) == ("silence", "nothing heard for 1 s")

@@ -35,6 +35,7 @@ class TransferTable:
         self._owner = owner
         self._listener = listener
         self._transfers: dict[bytes, ManagedTransfer] = {}
+        self._of_peer: dict[PeerID, dict[bytes, ManagedTransfer]] = {}
         self._progress = LoopingCall(self._tell_progress)
         self._progress.clock = clock
 
@@ -54,7 +55,7 @@ class TransferTable:
 
     def of_peer(self, peer: PeerID) -> tuple[ManagedTransfer, ...]:
         """Those with this peer."""
-        return tuple(transfer for transfer in self._transfers.values() if transfer.peer == peer)
+        return tuple(self._of_peer.get(peer, {}).values())
 
     def find(self, peer: PeerID, fid: bytes) -> ManagedTransfer | None:
         """One with this peer; nobody speaks of somebody else's."""
@@ -77,10 +78,15 @@ class TransferTable:
     def enter(self, transfer: ManagedTransfer) -> None:
         """From now on it hears what happens; it is shown when it is stored."""
         self._transfers[transfer.fid] = transfer
+        self._of_peer.setdefault(transfer.peer, {})[transfer.fid] = transfer
 
     def drop(self, transfer: ManagedTransfer) -> None:
-        """It could not be stored."""
-        del self._transfers[transfer.fid]
+        """It is not there any more, or could not be stored."""
+        if self._transfers.pop(transfer.fid, None) is not None:
+            of_peer = self._of_peer[transfer.peer]
+            del of_peer[transfer.fid]
+            if not of_peer:
+                del self._of_peer[transfer.peer]
 
     async def store(self, transfer: ManagedTransfer, rows: list[FileRow]) -> None:
         """Put a new one into the store; from then on it is shown.
@@ -128,7 +134,7 @@ class TransferTable:
             self.log.info("how a transfer stands was not stored: {text}", text=error.text)
             self._owner.give(transfer, Unsaved())
         if transfer.forgotten and machine.told:
-            self._transfers.pop(transfer.fid, None)
+            self.drop(transfer)
 
     async def forget_ended(self) -> None:
         """Drop the ended ones; one whose end the other side does not know is only shown no more.
@@ -139,7 +145,7 @@ class TransferTable:
             if transfer.ended and transfer.stored:
                 transfer.forgotten = not transfer.machine.told
                 if transfer.machine.told and not transfer.working:
-                    del self._transfers[transfer.fid]
+                    self.drop(transfer)
         await self._store.transfers.forget_ended()
 
     # --- telling --------------------------------------------------------------------------------
