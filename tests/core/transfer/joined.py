@@ -16,8 +16,8 @@ from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Accept, Cancel, Decline, DialMe, Offer, OfferedFile, Pause, Resume, Verified
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.incoming import IncomingTransfer
-from chatnet.core.transfer.transfer_machine import PausedBy, Phase, TransferMachine, phase_of
 from chatnet.core.transfer.outgoing import OutgoingTransfer
+from chatnet.core.transfer.transfer_machine import PausedBy, Phase, TransferMachine, phase_of
 
 FID = b"F" * 16
 LIMITS = PeerLimits()
