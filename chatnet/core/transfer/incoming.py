@@ -264,10 +264,14 @@ class IncomingTransfer(TransferMachine):
 
     # --- chat links ---
 
-    def _accept_again(self, event: ChatUp) -> Iterator[Effect]:
+    def _accept_on_link(self, event: ChatUp) -> Iterator[Effect]:
         """It may have gone with the link before this one."""
-        assert self.run is not None
         self._note_link(event)
+        yield from self._accept_again(event)
+
+    def _accept_again(self, _: Input) -> Iterator[Effect]:
+        """The sender has no use for it any more, if it ever had it; said twice it changes nothing."""
+        assert self.run is not None
         yield SendAccept(self.run.token)
 
     def _broken_linked(self, event: ChatUp) -> Iterator[Effect]:
@@ -576,7 +580,7 @@ IncomingTransfer.TABLE = table_of(
         HeardResume: {
             UNANSWERED: Nothing("it waits for our person"),
             Phase.QUEUED: Nothing("it waits for its turn, and is accepted then"),
-            Phase.CALLING: Nothing("it is accepted; the file link comes, or its timer fires"),
+            Phase.CALLING: T._accept_again,
             WITH_LINK: Nothing("it runs; should the sender know better, the file link ends"),
             Phase.BROKEN: T._go_on,
             Phase.REOPENING: Nothing("it is about to go on"),
@@ -588,7 +592,7 @@ IncomingTransfer.TABLE = table_of(
         ChatUp: {
             UNANSWERED: T._waiting_linked,
             Phase.QUEUED: T._link_noted,
-            Phase.CALLING: T._accept_again,
+            Phase.CALLING: T._accept_on_link,
             WITH_LINK: T._link_noted,
             Phase.BROKEN: T._broken_linked,
             Phase.REOPENING: T._link_noted,

@@ -91,7 +91,7 @@ class Runs:
     async def _dialled(self, transfer: ManagedTransfer, run: ActiveRun, dialling: Deferred[Link]) -> None:
         try:
             await dialling
-        except (CancelledError, DeferredTimeout, ChatnetError) as error:
+        except (CancelledError, DeferredTimeout, ChatnetError, OSError) as error:  # such as too many open files
             self.log.info("no file link to {peer}: {error}", peer=short_text(transfer.peer), error=error)
         except Exception:  # whatever a dial meets, the transfer waits for another way
             self.log.failure("internal error while dialling a file link")
