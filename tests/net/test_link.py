@@ -243,6 +243,27 @@ async def test_a_quiet_link_pings_and_a_dead_one_ends(stations):
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_was_processed_there_is_known_and_what_was_not_is_not(stations):
+    alice, bob = stations(), stations()
+    link = await alice.dial(bob.listen(), bob.peer)
+    link.send(say("one"))
+    first, second = link.confirmed(), link.confirmed()
+    assert await first is True
+    assert [message.body for message in bob.user.messages] == ["one"]
+    assert await second is True
+    bob.user.links[0].pause_reading()
+    link.send(say("two", 1))
+    heard: list[bool] = []
+    link.confirmed().addCallback(heard.append)
+    await deferLater(alice.reactor, 0.1, lambda: None)
+    assert heard == []
+    link.abort()
+    assert heard == [False]
+    assert await link.confirmed() is False
+    assert [message.body for message in bob.user.messages] == ["one"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_role_that_only_the_table_knows_has_its_messages_and_its_silence(stations, monkeypatch):
     row = Role.of("ring", (Lookup,), (Found,), ping_seconds=0.4, silence_seconds=1.0)
     monkeypatch.setitem(ROLES, "ring", row)

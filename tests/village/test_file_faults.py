@@ -293,9 +293,7 @@ async def test_the_senders_row_is_there_however_fast_the_receiver_is(village: Vi
 async def test_the_sixth_offer_of_a_minute_is_slowed_and_not_refused(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
     for number in range(7):
-        transfer = await village.done(
-            ann.door.offer(bob.chat, (made(village, f"{number}.txt", 10),))
-        )
+        transfer = await village.done(ann.door.offer(bob.chat, (made(village, f"{number}.txt", 10),)))
         await village.until(lambda fid=transfer.fid: fid in bob.transfers, within=30, step=0.1)
         await village.done(bob.door.accept(transfer.fid))
         await village.until(lambda fid=transfer.fid: is_in(TransferState.DONE, fid, ann, bob), within=BACK)

@@ -795,3 +795,52 @@ async def test_a_cancelled_file_flows_no_further(parties, stranger, tmp_path: Pa
     await link.when_gone()
     assert got[0] <= at_cancel
     assert alice.transfers.snapshot()[0].done_bytes == at_cancel
+
+
+# --- who asks too soon, or too late ---
+
+
+@pytest_twisted.ensureDeferred
+async def test_offer_cancel_and_question_at_once_give_the_outcome_that_the_person_caused(parties, stranger) -> None:
+    (bob,) = await parties(1)
+    await stranger.greet(bob)
+    fids = [bytes([number]) * 16 for number in range(1, 61)]
+    for fid in fids:
+        stranger.chat.send(Offer(fid, [OfferedFile(["a"], 5, 0)], False))
+        stranger.chat.send(Cancel(fid, messages.USER))
+        stranger.chat.send(Resume(fid))
+    await stranger.user.until(lambda: len(stranger.user.messages) == len(fids))
+    assert stranger.user.messages == [Cancel(fid, messages.USER) for fid in fids]
+    half = b"H" * 16
+    stranger.user.messages.clear()
+    stranger.chat.send(Offer(half, [OfferedFile(["a"], 5, 0)], True))
+    stranger.chat.send(Cancel(half, messages.USER))
+    stranger.chat.send(Resume(half))
+    await stranger.user.until(lambda: len(stranger.user.messages) == 1)
+    assert stranger.user.messages == [Cancel(half, messages.USER)]
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        (messages.Pause(b"F" * 16, messages.PAUSED), Decline(b"F" * 16, messages.DECLINED)),
+        (Resume(b"F" * 16), Decline(b"F" * 16, messages.DECLINED)),
+        (DialMe(b"F" * 16), Decline(b"F" * 16, messages.DECLINED)),
+        (messages.Pause(b"X" * 16, messages.PAUSED), Cancel(b"X" * 16, messages.LOST)),
+    ],
+)
+@pytest.mark.parametrize("forgotten", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_every_word_about_what_has_ended_is_answered(
+    parties, stranger, word: messages.Message, answer: messages.Message, forgotten: bool
+) -> None:
+    (bob,) = await parties(1)
+    await stranger.greet(bob)
+    await stranger.offer(OfferedFile(["a"], 5, 0))
+    await bob.transfers.refuse(b"F" * 16)
+    await stranger.until_heard(Decline(b"F" * 16, messages.DECLINED))
+    if forgotten:
+        await bob.transfers.forget_ended()
+    stranger.user.messages.clear()
+    stranger.chat.send(word)
+    await stranger.until_heard(answer)
