@@ -109,6 +109,7 @@ def messages() -> list[tuple[str, m.Message]]:
         ("file", m.End(0, bytes(32))),
         ("file", m.Verified(FID)),
         ("file", m.Reject(0, m.DIGEST)),
+        ("file", m.Skip(1, m.CHANGED)),
     ]
 
 

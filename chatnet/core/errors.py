@@ -21,6 +21,14 @@ class LocalError(ChatnetError):
     """The user, or the program that drives us, asked for what cannot be."""
 
 
+class NoSpace(LocalError):
+    """The disk has not enough space; ``needed`` bytes beside what it keeps free."""
+
+    def __init__(self, text: str, needed: int = 0) -> None:
+        super().__init__("no-space", text)
+        self.needed = needed
+
+
 class CannotListen(LocalError):
     """A port cannot be listened on.
 
@@ -54,6 +62,14 @@ class Refused(ChatnetError):
 
 class Unreachable(ChatnetError):
     """Nobody answered at any address."""
+
+
+class TooSoon(Unreachable):
+    """The addresses were dialled a moment ago; ``seconds`` until one of them may be dialled again."""
+
+    def __init__(self, text: str, seconds: float) -> None:
+        super().__init__("too-soon", text)
+        self.seconds = seconds
 
 
 class WrongKey(ChatnetError):

@@ -74,6 +74,9 @@ class Person(Plain, frozen=True):
     known_since_ms: int | None  # when the key was first pinned
     verified: VerifiedLevel = VerifiedLevel.NOT
     blocked: bool = False
+    unanswered_since_ms: int | None = None  # of the link: since when the other side does not answer
+    waiting_code: str = ""  # why what waits has to wait: an end of a dial or link, "held" or "store"; may be empty
+    next_try_ms: int | None = None  # when the next dial is, while something waits without a link
 
 
 # --- messages ---------------------------------------------------------------------------------

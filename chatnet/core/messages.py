@@ -39,6 +39,8 @@ get no new fields.
     end       index digest                               sender, behind the raw bytes      -
     verified  fid                                        receiver, all final               -
     reject    index code                                 receiver, gives up                -
+    skip      index code                                 sender, in place of file or end:  -
+              (feature skip)                             this file is not sent
 
     role probe (a registry dials back once, to the address it has seen, to prove it): hello, welcome, bye
 
@@ -76,6 +78,7 @@ VERSION = 1
 
 # The words of features.  Which of them a program names is for whoever composes it.
 RESUME = "resume"  # pause and resume of transfers, verified on chat links
+SKIP = "skip"  # a file that cannot be sent does not end its transfer
 
 ROLE_REGISTRY = "registry"
 ROLE_CHAT = "chat"
@@ -349,6 +352,13 @@ class Verified(Message, frozen=True, tag="verified"):
 
 
 class Reject(Message, frozen=True, tag="reject"):
+    index: UInt
+    code: Code
+
+
+class Skip(Message, frozen=True, tag="skip"):
+    """In place of a FILE, or of the END behind its bytes: this file cannot be sent; the others follow."""
+
     index: UInt
     code: Code
 

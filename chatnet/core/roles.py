@@ -45,6 +45,7 @@ from chatnet.core.messages import (
     Reject,
     Resume,
     Say,
+    Skip,
     Verified,
     Welcome,
 )
@@ -56,7 +57,7 @@ Kinds = tuple[type[Message], ...]
 EVERY_LINK: Kinds = (Ping, Pong, Bye, Error)
 
 _CHAT: Kinds = (Say, Ack, Nack, Offer, Accept, Decline, DialMe, Cancel, Pause, Resume, Verified, Check)
-_FILE: Kinds = (File, End, Verified, Reject)
+_FILE: Kinds = (File, End, Verified, Reject, Skip)
 
 
 class Decoder:

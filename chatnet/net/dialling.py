@@ -52,8 +52,9 @@ class Dialler:
         user: LinkUser,
         hello: Hello,
         expected: PeerID | None,
+        made: Callable[[Link], None] = lambda link: None,
     ) -> Link:
-        """An open link to the key ``expected`` (None: whoever answers).
+        """An open link to the key ``expected`` (None: whoever answers).  ``made`` hears of it before it is open.
 
         Raises WrongKey, Refused (with the other's code), RemoteError or Unreachable.  A
         cancelled dial leaves nothing behind.
@@ -63,6 +64,7 @@ class Dialler:
             text = f"its program broke the protocol too often; it is dialled again in {in_words(ban_seconds)}"
             raise Refused(messages.STRUCK, text, ban_seconds)
         link = Link(self._settings, user, remote, hello, expected)
+        made(link)
         connecting = endpoint.connect(self._tls.wrap(_OneLink(link), dialling=True))
         try:
             await connecting
@@ -74,9 +76,17 @@ class Dialler:
             if not link.is_open:
                 link.abort()
 
-    async def dial_host(self, host: str, port: int, user: LinkUser, hello: Hello, expected: PeerID | None) -> Link:
+    async def dial_host(
+        self,
+        host: str,
+        port: int,
+        user: LinkUser,
+        hello: Hello,
+        expected: PeerID | None,
+        made: Callable[[Link], None] = lambda link: None,
+    ) -> Link:
         """As ``dial``, to a host name or an address."""
-        return await self.dial(self.endpoint(host, port), (host, port), user, hello, expected)
+        return await self.dial(self.endpoint(host, port), (host, port), user, hello, expected, made)
 
     def endpoint(self, host: str, port: int) -> IStreamClientEndpoint:
         seconds = self._settings.limits.connect_seconds
@@ -98,13 +108,14 @@ class Dialler:
         """The first link that opens; the others are cut.  ``tried`` hears of each failure.
 
         Raises the most telling failure: WrongKey, then Refused, then Unreachable with one clause
-        for each address.
+        for each address, then an exception that is not ours.
         """
         addresses = tuple(dict.fromkeys(addresses))  # one that is named twice fails once
         if not addresses:
             raise Unreachable("no-address", "no address is known")
         won: Deferred[Link] = Deferred()
-        failures: dict[tuple[str, int], ChatnetError] = {}
+        failures: dict[tuple[str, int], Exception] = {}
+        links: list[Link] = []
         attempts: list[Deferred[None]] = []
         wake: Deferred[None] = Deferred()
 
@@ -114,13 +125,15 @@ class Dialler:
 
         async def attempt(address: tuple[str, int]) -> None:
             try:
-                link = await self.dial_host(*address, user, hello, expected)
-            except ChatnetError as error:
+                link = await self.dial_host(*address, user, hello, expected, links.append)
+            except Exception as error:  # one that is not ours must not keep us waiting for the others
                 failures[address] = error
-                tried(address, error)
+                if isinstance(error, ChatnetError):
+                    tried(address, error)
                 if len(failures) == len(addresses) and not won.called:
                     won.errback(_most_telling(failures))
             else:
+                link.has_siblings = any(one is not link and one.said_hello for one in links)
                 link.leave() if won.called else won.callback(link)
             nudge()
 
@@ -152,13 +165,13 @@ def explain(error: BaseException) -> tuple[str, str]:
     return "unreachable", text.rstrip(".").lower()[:120]
 
 
-def _most_telling(failures: dict[tuple[str, int], ChatnetError]) -> ChatnetError:
+def _most_telling(failures: dict[tuple[str, int], Exception]) -> Exception:
     for kind in (WrongKey, Refused, RemoteError):
         for error in failures.values():
             if isinstance(error, kind):
                 return error
-    clauses = []
-    for (host, port), error in failures.items():
-        clauses.append(f"{host_port(host, port)} {error.text}")
-    first = next(iter(failures.values()))
-    return Unreachable(first.code, ", ".join(clauses))
+    unreachable = {address: error for address, error in failures.items() if isinstance(error, ChatnetError)}
+    if not unreachable:
+        return next(iter(failures.values()))
+    clauses = [f"{host_port(*address)} {error.text}" for address, error in unreachable.items()]
+    return Unreachable(next(iter(unreachable.values())).code, ", ".join(clauses))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
+from typing import Any
 
 import ifaddr
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 
 from chatnet.core.addresses import is_dialable_ip
 from chatnet.core.dialrules import Network
-from chatnet.core.limits import MAX_ENDPOINTS
+from chatnet.core.limits import ADDRESS_WATCH_SECONDS, MAX_ENDPOINTS
 from chatnet.core.records import Endpoint, endpoint
+from chatnet.net.timers import cancel_timer
 
 
 def own_networks() -> list[Network]:
@@ -20,6 +25,53 @@ def own_networks() -> list[Network]:
             host = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
             found.append(ipaddress.ip_network((host.partition("%")[0], ip.network_prefix), strict=False))
     return found
+
+
+def own_addresses() -> frozenset[tuple[str, int]]:
+    """The addresses of our interfaces with their prefix lengths, by which a change is seen."""
+    return frozenset((str(ip.ip), ip.network_prefix) for adapter in ifaddr.get_adapters() for ip in adapter.ips)
+
+
+class AddressWatch:
+    """Tells when the addresses of this machine have changed; looks every ADDRESS_WATCH_SECONDS.
+
+    changed: called after each change, also of addresses that no record names.
+    read: gives the present addresses; it may raise OSError, as without free file descriptors, and is
+        then asked again at the next look.
+    """
+
+    log = Logger("chatnet.interfaces")
+
+    def __init__(
+        self,
+        clock: Any,
+        changed: Callable[[], None],
+        read: Callable[[], frozenset[tuple[str, int]]] = own_addresses,
+    ) -> None:
+        self._clock = clock
+        self._changed = changed
+        self._read = read
+        self._known: frozenset[tuple[str, int]] | None = None  # not read yet, for a lack of descriptors
+        try:
+            self._known = read()
+        except OSError as error:
+            self.log.warn("the addresses of this machine could not be read: {why}", why=error)
+        self._timer: IDelayedCall | None = clock.callLater(ADDRESS_WATCH_SECONDS, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        cancel_timer(self._timer)
+
+    def _look(self) -> None:
+        self._timer = self._clock.callLater(ADDRESS_WATCH_SECONDS, self._look)
+        try:
+            now = self._read()
+            if now != self._known:
+                self._known = now
+                self.log.info("the addresses of this machine have changed")
+                self._changed()
+        except Exception:
+            self.log.failure("internal error while looking at the addresses of this machine")
 
 
 def published_endpoints(bound: tuple[tuple[str, int], ...]) -> list[Endpoint]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -25,6 +25,7 @@ from chatnet.core.addresses import host_port
 from chatnet.core.errors import BadFrame, ChatnetError, Refused, RemoteError, WrongKey
 from chatnet.core.framing import Framer, frame
 from chatnet.core.identity import PeerID, short_text
+from chatnet.core.keepalive import Beat, KeepAlive
 from chatnet.core.limits import (
     FRAMES_PER_TURN,
     MAX_FRAME,
@@ -111,7 +112,7 @@ class Link(TwistedProtocol):
         self.features: frozenset[str] = frozenset()  # what both sides named; empty until the link is open
         self.name = ""  # what the other side calls itself
         self.instance = b""
-        self.rtt_ms: int | None = None
+        self.has_siblings = False  # the dial that made it had said HELLO at another address too
         self.bytes_in = 0
         self.bytes_out = 0
         self.congested = False  # the transport asked us to wait: ``on_drained`` tells when it goes on
@@ -140,21 +141,33 @@ class Link(TwistedProtocol):
         self._failure: ChatnetError | None = None
         now = settings.clock.seconds()
         self._state_since = now
-        self._heard = now
         self._said = now
         self._frame_since: float | None = None
         self._congested_since = 0.0
-        self._ping_spread = 0.8 + 0.4 * settings.jitter()
-        self._ping_after = settings.limits.ping_seconds * self._ping_spread
-        self._silence_seconds: float | None = None  # where the role has its own
-        self._ping_number = 0
-        self._ping_sent: float | None = None
+        self._keepalive = KeepAlive(settings.limits, settings.jitter(), now)
+        self._asked: list[tuple[int, Deferred[bool], IDelayedCall]] = []  # proofs of life that are due
+        self._unconfirmed: list[tuple[int, Deferred[bool]]] = []  # by the number of their ping
 
     # --- what users call ----------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
         return self._session.state is State.OPEN
+
+    @property
+    def rtt_ms(self) -> int | None:
+        """The last round-trip time; None before the first."""
+        return self._keepalive.rtt_ms
+
+    @property
+    def said_hello(self) -> bool:
+        """Whether the other side may know of this link."""
+        return self._session.state is not State.HANDSHAKE
+
+    @property
+    def unanswered_since(self) -> float | None:
+        """Since when the other side does not answer, in seconds of the clock; None while it does."""
+        return self._keepalive.unanswered_since(self._settings.clock.seconds()) if self.is_open else None
 
     @property
     def address(self) -> str:
@@ -168,6 +181,12 @@ class Link(TwistedProtocol):
             return endpoint(*self.remote)
         except ValueError:
             return None
+
+    @property
+    def fid(self) -> bytes | None:
+        """The transfer that a file link is for, as the side said that dialled it."""
+        hello = self._hello if self.dialled else self.greeting
+        return hello.fid if isinstance(hello, Hello) else None
 
     def __str__(self) -> str:
         who = short_text(self.peer) if self.peer else "nobody yet"
@@ -233,9 +252,50 @@ class Link(TwistedProtocol):
             mine.callback(None)
         return mine
 
+    def await_answer(self, something: bool) -> None:
+        """Whether something that was said here is unacknowledged now: then a mute link is given up soon."""
+        self._keepalive.awaits(something, self._settings.clock.seconds())
+
+    def ask(self, seconds: float) -> Deferred[bool]:
+        """Whether the other side proves within ``seconds`` that it lives, by answering a ping.
+
+        False also at the end of the link.
+        """
+        proof: Deferred[bool] = Deferred()
+        if not self.is_open:
+            proof.callback(False)
+            return proof
+        clock = self._settings.clock
+        number = self._keepalive.ask(clock.seconds(), seconds)
+        self._asked.append((number, proof, clock.callLater(seconds, self._answer_asked, False, number)))
+        self.send(Ping(number))
+        return proof
+
+    def confirmed(self) -> Deferred[bool]:
+        """Fires with True once the other side has processed everything that was sent here so far.
+
+        It processes frames in their order, so that its answer to a ping proves it.  False at the end of the link.
+        """
+        waiting: Deferred[bool] = Deferred()
+        if not self.is_open:
+            waiting.callback(False)
+            return waiting
+        number = self._keepalive.pinged(self._settings.clock.seconds())
+        self._unconfirmed.append((number, waiting))
+        self.send(Ping(number))
+        return waiting
+
+    def _confirm(self, number: float, processed: bool) -> None:
+        """What was sent before the ping with this number was processed, or never will be."""
+        due = [waiting for n, waiting in self._unconfirmed if n <= number]
+        self._unconfirmed = [(n, waiting) for n, waiting in self._unconfirmed if n > number]
+        for waiting in due:
+            waiting.callback(processed)
+
     def pause_reading(self, why: str = "user") -> None:
         """Take nothing from the other side until ``resume_reading`` with the same reason."""
         if not self._paused_by:
+            self._keepalive.pause()
             self._pause_transport()
         self._paused_by.add(why)
 
@@ -245,8 +305,9 @@ class Link(TwistedProtocol):
             self._paused_by.discard(why)
             if not self._paused_by:
                 # While we did not listen nobody was silent, or slow.
-                self._heard = self._settings.clock.seconds()
-                self._frame_since = self._heard if self._frame_since is not None else None
+                now = self._settings.clock.seconds()
+                self._keepalive.resume(now)
+                self._frame_since = now if self._frame_since is not None else None
                 self._settings.clock.callLater(0, self._continue)
 
     def expect_raw(self, count: int, sink: Callable[[bytes], None]) -> None:
@@ -279,7 +340,7 @@ class Link(TwistedProtocol):
         self._handle(Input.AUTHENTICATED)
 
     def dataReceived(self, data: bytes) -> None:
-        self._heard = self._settings.clock.seconds()
+        self._keepalive.heard(self._settings.clock.seconds())
         self.bytes_in += len(data)
         if self._raw_left and not self._paused_by and not self._framer.in_frame:
             data = self._deliver_raw(data)
@@ -300,6 +361,7 @@ class Link(TwistedProtocol):
     def resumeProducing(self) -> None:
         self.congested = False
         self._queued = 0
+        self._keepalive.moved(self._settings.clock.seconds())
         self._wake_drain_waiters()
         if self._on_drained is not None and self.is_open:
             self._on_drained()
@@ -357,9 +419,9 @@ class Link(TwistedProtocol):
             if not self._sending_raw:
                 self.send(Pong(message.n))
         elif isinstance(message, Pong):
-            if self._ping_sent is not None and message.n == self._ping_number:
-                self.rtt_ms = round((self._settings.clock.seconds() - self._ping_sent) * 1000)
-                self._ping_sent = None
+            self._keepalive.pong(message.n, self._settings.clock.seconds())
+            self._answer_asked(True, message.n)
+            self._confirm(message.n, True)
         elif isinstance(message, Error):
             self._failure = Refused(message.code, safe_line(message.text), message.retry_after_s)
             self._end = LinkEnd(message.code, safe_line(message.text), True, message.retry_after_s)
@@ -393,13 +455,12 @@ class Link(TwistedProtocol):
         self.instance = greeting.instance
         self._decoder = role.from_listener if self.dialled else role.from_dialler
         self._framer.limit = MAX_FRAME
-        self._silence_seconds = role.silence_seconds
-        if role.ping_seconds is not None:
-            self._ping_after = role.ping_seconds * self._ping_spread
+        self._keepalive.set_idle(role.ping_seconds, role.silence_seconds)
 
     def _write(self, data: bytes) -> None:
         self.bytes_out += len(data)
         self._said = self._settings.clock.seconds()
+        self._keepalive.said(self._said)
         if self.congested:
             self._queued += len(data)
             if self._queued > self._settings.queue_bytes:
@@ -420,24 +481,31 @@ class Link(TwistedProtocol):
             return
         if state is not State.OPEN:
             return
-        silence_seconds = limits.silence_seconds if self._silence_seconds is None else self._silence_seconds
-        if now - self._heard >= silence_seconds and not self._paused_by:
-            self._give_up(LinkEnd("silence", f"nothing heard for {silence_seconds:g} s"))
+        what = self._keepalive.beat(now)
+        if what is Beat.GIVE_UP:
+            self._give_up(LinkEnd("silence", f"nothing heard for {self._keepalive.silence_seconds:g} s"))
         elif self.congested and now - self._congested_since >= limits.drain_seconds:
             self._give_up(LinkEnd(messages.SLOW, f"nothing read for {limits.drain_seconds:g} s"))
         elif self._frame_since is not None and not self._paused_by and now - self._frame_since >= limits.frame_seconds:
             self._drop(RemoteError(messages.SLOW, f"a frame took more than {limits.frame_seconds:g} s"))
         elif self._sending_raw and now - self._said >= limits.drain_seconds:
             self._give_up(LinkEnd(messages.SLOW, f"nothing taken for {limits.drain_seconds:g} s"))
-        elif now - self._said >= self._ping_after:
+        elif what is Beat.PING:
             self.ping()
 
     def ping(self) -> None:
         """Ask for life; the answer also tells the round-trip time."""
         if not self._sending_raw:
-            self._ping_number += 1
-            self._ping_sent = self._settings.clock.seconds()
-            self.send(Ping(self._ping_number))
+            self.send(Ping(self._keepalive.pinged(self._settings.clock.seconds())))
+
+    def _answer_asked(self, lives: bool, number: int) -> None:
+        """Answer those who asked for a proof of life, up to the ping with this number."""
+        answered = [one for one in self._asked if one[0] <= number]
+        self._asked = [one for one in self._asked if one[0] > number]
+        for _, proof, timer in answered:
+            if timer.active():
+                timer.cancel()
+            proof.callback(lives)
 
     def _handle(self, event: Input) -> None:
         before = self._session.state
@@ -539,6 +607,9 @@ class Link(TwistedProtocol):
         self._settings.pulse.discard(self)
         self._on_drained = None
         self._wake_drain_waiters()
+        if self._asked:
+            self._answer_asked(False, self._asked[-1][0])
+        self._confirm(float("inf"), False)
         end = self._end or LinkEnd("lost", "the connection is gone", by_remote=True)
         if self._told_opened:
             self._user.lost(self, end)
@@ -588,6 +659,7 @@ class _RawConsumer:
 
     def write(self, data: bytes) -> None:
         self._link._said = self._link._settings.clock.seconds()
+        self._link._keepalive.said(self._link._said)
         self._link.bytes_out += len(data)
         cast(Any, self._link.transport).write(data)
 

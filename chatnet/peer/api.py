@@ -173,5 +173,8 @@ class PeerApi(Protocol):
     def reconnect(self) -> Deferred[None]:
         """Try the registry now."""
 
+    def take_over(self) -> Deferred[None]:
+        """Be here, after another instance of our key has taken our place: sign in and dial again."""
+
     def quit(self) -> Deferred[None]:
         """Say goodbye and end the program."""

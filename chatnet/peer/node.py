@@ -1,8 +1,8 @@
 """Everything that exists while somebody is logged in, and how its parts hear of each other.
 
     registry --pages--> Registration --> People, ListCache
-    others   --links--> IncomingLinks --> ChatLinks --> Outbox, Transfers, ShortCodes --> PeerStore
-    a person --API----> Conversations, Transfers, Trust
+    others   --links--> IncomingLinks --> ChatLinks --> ChatDispatch --> Inbox, Outbox, Transfers, ShortCodes
+    a person --API----> Sending, Conversations, Transfers, Trust --> Contacts (dials for what waits)
 
 A node is opened and closed as a whole; what outlives it is on disk.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
@@ -23,7 +23,7 @@ from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, Refused, RemoteError, Unreachable
+from chatnet.core.errors import ChatnetError, Refused, Unreachable
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -37,28 +37,21 @@ from chatnet.core.messages import (
     RESUME,
     ROLE_FILE,
     ROLE_REGISTRY,
-    Accept,
-    Ack,
-    Cancel,
-    Check,
-    Decline,
-    DialMe,
+    SKIP,
     Hello,
     ListPage,
     Message,
-    Nack,
-    Offer,
     Pause,
     Resume,
-    Say,
     Verified,
 )
+from chatnet.core.records import SignedRecord
 from chatnet.host.database import Database
 from chatnet.host.profile_lock import ProfileLock
 from chatnet.net.background import BackgroundTasks
 from chatnet.net.dialling import Dialler
 from chatnet.net.identity import load_or_make_identity
-from chatnet.net.interfaces import own_networks, published_endpoints
+from chatnet.net.interfaces import AddressWatch, own_networks, published_endpoints
 from chatnet.net.link import Link, LinkEnd, LinkSettings, LinkUser
 from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.pulse import Pulse
@@ -68,14 +61,19 @@ from chatnet.peer.directory.people import People
 from chatnet.peer.directory.registration import Registration
 from chatnet.peer.directory.registry_address import RegistryAddress
 from chatnet.peer.directory.send_policy import SendPolicy
+from chatnet.peer.dispatch import ChatDispatch
 from chatnet.peer.links.chat_links import ChatLinks
+from chatnet.peer.links.contacts import Contacts
 from chatnet.peer.links.hello import HelloBuilder
 from chatnet.peer.links.incoming import IncomingLinks
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.messages.expiry import Expiry
+from chatnet.peer.messages.inbox import Inbox
 from chatnet.peer.messages.open_tabs import OpenTabs
 from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.messages.search_and_export import SearchAndExport
+from chatnet.peer.messages.sending import Sending
+from chatnet.peer.messages.waiting_clock import WaitingClock
 from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.store.health import StoreHealth
@@ -86,7 +84,7 @@ from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
 
 PORT_SETTING = "port"
-FEATURES = frozenset({RESUME})  # what a peer can do beyond version 1 of the protocol
+FEATURES = frozenset({RESUME, SKIP})  # what a peer can do beyond version 1 of the protocol
 LONG_MESSAGES = b"long-messages"  # in the data directory: texts that were sent as files
 
 
@@ -121,6 +119,8 @@ class Node:
         self._chance = chance
         self._lock = ProfileLock(self.places.lock, name)
         self._networks: list[Network] = []
+        self._leaving: Deferred[None] | None = None  # the goodbye to the registry
+        self._announced: SignedRecord | None = None  # what the registry was told last
         self._tasks = BackgroundTasks(self.log)
         self._closers: list[Callable[[], Any]] = [self._lock.release]  # in the order of opening
 
@@ -183,8 +183,7 @@ class Node:
 
     async def sign_in(self) -> None:
         """The first attempt at the registry.  Raises Refused or WrongKey when that was final."""
-        for peer in self.roster.awaited():
-            self.outbox.came_online(peer)
+        self.contacts.start()
         await self.registration.start()
 
     async def close(self) -> None:
@@ -213,6 +212,16 @@ class Node:
         for waiting in self._closed:
             if not waiting.called:
                 waiting.callback(None)
+
+    def _leave_registry(self) -> None:
+        self._leaving = Deferred.fromCoroutine(self.registration.stop())
+
+    async def _say_goodbye(self) -> None:
+        """Leave everybody, side by side with the registry: the deadlines of the links do not add up."""
+        goodbyes = [Deferred.fromCoroutine(self.links.stop())]
+        if self._leaving is not None:
+            goodbyes.append(self._leaving)
+        await gatherResults(goodbyes)
 
     async def undo(self) -> None:
         """Close, and leave no trace of a profile that was made for nothing."""
@@ -247,7 +256,7 @@ class Node:
             pinned = await self.store.pins.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
         self.send_policy = SendPolicy(self.people)
-        self.conversations = Conversations(self.people, self.send_policy, self.store, read_n, self._emit, wall_ms)
+        self.conversations = Conversations(self.people, self.store, read_n, self._emit)
         self._closers.append(self.conversations.stop)
         self._closers.append(self._tasks.stop)
         self.links = ChatLinks(
@@ -256,35 +265,35 @@ class Node:
             self.dialler,
             limits,
             self.roster,
-            hello=self.hello_builder.hello,
-            welcome=self.hello_builder.welcome,
-            networks=lambda: self._networks,
+            self.hello_builder,
+            self,
             loopback=self._registry.host == "localhost" or is_loopback(self._registry.host),
-            up=self._link_up,
-            down=self._link_down,
-            message=self._message,
-            measured=lambda link: self.people.tell(link.peer, rtt_ms=link.rtt_ms),
         )
-        self._closers.append(self.links.stop)
-        self.outbox = self.conversations.outbox = Outbox(
+        self._closers.append(self._say_goodbye)
+        self.contacts = Contacts(clock, limits, self.roster, self.links, self, self._chance.uniform, wall_ms)
+        self._closers.append(self.contacts.stop)
+        self.waiting_clock = await WaitingClock.recall(clock, self.store, wall_ms)
+        self.inbox = Inbox(clock, limits, self.store, self.roster, self.conversations, wall_ms)
+        self._closers.append(self.inbox.stop)
+        self.outbox = Outbox(
             clock,
             limits,
             self.store,
-            self.roster,
+            self.people,
             self.links,
-            added=self.conversations.added,
-            changed=self.conversations.changed,
-            waiting=self.people.waiting_changed,
-            undialled=self._not_reached,
-            store_failed=lambda error: self.log.info("not stored: {text}", text=error.text),
+            self.contacts,
+            self.conversations,
             random_bytes=self._chance.randbytes,
-            uniform=self._chance.uniform,
             wall_ms=wall_ms,
+            waiting_ms=self.waiting_clock.ms,
         )
         self._closers.append(self.outbox.stop)
-        self.expiry = Expiry(clock, limits, self.store, self.people, self.conversations)
+        self.sending = Sending(self.people, self.send_policy, self.conversations, self.outbox)
+        self.expiry = Expiry(
+            clock, limits, self.store, self.people, self.outbox, self.conversations, self.waiting_clock
+        )
         self._closers.append(self.expiry.stop)
-        await self.expiry.look(wall_ms())
+        await self.expiry.look()
         self.archive = SearchAndExport(clock, self.people, self.store, self.conversations.shown)
         self._closers.append(self.archive.stop)
         self.open_tabs = OpenTabs(self.people, self.store)
@@ -295,11 +304,10 @@ class Node:
             self.store,
             os.fsencode(self.places.downloads),
             self,
+            self,
+            wall_ms=wall_ms,
             random_bytes=self._chance.randbytes,
             uniform=self._chance.uniform,
-            listed=lambda: len(self.roster.listed),
-            changed=self.conversations.transfer_changed,
-            person_folder=self.people.folder_of,
         )
         self._closers.append(self.transfers.stop)
         self.short_codes = ShortCodes(
@@ -313,8 +321,21 @@ class Node:
         )
         self._closers.append(self.short_codes.stop)
         self.trust = Trust(
-            self.people, self.store, self.conversations, self.outbox, self.short_codes, self.transfers, wall_ms
+            self.people,
+            self.store,
+            self.conversations,
+            self.outbox,
+            self.short_codes,
+            self.transfers,
+            wall_ms,
+            self.waiting_clock.ms,
         )
+        self.dispatch = ChatDispatch(
+            self.roster, self.inbox, self.outbox, self.transfers, self.short_codes, self._tasks
+        )
+        self.contacts.add(self.outbox)
+        self.contacts.add(self.inbox)
+        self.contacts.add(self.transfers)
         self.registration = Registration(
             clock,
             self.dialler,
@@ -324,10 +345,13 @@ class Node:
             listed=lambda: len(self.roster.listed),
             on_state=lambda state: self._emit(RegistryChanged(state)),
             on_page=self._page,
+            on_elsewhere=self._registered_elsewhere,
             wall_ms=wall_ms,
             uniform=self._chance.uniform,
         )
-        self._closers.append(self.registration.stop)
+        self._closers.append(self._leave_registry)
+        self.address_watch = AddressWatch(clock, self._addresses_changed)
+        self._closers.append(self.address_watch.stop)
 
     # --- what we say about ourselves ------------------------------------------------------------
 
@@ -357,9 +381,23 @@ class Node:
     async def _registry_hello(self, outdated: bool) -> Hello:
         self._networks = own_networks()
         record = await self.hello_builder.record(published_endpoints(self.listener.addresses), outdated)
+        self._announced = record
         same_registry = self.keeper.registry is not None and self.keeper.registry == self.registration.place.key
         since = self.keeper.cursor or None if same_registry else None
         return self.hello_builder.hello(ROLE_REGISTRY, record=record, since=since)
+
+    def _addresses_changed(self) -> None:
+        """The machine is in another network, or has left one: tell the registry, and try what waits at once."""
+        self._networks = own_networks()
+        self._tasks.spawn(self._announce(), "announcing our addresses")
+        self.contacts.network_changed()
+
+    async def _announce(self) -> None:
+        """Tell the registry our addresses if they are not those that it knows.  Raises StoreFailed."""
+        record = await self.hello_builder.record(published_endpoints(self.listener.addresses), outdated=False)
+        if record != self._announced:
+            self._announced = record
+            self.registration.announce(record)
 
     # --- the list -----------------------------------------------------------------------------
 
@@ -374,39 +412,50 @@ class Node:
         for peer in changes.alone:
             self.outbox.rival_gone(peer)
         for peer in changes.came:
-            if self.roster.waiting(peer):
-                self.outbox.came_online(peer)
-            self.transfers.came_online(peer)
+            self.contacts.came_online(peer)
 
-    # --- links --------------------------------------------------------------------------------
+    # --- links: ChatLinksOwner and ContactsOwner ------------------------------------------------
 
-    def _link_up(self, link: Link) -> None:
+    def networks(self) -> list[Network]:
+        return self._networks
+
+    def chat_link_up(self, link: Link) -> None:
+        self.contacts.link_up(link)
+
+    def chat_link_down(self, link: Link, end: LinkEnd) -> None:
+        self.contacts.link_down(link, end)
+
+    def chat_message(self, link: Link, message: Message) -> None:
+        self.dispatch.received(link, message)
+
+    def chat_link_measured(self, link: Link) -> None:
+        since = link.unanswered_since
+        since_ms = None if since is None else self.wall_ms() - round((self._reactor.seconds() - since) * 1000)
+        self.people.tell(link.peer, rtt_ms=link.rtt_ms if since is None else None, unanswered_since_ms=since_ms)
+
+    def link_up(self, link: Link) -> None:
         self.notices.reached(link.peer)
-        self.people.tell(link.peer, linked=True, address=link.address, rtt_ms=link.rtt_ms)
-        self.outbox.link_up(link)
-        self.transfers.peer_reachable(link.peer)
+        self.people.tell(link.peer, linked=True, address=link.address, rtt_ms=link.rtt_ms, unanswered_since_ms=None)
 
-    def _link_down(self, link: Link, end: LinkEnd) -> None:
-        self.people.tell(link.peer, linked=False, address="", rtt_ms=None, last_seen_ms=self.wall_ms())
-        self.outbox.link_down(link, end)
-        if end.code != messages.REPLACED:
-            self.transfers.peer_unreachable(link.peer)
+    def link_down(self, link: Link, end: LinkEnd) -> None:
+        now_ms = self.wall_ms()
+        self.people.tell(
+            link.peer, linked=False, address="", rtt_ms=None, unanswered_since_ms=None, last_seen_ms=now_ms
+        )
 
-    def _message(self, link: Link, message: Message) -> None:
-        if link.peer in self.roster.blocked and isinstance(message, Say | Offer | Check):
-            _turn_away(link, message)
-        elif isinstance(message, Say | Ack | Nack):
-            self.outbox.received(link, message)
-        elif isinstance(message, Offer | Accept | Decline | DialMe | Cancel | Pause | Resume | Verified):
-            self.transfers.received(link, message)
-        elif isinstance(message, Check):
-            self._tasks.spawn(self.short_codes.received(link.peer, message), "comparing a short code")
-        else:
-            raise RemoteError(messages.BAD_FRAME, f"{type(message).__name__} does not belong on a chat link")
+    def contact_changed(self, peer: PeerID, code: str, next_try_ms: int | None) -> None:
+        self.people.tell(peer, waiting_code=code, next_try_ms=next_try_ms)
 
-    def _not_reached(self, peer: PeerID, error: ChatnetError) -> None:
+    def not_reached(self, peer: PeerID, error: ChatnetError) -> None:
         if peer in self.roster.listed and error.code != "too-soon":
             self.notices.not_reached(peer, self.roster.name_of(peer), error)
+
+    def _registered_elsewhere(self) -> None:
+        self.contacts.give_way()
+        self.runs_elsewhere()
+
+    def runs_elsewhere(self) -> None:
+        self.notices.runs_elsewhere(self.name)
 
     def _struck(self, peer: PeerID, seconds: int) -> None:
         if self.is_open:
@@ -417,13 +466,15 @@ class Node:
         if self.is_open:
             if ok:
                 self.people.store_again()
+                self.transfers.store_back()
+                self._tasks.spawn(self._announce(), "announcing our addresses")
             self.outbox.store_changed(ok)
 
     # --- what the parts need of the links -------------------------------------------------------
 
     async def send(self, peer: PeerID, message: Message) -> None:
         """On the chat link, dialled if there is none, once it drains.  Raises ChatnetError."""
-        link = await self.links.link_to(peer)
+        link = await self.contacts.link_to(peer)
         if isinstance(message, Pause | Resume | Verified) and RESUME not in link.features:
             raise Refused(messages.VERSION_UNKNOWN, "the other side's program does not know this")
         await link.when_drained()
@@ -437,10 +488,27 @@ class Node:
         self.links.proven(link)
         return link
 
+    def wake(self, peer: PeerID) -> None:
+        """Something waits for ``peer``: see that there is a chat link in time."""
+        self.contacts.wake(peer)
+
+    def transfer_changed(self, transfer: Transfer) -> None:
+        """A new or changed transfer."""
+        self.conversations.transfer_changed(transfer)
+
+    def folder_of(self, peer: bytes) -> str:
+        """The name of a person's folder."""
+        return self.people.folder_of(peer)
+
     # --- for the door -------------------------------------------------------------------------
 
+    def take_over(self) -> None:
+        """Be here again, after another instance of our key has taken our place."""
+        self.contacts.take_over()
+        self.registration.take_over()
+
     async def connect(self, peer: bytes) -> None:
-        await self.links.link_to(self.people.known(peer))
+        await self.contacts.link_to(self.people.known(peer))
 
     async def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Transfer:
         return await self.transfers.offer(self._receiver(chat), paths)
@@ -454,11 +522,3 @@ class Node:
         known = self.send_policy.check_offer(chat)
         self.people.pin_on_first_contact(known)
         return known
-
-
-def _turn_away(link: Link, message: Message) -> None:
-    """Nothing is taken from a blocked key; a block is not revealed."""
-    if isinstance(message, Say):
-        link.send(Nack(message.id, messages.NOT_ACCEPTED))
-    elif isinstance(message, Offer):
-        link.send(Decline(message.fid, messages.DECLINED))

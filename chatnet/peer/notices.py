@@ -41,6 +41,11 @@ class Notices:
     def reached(self, peer: PeerID) -> None:
         self._unreached.discard(peer)
 
+    def runs_elsewhere(self, name: str) -> None:
+        """Another instance of our own key takes our place again and again."""
+        text = f"{name} also runs somewhere else. This one stops trying until you take it here."
+        self.tell(NoticeLevel.WARNING, text, code="elsewhere")
+
     def struck(self, peer: PeerID, name: str, seconds: int) -> None:
         text = f"The program of {name} broke the protocol too often. It is left alone for {in_words(seconds)}."
         self.tell(NoticeLevel.WARNING, text, peer, messages.STRUCK)

@@ -173,10 +173,10 @@ class PeerService(Service):
         return self._logging_in.addBoth(self._login_over)
 
     def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
-        return self._with_node(lambda node: node.conversations.say(chat, body))
+        return self._with_node(lambda node: node.sending.say(chat, body))
 
     def resend(self, chat: ChatID, n: int) -> Deferred[None]:
-        return self._with_node(lambda node: node.conversations.resend(chat, n))
+        return self._with_node(lambda node: node.sending.resend(chat, n))
 
     def history(
         self, chat: ChatID, before: int | None = None, limit: int = 100, after: int | None = None
@@ -277,6 +277,12 @@ class PeerService(Service):
             node.registration.reconnect()
 
         return self._with_node(reconnect)
+
+    def take_over(self) -> Deferred[None]:
+        async def take_over(node: Node) -> None:
+            node.take_over()
+
+        return self._with_node(take_over)
 
     def quit(self) -> Deferred[None]:
         done: Deferred[None] = Deferred()

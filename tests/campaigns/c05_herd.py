@@ -58,6 +58,7 @@ class Sheep:
             listed=lambda: len(self.list),
             on_state=self._state,
             on_page=self._page,
+            on_elsewhere=lambda: None,
             wall_ms=lambda: int(time.time() * 1000),
             uniform=herd.uniform,
         )

@@ -231,7 +231,7 @@ def control(case: Case) -> Figures:
     def eager(node: Node, pushed: ListPage) -> None:
         page(node, pushed)
         for entry in pushed.joined:
-            node.links.link_to(entry.peer).addErrback(lambda _: None)  # type: ignore[arg-type]
+            node.contacts.link_to(entry.peer).addErrback(lambda _: None)  # type: ignore[arg-type]
 
     Node._page = eager  # type: ignore[method-assign]
     return attack(case)

@@ -148,7 +148,7 @@ def weaken(what: str) -> None:
         def eager(node: Any, pushed: Any) -> None:
             page(node, pushed)
             for entry in pushed.joined:
-                node.links.link_to(entry.peer).addErrback(lambda _: None)
+                node.contacts.link_to(entry.peer).addErrback(lambda _: None)
 
         Node._page = eager  # type: ignore[method-assign]
     elif what == "timers-by-wall-clock":

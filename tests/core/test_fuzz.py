@@ -51,6 +51,7 @@ WELL_FORMED = [
     m.End(0, ID32),
     m.Verified(ID16),
     m.Reject(0, "digest"),
+    m.Skip(0, "changed"),
 ]
 assert {type(message) for message in WELL_FORMED} == set(m.Message.__subclasses__())
 BODIES = [m.encode(message) for message in WELL_FORMED]

@@ -231,15 +231,36 @@ async def test_a_quiet_link_pings_and_a_dead_one_ends(stations):
     alice, bob = stations(limits=quick), stations(limits=quick)
     link = await alice.dial(bob.listen(), bob.peer)
     link.ping()
-    heard = link._heard
+    heard = link.bytes_in
     await deferLater(alice.reactor, 3.2, lambda: None)
     assert link.is_open
-    assert link._heard > heard
+    assert link.bytes_in > heard
     assert link.rtt_ms is not None
     link.transport.pauseProducing()
     bob.user.links[0].transport.pauseProducing()
     await alice.user.until(lambda: bool(alice.user.ends))
     assert alice.user.ends[0].code == "silence"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_processed_there_is_known_and_what_was_not_is_not(stations):
+    alice, bob = stations(), stations()
+    link = await alice.dial(bob.listen(), bob.peer)
+    link.send(say("one"))
+    first, second = link.confirmed(), link.confirmed()
+    assert await first is True
+    assert [message.body for message in bob.user.messages] == ["one"]
+    assert await second is True
+    bob.user.links[0].pause_reading()
+    link.send(say("two", 1))
+    heard: list[bool] = []
+    link.confirmed().addCallback(heard.append)
+    await deferLater(alice.reactor, 0.1, lambda: None)
+    assert heard == []
+    link.abort()
+    assert heard == [False]
+    assert await link.confirmed() is False
+    assert [message.body for message in bob.user.messages] == ["one"]
 
 
 @pytest_twisted.ensureDeferred
@@ -254,7 +275,7 @@ async def test_a_role_that_only_the_table_knows_has_its_messages_and_its_silence
     there.send(Found(bytes(32), None))
     await alice.user.until(lambda: len(alice.user.messages) == 1)
     assert alice.user.messages == [Found(bytes(32), None)]
-    there.transport.pauseProducing()  # bob hears alice's pings no more, and says nothing that would answer them
+    there.pause_reading()  # bob hears alice's pings no more, and says nothing that would answer them
     there._write = lambda data: None
     await alice.user.until(lambda: len(alice.user.ends) == 1)
     assert (alice.user.ends[0].code, alice.user.ends[0].text) == ("silence", "nothing heard for 1 s")

@@ -511,6 +511,10 @@ class ScriptedPeer:
         self.change_person(peer, blocked=blocked)
         return succeed(None)
 
+    def take_over(self) -> Deferred[None]:
+        self.calls.append(("take_over",))
+        return succeed(None)
+
     def reconnect(self) -> Deferred[None]:
         self.calls.append(("reconnect",))
         self.put_registry(RegistryPhase.UP)

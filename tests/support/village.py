@@ -65,6 +65,7 @@ class Villager:
         self.roots = Roots(*(village.directory / place / part for part in ("config.toml", "data", "state", "dl")))
         self.registry = RegistryAddress(REGISTRY_HOST, REGISTRY_PORT)
         self.limits = limits
+        self.ports: tuple[int, ...] = (PEER_PORT,)  # each is an address that it publishes
         self.service: PeerService | None = None
         self.starts = 0
         self.wall_offset = 0.0  # seconds by which its time of day is wrong
@@ -88,7 +89,7 @@ class Villager:
         self.forget()
         self.starts += 1
         settings = PeerSettings(
-            listen=(f"tcp:{PEER_PORT}:interface={self.machine.host}",),
+            listen=tuple(f"tcp:{port}:interface={self.machine.host}" for port in self.ports),
             roots=self.roots,
             log=LogChoice(),
             daemon=False,
@@ -116,6 +117,8 @@ class Villager:
         service, self.service = self.service, None
         if service is not None:
             if service._node is not None:
+                contacts = getattr(service._node, "contacts", None)  # a start that was refused has none
+                self.village.rescues += contacts.rescues if contacts is not None else 0
                 self.village.strikes += service._node.dialler._settings.strikes.given
             await self.village.done(Deferred.fromCoroutine(service.stopService()))
 
@@ -208,6 +211,8 @@ class Village:
         self.villagers: list[Villager] = []
         self._registry_starts = 0
         self.strikes = 0  # given in all
+        self.rescues = 0  # by the safety net of those who have stopped
+        self.needs_rescue = False  # a test takes the rules away
         self.dishonest = False  # a test breaks the protocol, and earns strikes
 
     # --- who is there ---
@@ -268,6 +273,7 @@ class Village:
         await self.until(lambda: not self.net.ends)
         left = [call for machine in self.machines for call in machine.getDelayedCalls()]
         assert left == [], "a timer has outlived its owner"
+        assert self.needs_rescue == (self.rescues > 0), "only the safety net found what waited, or it found nothing"
         assert self.dishonest == (self.strikes > 0), "an honest program was struck, or a dishonest one was not"
 
     # --- time ---

@@ -91,6 +91,7 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "end": {"index": _uint, "digest": _id32},
     "verified": {"fid": _id16},
     "reject": {"index": _uint, "code": _code},
+    "skip": {"index": _uint, "code": _code},
 }
 
 

@@ -117,7 +117,7 @@ async def test_a_message_expires_and_goes_out_after_all(village: Village) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_what_expired_is_not_sent_although_it_was_read_ahead(village: Village) -> None:
-    limits = PeerLimits(expire_days=20 / 86_400, expire_check_seconds=5.0, send_window=1, loopback="free")
+    limits = PeerLimits(expire_days=20 / 86_400, expire_check_seconds=5.0, send_window=1, awaited_silence_seconds=75.0)
     ann, bob = village.villager("ann", limits=limits).start(), village.villager("bob").start()
     await village.until(lambda: {"bob"} <= ann.online and {"ann"} <= bob.online)
     await said(village, ann, bob, "hello")

@@ -115,6 +115,10 @@ class ProgramActions(ActionBase):
         self.view.say("Trying the registry now.")
         self._ask(self._api.reconnect)
 
+    def cmd_takeover(self, rest: str) -> None:
+        self.view.say("Taking your place here: signing in now.")
+        self._ask(self._api.take_over)
+
     def cmd_log(self, rest: str) -> None:
         me = self._model.me
         if me is None:

@@ -22,7 +22,7 @@ from chatnet.console.widgets.wording import (
     seen_text,
     size_text,
     transfer_state,
-    when_text,
+    waiting_text,
 )
 from chatnet.core import limits
 from chatnet.core.events import ChatMessage, MessageKind, MessageState, Person, Transfer, TransferState
@@ -31,6 +31,7 @@ from chatnet.core.text import safe_line, safe_text, shown_path
 
 _NAME_COLS = 12  # a longer name is cut in the column; the title has it whole
 _BAR_COLS = 30
+_UNDELIVERED = (MessageState.WAITING, MessageState.SENT)
 
 
 class ConversationPane(ScrollPane):
@@ -154,7 +155,9 @@ class ConversationPane(ScrollPane):
             return two_sided(left, held, cols)
         if person.linked:
             facts = [f"direct {safe_line(person.address)}"]
-            if person.rtt_ms is not None:
+            if person.unanswered_since_ms is not None:
+                facts.append(f"no answer since {clock_text(person.unanswered_since_ms, seconds=True)}")
+            elif person.rtt_ms is not None:
                 facts.append(f"{person.rtt_ms} ms")
             right = f" {signs.dot} ".join(facts)
         else:
@@ -269,17 +272,11 @@ class ConversationPane(ScrollPane):
 
     def _waiting_note(self) -> str:
         """Why our newest messages wait; empty when they do not."""
-        person, rows, signs = self.person, self.chat_rows.rows, self.scene.signs
-        if person is None or person.online or not any(r.mine and r.state is MessageState.WAITING for r in rows[-20:]):
+        person, rows, signs, now_ms = self.person, self.chat_rows.rows, self.scene.signs, self.scene.now_ms()
+        if person is None or not any(r.mine and r.state in _UNDELIVERED for r in rows[-20:]):
             return ""
-        seen = ""
-        if person.last_seen_ms is not None:
-            seen = f" (last seen {when_text(person.last_seen_ms, self.scene.now_ms())})"
-        name = person.name
-        return (
-            f"{signs.waiting} waiting, {name} is offline{seen}. "
-            f"It will be sent when {name} is back, also after a restart."
-        )
+        why = waiting_text(person, now_ms)
+        return f"{signs.waiting} {why}" if why else ""
 
     def _held_note(self) -> Block:
         person, signs, cols = self.person, self.scene.signs, self.size[0]

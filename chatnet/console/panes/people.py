@@ -104,7 +104,9 @@ class PeopleList(LazyList):
             parts.append(str(news))
         if person.new_key is not None:
             parts.append(signs.alarm if cols < 24 else f"key{signs.alarm}")
-        if not parts and cols >= 24 and person.linked and person.rtt_ms is not None:
+        if cols >= 24 and person.unanswered_since_ms is not None:
+            parts.append("no answer")
+        elif not parts and cols >= 24 and person.linked and person.rtt_ms is not None:
             parts.append(f"{person.rtt_ms} ms")
         return " ".join(parts)
 

@@ -105,6 +105,44 @@ def message_state(message: ChatMessage, signs: Signs) -> tuple[str, str, str]:
             return signs.failed, f"refused: {reason}" if reason else "refused", "state.error"
 
 
+_WHY_WAITING = {
+    "no-address": "no address of {name} is known yet",
+    "not-dialable": "no address of {name} can be reached from this network",
+    "too-soon": "{name} was dialled a moment ago",
+    "unreachable": "nobody answers at {name}'s addresses",
+    "wrong-key": "another key answers at {name}'s address",
+    "busy": "{name} takes no more connections now",
+    "refused-as-replaced": "another connection to {name} is about to open",
+    "replaced-by-us": "another connection to {name} is about to open",
+    "replaced-by-other": "another connection to {name} is about to open",
+    "store": "{name}'s disk takes nothing now",
+    "struck": "{name}'s program is left alone for a while",
+    "version": "{name}'s program speaks another version",
+    "stopping": "{name}'s program is ending",
+    "elsewhere": "you also run somewhere else; /takeover takes your place here",
+}
+
+
+def waiting_text(person: Person, now_ms: int) -> str:
+    """Why what we wrote to a person is not delivered, and what happens next; empty while all goes well."""
+    name = person.name
+    if person.unanswered_since_ms is not None:
+        since = clock_text(person.unanswered_since_ms, seconds=True)
+        return f"{name} does not answer since {since}. What you wrote goes out again when {name} does."
+    if person.linked:
+        return ""
+    if not person.online:
+        seen = f" (last seen {when_text(person.last_seen_ms, now_ms)})" if person.last_seen_ms is not None else ""
+        return f"waiting, {name} is offline{seen}. It will be sent when {name} is back, also after a restart."
+    if not person.waiting_code:
+        return ""
+    why = _WHY_WAITING.get(person.waiting_code, "the connection to {name} is gone").format(name=name)
+    if person.next_try_ms is None:
+        return f"waiting: {why}."
+    seconds = max(0, person.next_try_ms - now_ms) / 1000
+    return f"waiting: {why}. Next try in {age_text(seconds)}."
+
+
 def bar_text(done: int, total: int, width: int, signs: Signs) -> str:
     """A bar of ``width`` cells."""
     filled = width if total <= 0 else min(width, max(0, done * width // total))

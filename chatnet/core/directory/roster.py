@@ -26,6 +26,9 @@ class PeerStats:
     linked: bool = False
     address: str = ""
     rtt_ms: int | None = None
+    unanswered_since_ms: int | None = None  # of the link: since when the other side does not answer
+    waiting_code: str = ""  # why what waits has to wait: an End of ``core.link_policy``
+    next_try_ms: int | None = None  # when the next dial is
     talked: bool = False  # a conversation exists: stays known without the list
     written_to: bool = False  # we did; the others are strangers, who may write less
 
@@ -190,9 +193,9 @@ class Roster:
         found = self._acquaintances.get(peer)
         return found.waiting if found is not None else 0
 
-    def awaited(self) -> list[PeerID]:
-        """Those for whom messages wait."""
-        return [peer for peer, about in self._acquaintances.items() if about.waiting]
+    def acquainted(self) -> list[PeerID]:
+        """Those of whom more is known than the list says."""
+        return list(self._acquaintances)
 
     def is_known(self, peer: PeerID) -> bool:
         """Whether the person stays in the list of people without being listed."""
@@ -232,6 +235,9 @@ class Roster:
             last_seen_ms=about.last_seen_ms,
             unread=about.unread,
             waiting=about.waiting,
+            unanswered_since_ms=about.unanswered_since_ms,
+            waiting_code=about.waiting_code,
+            next_try_ms=about.next_try_ms,
             new_key=self.new_key(peer),
             known_since_ms=pinned[1] if pinned else None,
             verified=self.verified(peer),

@@ -1,9 +1,13 @@
-"""Why a transfer ended or rests, as a sentence for the person at either side."""
+"""Why a transfer stands as it does, in words for the person at this side."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from chatnet.core import messages
+from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeText, safe_line
+from chatnet.core.transfer.offers import NAMES_SHOWN, clean_path
 
 # By code: for the side where it happened, then for the other one.
 _AT_SENDER = {
@@ -32,6 +36,10 @@ _AT_EITHER = {
     messages.USER: ("you cancelled it", "they cancelled it"),
     messages.BAD_FRAME: ("the other side broke the protocol", "this side broke the protocol"),
     messages.PAUSED: ("you paused it", "they paused it"),
+    messages.BUSY: (
+        "this machine is short of something, such as open files: it goes on by itself",
+        "their machine is short of something: it goes on by itself",
+    ),
     messages.STOPPING: ("the program was ended here", "the program was ended there"),
 }
 _BETWEEN = {
@@ -53,3 +61,19 @@ def reason_of(code: str, outgoing: bool, by_me: bool) -> SafeText:
         if code in place:
             return safe_line(place[code][0 if here else 1])
     return safe_line(f"they ended it ({code})")
+
+
+_WHY_SKIPPED = {
+    messages.CHANGED: "changed",
+    messages.UNREADABLE: "cannot be read",
+}
+
+
+def skipped_text(files: Sequence[OfferedFile], skipped: Mapping[int, str]) -> SafeText:
+    """Which files of a transfer that is done could not be sent, and why; ``skipped`` gives codes by number."""
+    named = [
+        f"{'/'.join(clean_path(files[number].path))} ({_WHY_SKIPPED.get(code, code)})"
+        for number, code in sorted(skipped.items())[:NAMES_SHOWN]
+    ]
+    more = f" and {len(skipped) - NAMES_SHOWN} more" if len(skipped) > NAMES_SHOWN else ""
+    return safe_line(f"{len(skipped)} of {len(files)} not sent: {', '.join(named)}{more}", 400)

@@ -1,78 +1,347 @@
-"""The states of a transfer and the steps between them.
+"""What both sides of a transfer have in common: phases, the form of the tables, outcomes and their telling.
 
-    OFFERED --accepted--> QUEUED --started--> RUNNING --complete--> CHECKING --verified--> DONE
-       | declined            |                   |                     |
-       v                     +---- cancelled: CANCELLED, failed: FAILED (from everywhere)
-    DECLINED
+    OFFERED --> QUEUED --> CALLING --> READY --> RUNNING --> CHECKING --> DONE
+       | OPENING  turn       file link    first file  last byte
 
-    QUEUED, RUNNING, CHECKING --broken--> BROKEN --resumed--> QUEUED
-    these and BROKEN ---------paused--> PAUSED --broken (released)--> BROKEN, --resumed--> QUEUED
-    BROKEN, PAUSED, QUEUED --verified--> DONE: the receiver had everything already
+    QUEUED ... CHECKING --link lost--> BROKEN --chat link--> (REOPENING) --> QUEUED again
+    BROKEN, QUEUED ... CHECKING --a person--> PAUSED --> BROKEN;  --full disk--> HELD --> REOPENING
+    from everywhere to DECLINED, CANCELLED, FAILED
 
-The receiver sends ACCEPT when its own turn has come; the sender then connects at once and begins
-when it has its turn.  So QUEUED is waiting for either.
+The receiver begins everything: it opens its folders, waits for its turn and says ACCEPT; the sender
+then makes a file link and sends when its own turn has come.
+
+Nothing relies on a word having been heard.  On every new chat link each side says how each of its open
+transfers stands (RESUME asks, PAUSE holds), and the other answers.  Who ends a transfer has it in mind
+(``told`` is False) until the other side has processed the word that says so: until then it is said on
+each new chat link, and counts as something that waits for this peer (``needs_contact``).
 """
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
+from typing import Any, ClassVar, TypeAlias
 
 from chatnet.core import messages
 from chatnet.core.events import TransferState
+from chatnet.core.limits import SETTLE_SECONDS, PeerLimits
+from chatnet.core.messages import Cancel, Decline, Message, Pause, Resume, Verified, Want
+from chatnet.core.text import SafeText, safe_line
+from chatnet.core.transfer.reasons import reason_of
+from chatnet.core.transfer.transfer_events import (
+    TIMER_OF_INPUT,
+    Arm,
+    ChatUp,
+    Confirm,
+    Contact,
+    Disarm,
+    Effect,
+    Input,
+    Objection,
+    OutcomeHeard,
+    Persist,
+    Retry,
+    Send,
+    Tell,
+    Timer,
+    WordHeard,
+)
 
-# --- states -----------------------------------------------------------------------------------
+OBSTACLES = (messages.NO_SPACE, messages.STORE)  # for which a receiver holds a transfer by itself
 
 
-class Step(StrEnum):
-    """What may happen to a transfer."""
+class Phase(StrEnum):
+    """Finer than ``TransferState``, which is what people see."""
 
-    ACCEPTED = "accepted"
+    OFFERED = "offered"
+    OPENING = "opening"  # incoming: accepted, the disk is looked at
+    QUEUED = "queued"  # incoming: waits for its turn, the download is open
+    CALLING = "calling"  # the acceptance is said, the file link is awaited
+    READY = "ready"  # the file link is open; outgoing: waits for its turn, incoming: for the first file
+    RUNNING = "running"
+    CHECKING = "checking"
+    BROKEN = "broken"  # waits for a chat link, for an answer on it, or for another try
+    REOPENING = "reopening"  # incoming: the disk is looked at, to go on
+    PAUSED = "paused"  # a person holds it, here or there
+    HELD = "held"  # incoming: the disk holds it
+    DONE = "done"
     DECLINED = "declined"
-    STARTED = "started"
-    COMPLETE = "complete"  # the last byte was sent, or has come
-    VERIFIED = "verified"
     CANCELLED = "cancelled"
     FAILED = "failed"
-    BROKEN = "broken"  # its link is gone
-    PAUSED = "paused"
-    RESUMED = "resumed"
+
+    @property
+    def ended(self) -> bool:
+        return self in ENDINGS
+
+
+ENDINGS = (Phase.DONE, Phase.DECLINED, Phase.CANCELLED, Phase.FAILED)
+
+STATE_OF: dict[Phase, TransferState] = {
+    Phase.OFFERED: TransferState.OFFERED,
+    Phase.OPENING: TransferState.OFFERED,
+    Phase.QUEUED: TransferState.QUEUED,
+    Phase.CALLING: TransferState.QUEUED,
+    Phase.READY: TransferState.QUEUED,
+    Phase.RUNNING: TransferState.RUNNING,
+    Phase.CHECKING: TransferState.CHECKING,
+    Phase.BROKEN: TransferState.BROKEN,
+    Phase.REOPENING: TransferState.BROKEN,
+    Phase.PAUSED: TransferState.PAUSED,
+    Phase.HELD: TransferState.PAUSED,
+    Phase.DONE: TransferState.DONE,
+    Phase.DECLINED: TransferState.DECLINED,
+    Phase.CANCELLED: TransferState.CANCELLED,
+    Phase.FAILED: TransferState.FAILED,
+}
+
+
+def phase_of(state: TransferState, kind: type[TransferMachine]) -> Phase:
+    """The phase in which a transfer of this kind is recalled that the store has in this state; ``Recalled`` follows."""
+    return next(phase for phase in kind.PHASES if STATE_OF[phase] is state)
 
 
 class PausedBy(IntFlag):
-    """Which sides hold a transfer; both may."""
+    """Who holds a transfer; the numbers stand in the store."""
 
     NOBODY = 0
     HERE = 1
     THERE = 2
 
 
-_ENDINGS = {Step.CANCELLED: TransferState.CANCELLED, Step.FAILED: TransferState.FAILED}
-_OPEN = tuple(state for state in TransferState if not state.ended)
-_UNDER_WAY = (TransferState.QUEUED, TransferState.RUNNING, TransferState.CHECKING)
-_HALTED = (TransferState.BROKEN, TransferState.PAUSED)
+@dataclass(frozen=True)
+class Nothing:
+    """A row that does nothing, and why."""
 
-TABLE: dict[tuple[TransferState, Step], TransferState] = {
-    (TransferState.OFFERED, Step.ACCEPTED): TransferState.QUEUED,
-    (TransferState.OFFERED, Step.DECLINED): TransferState.DECLINED,
-    (TransferState.QUEUED, Step.STARTED): TransferState.RUNNING,
-    (TransferState.RUNNING, Step.COMPLETE): TransferState.CHECKING,
-    (TransferState.CHECKING, Step.VERIFIED): TransferState.DONE,
-    **{(state, Step.BROKEN): TransferState.BROKEN for state in (*_UNDER_WAY, TransferState.PAUSED)},
-    **{(state, Step.PAUSED): TransferState.PAUSED for state in (*_UNDER_WAY, TransferState.BROKEN)},
-    **{(state, Step.RESUMED): TransferState.QUEUED for state in _HALTED},
-    **{(state, Step.VERIFIED): TransferState.DONE for state in (*_HALTED, TransferState.QUEUED)},
-    **{(state, step): ending for state in _OPEN for step, ending in _ENDINGS.items()},
-}
+    why: str
 
 
-def after(state: TransferState, step: Step) -> TransferState | None:
-    """The state that follows; None where the step has come too late or too early and changes nothing.
+# The machine and the input are those of the table's own class and row, which no type can say.
+Handler: TypeAlias = Callable[[Any, Any], Iterator[Effect]]
+Row: TypeAlias = Handler | Nothing
+Table: TypeAlias = Mapping[tuple[Phase, type[Input]], Row]
 
-    Both sides may speak at the same moment (a cancel crosses a verified): that is no error.
+
+def table_of(
+    phases: tuple[Phase, ...], inputs: tuple[type[Input], ...], rows: Mapping[type[Input], Mapping[Any, Row]]
+) -> Table:
+    """The table with one row for each phase and input.  ``rows`` names phases alone or as tuples.
+
+    Raises ValueError for a pair that is missing, stands twice, or is none of the machine's.
     """
-    return TABLE.get((state, step))
+    table: dict[tuple[Phase, type[Input]], Row] = {}
+    for kind, of_phases in rows.items():
+        for key, row in of_phases.items():
+            for phase in key if isinstance(key, tuple) else (key,):
+                if (phase, kind) in table or phase not in phases:
+                    raise ValueError(f"{phase} x {kind.__name__} stands twice, or cannot be")
+                table[phase, kind] = row
+    missing = [f"{phase} x {kind.__name__}" for phase in phases for kind in inputs if (phase, kind) not in table]
+    if missing:
+        raise ValueError(f"{len(missing)} without a row: {', '.join(missing[:10])}")
+    return table
 
 
-def ending_of(code: str) -> Step:
-    """The step that a CANCEL with this code means: a person's wish, or a fault."""
-    return Step.CANCELLED if code == messages.USER else Step.FAILED
+def outcome_of(fid: bytes, outgoing: bool, state: TransferState, code: str) -> Message:
+    """The word that says how a transfer has ended here; a receiver says DONE, a sender has nothing left to give."""
+    if state is TransferState.DONE:
+        return Cancel(fid, messages.LOST) if outgoing else Verified(fid)
+    if state is TransferState.DECLINED and not outgoing:
+        return Decline(fid, code or messages.DECLINED)
+    return Cancel(fid, code or messages.LOST)
+
+
+def ending_of(code: str) -> Phase:
+    """How a transfer has ended that the other side ended with CANCEL and this code."""
+    return {messages.USER: Phase.CANCELLED, messages.DECLINED: Phase.DECLINED}.get(code, Phase.FAILED)
+
+
+@dataclass
+class Run:
+    """What exists only from an acceptance until its file link has done its work or is gone."""
+
+    token: bytes  # what the file link must show
+    wants: tuple[Want, ...] = ()  # outgoing
+    dialling: bool = False
+    linked: bool = False  # the file link is open
+
+
+@dataclass(eq=False)
+class TransferMachine:
+    """The base of both machines.  ``handle`` is the only way in."""
+
+    TABLE: ClassVar[Table]
+    PHASES: ClassVar[tuple[Phase, ...]]
+    OUTGOING: ClassVar[bool]
+
+    fid: bytes
+    limits: PeerLimits
+    phase: Phase = Phase.OFFERED
+    code: str = ""
+    reason: SafeText = field(default_factory=lambda: safe_line(""))
+    paused: PausedBy = PausedBy.NOBODY
+    told: bool = True  # the other side knows how it ended; of no meaning before
+    linked: bool = False  # a chat link is open
+    run: Run | None = None
+    failures: int = 0  # in a row, since bytes went
+    late: int = 0  # file links that did not come, in a row
+    doubtful: bool = False  # recalled, or held or let go out of reach: not yet compared with the other side
+    unsaved: bool = False  # the store did not take the last change
+    armed: set[Timer | None] = field(default_factory=set)
+
+    @property
+    def state(self) -> TransferState:
+        return STATE_OF[self.phase]
+
+    @property
+    def ended(self) -> bool:
+        return self.phase.ended
+
+    @property
+    def needs_contact(self) -> bool:
+        """Whether something of it waits for a chat link."""
+        raise NotImplementedError
+
+    def expects(self, token: bytes) -> bool:
+        """Whether a file link that shows ``token`` is awaited now."""
+        return self.phase is Phase.CALLING and self.run is not None and hmac.compare_digest(self.run.token, token)
+
+    def handle(self, event: Input) -> tuple[Effect, ...]:
+        """What is to be done about ``event``, in this order; the machine stands as if it was done."""
+        self.armed.discard(TIMER_OF_INPUT.get(type(event)))
+        row = self.TABLE[self.phase, type(event)]
+        return () if isinstance(row, Nothing) else tuple(row(self, event))
+
+    # --- parts of rows ---
+
+    def _change(self, phase: Phase, code: str = "", by_me: bool = True) -> Iterator[Effect]:
+        self._set(phase, code, by_me)
+        yield Persist()
+        yield Tell()
+
+    def _set(self, phase: Phase, code: str = "", by_me: bool = True) -> None:
+        self.phase, self.code, self.reason = phase, code, reason_of(code, self.OUTGOING, by_me)
+
+    def _arm(self, timer: Timer, seconds: float) -> Iterator[Effect]:
+        self.armed.add(timer)
+        yield Arm(timer, seconds)
+
+    def _disarm(self, *timers: Timer) -> Iterator[Effect]:
+        for timer in timers:
+            if timer in self.armed:
+                self.armed.discard(timer)
+                yield Disarm(timer)
+
+    def _retry(self) -> Iterator[Effect]:
+        self.armed.add(Timer.RETRY)
+        yield Retry(self.failures)
+        self.failures += 1
+
+    def _doubt(self) -> Iterator[Effect]:
+        """What is known here and there may differ: how does it stand there?
+
+        So after each start (the store may not have taken a last change), and after a word that could not be said.
+        """
+        self.doubtful = True
+        yield Contact()
+
+    def _compare(self) -> Iterator[Effect]:
+        """The question, or what answers it, was just said: give the other side's store time to answer."""
+        if self.doubtful:
+            yield from self._arm(Timer.ASK, SETTLE_SECONDS)
+
+    def _confirm_compared(self, _: Input) -> Iterator[Effect]:
+        yield Confirm(WordHeard())
+
+    def _compared(self, _: Input) -> Iterator[Effect]:
+        self.doubtful = False
+        yield from ()
+
+    def _waiting_linked(self, event: Input) -> Iterator[Effect]:
+        """Of what waits for a person, here or there."""
+        self._note_link(event)
+        yield from self._say_paused() if PausedBy.HERE in self.paused else self._ask()
+        yield from self._compare()
+
+    def _waiting_unlinked(self, event: Input) -> Iterator[Effect]:
+        self._note_link(event)
+        yield from self._disarm(Timer.ASK)
+        if self.doubtful:
+            yield Contact()
+
+    def _object(self, code: str) -> Iterator[Effect]:
+        yield Objection(code)
+
+    def _ask(self, _: Input | None = None) -> Iterator[Effect]:
+        """How does it stand there?"""
+        yield Send(Resume(self.fid))
+
+    def _say_paused(self, _: Input | None = None) -> Iterator[Effect]:
+        """That it is held here, and why; only over an open chat link."""
+        yield Send(Pause(self.fid, self.code if self.code in OBSTACLES else messages.PAUSED))
+
+    # --- outcomes ---
+
+    def outcome(self) -> Message:
+        """The word that says how it ended."""
+        return outcome_of(self.fid, self.OUTGOING, self.state, self.code)
+
+    def _say_outcome(self, _: Input | None = None) -> Iterator[Effect]:
+        """Until it is known to be heard."""
+        if self.linked:
+            yield Send(self.outcome())
+            yield Confirm(OutcomeHeard())
+        else:
+            yield Contact()
+
+    def _answer_outcome(self, _: Input) -> Iterator[Effect]:
+        """The other side speaks of what has ended here: it cannot know.  A word on the link means that there is one."""
+        yield Send(self.outcome())
+        if not self.told:
+            yield Confirm(OutcomeHeard())
+
+    def _repeat_outcome(self, event: Input) -> Iterator[Effect]:
+        """On a new chat link."""
+        self._note_link(event)
+        if not self.told:
+            yield from self._say_outcome()
+
+    def _known_there(self, _: Input) -> Iterator[Effect]:
+        """It has ended there too."""
+        if not self.told:
+            self.told = True
+            yield Persist()
+
+    def _miss_contact(self, event: Input) -> Iterator[Effect]:
+        """The chat link is gone from under what has ended."""
+        self._note_link(event)
+        if not self.told:
+            yield Contact()
+
+    # --- rows that are the same on both sides ---
+
+    def _note_link(self, event: Input) -> None:
+        self.linked = isinstance(event, ChatUp)
+
+    def _link_noted(self, event: Input) -> Iterator[Effect]:
+        self._note_link(event)
+        yield from ()
+
+    def _not_saved(self, _: Input) -> Iterator[Effect]:
+        self.unsaved = True
+        yield from ()
+
+    def _save_again(self, _: Input) -> Iterator[Effect]:
+        if self.unsaved:
+            self.unsaved = False
+            yield Persist()
+
+    def _ended_already(self, _: Input) -> Iterator[Effect]:
+        yield Objection("ended")
+
+    def _answered_already(self, _: Input) -> Iterator[Effect]:
+        yield Objection("answered")
+
+    def _not_running(self, _: Input) -> Iterator[Effect]:
+        yield Objection("not-running")

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from twisted.logger import Logger
 
 from chatnet.core import messages
-from chatnet.core.backoff import Uniform, obeyed, registry_wait
+from chatnet.core.backoff import Uniform
 from chatnet.core.errors import ChatnetError, Refused, RemoteError, StoreFailed, WrongKey
 from chatnet.core.events import RegistryPhase, RegistryState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import REGISTRY_STEADY_SECONDS
+from chatnet.core.link_policy import Replacements
 from chatnet.core.messages import Hello, ListPage, Message
 from chatnet.core.records import SignedRecord
+from chatnet.core.registration_policy import TABLE, Action, attempt_end, next_step, registry_end
 from chatnet.core.text import SafeText, safe_line
 from chatnet.net.background import BackgroundTasks
 from chatnet.net.dialling import Dialler
@@ -30,29 +32,33 @@ from chatnet.net.link import Link, LinkEnd, LinkUser
 from chatnet.net.persistent_link import LinkLost, PersistentLink
 from chatnet.peer.directory.registry_address import RegistryAddress
 
-# Codes after which trying again would change nothing.
-FINAL = frozenset({messages.NAME_TAKEN, messages.KEY_BOUND, messages.BAD_NAME, messages.VERSION_UNKNOWN})
+ELSEWHERE = "elsewhere"  # the code of a registration that gave way to another instance of our key
 
 
 @dataclass(frozen=True)
 class RegistryReconnectPolicy:
-    """When to dial the registry again.
+    """When to dial the registry again, by the table in ``core.registration_policy``.
 
     ``listed`` gives the length of the last list: the larger it is, the more peers come back at
-    once, and the longer each waits.  ``uniform(low, high)`` is a source of chance.
+    once, and the longer each waits.  ``uniform(low, high)`` is a source of chance; ``seconds`` the clock.
     """
 
     listed: Callable[[], int]
     uniform: Uniform
+    seconds: Callable[[], float]
+    replacements: Replacements = field(default_factory=Replacements)
     steady_seconds: float = REGISTRY_STEADY_SECONDS
 
     def wait_seconds(self, failures: int, error: ChatnetError) -> float | None:
-        """See ``ReconnectPolicy``.  A wait that the registry asks for is obeyed."""
-        if isinstance(error, WrongKey) or error.code in FINAL:
-            return None
-        if isinstance(error, Refused) and error.retry_after_s:
-            return obeyed(error.retry_after_s, self.uniform)
-        return registry_wait(failures, self.listed(), self.uniform)
+        """See ``ReconnectPolicy``.  Called once for each end."""
+        if isinstance(error, LinkLost):
+            again = error.code == messages.REPLACED and self.replacements.add("registry", self.seconds())
+            end = registry_end(error.code, again=again)
+        else:
+            end = attempt_end(error)
+        asked = error.retry_after_s if isinstance(error, Refused) else 0
+        step = next_step(end, failures, self.listed(), asked, self.uniform)
+        return None if step.action in (Action.FINAL, Action.NOTHING) else step.seconds
 
 
 class Registration:
@@ -75,6 +81,7 @@ class Registration:
         listed: Callable[[], int],
         on_state: Callable[[RegistryState], None],
         on_page: Callable[[ListPage], None],
+        on_elsewhere: Callable[[], None],
         wall_ms: Callable[[], int],
         uniform: Uniform,
     ) -> None:
@@ -85,9 +92,11 @@ class Registration:
         self._listed = listed
         self._on_state = on_state
         self._on_page = on_page
+        self._on_elsewhere = on_elsewhere
         self._wall_ms = wall_ms
         self._tasks = BackgroundTasks(self.log)
-        self._connection = PersistentLink(clock, RegistryReconnectPolicy(listed, uniform), self, "the registry")
+        self._policy = RegistryReconnectPolicy(listed, uniform, clock.seconds)
+        self._connection = PersistentLink(clock, self._policy, self, "the registry")
         self._first_seen = False  # the registry's key was taken at first sight
         self._outdated = False  # the registry knows a newer record of ours than we do
         self.state = self._state(RegistryPhase.CONNECTING)
@@ -109,6 +118,11 @@ class Registration:
     def reconnect(self) -> None:
         """Try at once, also after a refusal."""
         self._connection.retry_now()
+
+    def take_over(self) -> None:
+        """A person wants to be here, whatever other instances of our key there are."""
+        self._policy.replacements.clear()
+        self.reconnect()
 
     def recount(self) -> None:
         """The list has another length now."""
@@ -155,7 +169,7 @@ class Registration:
         self.log.info("registry lost: {code} {text}", code=end.code, text=safe_line(end.text))
 
     def waiting(self, error: ChatnetError, wait_seconds: float) -> None:
-        self._outdated = self._outdated or error.code == messages.BAD_RECORD
+        self._outdated = self._outdated or TABLE[attempt_end(error)].action is Action.NEWER_RECORD
         text = "the connection to the registry is gone" if isinstance(error, LinkLost) else error.text
         self._tell(RegistryPhase.LOST, text, error.code, self._wall_ms() + round(wait_seconds * 1000))
 
@@ -167,6 +181,9 @@ class Registration:
                 f"{short_text(error.seen)}). Not joining.",
                 error.code,
             )
+        elif isinstance(error, LinkLost) and error.code == messages.REPLACED:
+            self._tell(RegistryPhase.REFUSED, "this key also runs somewhere else", ELSEWHERE)
+            self._on_elsewhere()
         else:
             self._tell(RegistryPhase.REFUSED, error.text, error.code)
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from chatnet.core import messages
-from chatnet.core.errors import LocalError, RemoteError
+from chatnet.core.errors import LocalError, NoSpace, RemoteError
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import safe_file_name, shown_path
 from chatnet.peer.files.filesystem import (
@@ -40,6 +40,7 @@ from chatnet.peer.files.final_names import FinalNames
 from chatnet.peer.files.free_space import check_space
 from chatnet.peer.files.journal import Journal
 from chatnet.peer.files.part_files import STEM_BYTES, PartFile, PartFiles
+from chatnet.peer.files.source import PASSING_ERRORS
 
 SMALL_BYTES = 1_048_576  # smaller files share one sync
 GROUP_FILES = 64  # so many of them
@@ -117,7 +118,7 @@ class Download:
         with self._disk_errors(), contextlib.ExitStack() as opened:
             self._reach(place, opened)
             self._look()
-            self._check_space(self.wanted_bytes)
+            self._check_space(sum(map(self._missing_bytes, self.wants)))
             self._opened = opened.pop_all()
 
     @property
@@ -139,7 +140,7 @@ class Download:
                 self._likeness.digest = digest_of(self._likeness.path, file.size)
                 return
             if offset:
-                self._check_space(file.size - offset)
+                self._check_space(self._missing_bytes(Want(index, offset)))
                 self._part, self._digest = self._parts.reopened(index, file, offset)
             else:
                 if file.size >= SMALL_BYTES:
@@ -179,7 +180,6 @@ class Download:
             finally:
                 os.close(mark.fd)
             self._note_synced(mark.part, mark.count)
-            self._check_space(0)
 
     def end(self, digest: bytes) -> None:
         """The file is complete: with the right digest it gets its final name, small ones in groups."""
@@ -202,6 +202,15 @@ class Download:
             part.fd = -1
             if part.file.size >= SMALL_BYTES or len(self._whole) >= GROUP_FILES:
                 self._settle()
+
+    def skip(self, index: int) -> None:
+        """The file ``index`` does not come, or came in vain: nothing of it stays."""
+        part, self._part, self._likeness = self._part, None, None
+        with self._disk_errors():
+            if part is not None:
+                os.close(part.fd)
+            self._parts.remove(self._parts.name_of(index))
+        self._journal.reset([index])
 
     def finish(self) -> None:
         """Everything has come: what still waits gets its final name too."""
@@ -343,6 +352,11 @@ class Download:
     def _check_space(self, size: int) -> None:
         check_space(self._filesystem, self._target, self._names.path, size)
 
+    def _missing_bytes(self, want: Want) -> int:
+        """What the disk has yet to give for it: a part may have got all its space already."""
+        size = self._files[want.file].size
+        return size - (max(want.offset, self._parts.held_bytes(want.file, size)) if want.offset else 0)
+
     # --- from part to file ---
 
     def _note_synced(self, part: PartFile, count: int) -> None:
@@ -402,5 +416,8 @@ class Download:
         try:
             yield
         except OSError as error:
-            code = messages.NO_SPACE if error.errno in _FULL else messages.UNWRITABLE
-            raise LocalError(code, f"cannot write there ({os.strerror(error.errno or 0).lower()})") from error
+            text = f"cannot write there ({os.strerror(error.errno or 0).lower()})"
+            if error.errno in _FULL:
+                raise NoSpace(text) from error
+            code = messages.BUSY if error.errno in PASSING_ERRORS else messages.UNWRITABLE
+            raise LocalError(code, text) from error

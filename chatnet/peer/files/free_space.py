@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from chatnet.core import messages
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import NoSpace
 from chatnet.core.text import shown_path
 from chatnet.core.transfer.offers import size_text
 from chatnet.peer.files.filesystem import Filesystem
 
 
+def free_bytes(filesystem: Filesystem, folder: int) -> int:
+    """What a transfer may take below ``folder``, an open descriptor; negative when others took of the reserve."""
+    space = filesystem.space(folder)
+    return space.f_bavail * space.f_frsize - filesystem.reserve_bytes
+
+
 def check_space(filesystem: Filesystem, folder: int, path: bytes, size: int) -> None:
     """Look whether ``size`` more bytes fit below ``folder``, an open descriptor; ``path`` names it in words.
 
-    Waits for the disk.  Raises LocalError("no-space") with what is needed and what is free.
+    Waits for the disk.  Raises NoSpace with what is needed, what stays free and what is free.
     """
-    space = filesystem.space(folder)
-    free = space.f_bavail * space.f_frsize - filesystem.reserve_bytes
+    free, reserve = free_bytes(filesystem, folder), filesystem.reserve_bytes
     if free < size:
+        kept = f" beside the {size_text(reserve)} that stay free" if reserve else ""
         where = shown_path(path, 200)
-        raise LocalError(messages.NO_SPACE, f"needs {size_text(size)}, {size_text(max(0, free))} free in {where}")
+        raise NoSpace(f"needs {size_text(size)}{kept}; {size_text(max(0, free + reserve))} free in {where}", size)

@@ -72,17 +72,31 @@ class PartFiles:
         status = os.stat(self.name_of(index), dir_fd=self.folder, follow_symlinks=False)
         return is_own_file(status) and status.st_size >= count
 
+    def held_bytes(self, index: int, size: int) -> int:
+        """How much of ``size`` bytes the disk has given to this part already; nothing when there is none."""
+        try:
+            status = os.stat(self.name_of(index), dir_fd=self.folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return 0
+        return min(size, status.st_blocks * 512)
+
     def reopened(self, index: int, file: OfferedFile, offset: int) -> tuple[PartFile, blake3]:
-        """The part of before, cut to what is certain, and hashed from its start."""
+        """The part of before, hashed up to what is certain.
+
+        What lies behind is written over; it is not cut, since others could take the space.
+        """
         name, digest = self.name_of(index), blake3()
         fd = os.open(name, AGAIN, dir_fd=self.folder)
         try:
             status = os.fstat(fd)
             if not is_own_file(status):
                 raise LocalError(messages.UNWRITABLE, "somebody exchanged the part file")
-            os.ftruncate(fd, offset)
-            while data := os.read(fd, HASH_BYTES):
+            if status.st_size > file.size:
+                os.ftruncate(fd, file.size)
+            left = offset
+            while left and (data := os.read(fd, min(HASH_BYTES, left))):
                 digest.update(data)
+                left -= len(data)
         except BaseException:
             os.close(fd)
             raise

@@ -7,6 +7,7 @@ byte was sent.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ from chatnet.core.text import safe_line, shown_path
 from chatnet.peer.files.local_paths import absolute
 
 HASH_BYTES = 1_048_576
+
+# What a machine is short of for a while: descriptors, memory.
+PASSING_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN})
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -144,6 +148,11 @@ def _not_there(path: bytes, error: OSError | ValueError) -> LocalError:
     return LocalError("no-such-file", f"no file '{shown}' in {shown_path(folder, 200)}.{hint}")
 
 
+def _unreadable(error: OSError) -> LocalError:
+    code = messages.BUSY if error.errno in PASSING_ERRORS else messages.UNREADABLE
+    return LocalError(code, os.strerror(error.errno or 0))
+
+
 class Source:
     """An open file on its way out: what ``FileSender`` reads from.
 
@@ -160,7 +169,7 @@ class Source:
         try:
             self._fd = os.open(file.path, _READ)
         except OSError as error:
-            raise LocalError(messages.UNREADABLE, os.strerror(error.errno or 0)) from None
+            raise _unreadable(error) from None
         try:
             if not self._is_the_same():
                 raise LocalError(messages.CHANGED, "it is not the file that was offered")
@@ -168,7 +177,7 @@ class Source:
             self._hash_head(offset)
         except OSError as error:
             self.close()
-            raise LocalError(messages.UNREADABLE, os.strerror(error.errno or 0)) from None
+            raise _unreadable(error) from None
         except LocalError:
             self.close()
             raise
@@ -195,6 +204,11 @@ class Source:
             raise LocalError(self.trouble or messages.LOST, "the file was not sent to its end")
         return self.digest.digest()
 
+    @property
+    def is_read(self) -> bool:
+        """Whether every byte that was offered has been read."""
+        return not self._left
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
@@ -213,14 +227,26 @@ class Source:
             offset -= len(data)
 
 
-def open_sources(wanted: Sequence[tuple[SourceFile, int]]) -> list[Source]:
-    """Several files from their offsets, all or none."""
-    opened: list[Source] = []
-    try:
-        for file, offset in wanted:
+def open_sources(wanted: Sequence[tuple[SourceFile, int]]) -> list[Source | LocalError]:
+    """Several files from their offsets; in the place of one that cannot be sent stands why.
+
+    Raises LocalError("busy"), with nothing open, when this machine is short of something.
+    """
+    opened: list[Source | LocalError] = []
+    for file, offset in wanted:
+        try:
             opened.append(Source(file, offset))
-    except LocalError:
-        for source in opened:
-            source.close()
-        raise
+        except LocalError as error:
+            if error.code != messages.BUSY:
+                opened.append(error)
+                continue
+            close_sources(opened)
+            raise
     return opened
+
+
+def close_sources(sources: Sequence[Source | LocalError]) -> None:
+    """Close those that are open."""
+    for source in sources:
+        if isinstance(source, Source):
+            source.close()

@@ -1,33 +1,58 @@
-"""The chat links to the others: dialled when needed, one a person, put down when idle.
+"""The chat links to the others: one a person, put down when idle.
 
-When two dial each other at once, the link dialled by the smaller PeerID stays; both ends know it
-without asking.  A new instance of a key replaces the old one, whose link is half-open.
+When two dial each other at once, the link that the smaller PeerID dialled stays; both ends know it
+without asking.  A new instance of a key replaces the old one, and a link that proves no life within
+PROVE_SECONDS gives way to a new one.  The rules are ``core.link_policy``; who is dialled when is the
+business of ``Contacts``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.logger import Logger
 
 from chatnet.core import messages
 from chatnet.core.dialrules import DialRules, Network, may_dial, preferred
 from chatnet.core.directory.roster import Roster
-from chatnet.core.errors import ChatnetError, Refused, Unreachable
+from chatnet.core.errors import ChatnetError, Refused, TooSoon, Unreachable
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import PeerLimits
+from chatnet.core.limits import PROVE_SECONDS, PeerLimits
+from chatnet.core.link_policy import ADMISSION, OPENING, LinkFacts, Proof, Verdict, relation
 from chatnet.core.messages import ROLE_CHAT, Hello, Message, Welcome
 from chatnet.core.records import endpoint
-from chatnet.net.background import BackgroundTasks
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd, LinkUser
 from chatnet.net.pulse import Pulse
+from chatnet.peer.links.hello import HelloBuilder
+
+
+class ChatLinksOwner(Protocol):
+    """Who hears of the chat links, and of what comes over them."""
+
+    def networks(self) -> Sequence[Network]:
+        """The networks of our own interfaces."""
+
+    def chat_link_up(self, link: Link) -> None:
+        """A link is open; where it took the place of another one, ``chat_link_down`` was told of that before."""
+
+    def chat_link_down(self, link: Link, end: LinkEnd) -> None:
+        """A link that was told as up is gone."""
+
+    def chat_message(self, link: Link, message: Message) -> None:
+        """A message came; may raise RemoteError, which drops the link."""
+
+    def chat_link_measured(self, link: Link) -> None:
+        """The round-trip time is another one, or the other side does not answer, or does so again."""
 
 
 class ChatLinks:
-    """See the module.  The owner is told of links that come and go, and of every message."""
+    """See the module.
+
+    loopback: the registry is on this machine, so that others on it may be dialled.
+    """
 
     log = Logger("chatnet.links")
 
@@ -38,15 +63,10 @@ class ChatLinks:
         dialler: Dialler,
         limits: PeerLimits,
         roster: Roster,
+        hello: HelloBuilder,
+        owner: ChatLinksOwner,
         *,
-        hello: Callable[..., Hello],
-        welcome: Callable[[Link], Welcome],
-        networks: Callable[[], Sequence[Network]],
         loopback: bool,
-        up: Callable[[Link], None],
-        down: Callable[[Link, LinkEnd], None],
-        message: Callable[[Link, Message], None],
-        measured: Callable[[Link], None],
     ) -> None:
         self.links: dict[PeerID, Link] = {}
         self._clock = clock
@@ -55,21 +75,13 @@ class ChatLinks:
         self._limits = limits
         self._roster = roster
         self._hello = hello
-        self._welcome = welcome
-        self._networks = networks
-        self._loopback = loopback  # the registry is on this machine, so others on it may be dialled
-        self._up = up
-        self._down = down
-        self._message = message
-        self._measured = measured
+        self._owner = owner
+        self._loopback = loopback
         self._rules = DialRules(limits, clock.seconds())
-        self._dialling: dict[PeerID, list[Deferred[Link]]] = {}
-        self._attempts: dict[PeerID, Deferred[None]] = {}
         self._places = DeferredSemaphore(limits.dials_at_once)
         self._used: dict[Link, float] = {}
-        self._told_rtt: dict[Link, int | None] = {}
+        self._told: dict[Link, tuple[int | None, float | None]] = {}
         self._stopped = False
-        self._tasks = BackgroundTasks(self.log)
         pulse.add(self)
 
     def open_link(self, peer: PeerID) -> Link | None:
@@ -79,23 +91,9 @@ class ChatLinks:
 
     # --- dialling -----------------------------------------------------------------------------
 
-    def link_to(self, peer: PeerID) -> Deferred[Link]:
-        """The open link to ``peer``, dialled if there is none.
-
-        Fails with Unreachable, WrongKey, or Refused with the other's code.
-        """
-        waiting: Deferred[Link] = Deferred()
-        present = self.open_link(peer)
-        if present is not None:
-            self.touch(present)
-            waiting.callback(present)
-            return waiting
-        self._dialling.setdefault(peer, []).append(waiting)
-        if peer not in self._attempts:
-            attempt = self._tasks.spawn(self._attempt(peer), "dialling a peer")
-            self._attempts[peer] = attempt
-            attempt.addCallback(self._attempt_over, peer)
-        return waiting
+    async def dial_chat(self, peer: PeerID) -> Link:
+        """A new chat link; another one may be open when it is.  Raises Unreachable, WrongKey, Refused, RemoteError."""
+        return await self.dial(peer, self, self._hello.hello(ROLE_CHAT))
 
     async def dial(self, peer: PeerID, user: LinkUser, greeting: Hello) -> Link:
         """A link of any role to ``peer``, by the rules for dialling."""
@@ -108,28 +106,8 @@ class ChatLinks:
             )
         )
 
-    async def _attempt(self, peer: PeerID) -> None:
-        try:
-            link = await self.dial(peer, self, self._hello(ROLE_CHAT))
-        except ChatnetError as error:
-            self._settle(peer, self.open_link(peer) or error)
-        else:
-            # Of two that crossed, ours may have been the one to go.
-            self._settle(peer, self.open_link(peer) or link)
-
-    def _attempt_over(self, _: None, peer: PeerID) -> None:
-        self._attempts.pop(peer, None)
-        self._settle(peer, Unreachable("stopped", "the dial was given up"))
-
-    def _settle(self, peer: PeerID, outcome: Link | ChatnetError) -> None:
-        for waiting in self._dialling.pop(peer, []):
-            if isinstance(outcome, Link):
-                waiting.callback(outcome)
-            else:
-                waiting.errback(outcome)
-
     def _addresses(self, peer: PeerID) -> list[tuple[str, int]]:
-        name, networks, now = self._roster.name_of(peer), self._networks(), self._clock.seconds()
+        name, networks, now = self._roster.name_of(peer), self._owner.networks(), self._clock.seconds()
         listed = self._roster.endpoints(peer)
         if not listed:
             raise Unreachable("no-address", f"no address of {name} is known")
@@ -139,11 +117,11 @@ class ChatLinks:
             if may_dial(e, networks, loopback=self._loopback)
         ]
         if not allowed:
-            raise Unreachable("no-address", f"no address of {name} may be dialled from here")
+            raise Unreachable("not-dialable", f"no address of {name} may be dialled from here")
         waits = {e: self._rules.wait(e, now) for e in allowed}
         ready = [e for e in allowed if waits[e] <= 0]
         if not ready:
-            raise Unreachable("too-soon", f"{name} was dialled a moment ago")
+            raise TooSoon(f"{name} was dialled a moment ago", min(waits.values()))
         return [(e.host, e.port) for e in ready]
 
     def _failed_at(self, address: tuple[str, int], error: ChatnetError) -> None:
@@ -161,24 +139,38 @@ class ChatLinks:
             raise Refused(messages.SELF, "this is your own key")
         if len(self.links) >= self._limits.links and link.peer not in self.links:
             raise Refused(messages.BUSY, "too many links", 60)
-        present = self.open_link(link.peer)
-        if present is not None and present.instance == hello.instance and present.dialled and self._mine_stays(link):
+        if await self._admission(link.peer, hello) is Verdict.KEEP:
             raise Refused(messages.REPLACED, "the other link stays")
-        return self._welcome(link)
+        return self._hello.welcome(link)
+
+    async def _admission(self, peer: PeerID, hello: Hello) -> Verdict:
+        """Whether a new link of ``peer`` is taken; the one that is there may be asked whether it lives."""
+        new, asked, proof = LinkFacts(hello.instance, dialled=False), None, Proof.UNASKED
+        while True:
+            present = self.open_link(peer)
+            if present is not asked:  # it is another one than the one that was asked
+                proof = Proof.UNASKED
+            verdict = ADMISSION[relation(_facts(present), new, self._roster.me < peer), proof]
+            if verdict is not Verdict.ASK or present is None:
+                return verdict
+            asked, lives = present, await present.ask(PROVE_SECONDS)
+            proof = Proof.ANSWERS if lives else Proof.MUTE
 
     def opened(self, link: Link) -> None:
         if self._stopped:
             link.leave()
             return
         self.proven(link)
-        present = self.links.get(link.peer)
-        if present is not None:
-            crossed = present.is_open and present.instance == link.instance and present.dialled != link.dialled
-            if crossed and present.dialled == self._mine_stays(link):
-                link.close(messages.REPLACED, "the other link stays")
-                return
-            self._forget(present, LinkEnd(messages.REPLACED, "a newer link took its place"))
-            present.close(messages.REPLACED, "a newer link took its place")
+        present, new = self.open_link(link.peer), LinkFacts(link.instance, link.dialled)
+        # A link that we have accepted was judged in ``answer``, a moment ago.
+        how = relation(_facts(present), new, self._roster.me < link.peer)
+        if link.dialled and OPENING[how] is Verdict.KEEP:
+            link.close(messages.REPLACED, "the other link stays")
+            return
+        former = self.links.get(link.peer)
+        if former is not None:
+            self._forget(former, LinkEnd(messages.REPLACED, "a newer link took its place"))
+            former.close(messages.REPLACED, "a newer link took its place")
         self.links[link.peer] = link
         self.touch(link)
         self.log.info(
@@ -188,20 +180,19 @@ class ChatLinks:
             way="to" if link.dialled else "from",
             address=link.address,
         )
-        self._up(link)
-        self._settle(link.peer, link)
+        self._owner.chat_link_up(link)
         link.ping()
 
     def received(self, link: Link, message: Message) -> None:
         self.touch(link)
-        self._message(link, message)
+        self._owner.chat_message(link, message)
 
     def lost(self, link: Link, end: LinkEnd) -> None:
         self._forget(link, end)
 
     def _forget(self, link: Link, end: LinkEnd) -> None:
         self._used.pop(link, None)
-        self._told_rtt.pop(link, None)
+        self._told.pop(link, None)
         if self.links.get(link.peer) is link:
             del self.links[link.peer]
             self.log.info(
@@ -210,10 +201,7 @@ class ChatLinks:
                 peer=short_text(link.peer),
                 code=end.code,
             )
-            self._down(link, end)
-
-    def _mine_stays(self, link: Link) -> bool:
-        return self._roster.me < link.peer
+            self._owner.chat_link_down(link, end)
 
     # --- idle links ---------------------------------------------------------------------------
 
@@ -224,15 +212,20 @@ class ChatLinks:
         for link in tuple(self.links.values()):
             if now - self._used.get(link, now) >= self._limits.idle_seconds:
                 link.leave()
-            elif link.rtt_ms != self._told_rtt.get(link):
-                self._told_rtt[link] = link.rtt_ms
-                self._measured(link)
+            elif (link.rtt_ms, link.unanswered_since) != self._told.get(link):
+                self._told[link] = (link.rtt_ms, link.unanswered_since)
+                self._owner.chat_link_measured(link)
 
     async def stop(self) -> None:
-        """Say goodbye to everybody."""
+        """Say goodbye to everybody, side by side: each link ends in time by its own deadline."""
         self._stopped = True
         self._pulse.discard(self)
-        self._tasks.stop()
-        for link in tuple(self.links.values()):
+        leaving = tuple(self.links.values())
+        for link in leaving:
             link.leave()
-            await link.when_gone()
+        await gatherResults([link.when_gone() for link in leaving])
+
+
+def _facts(link: Link | None) -> LinkFacts | None:
+    """What decides about a link that is there."""
+    return LinkFacts(link.instance, link.dialled) if link is not None else None

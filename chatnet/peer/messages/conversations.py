@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chatnet.core.errors import LocalError
 from chatnet.core.events import (
     ChatMessage,
     Event,
@@ -21,62 +19,38 @@ from chatnet.core.events import (
     TransferState,
 )
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
-from chatnet.core.limits import HISTORY_PAGE, MAX_BODY_BYTES
+from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.text import safe_line, safe_text, shown_path
 from chatnet.net.background import BackgroundTasks
 from chatnet.peer.directory.people import People
-from chatnet.peer.directory.send_policy import SendPolicy
-from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.store.history_rows import NewMessage, StoredMessage
 from chatnet.peer.store.peer_store import PeerStore
 
 
 class Conversations:
-    """See the module.  ``outbox`` is set once, by who makes both."""
+    """See the module.  A ``RowListener`` of outbox and inbox."""
 
     log = Logger("chatnet.conversations")
-    outbox: Outbox
 
     def __init__(
         self,
         people: People,
-        send_policy: SendPolicy,
         store: PeerStore,
         read_n: dict[ChatID, int],
         emit: Callable[[Event], None],
-        wall_ms: Callable[[], int],
     ) -> None:
         self._people = people
-        self._send_policy = send_policy
         self._store = store
         self._read_n = read_n
         self._emit = emit
-        self.wall_ms = wall_ms
+        self._sent: set[int] = set()  # rows under way: shown as sent, and stored as waiting
         self._tasks = BackgroundTasks(self.log)
 
     def stop(self) -> None:
         """Nothing of ours is under way afterwards."""
         self._tasks.stop()
 
-    # --- for the door -------------------------------------------------------------------------
-
-    def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
-        known = self._send_policy.check(chat)
-        encoded = body.encode("utf-8", "replace")
-        body, size = encoded.decode(), len(encoded)
-        if not body.strip():
-            raise LocalError("empty", "There is nothing to send.")
-        if size > MAX_BODY_BYTES:
-            limit = MAX_BODY_BYTES // 1024
-            raise LocalError("too-long", f"{-(-size // 1000)} kB is too long for a message (limit {limit} KiB).")
-        self._people.pin_on_first_contact(known)
-        return self.outbox.say(known, body).addCallback(self.shown)
-
-    async def resend(self, chat: ChatID, n: int) -> None:
-        known = self._send_policy.check(chat)
-        row = await self.outbox.resend(known, n)
-        if row is None:
-            raise LocalError("not-failed", "This message has not failed: there is nothing to send again.")
+    # --- reading ------------------------------------------------------------------------------
 
     async def history(self, chat: ChatID, before: int | None, limit: int, after: int | None) -> HistoryPage:
         conversation = conversation_of(self._people.me, person_in(chat))
@@ -104,7 +78,7 @@ class Conversations:
             sent_ms=row.sent_ms,
             stored_ms=row.stored_ms,
             body=safe_text(row.body),
-            state=self.outbox.state_of(row),
+            state=MessageState.SENT if row.n in self._sent else row.state,
             reason=safe_line(row.reason),
         )
 
@@ -118,6 +92,10 @@ class Conversations:
         self._emit(MessageAdded(self.shown(row)))
 
     def changed(self, chat: ChatID, n: int, state: MessageState, reason: str) -> None:
+        if state is MessageState.SENT:
+            self._sent.add(n)
+        else:
+            self._sent.discard(n)
         self._emit(MessageChanged(chat, n, state, safe_line(reason)))
 
     # --- files --------------------------------------------------------------------------------

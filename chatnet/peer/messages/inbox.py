@@ -1,6 +1,7 @@
 """Messages that arrive: stored, then acknowledged; how fast they may come, and how many wait for the disk.
 
-Those of one turn of the reactor are one job for the store and one ack.
+Those of one turn of the reactor are one job for the store and one ack.  From a blocked key nothing new is
+taken; what it says again and is stored already is acknowledged, since that is the truth (fault A13).
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from twisted.python.failure import Failure
 from chatnet.core import messages
 from chatnet.core.bucket import Buckets
 from chatnet.core.directory.roster import Roster
-from chatnet.core.identity import conversation_of
+from chatnet.core.errors import StoreFailed
+from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, STORING_ROWS, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.host.database import Chain
-from chatnet.net.link import Link
+from chatnet.net.link import Link, LinkEnd
 from chatnet.net.timers import cancel_timer
-from chatnet.peer.store.history_rows import StoredMessage
+from chatnet.peer.messages.row_listener import RowListener
 from chatnet.peer.store.messages import Incoming
 from chatnet.peer.store.peer_store import PeerStore
 
@@ -41,7 +43,7 @@ class _Inbound:
 
 
 class Inbox:
-    """``added`` hears of every new row; ``not_stored`` why there is none."""
+    """See the module.  A ``Waiter`` of ``Contacts`` that waits for nobody.  ``rows`` hears of every new row."""
 
     log = Logger("chatnet.inbox")
 
@@ -51,20 +53,21 @@ class Inbox:
         limits: PeerLimits,
         store: PeerStore,
         roster: Roster,
-        *,
-        added: Callable[[StoredMessage], None],
-        not_stored: Callable[[Failure], None],
+        rows: RowListener,
         wall_ms: Callable[[], int],
     ) -> None:
         self._clock = clock
         self._store = store
         self._roster = roster
-        self._added = added
-        self._not_stored = not_stored
+        self._rows = rows
         self._wall_ms = wall_ms
         self._inbound: dict[Link, _Inbound] = {}
         self._known_rates = Buckets(limits.messages_per_second, limits.messages_burst, MAX_SOURCES)
         self._stranger_rates = Buckets(limits.stranger_messages_per_second, limits.stranger_messages_burst, MAX_SOURCES)
+
+    def waits_for(self, peer: PeerID) -> bool:
+        """What is to come waits at those who send it."""
+        return False
 
     def link_up(self, link: Link) -> None:
         known = self._roster.acquaintance(link.peer).written_to
@@ -74,8 +77,11 @@ class Inbox:
         if owed_seconds > 0:
             self._hold(link, inbound, owed_seconds)
 
-    def link_down(self, link: Link) -> None:
+    def link_down(self, link: Link, end: LinkEnd) -> None:
         """What came is stored all the same, though nobody hears of it: it need not come again."""
+        self._drop(link)
+
+    def _drop(self, link: Link) -> None:
         inbound = self._inbound.pop(link, None)
         if inbound is not None:
             for timer in inbound.timers:
@@ -84,9 +90,9 @@ class Inbox:
 
     def stop(self) -> None:
         for link in tuple(self._inbound):
-            self.link_down(link)
+            self._drop(link)
 
-    def take(self, link: Link, say: Say) -> None:
+    def say(self, link: Link, say: Say) -> None:
         peer, inbound = link.peer, self._inbound.get(link)
         if inbound is None:  # the link is on its way out: it will be sent again
             return
@@ -106,10 +112,22 @@ class Inbox:
 
     def _store_arrived(self, link: Link, inbound: _Inbound) -> None:
         says, inbound.arrived = inbound.arrived, []
-        if says:
+        if says and link.peer in self._roster.blocked:
+            known = self._store.messages.heard_before(link.peer, says)
+            known.addCallbacks(self._turn_away, self._failed, (link, inbound, says), {}, (link,), {})
+            known.addErrback(lambda failure: self.log.failure("internal error while refusing a message", failure))
+        elif says:
             adding = self._store.messages.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
             adding.addCallbacks(self._stored, self._failed, (link, inbound), {}, (link,), {})
             adding.addErrback(lambda failure: self.log.failure("internal error while storing a message", failure))
+
+    def _turn_away(self, known: list[bool], link: Link, inbound: _Inbound, says: list[Say]) -> None:
+        """Nothing new is taken from a blocked key."""
+        self._stored_some(len(says), link, inbound)
+        self._acknowledge(link, [say.id for say, stored in zip(says, known, strict=True) if stored])
+        for say, stored in zip(says, known, strict=True):
+            if not stored:
+                link.send(Nack(say.id, messages.NOT_ACCEPTED))
 
     def _hold(self, link: Link, inbound: _Inbound, seconds: float) -> None:
         """Too quick: read on when the bucket has a token again."""
@@ -123,9 +141,7 @@ class Inbox:
         inbound.timers.add(timer)
 
     def _stored(self, stored: list[Incoming], link: Link, inbound: _Inbound) -> None:
-        inbound.storing -= len(stored)
-        if inbound.storing < STORING_ROWS // 2:
-            link.resume_reading("store")
+        self._stored_some(len(stored), link, inbound)
         acks: list[bytes] = []
         for incoming in stored:
             row = incoming.message
@@ -136,11 +152,22 @@ class Inbox:
                 continue
             acks.append(row.id)
             if incoming.outcome == "stored":
-                self._added(row)
-        for start in range(0, len(acks), MAX_ACKS):
-            link.send(Ack(acks[start : start + MAX_ACKS]))
+                self._rows.added(row)
+        self._acknowledge(link, acks)
+
+    def _stored_some(self, count: int, link: Link, inbound: _Inbound) -> None:
+        inbound.storing -= count
+        if inbound.storing < STORING_ROWS // 2:
+            link.resume_reading("store")
+
+    def _acknowledge(self, link: Link, ids: list[bytes]) -> None:
+        for start in range(0, len(ids), MAX_ACKS):
+            link.send(Ack(ids[start : start + MAX_ACKS]))
 
     def _failed(self, failure: Failure, link: Link) -> None:
         """Nothing is acknowledged: the sender keeps it, and comes again."""
-        self._not_stored(failure)
+        if isinstance(failure.value, StoreFailed):
+            self.log.info("not stored: {text}", text=failure.value.text)
+        else:
+            self.log.failure("internal error while storing a message", failure)
         link.close(messages.STORE, "cannot store messages at present", 5)

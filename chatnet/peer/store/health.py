@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import Event, StoreChanged
 from chatnet.core.text import SafeText, safe_line
-from chatnet.net.timers import cancel_timer
+from chatnet.net.retry import Retry
 from chatnet.peer.store.peer_store import PeerStore
 
 
@@ -33,12 +31,11 @@ class StoreHealth:
         changed: Callable[[bool], None],
     ) -> None:
         self.trouble = SafeText("")  # why nothing can be stored, for people; empty when all is well
-        self._clock = clock
         self._store = store
         self._retry_seconds = retry_seconds
         self._emit = emit
         self._changed = changed
-        self._timer: IDelayedCall | None = None
+        self._retry = Retry(clock, "trying the store", self._probe, self._still_fails)
         self._stopped = False
 
     def failed(self, error: StoreFailed) -> None:
@@ -56,28 +53,22 @@ class StoreHealth:
             if was_well:
                 self._changed(False)
             self._emit(StoreChanged(False, trouble))
-        if self._timer is None:
-            self._timer = self._clock.callLater(self._retry_seconds, self._try)
+        if not self._retry.is_alive:
+            self._retry.later(self._retry_seconds)
 
     def stop(self) -> None:
         self._stopped = True
-        cancel_timer(self._timer)
+        self._retry.stop()
 
-    def _try(self) -> None:
-        self._store.probe().addCallbacks(self._works, self._still_fails)
+    async def _probe(self) -> None:
+        await self._store.probe()
+        if not self._stopped:
+            self.log.info("the store writes again")
+            self.trouble = SafeText("")
+            self._changed(True)
+            self._emit(StoreChanged(True, SafeText("")))
 
-    def _works(self, nothing: None) -> None:
-        self._timer = None
-        if self._stopped:
-            return
-        self.log.info("the store writes again")
-        self.trouble = SafeText("")
-        self._changed(True)
-        self._emit(StoreChanged(True, SafeText("")))
-
-    def _still_fails(self, failure: Failure) -> None:
-        self._timer = None
-        if isinstance(failure.value, StoreFailed):
-            self.failed(failure.value)
-        else:
-            self.log.failure("internal error while trying the store", failure)
+    def _still_fails(self, error: BaseException) -> float:
+        if isinstance(error, StoreFailed):
+            self.failed(error)
+        return self._retry_seconds

@@ -118,9 +118,12 @@ def _insert(connection: Connection, table: str, columns: str, rows: Sequence[Seq
         )
 
 
-def put_out(connection: Connection, messages: Sequence[StoredMessage]) -> None:
-    """These wait for their receivers from now on, when they were stored."""
-    rows = [(message.n, message.chat, message.id, message.stored_ms) for message in messages]
+def put_out(connection: Connection, messages: Sequence[StoredMessage], since_ms: Sequence[int | None]) -> None:
+    """These wait for their receivers, each since its time by the waiting clock; None: since it was stored."""
+    rows = [
+        (message.n, message.chat, message.id, message.stored_ms if since is None else since)
+        for message, since in zip(messages, since_ms, strict=True)
+    ]
     _insert(connection, "outbox", "n, peer, id, since_ms", rows)
 
 

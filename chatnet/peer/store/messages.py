@@ -44,10 +44,13 @@ class MessageRows:
         self._database = database
         self._search = search
 
-    def add_outgoing(self, message: NewMessage) -> Deferred[StoredMessage]:
-        """A message of ours, in the history and in the outbox.  Its id is new."""
+    def add_outgoing(self, message: NewMessage, since_ms: int | None = None) -> Deferred[StoredMessage]:
+        """A message of ours, in the history and in the outbox.  Its id is new.
+
+        ``since_ms``: since when it waits, by the waiting clock; None: since it was stored.
+        """
         self._search.count_unindexed(1)
-        return self._database.run_together(_add_outgoing, message)
+        return self._database.run_together(_add_outgoing, (message, since_ms))
 
     def add_incoming(
         self, peer: PeerID, says: Sequence[Say], now_ms: int, chain: Chain | None = None
@@ -75,6 +78,15 @@ class MessageRows:
 
         self._search.count_unindexed(len(says))
         return self._database.run(job, chain)
+
+    def heard_before(self, peer: PeerID, says: Sequence[Say]) -> Deferred[list[bool]]:
+        """Which of these messages of ``peer``, all of one conversation, are in the history already, as they are."""
+
+        def job(connection: Connection) -> list[bool]:
+            present = present_messages(connection, says[0].conversation, peer, [say.id for say in says])
+            return [say.id in present and _again(say, present).outcome == "duplicate" for say in says]
+
+        return self._database.read(job)
 
     def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:
         """What ``peer`` has not stored yet, behind row ``after_n``, in rising ``n``."""
@@ -122,7 +134,7 @@ class MessageRows:
         return self._database.run(job)
 
     def expire(self, before_ms: int, under_way: Collection[int], reason: str) -> Deferred[list[StoredMessage]]:
-        """What waits since before ``before_ms`` waits no longer; the rows that changed.
+        """What waits since before ``before_ms``, by the waiting clock, waits no longer; the rows that changed.
 
         Rows whose ``n`` is ``under_way`` stay: their acknowledgement may be on its way.
         """
@@ -141,8 +153,8 @@ class MessageRows:
 
         return self._database.run(job)
 
-    def resend(self, chat: ChatID, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
-        """A message of ours that was refused or expired waits again, with the id it had.
+    def resend(self, chat: ChatID, n: int, state: MessageState, since_ms: int) -> Deferred[StoredMessage | None]:
+        """A message of ours that was refused or expired waits again, with the id it had, since ``since_ms``.
 
         None, and nothing changed, when row ``n`` of ``chat`` is no such message.
         """
@@ -157,7 +169,7 @@ class MessageRows:
                 )
             )
             if message is not None:
-                put_out(connection, [message._replace(stored_ms=now_ms)])
+                put_out(connection, [message], [since_ms])
             return message
 
         return self._database.run(job)
@@ -217,9 +229,9 @@ class MessageRows:
         return self._database.read(job)
 
 
-def _add_outgoing(connection: Connection, messages: Sequence[NewMessage]) -> list[StoredMessage]:
-    added = add_messages(connection, messages)
-    put_out(connection, added)
+def _add_outgoing(connection: Connection, messages: Sequence[tuple[NewMessage, int | None]]) -> list[StoredMessage]:
+    added = add_messages(connection, [message for message, _ in messages])
+    put_out(connection, added, [since_ms for _, since_ms in messages])
     return added
 
 

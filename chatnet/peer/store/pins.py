@@ -66,12 +66,14 @@ class PinRows:
         sender: PeerID,
         now_ms: int,
         reason: str,
+        since_ms: int | None = None,
     ) -> Deferred[tuple[list[StoredMessage], list[StoredMessage]]]:
         """The name belongs to the new key from now on, and what waits for the old one waits for it.
 
         One commit: never the one without the other.  The old key's pin stays, not current.  What
         waits moves into ``conversation``, in its order.  Returns the former rows, which end as
-        REFUSED with ``reason``, and the new ones.
+        REFUSED with ``reason``, and the new ones.  These wait since ``since_ms`` by the waiting clock;
+        None: since ``now_ms``.
         """
 
         def job(connection: Connection) -> tuple[list[StoredMessage], list[StoredMessage]]:
@@ -99,7 +101,7 @@ class PinRows:
                     if row.id not in there
                 ],
             )
-            put_out(connection, moved)
+            put_out(connection, moved, [since_ms] * len(moved))
             return former, moved
 
         return self._database.run(job)

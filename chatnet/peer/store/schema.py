@@ -171,4 +171,8 @@ ALTER TABLE history RENAME COLUMN peer TO chat;
 ALTER TABLE conversation RENAME COLUMN peer TO chat;
 ALTER TABLE tab RENAME COLUMN peer TO chat;
 """,
+    """
+-- Whether the other side knows how a transfer ended: until then it is said on each new link.
+ALTER TABLE transfer ADD COLUMN told INTEGER NOT NULL DEFAULT 1;
+""",
 )

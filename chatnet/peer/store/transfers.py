@@ -18,7 +18,7 @@ _encode = msgspec.msgpack.encode
 _path = msgspec.msgpack.Decoder(tuple[str, ...])
 _TRANSFER = (
     "peer, fid, outgoing, title, total_files, total_bytes, state, code, reason, saved_to, offered_ms, ended_ms,"
-    " directory, stem, paused, person"
+    " directory, stem, paused, person, told, forgotten"
 )
 _FILE = "number, path, size, mtime_ms, source, part, synced, final, done, mark, digest"
 
@@ -40,6 +40,8 @@ class TransferRow(NamedTuple):
     stem: str = ""  # incoming: how the names of its parts begin
     paused: PausedBy = PausedBy.NOBODY
     person: str = ""  # incoming: the name of their folder
+    told: bool = True  # the other side knows how it ended
+    forgotten: bool = False
 
 
 class TransferChanges(TypedDict, total=False):
@@ -54,6 +56,7 @@ class TransferChanges(TypedDict, total=False):
     stem: str
     paused: PausedBy
     person: str
+    told: bool
 
 
 class FileRow(NamedTuple):
@@ -109,10 +112,12 @@ class TransferRows:
         return self._database.run(job)
 
     def all(self) -> Deferred[list[TransferRow]]:
-        """All that were not forgotten, in the order of offering."""
+        """All that were not forgotten, or whose end the other side does not know, in the order of offering."""
 
         def job(connection: Connection) -> list[TransferRow]:
-            rows = connection.execute(f"SELECT {_TRANSFER} FROM transfer WHERE forgotten = 0 ORDER BY offered_ms, t")
+            rows = connection.execute(
+                f"SELECT {_TRANSFER} FROM transfer WHERE forgotten = 0 OR told = 0 ORDER BY offered_ms, t"
+            )
             return [_transfer(row) for row in rows]
 
         return self._database.read(job)
@@ -233,7 +238,11 @@ class TransferRows:
 def _transfer(row: Sequence[Any]) -> TransferRow:
     found = TransferRow(*row)
     return found._replace(
-        outgoing=bool(found.outgoing), state=TransferState(found.state), paused=PausedBy(found.paused)
+        outgoing=bool(found.outgoing),
+        told=bool(found.told),
+        forgotten=bool(found.forgotten),
+        state=TransferState(found.state),
+        paused=PausedBy(found.paused),
     )
 
 

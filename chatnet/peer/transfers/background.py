@@ -1,81 +1,77 @@
-"""Background work of transfers: messages and coroutines that nobody awaits, owned so that ``stop`` can cancel them."""
+"""Background work of transfers, counted for each peer so that a flood stays with who sends it."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
-from typing import Any, Protocol
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import BACKGROUND_TASKS
-from chatnet.core.messages import Message
 from chatnet.net.background import BackgroundTasks
-from chatnet.net.link import Link, LinkUser
-
-
-class TransferLinks(Protocol):
-    """The ways to the others."""
-
-    async def send(self, peer: PeerID, message: Message) -> None:
-        """Queue a message on the chat link, dialled if there is none, once that is not congested.
-
-        Raises Unreachable, or another ChatnetError.
-        """
-
-    async def connect(self, peer: bytes) -> None:
-        """See to an open chat link, dialled if there is none.  Raises ChatnetError."""
-
-    async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:
-        """An open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
+from chatnet.net.link import Link
+from chatnet.peer.transfers.chat_line import ChatLine
 
 
 class TransferTasks:
-    """Background tasks, counted for each peer so that a flood can be held back; ``stop`` cancels them."""
+    """Owns the work that nobody awaits, and the chat links that transfers talk on."""
 
     log = Logger("chatnet.transfers")
 
-    def __init__(self, clock: Any, links: TransferLinks) -> None:
+    def __init__(self, clock: Any) -> None:
+        self.lines: dict[PeerID, ChatLine] = {}
         self._clock = clock
-        self._links = links
         self._tasks = BackgroundTasks(self.log)
-        self._going: dict[PeerID, set[Deferred[None]]] = {}
+        self._running: Counter[PeerID] = Counter()
         self._unread: dict[PeerID, Link] = {}
 
     def stop(self) -> None:
+        """Cancel everything that still runs."""
         self._tasks.stop()
 
-    def send(self, peer: PeerID, message: Message) -> None:
-        """Send on the chat link, without waiting; if it cannot be, the file link's end will tell."""
-        self.spawn(peer, self._links.send(peer, message))
+    def spawn(self, peer: PeerID, work: Coroutine[Any, Any, None], what: str) -> Deferred[None]:
+        """Run ``work`` by itself, counted for ``peer``; ``what`` says what it does, for the log."""
+        self._running[peer] += 1
+        running = self._tasks.spawn(work, f"{what} ({short_text(peer)})")
+        return running.addCallback(lambda _: self._over(peer))
 
-    def spawn(self, peer: PeerID, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` by itself, counted for ``peer``; its failure has a line in the log."""
-        going = self._tasks.spawn(work, f"working on transfers with {short_text(peer)}")
-        self._going.setdefault(peer, set()).add(going)
-        going.addCallback(lambda _: self._over(peer, going))
+    # --- chat links -----------------------------------------------------------------------------
+
+    def link_up(self, link: Link) -> None:
+        """Talk on this link from now on."""
+        self._unread.pop(link.peer, None)
+        self.lines[link.peer] = ChatLine(self._clock, link, self._tasks, lambda: self._read_on(link.peer))
+
+    def link_down(self, link: Link) -> bool:
+        """Talk on this link no more; False when another one has taken its place already."""
+        line = self.lines.get(link.peer)
+        if line is None or line.link is not link:
+            return False
+        del self.lines[link.peer]
+        self._unread.pop(link.peer, None)
+        return True
+
+    # --- back-pressure --------------------------------------------------------------------------
 
     def throttle(self, link: Link) -> None:
-        """Read no further while too much is under way with its peer: a flood stays with who sends it."""
-        if len(self._going.get(link.peer, ())) >= BACKGROUND_TASKS:
+        """Read no further while too much is under way with this peer."""
+        if self._under_way(link.peer) >= BACKGROUND_TASKS:
             link.pause_reading("background")
             self._unread[link.peer] = link
 
-    def _over(self, peer: PeerID, going: Deferred[None]) -> None:
-        those = self._going[peer]
-        those.discard(going)
-        if not those:
-            del self._going[peer]
-        if len(those) < BACKGROUND_TASKS // 2 and peer in self._unread:
+    def _over(self, peer: PeerID) -> None:
+        self._running[peer] -= 1
+        if not self._running[peer]:
+            del self._running[peer]
+        self._read_on(peer)
+
+    def _read_on(self, peer: PeerID) -> None:
+        if peer in self._unread and self._under_way(peer) < BACKGROUND_TASKS // 2:
             self._unread.pop(peer).resume_reading("background")
 
-    async def send_pages(self, peer: PeerID, pages: Iterable[Message]) -> None:
-        for page in pages:
-            await self._links.send(peer, page)
-            await deferLater(self._clock, 0)  # a hundred pages are not one turn's work
-
-
-async def done(work: Deferred[Any]) -> None:
-    await work
+    def _under_way(self, peer: PeerID) -> int:
+        line = self.lines.get(peer)
+        return self._running[peer] + (line.waiting if line is not None else 0)

@@ -1,29 +1,24 @@
-"""All transfers of a peer, either way: who offered what to whom, whose turn it is, how it ended.
+"""All transfers of a peer, either way: what people want of them and what the other sides say of them.
 
-The rules (states, words, pages) are ``core.transfer``; the bytes go through ``sender`` and
-``receiver``.  This module passes what the person wants and what the other side says to the ``table``
-(which there are), ``offers``, ``lifecycle`` (interrupted, resumed, paused, ended) and ``scheduler``.
-
-One that lost its link goes on by itself, whoever was killed: both sides dial while something is
-unfinished; when a chat link is up each says how it stands, and the receiver sends its ACCEPT again,
-with what is missing.  So only the receiver begins anything, and only its disk counts.
+The rules are ``core.transfer.outgoing`` and ``core.transfer.incoming``: everything that happens is given to
+the machine of its transfer, and the ``executor`` carries out what that asks for.  This module knows who may
+say what about which transfer, and nothing of when.
 """
 
 from __future__ import annotations
 
-import hmac
 import os
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from chatnet.core import messages
-from chatnet.core.backoff import Uniform, online_wait
-from chatnet.core.errors import LocalError, Refused, RemoteError, StoreFailed, Unreachable
-from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
+from chatnet.core.backoff import Uniform
+from chatnet.core.errors import ChatnetError, LocalError, Refused, Unreachable
+from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import (
@@ -31,7 +26,6 @@ from chatnet.core.messages import (
     Cancel,
     Decline,
     DialMe,
-    File,
     Hello,
     Message,
     Offer,
@@ -40,35 +34,36 @@ from chatnet.core.messages import (
     Verified,
     Welcome,
 )
-from chatnet.core.text import safe_line
-from chatnet.core.transfer.offers import AcceptAssembly
-from chatnet.core.transfer.transfer_machine import PausedBy, Step, after, ending_of
+from chatnet.core.transfer import transfer_events as ev
+from chatnet.core.transfer.outgoing import OutgoingTransfer
+from chatnet.core.transfer.transfer_machine import outcome_of
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.files.disk_threads import DiskPool
-from chatnet.peer.files.filesystem import Filesystem, Space
+from chatnet.peer.files.filesystem import DownloadTarget, Filesystem, Space
 from chatnet.peer.files.local_paths import absolute
-from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans, remove_parts
+from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans
 from chatnet.peer.files.text_file import write_text
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.transfers.background import TransferLinks, TransferTasks
-from chatnet.peer.transfers.lifecycle import Lifecycle
+from chatnet.peer.transfers.executor import Executor
+from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare, recalled
 from chatnet.peer.transfers.offers import Offers
-from chatnet.peer.transfers.preferences import TransferPreferences
-from chatnet.peer.transfers.receiver import pass_over
-from chatnet.peer.transfers.record import TransferRecord, offered_record, prepare, recalled_record
-from chatnet.peer.transfers.scheduler import Scheduler
-from chatnet.peer.transfers.table import TransferTable
+from chatnet.peer.transfers.owner import TransferLinks, TransferListener
 
 FID_BYTES = 16
-_HINDRANCES = (messages.NO_SPACE, messages.STORE)  # why a receiver holds a transfer by itself
+IN_ORDER = frozenset({"closed", "bye"})  # ends of a chat link with which nothing is lost
+_OBJECTIONS = {
+    "ended": ("ended", "That transfer has ended."),
+    "answered": ("ended", "That offer is answered already."),
+    "own-offer": ("unknown-transfer", "That offer is your own."),
+    "not-running": ("not-running", "There is nothing to pause or resume before the offer is accepted."),
+}
 
 
 class Transfers:
-    """See the module.  ``changed`` gets every new or changed transfer, once it is in the store.
+    """See the module.
 
-    The owner passes on what comes over chat links (``received``), asks ``expects`` before it agrees
-    to a file link, and passes on what happens on it (``file_link_opened``, ``file_received``,
-    ``file_link_lost``).  ``person_folder`` gives the name of a person's folder, and of the person.
+    The owner passes on what comes over chat links (``link_up``, ``received``, ``link_down``) and gives file
+    links to a ``FileLinkUser``.  ``wall_ms`` is the time of day in milliseconds.
     """
 
     log = Logger("chatnet.transfers")
@@ -80,45 +75,38 @@ class Transfers:
         store: PeerStore,
         downloads: bytes,
         links: TransferLinks,
+        listener: TransferListener,
         *,
-        changed: Callable[[Transfer], None],
-        person_folder: Callable[[bytes], str],
+        wall_ms: Callable[[], int],
         random_bytes: Callable[[int], bytes] = os.urandom,
         uniform: Uniform = random.uniform,
-        listed: Callable[[], int] = lambda: 0,
         space: Space = os.fstatvfs,
         disk: DiskPool | None = None,
     ) -> None:
-        self._clock = reactor
         self._limits = limits
         self._store = store
         self._downloads = downloads
-        self._person = person_folder
+        self._links = links
+        self._listener = listener
         self._random = random_bytes
-        self._uniform = uniform
-        self._listed = listed
         self._disk = disk or DiskPool(reactor)
-        self._background = TransferTasks(reactor, links)
-        self._table = TransferTable(reactor, store, self._background, changed)
-        self._preferences = TransferPreferences(store)
-        self._offers = Offers(reactor, limits, self._table, self._background, links, self._disk, self._apply_rule)
-        self._lifecycle = Lifecycle(
+        self._executor = Executor(
             reactor,
             limits,
             store,
-            self._table,
-            self._background,
             links,
+            listener,
             self._disk,
             Filesystem(random_bytes, space, limits.free_bytes_reserve),
-            downloads,
-            room=lambda: self._scheduler.start_queued(),
-            served=lambda fid: FileLinkUser(self, fid=fid),
+            FileLinkUser(self),
+            random_bytes=random_bytes,
             uniform=uniform,
+            wall_ms=wall_ms,
         )
-        self._scheduler = Scheduler(
-            reactor, limits, self._table, self._background, self._lifecycle, self._preferences, self._disk, random_bytes
-        )
+        self._tasks = self._executor.tasks
+        self._table = self._executor.table
+        self._preferences = self._executor.preferences
+        self._offers = Offers(reactor, limits, self._table, self._tasks, self._disk, self)
         self._stopped = False
 
     # --- for the owner ------------------------------------------------------------------------
@@ -131,35 +119,26 @@ class Transfers:
         await self._disk.run(remove_orphans, self._downloads, {row.stem for row in rows if not row.state.ended})
         for row in rows:
             files = [] if row.state.ended else await self._store.transfers.files(row.peer, row.fid)
-            entry = await self._disk.run(recalled_record, row, files)
-            self._table.entries[entry.fid] = entry
-            await self._take_up_again(entry)
-
-    async def _take_up_again(self, entry: TransferRecord) -> None:
-        if entry.ended:
-            await self._disk.run(remove_parts, self._lifecycle.place(entry))
-            return
-        too_old = self._table.now_ms() - entry.offered_ms > self._limits.expire_days * 86_400_000
-        incomplete = entry.outgoing and len(entry.sources) < entry.total_files  # of a version that did not go on
-        if too_old or incomplete:
-            self._lifecycle.end(entry, Step.FAILED, messages.LOST)
-        elif entry.under_way:
-            self._table.step(entry, Step.BROKEN, messages.LOST)
-        if entry.state is TransferState.BROKEN:
-            self._lifecycle.redial.after(entry.peer, online_wait(self._listed(), self._uniform))
+            transfer = await self._disk.run(recalled, row, files, self._limits, self._downloads)
+            self._table.enter(transfer)
+            age_ms = self._table.now_ms() - (row.ended_ms or row.offered_ms)
+            expired = age_ms > self._limits.expire_days * 86_400_000 or not _can_go_on(transfer)
+            self._executor.give(transfer, ev.Recalled(expired))
 
     async def stop(self) -> None:
         """Put everything down until the next start; fires when threads and timers are at rest."""
         if self._stopped:
             return
         self._stopped = True
-        self._scheduler.stop()
-        await gatherResults(self._lifecycle.stop_all())
-        self._background.stop()
-        self._lifecycle.stop_timers()
-        self._offers.forget()
-        self._table.stop()
+        self._offers.stop()
+        self._executor.stop()
+        await gatherResults([work for transfer in self._table.all() for work in transfer.working])
+        self._tasks.stop()
         self._disk.stop()
+
+    def store_back(self) -> None:
+        """The store writes again: what it did not take is saved."""
+        self._executor.give_all(ev.StoreBack())
 
     # --- for a person ---------------------------------------------------------------------------
 
@@ -169,24 +148,22 @@ class Transfers:
 
     async def offer(self, peer: bytes, paths: Sequence[bytes]) -> Transfer:
         """Offer files and folders.  Raises LocalError: offline, and what ``gather`` raises."""
+        who = PeerID(peer)
         found, summary, rows = await self._disk.run(prepare, tuple(paths))
-        entry = offered_record(self._random(FID_BYTES), PeerID(peer), True, summary, self._table.now_ms())
-        entry.warning = safe_line(found.warning)  # about our own disk; the names are ours
-        entry.sources = found.files
-        entry.files = [file.offered for file in found.files]
-        self._table.entries[entry.fid] = entry
         try:
-            await self._offers.send(entry)
-            await self._table.keep(entry, rows)
-        except BaseException as error:
-            del self._table.entries[entry.fid]
-            if isinstance(error, Unreachable):
-                text = f"{self._person(peer)} is offline: files need both of you there."
-                raise LocalError("offline", text) from error
-            if isinstance(error, StoreFailed):
-                self._background.send(entry.peer, Cancel(entry.fid, messages.USER))
-            raise
-        return entry.snapshot()
+            await self._links.connect(who)
+        except Unreachable as error:
+            text = f"{self._listener.folder_of(peer)} is offline: files need both of you there."
+            raise LocalError("offline", text) from error
+        fid = self._random(FID_BYTES)
+        info = offered(fid, who, True, summary, self._table.now_ms(), found.warning)
+        files = [file.offered for file in found.files]
+        transfer = Outgoing(info, OutgoingTransfer(fid, self._limits), files, sources=found.files)
+        await self._table.store(transfer, rows)
+        self._table.enter(transfer)
+        transfer.machine.linked = who in self._tasks.lines
+        self._executor.carry_out(transfer, transfer.machine.offer())
+        return transfer.snapshot()
 
     async def offer_text(self, peer: bytes, folder: bytes, name: str, text: str) -> Transfer:
         """Write ``text`` into a new file in ``folder`` and offer it; without an offer the file does not stay.
@@ -203,80 +180,51 @@ class Transfers:
     async def accept(self, fid: bytes, directory: bytes = b"") -> Transfer:
         """Take an offer, into ``directory`` or the usual place.
 
-        Raises LocalError: unknown-transfer, ended, relative-path, no-space, unwritable, no-such-folder.
+        Raises LocalError: unknown-transfer, ended, relative-path, no-space, unwritable, no-such-folder, busy.
         """
-        entry = self._table.offer_in(fid)
+        transfer = self._table.known(fid)
         directory = absolute(directory) if directory else b""
-        if entry.opening:
-            return entry.snapshot()
-        entry.directory, entry.person = directory, self._person(entry.peer)
-        entry.stem = self._random(STEM_BYTES).hex()
-        try:
-            download = await self._lifecycle.open_download(entry)
-        except LocalError as error:
-            if error.code == messages.NO_SPACE:
-                raise LocalError(error.code, f"{entry.title} {error.text}") from None
-            raise
-        if entry.state is not TransferState.OFFERED or self._stopped:  # it ended meanwhile
-            download.close()
-            return entry.snapshot()
-        self._lifecycle.resume(entry, download, Step.ACCEPTED)
-        return entry.snapshot()
+        effects = transfer.machine.handle(ev.PersonAccepts())
+        if isinstance(transfer, Incoming) and ev.OpenDownload() in effects:
+            person, stem = self._listener.folder_of(transfer.peer), self._random(STEM_BYTES).hex()
+            transfer.target = DownloadTarget(self._downloads, person, directory, stem)
+        self._executor.carry_out(transfer, effects)
+        self._raise_objection(transfer, effects)
+        return await self._opened(transfer)
 
     async def refuse(self, fid: bytes) -> Transfer:
         """Do not take an offer.  Raises LocalError: unknown-transfer, ended."""
-        entry = self._table.offer_in(fid)
-        self._lifecycle.decline(entry)
-        return entry.snapshot()
+        return self._want(fid, ev.PersonRefuses()).snapshot()
 
     async def cancel(self, fid: bytes) -> Transfer:
         """End a transfer, ours or theirs; one that has ended stays as it is.  Raises LocalError: unknown-transfer."""
-        entry = self._table.known(fid)
-        if not entry.ended:
-            self._lifecycle.give_up(entry, messages.USER)
-        return entry.snapshot()
+        return self._want(fid, ev.PersonCancels()).snapshot()
 
     def end_all_with(self, peer: bytes) -> None:
         """The person wants nothing of ``peer`` any more: what is open ends as if it was cancelled by hand."""
-        for entry in self._table.all_unfinished():
-            if entry.peer != peer:
-                continue
-            if entry.state is TransferState.OFFERED and not entry.outgoing:
-                self._lifecycle.decline(entry)
-            else:
-                self._lifecycle.give_up(entry, messages.USER)
+        for transfer in self._table.of_peer(PeerID(peer)):
+            self._executor.give(transfer, ev.PersonShuns())
 
     async def pause(self, fid: bytes) -> Transfer:
         """Hold a transfer until ``resume``.  Raises LocalError: unknown-transfer, ended, not-running."""
-        entry = self._table.unfinished(fid)
-        if entry.state is TransferState.OFFERED:
-            raise LocalError("not-running", "There is nothing to pause before the offer is accepted.")
-        if not entry.paused & PausedBy.HERE:
-            self._lifecycle.pause(entry, messages.PAUSED)
-        return entry.snapshot()
+        return self._want(fid, ev.PersonPauses()).snapshot()
 
     async def resume(self, fid: bytes) -> Transfer:
-        """Let it go on; a broken one is tried now.  Raises LocalError: unknown-transfer, ended, paused-there."""
-        entry = self._table.unfinished(fid)
-        if entry.paused & PausedBy.HERE:
-            entry.paused &= ~PausedBy.HERE
-            self._background.send(entry.peer, Resume(fid))
-            self._lifecycle.unpause(entry)
-        if entry.paused:
-            name = self._person(entry.peer)
-            raise LocalError("paused-there", f"{name} holds it too: it goes on when {name} lets it.")
-        self._lifecycle.redial.now(entry.peer)
-        return entry.snapshot()
+        """Let it go on; a broken one, or one that the disk held up, is tried now.
+
+        Raises LocalError: unknown-transfer, ended, not-running, paused-there, no-space, store, busy.
+        """
+        return await self._opened(self._want(fid, ev.PersonResumes()))
 
     def speed_limits(self) -> SpeedLimits:
+        """The limits of all transfers together."""
         return self._preferences.speed_limits()
 
     async def set_speed_limits(self, up: int | None, down: int | None) -> SpeedLimits:
         """Bytes a second of all transfers together, from now on.  Raises LocalError("too-slow")."""
         self._preferences.limit(up, down)
-        for entry in self._table.all_unfinished():
-            if entry.work is not None:
-                entry.work.limit_changed()
+        for transfer in self._table.all():
+            self._executor.runs.limit_changed(transfer)
         await self._preferences.keep_limits()
         return self.speed_limits()
 
@@ -292,219 +240,150 @@ class Transfers:
         """Drop the ended transfers."""
         await self._table.forget_ended()
 
+    def _want(self, fid: bytes, wish: ev.Input) -> ManagedTransfer:
+        transfer = self._table.known(fid)
+        self._raise_objection(transfer, self._executor.give(transfer, wish))
+        return transfer
+
+    def _raise_objection(self, transfer: ManagedTransfer, effects: tuple[ev.Effect, ...]) -> None:
+        name = self._listener.folder_of(transfer.peer)
+        there = ("paused-there", f"{name} holds it too: it goes on when {name} lets it.")
+        for effect in effects:
+            if isinstance(effect, ev.Objection):
+                code, text = (_OBJECTIONS | {"paused-there": there})[effect.code]
+                raise LocalError(code, transfer.reason if code == "ended" and transfer.reason else text)
+
+    async def _opened(self, transfer: ManagedTransfer) -> Transfer:
+        """How it stands once the disk was looked at, if it is; raises what that found."""
+        error: ChatnetError | None = None
+        if isinstance(transfer, Incoming) and transfer.opening is not None:
+            error = await _shared(transfer)
+        if error is not None:
+            text = f"{transfer.info.title} {error.text}" if error.code == messages.NO_SPACE else error.text
+            raise LocalError(error.code, text)
+        return transfer.snapshot()
+
     # --- from chat links ----------------------------------------------------------------------
 
-    def received(self, link: Link, message: Message) -> None:
-        """OFFER, ACCEPT, DECLINE, DIALME, CANCEL, PAUSE, RESUME or VERIFIED; RemoteError for what cannot be."""
-        who = link.peer
+    def waits_for(self, peer: PeerID) -> bool:
+        """Whether something unfinished with ``peer`` needs a chat link."""
+        return any(transfer.machine.needs_contact for transfer in self._table.of_peer(peer))
+
+    def link_up(self, link: Link) -> None:
+        """A chat link is open, perhaps in the place of another: each side says how its transfers stand."""
         if self._stopped:
             return
-        self._background.throttle(link)
-        if isinstance(message, Offer):
-            self._offers.received(who, message)
-        elif isinstance(message, Accept):
-            self._on_accept(who, message)
-        elif isinstance(message, Decline):
-            if entry := self._table.find_open(who, message.fid, outgoing=True):
-                self._lifecycle.end(entry, Step.DECLINED, message.code, by_me=False)
-        elif isinstance(message, DialMe):
-            entry = self._table.find_open(who, message.fid, outgoing=False)
-            if entry and entry.token and entry.link is None and entry.dialling is None:
-                self._lifecycle.dial(entry, self._limits.file_link_seconds)
-        elif isinstance(message, Cancel):
-            if self._offers.withdraw(who, message.fid):
-                return
-            if entry := self._table.find_open(who, message.fid):
-                if message.code == messages.LOST and entry.outgoing and entry.state is TransferState.OFFERED:
-                    self._background.spawn(entry.peer, self._offers.send(entry))  # it got lost with its link
-                else:
-                    self._lifecycle.end(entry, ending_of(message.code), message.code, by_me=False)
-        elif isinstance(message, Pause):
-            if (entry := self._table.find_open(who, message.fid)) and entry.state is not TransferState.OFFERED:
-                self._lifecycle.paused_there(entry, message.code)
-        elif isinstance(message, Resume):
-            self._on_resume(who, message.fid)
-        elif isinstance(message, Verified):
-            entry = self._table.find_open(who, message.fid, outgoing=True)
-            if entry and after(entry.state, Step.VERIFIED):
-                entry.done_files, entry.done_bytes = entry.total_files, entry.total_bytes
-                self._lifecycle.end(entry, Step.VERIFIED)
+        self._offers.link_down(link.peer)
+        self._tasks.link_up(link)
+        for transfer in self._table.of_peer(link.peer):
+            if isinstance(transfer, Outgoing):
+                transfer.answer = None
+            self._executor.give(transfer, ev.ChatUp())
 
-    def peer_reachable(self, peer: bytes) -> None:
-        """A chat link to ``peer`` is open: each side says how its unfinished transfers stand."""
-        who = PeerID(peer)
-        self._lifecycle.redial.up(who)
-        for entry in self._table.all_unfinished():
-            if entry.peer != who or not entry.kept:
-                continue
-            entry.answer = None
-            if entry.paused & PausedBy.HERE:
-                self._background.send(
-                    who, Pause(entry.fid, entry.code if entry.code in _HINDRANCES else messages.PAUSED)
-                )
-            elif entry.state is TransferState.OFFERED:
-                if entry.outgoing:
-                    self._background.send(who, Resume(entry.fid))
-            elif entry.state is TransferState.PAUSED or (entry.outgoing and entry.state is TransferState.BROKEN):
-                self._background.send(who, Resume(entry.fid))
-            elif entry.state is TransferState.BROKEN:
-                self._background.spawn(entry.peer, self._lifecycle.resume_incoming(entry))
-            elif not entry.outgoing and entry.token and entry.link is None and entry.work is None:
-                self._background.spawn(
-                    entry.peer, self._scheduler.send_answer(entry)
-                )  # it may have gone with the link before
+    def link_down(self, link: Link, end: LinkEnd) -> None:
+        """A chat link is gone: what was to begin by it breaks off; what has a file link runs on."""
+        if self._tasks.link_down(link):
+            self._offers.link_down(link.peer)
+            for transfer in self._table.of_peer(link.peer):
+                self._executor.give(transfer, ev.ChatDown(end.code in IN_ORDER))
 
-    def peer_unreachable(self, peer: bytes) -> None:
-        """The chat link to ``peer`` is gone: what was to begin by it breaks off; what has a file link runs on."""
-        who = PeerID(peer)
-        self._offers.link_lost(who)
-        for entry in self._table.all_unfinished():
-            if entry.peer != who or not entry.kept:
-                continue
-            entry.answer = None
-            if entry.state is TransferState.QUEUED and entry.token and entry.link is None:
-                self._lifecycle.break_off(entry, messages.LOST)
-        self._lifecycle.redial.down(who)
+    def received(self, link: Link, message: Message) -> None:
+        """OFFER, ACCEPT, DECLINE, DIALME, CANCEL, PAUSE, RESUME or VERIFIED.  Raises RemoteError for what cannot be."""
+        if not self._stopped:
+            self._tasks.throttle(link)
+            _MESSAGES[type(message)](self, link, message)
 
-    def came_online(self, peer: bytes) -> None:
-        """A sign of life of ``peer``: one early try for what is unfinished."""
-        who = PeerID(peer)
-        if who not in self._lifecycle.redial.linked and self._lifecycle.waits_for(who):
-            self._lifecycle.redial.after(who, online_wait(self._listed(), self._uniform))
+    def _on_offer(self, link: Link, page: Offer) -> None:
+        self._offers.received(link, page)
+
+    def _on_accept(self, link: Link, page: Accept) -> None:
+        transfer = self._table.find(link.peer, page.fid)
+        if isinstance(transfer, Outgoing):
+            if acceptance := transfer.acceptance(page):
+                self._executor.give(transfer, acceptance)
+        elif not page.more:
+            self._hear(link.peer, page.fid, ev.HeardAccept(page.token))
+
+    def _on_cancel(self, link: Link, message: Cancel) -> None:
+        if not self._offers.withdraw(link.peer, message.fid, message.code):
+            self._hear(link.peer, message.fid, ev.HeardCancel(message.code))
+
+    def _hear(self, peer: PeerID, fid: bytes, word: ev.Input) -> None:
+        """A word about a transfer, or about one that is not here any more."""
+        transfer = self._table.find(peer, fid)
+        if transfer is not None:
+            self._executor.give(transfer, word)
+        elif isinstance(word, _QUESTIONS) and not self._offers.is_coming(peer, fid):
+            if code := self._offers.withdrawn(peer, fid):
+                self._say(peer, Cancel(fid, code))
+            else:
+                self._tasks.spawn(peer, self._tell_outcome(peer, fid), "answering about a transfer")
+
+    async def _tell_outcome(self, peer: PeerID, fid: bytes) -> None:
+        """Somebody asks about a transfer that is not here, perhaps from before we forgot it."""
+        row = await self._store.transfers.find(peer, fid)
+        if self._table.find(peer, fid) is None:
+            if row is None or not row.state.ended:
+                self._say(peer, Cancel(fid, messages.LOST))
+            else:
+                self._say(peer, outcome_of(fid, row.outgoing, row.state, row.code))
+
+    def _say(self, peer: PeerID, message: Message) -> None:
+        if line := self._tasks.lines.get(peer):
+            line.send(message)
+
+    async def offer_arrived(self, transfer: Incoming) -> None:
+        """A whole offer is in the store: the rule for this person, or the person, answers it."""
+        rule = self.rule(transfer.peer)
+        try:
+            if rule.kind is RuleKind.REFUSE:
+                await self.refuse(transfer.fid)
+            elif rule.kind is RuleKind.AUTO and (not rule.max_bytes or transfer.info.total_bytes <= rule.max_bytes):
+                await self.accept(transfer.fid)
+        except LocalError as error:  # too little space: the person decides
+            self.log.info("an offer was not taken by its rule: {text}", text=error.text)
 
     # --- from file links ----------------------------------------------------------------------
 
     def expects(self, peer: bytes, fid: bytes | None, token: bytes | None) -> bool:
         """Whether a file link from ``peer`` with this token is waited for now."""
-        entry = self._table.find_open(PeerID(peer), fid or b"")
-        return (
-            entry is not None
-            and entry.state is TransferState.QUEUED
-            and entry.link is None
-            and bool(entry.token)
-            and hmac.compare_digest(entry.token, token or b"")
-        )
+        transfer = self._table.find(PeerID(peer), fid or b"")
+        return transfer is not None and not self._stopped and transfer.machine.expects(token or b"")
 
     def file_link_opened(self, link: Link, fid: bytes | None) -> None:
-        """A file link that was expected is open."""
-        entry = self._table.find_open(link.peer, fid or b"")
-        if entry is None or entry.link is not None or entry.state is not TransferState.QUEUED:
-            link.close(messages.NOT_EXPECTED, "nobody waits for this any more")
-            return
-        entry.link = link
-        entry.late = 0
-        self._lifecycle.of_link[link] = entry
-        if entry.deadline is not None:
-            entry.deadline.cancel()
-            entry.deadline = None
-        if entry.outgoing:
-            self._scheduler.start_queued()
-        else:
-            self._scheduler.receive(entry, link)
+        """A file link is open."""
+        self._executor.runs.opened(None if self._stopped else self._table.find(link.peer, fid or b""), link)
 
     def file_received(self, link: Link, message: Message) -> None:
-        """A message on a file link; RemoteError for what cannot be."""
-        entry = self._lifecycle.of_link.get(link)
-        if entry is None or entry.ended:
-            pass_over(link, message)
-            return
-        if entry.work is None:
-            raise RemoteError(messages.BAD_FRAME, "nothing was sent that this could answer")
-        if isinstance(message, File) and entry.state is TransferState.QUEUED and not entry.outgoing:
-            self._scheduler.start(entry)
-        entry.work.received(message)
+        """A message on a file link.  Raises RemoteError for what cannot be."""
+        self._executor.runs.received(link, message)
 
     def file_link_lost(self, link: Link, end: LinkEnd) -> None:
         """A file link has ended."""
-        entry = self._lifecycle.left(link)
-        if entry is None or entry.ended:
-            return
-        if entry.work is not None and entry.work.decided:
-            return  # a REJECT was faster than our own clearing up
-        if end.code == messages.BAD_FRAME:
-            self._lifecycle.end(entry, Step.FAILED, end.code, by_me=not end.by_remote)
-            self._background.send(entry.peer, Cancel(entry.fid, end.code))
-        else:
-            self._lifecycle.break_off(entry, messages.LOST)
+        self._executor.runs.lost(link, end)
 
-    # --- offers, answers, questions -------------------------------------------------------------
 
-    async def _apply_rule(self, entry: TransferRecord) -> None:
-        rule = self.rule(entry.peer)
-        try:
-            if rule.kind is RuleKind.REFUSE:
-                await self.refuse(entry.fid)
-            elif rule.kind is RuleKind.AUTO and (not rule.max_bytes or entry.total_bytes <= rule.max_bytes):
-                await self.accept(entry.fid)
-        except LocalError as error:  # too little space: the person decides
-            self.log.info("an offer was not taken by its rule: {text}", text=error.text)
-
-    def _on_accept(self, peer: PeerID, page: Accept) -> None:
-        entry = self._table.find_open(peer, page.fid, outgoing=True)
-        if entry is None:
-            if not page.more:
-                self._background.spawn(peer, self._tell_outcome(peer, page.fid))
-            return
-        entry.answer = entry.answer or AcceptAssembly(entry.files)
-        if not entry.answer.add(page):
-            return
-        answer, entry.answer = entry.answer, None
-        if answer.token == entry.token:
-            return  # said twice
-        if entry.paused & PausedBy.HERE:
-            self._background.send(peer, Pause(entry.fid, messages.PAUSED))
-            return
-        entry.paused = PausedBy.NOBODY
-        if entry.state is TransferState.OFFERED:
-            step = Step.ACCEPTED
-        else:
-            step = Step.RESUMED
-            if link := self._lifecycle.release(entry, keep=True):
-                link.abort(messages.LOST, "a newer one takes its place")
-            self._table.move(entry, Step.BROKEN, messages.LOST)
-        entry.wants, entry.token = answer.wants, answer.token
-        self._lifecycle.count(entry, sum(entry.files[want.file].size - want.offset for want in entry.wants))
-        self._table.step(entry, step)
-        self._lifecycle.wait_for_link(entry)
-        self._lifecycle.dial(entry, self._limits.dial_me_seconds)
-
-    def _on_resume(self, peer: PeerID, fid: bytes) -> None:
-        entry = self._table.find_open(peer, fid)
-        if entry is None:
-            self._background.spawn(peer, self._tell_outcome(peer, fid))
-        elif entry.paused & PausedBy.HERE:
-            self._background.send(peer, Pause(fid, messages.PAUSED))
-        elif entry.paused:
-            entry.paused = PausedBy.NOBODY
-            self._lifecycle.unpause(entry)
-            self._lifecycle.redial.now(peer)
-        elif not entry.outgoing and entry.state is TransferState.BROKEN:
-            self._background.spawn(entry.peer, self._lifecycle.resume_incoming(entry))
-
-    async def _tell_outcome(self, peer: PeerID, fid: bytes) -> None:
-        """Somebody asks about a transfer that is not open here, perhaps from before we forgot it."""
-        row = await self._store.transfers.find(peer, fid)
-        if row is None or not row.state.ended:
-            answer: Message = Cancel(fid, messages.LOST)
-        elif row.state is TransferState.DONE:
-            answer = Cancel(fid, messages.LOST) if row.outgoing else Verified(fid)
-        elif row.state is TransferState.DECLINED and not row.outgoing:
-            answer = Decline(fid, row.code)
-        else:
-            answer = Cancel(fid, row.code or messages.LOST)
-        if fid not in self._table.entries or self._table.entries[fid].ended:
-            self._background.send(peer, answer)
+# Each word but OFFER, ACCEPT and CANCEL goes straight to the machine of its transfer.
+_MESSAGES: dict[type[Message], Callable[[Transfers, Link, Any], None]] = {
+    Offer: Transfers._on_offer,
+    Accept: Transfers._on_accept,
+    Cancel: Transfers._on_cancel,
+    Decline: lambda self, link, message: self._hear(link.peer, message.fid, ev.HeardDecline(message.code)),
+    DialMe: lambda self, link, message: self._hear(link.peer, message.fid, ev.HeardDialMe()),
+    Pause: lambda self, link, message: self._hear(link.peer, message.fid, ev.HeardPause(message.code)),
+    Resume: lambda self, link, message: self._hear(link.peer, message.fid, ev.HeardResume()),
+    Verified: lambda self, link, message: self._hear(link.peer, message.fid, ev.HeardVerified()),
+}
+# Words of somebody who has the transfer open.
+_QUESTIONS = (ev.HeardAccept, ev.HeardDialMe, ev.HeardPause, ev.HeardResume)
 
 
 class FileLinkUser:
-    """The LinkUser of file links: of those that come in, or with ``fid`` of one that is dialled for a transfer."""
+    """The LinkUser of file links: with ``welcome`` of those that come in, without of those that are dialled."""
 
-    def __init__(
-        self, transfers: Transfers, *, welcome: Callable[[Link], Welcome] | None = None, fid: bytes | None = None
-    ) -> None:
+    def __init__(self, transfers: Transfers, welcome: Callable[[Link], Welcome] | None = None) -> None:
         self._transfers = transfers
         self._welcome = welcome
-        self._fid = fid
 
     async def answer(self, link: Link, hello: Hello) -> Welcome:
         if self._welcome is None or not self._transfers.expects(link.peer, hello.fid, hello.token):
@@ -512,11 +391,30 @@ class FileLinkUser:
         return self._welcome(link)
 
     def opened(self, link: Link) -> None:
-        hello = link.greeting  # of a link that we dialled, the WELCOME
-        self._transfers.file_link_opened(link, hello.fid if isinstance(hello, Hello) else self._fid)
+        self._transfers.file_link_opened(link, link.fid)
 
     def received(self, link: Link, message: Message) -> None:
         self._transfers.file_received(link, message)
 
     def lost(self, link: Link, end: LinkEnd) -> None:
         self._transfers.file_link_lost(link, end)
+
+
+def _can_go_on(transfer: ManagedTransfer) -> bool:
+    """Whether all of its sources are known: transfers of the first version did not go on."""
+    if transfer.ended or not isinstance(transfer, Outgoing):
+        return True
+    return len(transfer.sources) == transfer.info.total_files
+
+
+async def _shared(transfer: Incoming) -> ChatnetError | None:
+    """What the present look at the disk finds; several may wait for it."""
+    assert transfer.opening is not None
+    mine: Deferred[ChatnetError | None] = Deferred()
+
+    def follow(error: ChatnetError | None) -> ChatnetError | None:
+        mine.callback(error)
+        return error
+
+    transfer.opening.addCallback(follow)
+    return await mine

@@ -1,16 +1,17 @@
-"""Offers in pages, from and to each peer: put together, objected to, sent.
+"""Offers that come in: pages put together, objected to, slowed, stored.
 
-The pages of one offer stay together on a chat link; so each peer has one that comes and one that goes.
+The pages of one offer stay together on a chat link, so that each peer has one that is coming.  More offers
+a minute than the limit are taken one after the other, when their time has come.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from chatnet.core import messages
@@ -20,26 +21,40 @@ from chatnet.core.events import TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Decline, Offer
-from chatnet.core.transfer.offers import OfferAssembly, offer_pages
+from chatnet.core.transfer.incoming import IncomingTransfer
+from chatnet.core.transfer.offers import OfferAssembly
+from chatnet.net.link import Link
+from chatnet.net.timers import cancel_timer
 from chatnet.peer.files.disk_threads import DiskPool
-from chatnet.peer.transfers.background import TransferLinks, TransferTasks
-from chatnet.peer.transfers.record import TransferRecord, file_rows, offered_record
+from chatnet.peer.transfers.background import TransferTasks
+from chatnet.peer.transfers.managed import Incoming, file_rows, offered
 from chatnet.peer.transfers.table import TransferTable
 
 ASKERS = 10_000  # peers whose rate of offers is remembered
+WITHDRAWN = 16  # offers of one peer that were cancelled on their way, and may be asked about
+
+
+class OfferReceiver(Protocol):
+    """Who decides about offers."""
+
+    async def offer_arrived(self, transfer: Incoming) -> None:
+        """A whole offer is in the store, and nobody has answered it."""
 
 
 @dataclass(eq=False)
 class _Asker:
-    """Offers in pages, from and to one peer, that are under way."""
+    """What is on its way from one peer, over one chat link."""
 
+    link: Link
     assembly: OfferAssembly | None = None
     unwanted: bytes = b""  # the fid of an offer that was declined before its last page
-    sending: DeferredLock = field(default_factory=DeferredLock)  # the pages of one offer stay together
+    queue: deque[OfferAssembly] = field(default_factory=deque)  # whole, but too many a minute
+    timer: IDelayedCall | None = None
+    withdrawn: OrderedDict[bytes, str] = field(default_factory=OrderedDict)  # fid -> code
 
 
 class Offers:
-    """``arrived`` gets each whole offer, once it is in the store."""
+    """``receiver`` gets each whole offer, once it is in the store."""
 
     log = Logger("chatnet.transfers")
 
@@ -48,41 +63,45 @@ class Offers:
         clock: Any,
         limits: PeerLimits,
         table: TransferTable,
-        background: TransferTasks,
-        links: TransferLinks,
+        tasks: TransferTasks,
         disk: DiskPool,
-        arrived: Callable[[TransferRecord], Awaitable[None]],
+        receiver: OfferReceiver,
     ) -> None:
         self._clock = clock
         self._limits = limits
         self._table = table
-        self._background = background
-        self._links = links
+        self._tasks = tasks
         self._disk = disk
-        self._arrived = arrived
+        self._receiver = receiver
         self._askers: dict[PeerID, _Asker] = {}
-        self._offers = Buckets(limits.offers_per_minute / 60, limits.offers_per_minute, ASKERS)
+        self._rate = Buckets(limits.offers_per_minute / 60, limits.offers_per_minute, ASKERS)
 
-    def forget(self) -> None:
-        self._askers.clear()
+    def link_down(self, peer: PeerID) -> None:
+        """What was on its way with the chat link does not come; its sender asks on the next one."""
+        asker = self._askers.pop(peer, None)
+        if asker is not None:
+            cancel_timer(asker.timer)
 
-    async def send(self, entry: TransferRecord) -> None:
-        """All pages of one of ours.  Raises ChatnetError."""
-        pages = offer_pages(entry.fid, entry.files)
-        await self._asker(entry.peer).sending.run(
-            lambda: Deferred.fromCoroutine(self._background.send_pages(entry.peer, pages))
-        )
+    def stop(self) -> None:
+        """No timer is left."""
+        for peer in tuple(self._askers):
+            self.link_down(peer)
 
-    def received(self, peer: PeerID, page: Offer) -> None:
-        asker = self._asker(peer)
+    def received(self, link: Link, page: Offer) -> None:
+        """Take a page."""
+        peer = link.peer
+        asker = self._askers.get(peer)
+        if asker is None or asker.link is not link:
+            self.link_down(peer)
+            asker = self._askers[peer] = _Asker(link)
         if asker.unwanted == page.fid:
             asker.unwanted = page.fid if page.more else b""
             return
         if asker.assembly is None or asker.assembly.fid != page.fid:
-            asker.assembly = None  # one that was broken off: its sender ended, or lost its link
+            asker.assembly = None  # one that was broken off by its sender
             code = self._objection(peer, page.fid, asker)
             if code:
-                self._turn_down(peer, page, code)
+                self._turn_down(asker, page, code)
                 return
             asker.assembly = OfferAssembly(page.fid)
         assembly = asker.assembly
@@ -90,61 +109,84 @@ class Offers:
             whole = assembly.add(page)
         except RemoteError as error:
             asker.assembly = None
-            self._turn_down(peer, page, error.code)
+            self._turn_down(asker, page, error.code)
             return
         if whole:
             asker.assembly = None
-            entry = offered_record(page.fid, peer, False, assembly.summary, self._table.now_ms())
-            entry.files = assembly.files
-            self._table.entries[entry.fid] = entry
-            self._background.spawn(entry.peer, self._take_offer(entry))
+            asker.queue.append(assembly)
+            self._take_queued(asker)
 
-    def withdraw(self, peer: PeerID, fid: bytes) -> bool:
+    def withdraw(self, peer: PeerID, fid: bytes, code: str) -> bool:
         """Whether the offer ``fid`` was still on its way here; then it comes no more."""
         asker = self._askers.get(peer)
-        if asker is None or asker.assembly is None or asker.assembly.fid != fid:
+        if asker is None:
             return False
-        asker.assembly = None
+        if asker.assembly is not None and asker.assembly.fid == fid:
+            asker.assembly = None
+        elif any(assembly.fid == fid for assembly in asker.queue):
+            asker.queue = deque(assembly for assembly in asker.queue if assembly.fid != fid)
+        else:
+            return False
+        asker.withdrawn[fid] = code
+        if len(asker.withdrawn) > WITHDRAWN:
+            asker.withdrawn.popitem(last=False)
         return True
 
-    def link_lost(self, peer: PeerID) -> None:
-        """What was on its way with the chat link does not come."""
-        if peer in self._askers:
-            self._askers[peer].assembly, self._askers[peer].unwanted = None, b""
+    def withdrawn(self, peer: PeerID, fid: bytes) -> str:
+        """With which code an offer was withdrawn; empty for any other one."""
+        asker = self._askers.get(peer)
+        return asker.withdrawn.get(fid, "") if asker is not None else ""
+
+    def is_coming(self, peer: PeerID, fid: bytes) -> bool:
+        """Whether this offer is on its way, or waits for its time."""
+        asker = self._askers.get(peer)
+        if asker is None:
+            return False
+        coming = asker.assembly is not None and asker.assembly.fid == fid
+        return coming or any(assembly.fid == fid for assembly in asker.queue)
 
     def _objection(self, peer: PeerID, fid: bytes, asker: _Asker) -> str:
-        if fid in self._table.entries:
+        if fid in self._table or self.is_coming(peer, fid):
             return messages.CONFLICT
-        pending = sum(
-            1
-            for entry in self._table.entries.values()
-            if entry.peer == peer and not entry.outgoing and entry.state is TransferState.OFFERED
+        pending = len(asker.queue) + sum(
+            not transfer.info.outgoing and transfer.machine.state is TransferState.OFFERED
+            for transfer in self._table.of_peer(peer)
         )
-        if pending >= self._limits.offers_pending or not self._offers.take(peer, self._clock.seconds()):
-            return messages.TOO_MANY
-        return ""
+        return messages.TOO_MANY if pending >= self._limits.offers_pending else ""
 
-    def _turn_down(self, peer: PeerID, page: Offer, code: str) -> None:
-        self.log.info("offer of {peer} not taken: {code}", peer=short_text(peer), code=code)
+    def _turn_down(self, asker: _Asker, page: Offer, code: str) -> None:
+        self.log.info("offer of {peer} not taken: {code}", peer=short_text(asker.link.peer), code=code)
         if page.more:
-            self._asker(peer).unwanted = page.fid
-        self._background.send(peer, Decline(page.fid, code))
+            asker.unwanted = page.fid
+        self._say(asker.link.peer, Decline(page.fid, code))
 
-    async def _take_offer(self, entry: TransferRecord) -> None:
+    def _say(self, peer: PeerID, word: Decline) -> None:
+        if line := self._tasks.lines.get(peer):
+            line.send(word)
+
+    def _take_queued(self, asker: _Asker) -> None:
+        """Take those whose time has come; a sender that is quicker waits."""
+        cancel_timer(asker.timer)
+        asker.timer = None
+        peer, now = asker.link.peer, self._clock.seconds()
+        while asker.queue and self._rate.take(peer, now):
+            assembly = asker.queue.popleft()
+            info = offered(assembly.fid, peer, False, assembly.summary, self._table.now_ms())
+            machine = IncomingTransfer(assembly.fid, self._limits, linked=True)
+            transfer = Incoming(info, machine, assembly.files)
+            self._table.enter(transfer)
+            self._tasks.spawn(peer, self._take(transfer), "storing an offer")
+        if asker.queue:
+            asker.timer = self._clock.callLater(self._rate.delay(peer, now), self._take_queued, asker)
+
+    async def _take(self, transfer: Incoming) -> None:
         try:
-            rows = await self._disk.run(file_rows, entry.files)
-            await self._table.keep(entry, rows)
+            rows = await self._disk.run(file_rows, transfer.files)
+            await self._table.store(transfer, rows)
         except (StoreFailed, sqlite3.IntegrityError) as error:  # full, or a fid that was used and forgotten
-            del self._table.entries[entry.fid]
+            self._table.drop(transfer)
             code = messages.STORE if isinstance(error, StoreFailed) else messages.CONFLICT
-            await self._links.send(entry.peer, Decline(entry.fid, code))
+            self._say(transfer.peer, Decline(transfer.fid, code))
             return
-        if entry.state is TransferState.OFFERED:
-            await self._arrived(entry)
-
-    def _asker(self, peer: PeerID) -> _Asker:
-        if peer not in self._askers:
-            for one, asker in tuple(self._askers.items()):
-                if asker.assembly is None and not asker.unwanted and not asker.sending.locked:
-                    del self._askers[one]
-        return self._askers.setdefault(peer, _Asker())
+        if transfer.machine.state is TransferState.OFFERED:
+            await self._receiver.offer_arrived(transfer)

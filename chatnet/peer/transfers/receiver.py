@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, RemoteError, StoreFailed
-from chatnet.core.messages import End, File, Message, OfferedFile, Reject, Want
+from chatnet.core.messages import End, File, Message, OfferedFile, Reject, Skip, Want
 from chatnet.core.transfer.speed import Pace
 from chatnet.net.link import Link
 from chatnet.peer.files.disk_threads import DiskPool
@@ -29,10 +29,14 @@ JOB_BYTES = 512  # a job without bytes weighs so much: thousands of empty files 
 VISIT_BYTES = 262_144  # worth a visit to the disk's thread: two switches of threads cost as much as 64 KiB do
 GATHER_SECONDS = 0.02  # less than that does not wait longer
 
+_KEEPS = (messages.NO_SPACE, messages.BUSY)  # what has come is kept: it goes on another time
+
 
 class Receiver:
-    """``arrived`` is called with each number of bytes, ``settled`` with how many files have got their
-    final names, ``complete`` when the last END has come.
+    """``began`` is called with the first message of the sender, ``arrived`` with each number of bytes,
+    ``settled`` with how many files have got their final names, ``complete`` when the last END has come.
+
+    ``skip`` notes a file that the sender cannot send, and is None where its program may not say so.
     """
 
     log = Logger("chatnet.files")
@@ -47,9 +51,11 @@ class Receiver:
         write_ahead_bytes: int,
         clock: Any,
         pace: Pace,
+        began: Callable[[], None],
         arrived: Callable[[int], None],
         settled: Callable[[int], None],
         complete: Callable[[], None],
+        skip: Callable[[int, str], None] | None,
     ) -> None:
         self._link = link
         self._files = files
@@ -62,6 +68,9 @@ class Receiver:
         self._clock = clock
         self._pace = pace
         self._waiting: IDelayedCall | None = None  # for the speed limit
+        self._began: Callable[[], None] | None = began
+        self._skip = skip
+        self._skipped: dict[int, str] = {}
         self._arrived = arrived
         self._settled = settled
         self._complete = complete
@@ -80,9 +89,9 @@ class Receiver:
     async def run(self) -> None:
         """Until every wanted file stands under its final name; the download is closed afterwards.
 
-        Raises LocalError(unwritable | digest) after a REJECT was sent, or RemoteError; then what has
-        no final name is removed.  It is kept for LocalError(no-space), StoreFailed, and as ``stop``
-        says with the error that it was given.
+        Raises LocalError(unwritable | digest) after a REJECT was sent, LocalError when every file was
+        skipped, or RemoteError; then what has no final name is removed.  It is kept for
+        LocalError(no-space | busy), StoreFailed, and after ``stop`` as that says.
         """
         if self._next is None:  # the other side has nothing to send
             self._last_one()
@@ -101,11 +110,24 @@ class Receiver:
         """Whether the outcome stands, and ``run`` only clears up: the link's end changes nothing then."""
         return self._error is not None or self._last
 
+    @property
+    def mismatched(self) -> Sequence[int]:
+        """Files of before that were not the same after all."""
+        return self._download.mismatched
+
+    @property
+    def saved_to(self) -> bytes:
+        """Where it lies, once everything is there."""
+        return self._download.saved_to
+
     def received(self, message: Message) -> None:
-        """FILE and END, in the order that was wanted; RemoteError for anything else."""
+        """FILE and END or SKIP, in the order that was wanted; RemoteError for anything else."""
         if self._error is not None:
             pass_over(self._link, message)
             return
+        began, self._began = self._began, None
+        if began is not None:
+            began()
         if isinstance(message, File) and self._open is None and self._next is not None:
             want = self._next
             expected = File(want.file, want.offset, self._files[want.file].size - want.offset)
@@ -119,8 +141,24 @@ class Receiver:
             self._add(partial(self._download.end, message.digest))
             if self._next is None:
                 self._last_one()
+        elif isinstance(message, Skip) and self._skip is not None and self._skips(message.index):
+            self._skipped[message.index] = message.code
+            self._skip(message.index, message.code)
+            self._add(partial(self._download.skip, message.index))
+            if self._next is None:
+                self._last_one()
         else:
             raise RemoteError(messages.BAD_FRAME, "that is not for the sender of files to say now")
+
+    def _skips(self, index: int) -> bool:
+        """Whether the file ``index`` is the one whose FILE, or END, is due; then that does not come."""
+        if self._open is not None:
+            due, self._open = self._open, None
+        elif self._next is not None:
+            due, self._next = self._next, next(self._wants, None)
+        else:
+            return False
+        return due.file == index
 
     def limit_changed(self) -> None:
         """Apply the speed limit that holds now."""
@@ -128,10 +166,11 @@ class Receiver:
             self._waiting.cancel()
             self._read_on()
 
-    def stop(self, error: ChatnetError, keep: bool = False) -> None:
-        """Take nothing more; ``run`` raises ``error`` once the disk is at rest."""
+    def stop(self, keep: bool) -> None:
+        """Take nothing more; ``run`` comes to its end once the disk is at rest.  ``keep`` what is here."""
         if self._error is None:
-            self._error, self._keep = error, keep
+            error = self._error = LocalError(messages.LOST, "it was stopped")
+            self._keep = keep
             self._jobs.clear()
             self._chunks.clear()
             self._link.resume_reading("disk")  # what still comes is dropped, and the end is noticed
@@ -173,6 +212,11 @@ class Receiver:
             self._chunks = []
 
     def _last_one(self) -> None:
+        if self._skipped and len(self._skipped) == len(self._files):
+            self._go_wrong(LocalError(next(iter(self._skipped.values())), "no file of it can be sent"), reject=False)
+            if not self._busy and not self._done.called:
+                self._done.errback(self._error)
+            return
         self._complete()
         self._last = True
         self._add(self._download.finish)
@@ -231,9 +275,9 @@ class Receiver:
 
     def _not_marked(self, failure: Failure) -> None:
         self._marking = None
-        self._go_wrong(failure)
+        self._go_wrong(self._known(failure))
         if not self._busy and not self._done.called:
-            self._done.errback(self._error or failure)
+            self._done.errback(self._error)
 
     async def _rest(self) -> None:
         """No timer runs, and no thread."""
@@ -253,17 +297,19 @@ class Receiver:
 
     def _failed(self, failure: Failure) -> None:
         self._busy = False
-        self._go_wrong(failure)
-        self._done.errback(self._error or failure)
+        self._go_wrong(self._known(failure))
+        self._done.errback(self._error)
 
-    def _go_wrong(self, failure: Failure) -> None:
-        error = failure.value
-        if not isinstance(error, ChatnetError):
-            self.log.failure("internal error while writing a received file", failure)
-            error = LocalError(messages.UNWRITABLE, "internal error")
+    def _known(self, failure: Failure) -> ChatnetError:
+        if isinstance(failure.value, ChatnetError):
+            return failure.value
+        self.log.failure("internal error while writing a received file", failure)
+        return LocalError(messages.UNWRITABLE, "internal error")
+
+    def _go_wrong(self, error: ChatnetError, reject: bool = True) -> None:
         if self._error is None:
-            self._keep = isinstance(error, StoreFailed) or error.code == messages.NO_SPACE
-            if isinstance(error, LocalError) and not self._keep:
+            self._keep = isinstance(error, StoreFailed) or error.code in _KEEPS
+            if isinstance(error, LocalError) and not self._keep and reject:
                 self._link.send(Reject(self._download.index, error.code))
             self._error = error
         self._tell_settled()

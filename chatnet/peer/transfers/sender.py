@@ -7,7 +7,7 @@ closing, failure, length and digest belong to ``Source`` and to this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,18 +15,25 @@ from twisted.protocols.basic import FileSender
 
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError
-from chatnet.core.messages import End, File, Message, Reject, Verified, Want
+from chatnet.core.messages import End, File, Message, Reject, Skip, Verified, Want
 from chatnet.core.transfer.speed import Pace
 from chatnet.net.link import Link
 from chatnet.peer.files.disk_threads import DiskPool
-from chatnet.peer.files.source import Source, SourceFile, open_sources
+from chatnet.peer.files.source import Source, SourceFile, close_sources, open_sources
 from chatnet.peer.transfers.rate_limit import RateLimitedProducer, chunk_bytes
 
 FILES_OPENED = 32  # opened in one visit to the disk's thread
 
 
 class Sender:
-    """``sent`` is called with each number of bytes on their way, ``complete`` after the last END."""
+    """``sent`` is called with each number of bytes on their way, ``complete`` after the last END.
+
+    ``skipped`` are files that cannot be sent, by number -> code.  ``skip`` notes another one, and is None when
+    the other side's program does not know SKIP: then one such file ends it all.
+    """
+
+    mismatched: Sequence[int] = ()  # only a receiver compares with files of before
+    saved_to = b""
 
     def __init__(
         self,
@@ -38,8 +45,12 @@ class Sender:
         pace: Pace,
         sent: Callable[[int], None],
         complete: Callable[[], None],
+        skipped: Mapping[int, str],
+        skip: Callable[[int, str], None] | None,
     ) -> None:
         self.done_files = 0
+        self._skipped = skipped
+        self._skip = skip
         self._link = link
         self._files = files
         self._wants = wants
@@ -58,8 +69,9 @@ class Sender:
     async def run(self) -> None:
         """Send what is wanted and wait until the receiver has verified it all.
 
-        Raises LocalError(changed | unreadable) for a file of ours, Refused with the receiver's code
-        when it rejects, or the error that ``stop`` was given.  Leaves the link open.
+        Raises LocalError(changed | unreadable) for a file of ours that is not skipped, or when all are,
+        LocalError(lost) when it has to begin again without one, LocalError(busy) when this machine is short
+        of something, Refused with the receiver's code when it rejects.  Leaves the link open.
         """
         for start in range(0, len(self._wants), FILES_OPENED):
             batch = self._wants[start : start + FILES_OPENED]
@@ -68,8 +80,10 @@ class Sender:
                 for want, source in zip(batch, sources, strict=True):
                     await self._send(want, source)
             finally:
-                for source in sources:
-                    source.close()
+                close_sources(sources)
+        if len(self._skipped) == len(self._files):
+            code = next(iter(self._skipped.values()))
+            raise LocalError(code, "no file of it can be sent")
         self._all_sent = True
         self._complete()
         await self._wait()
@@ -82,14 +96,17 @@ class Sender:
     def received(self, message: Message) -> None:
         """VERIFIED or REJECT from the receiver; RemoteError for anything else, or too early."""
         if isinstance(message, Reject):
-            self.stop(Refused(message.code, "the receiver gave up"))
+            self._stop(Refused(message.code, "the receiver gave up"))
         elif isinstance(message, Verified) and self._all_sent and self._waiting is not None:
             self._wake()
         else:
             raise RemoteError(messages.BAD_FRAME, "that is not for the receiver of files to say now")
 
-    def stop(self, error: ChatnetError) -> None:
-        """Send nothing more; ``run`` raises ``error``."""
+    def stop(self, keep: bool) -> None:
+        """Send nothing more; ``run`` comes to its end."""
+        self._stop(LocalError(messages.LOST, "it was stopped"))
+
+    def _stop(self, error: ChatnetError) -> None:
         if self._error is None:
             self._error = error
             if self._source is not None:
@@ -104,18 +121,43 @@ class Sender:
             self._sender.CHUNK_SIZE = chunk_bytes(self._pace)
             self._paced.limit_changed()
 
-    async def _send(self, want: Want, source: Source) -> None:
+    async def _send(self, want: Want, source: Source | LocalError) -> None:
         if self._error is None and self._link.congested:
             self._link.on_drained(self._wake)
             await self._wait()
             self._link.on_drained(None)
         self._check()
+        if want.file in self._skipped:
+            self._link.send(Skip(want.file, self._skipped[want.file]))
+            return
+        if isinstance(source, LocalError):
+            self._leave_out(want, source)
+            return
         length = self._files[want.file].mark.size - want.offset
         self._link.send(File(want.file, want.offset, length))
         if length:
             await self._send_raw(source)
-        self._link.send(End(want.file, source.finish()))
+        try:
+            digest = source.finish()
+        except LocalError as error:
+            self._leave_out(want, error, said=source.is_read)
+            return
+        self._link.send(End(want.file, digest))
         self.done_files += 1
+
+    def _leave_out(self, want: Want, error: LocalError, said: bool = True) -> None:
+        """This file cannot be sent, the others can; raises ``error`` where the other side does not know that.
+
+        Unless all bytes were ``said`` that were announced, the link is of no use any more: what follows
+        begins again without this file.
+        """
+        if self._skip is None:
+            raise error
+        self._skip(want.file, error.code)
+        if not said:
+            all_skipped = len(self._skipped) == len(self._files)
+            raise error if all_skipped else LocalError(messages.LOST, "a file ended before it was sent") from error
+        self._link.send(Skip(want.file, error.code))
 
     async def _send_raw(self, source: Source) -> None:
         def passing(data: bytes) -> bytes:

@@ -1,172 +1,187 @@
-"""The transfers of a peer: which there are, how each stands, and that the store and the screen know it."""
+"""The transfers of a peer: which there are, and that the store and the screen know how each stands."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PROGRESS_SECONDS
-from chatnet.core.transfer.reasons import reason_of
-from chatnet.core.transfer.transfer_machine import Step, after
+from chatnet.core.transfer.transfer_events import Unsaved
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.store.transfers import FileRow, TransferRow
-from chatnet.peer.transfers.background import TransferTasks, done
-from chatnet.peer.transfers.record import TransferRecord
+from chatnet.peer.store.transfers import FileRow
+from chatnet.peer.transfers.managed import ManagedTransfer
+from chatnet.peer.transfers.owner import TransferListener, TransferOwner
+
+_LOGGED = frozenset({TransferState.RUNNING, *(state for state in TransferState if state.ended)})
 
 
 class TransferTable:
-    """``changed`` gets every new or changed transfer, once it is in the store."""
+    """``listener`` hears of every new or changed transfer, once it is in the store."""
 
     log = Logger("chatnet.transfers")
 
     def __init__(
-        self, clock: Any, store: PeerStore, background: TransferTasks, changed: Callable[[Transfer], None]
+        self, clock: Any, store: PeerStore, owner: TransferOwner, listener: TransferListener, wall_ms: Callable[[], int]
     ) -> None:
-        self.entries: dict[bytes, TransferRecord] = {}
+        self.now_ms = wall_ms
         self._clock = clock
         self._store = store
-        self._background = background
-        self._changed = changed
+        self._owner = owner
+        self._listener = listener
+        self._transfers: dict[bytes, ManagedTransfer] = {}
+        self._of_peer: dict[PeerID, dict[bytes, ManagedTransfer]] = {}
         self._progress = LoopingCall(self._tell_progress)
         self._progress.clock = clock
 
     def stop(self) -> None:
+        """No timer is left."""
         if self._progress.running:
             self._progress.stop()
 
-    # --- looking up ---
+    # --- looking up -----------------------------------------------------------------------------
+
+    def __contains__(self, fid: bytes) -> bool:
+        return fid in self._transfers
+
+    def all(self) -> tuple[ManagedTransfer, ...]:
+        """Each that the peer has to do with, shown or not."""
+        return tuple(self._transfers.values())
+
+    def of_peer(self, peer: PeerID) -> tuple[ManagedTransfer, ...]:
+        """Those with this peer."""
+        return tuple(self._of_peer.get(peer, {}).values())
+
+    def find(self, peer: PeerID, fid: bytes) -> ManagedTransfer | None:
+        """One with this peer; nobody speaks of somebody else's."""
+        transfer = self._transfers.get(fid)
+        return transfer if transfer is not None and transfer.peer == peer else None
+
+    def known(self, fid: bytes) -> ManagedTransfer:
+        """One that is shown.  Raises LocalError("unknown-transfer")."""
+        transfer = self._transfers.get(fid)
+        if transfer is None or not transfer.stored or transfer.forgotten:
+            raise LocalError("unknown-transfer", "There is no such transfer.")
+        return transfer
 
     def snapshot(self) -> tuple[Transfer, ...]:
-        """Every transfer that is not forgotten, in the order of offering."""
-        return tuple(entry.snapshot() for entry in self.entries.values() if entry.kept)
+        """Every transfer that is shown, in the order of offering."""
+        return tuple(one.snapshot() for one in self._transfers.values() if one.stored and not one.forgotten)
 
-    def known(self, fid: bytes) -> TransferRecord:
-        entry = self.entries.get(fid)
-        if entry is None or not entry.kept:
-            raise LocalError("unknown-transfer", "There is no such transfer.")
-        return entry
+    # --- keeping --------------------------------------------------------------------------------
 
-    def unfinished(self, fid: bytes) -> TransferRecord:
-        entry = self.known(fid)
-        if entry.ended:
-            raise LocalError("ended", entry.reason or "That transfer has ended.")
-        return entry
+    def enter(self, transfer: ManagedTransfer) -> None:
+        """From now on it hears what happens; it is shown when it is stored."""
+        self._transfers[transfer.fid] = transfer
+        self._of_peer.setdefault(transfer.peer, {})[transfer.fid] = transfer
 
-    def offer_in(self, fid: bytes) -> TransferRecord:
-        entry = self.known(fid)
-        if entry.outgoing:
-            raise LocalError("unknown-transfer", "That offer is your own.")
-        if entry.state is not TransferState.OFFERED:
-            raise LocalError("ended", entry.reason or "That offer is answered already.")
-        return entry
+    def drop(self, transfer: ManagedTransfer) -> None:
+        """It is not there any more, or could not be stored."""
+        if self._transfers.pop(transfer.fid, None) is not None:
+            of_peer = self._of_peer[transfer.peer]
+            del of_peer[transfer.fid]
+            if not of_peer:
+                del self._of_peer[transfer.peer]
 
-    def find_open(self, peer: PeerID, fid: bytes, outgoing: bool | None = None) -> TransferRecord | None:
-        """A transfer with this peer that has not ended."""
-        entry = self.entries.get(fid)
-        if entry is None or entry.peer != peer or entry.ended or outgoing not in (None, entry.outgoing):
-            return None
-        return entry
+    async def store(self, transfer: ManagedTransfer, rows: list[FileRow]) -> None:
+        """Put a new one into the store; from then on it is shown.
 
-    def all_unfinished(self) -> list[TransferRecord]:
-        return [entry for entry in self.entries.values() if not entry.ended]
-
-    # --- steps ---
-
-    def step(self, entry: TransferRecord, step: Step, code: str = "", by_me: bool = True) -> bool:
-        if not self.move(entry, step, code, by_me):
-            return False
-        if entry.kept:
-            self._background.spawn(entry.peer, done(self.save(entry)))
-            self.tell(entry)
-        return True
-
-    def move(self, entry: TransferRecord, step: Step, code: str = "", by_me: bool = True) -> bool:
-        state = after(entry.state, step)
-        if state is None:
-            return False
-        entry.state, entry.code = state, code
-        entry.reason = reason_of(code, entry.outgoing, by_me)
-        if state.ended or state is TransferState.RUNNING:
-            self.log.info(
-                "{way} {peer} {fid}: {state} {code} ({files} files, {size} bytes)",
-                way="to" if entry.outgoing else "from",
-                peer=short_text(entry.peer),
-                fid=entry.fid.hex()[:8],
-                state=state.value,
-                code=code,
-                files=entry.done_files,
-                size=entry.done_bytes,
-            )
-        return True
-
-    # --- telling and keeping ---
-
-    async def keep(self, entry: TransferRecord, rows: list[FileRow]) -> None:
-        row = entry.row()
+        Raises StoreFailed, or sqlite3.IntegrityError when its number is known.
+        """
+        info = transfer.info
         self.log.info(
             "offer {way} {peer} {fid}: {files} files, {size} bytes",
-            way="to" if entry.outgoing else "from",
-            peer=short_text(entry.peer),
-            fid=entry.fid.hex()[:8],
-            files=entry.total_files,
-            size=entry.total_bytes,
+            way="to" if info.outgoing else "from",
+            peer=short_text(info.peer),
+            fid=info.fid.hex()[:8],
+            files=info.total_files,
+            size=info.total_bytes,
         )
-        before = entry.state
-        await self._store.transfers.add(row, rows)
-        entry.kept = True
-        if entry.state is not before:  # it went on while it was stored
-            await self.save(entry)
-        self.tell(entry)
+        await self._store.transfers.add(transfer.row(), rows)
+        transfer.stored = True
+        first = transfer.as_offered()
+        self._listener.transfer_changed(first)  # whatever was faster than the store: the offer comes first
+        if transfer.snapshot() != first:
+            self._show(transfer)
 
-    def save(self, entry: TransferRecord) -> Deferred[TransferRow | None]:
-        return self._store.transfers.update(
-            entry.peer,
-            entry.fid,
-            state=entry.state,
-            code=entry.code,
-            reason=entry.reason,
-            saved_to=entry.saved_to,
-            directory=entry.directory,
-            stem=entry.stem,
-            paused=entry.paused,
-            person=entry.person,
-            ended_ms=self.now_ms() if entry.ended else None,
-        )
-
-    def tell(self, entry: TransferRecord) -> None:
-        entry.told_bytes = entry.done_bytes
-        self._changed(entry.snapshot())
-
-    def tell_progress(self) -> None:
-        """From time to time, while anything runs."""
-        if not self._progress.running:
-            self._progress.start(PROGRESS_SECONDS, now=False)
-
-    def _tell_progress(self) -> None:
-        running = [entry for entry in self.entries.values() if entry.state is TransferState.RUNNING and entry.rate]
-        if not running:
-            self._progress.stop()
-        for entry in running:
-            assert entry.rate is not None
-            moved = entry.told_bytes != entry.done_bytes
-            was = entry.rate.per_second
-            entry.rate.mark(self._clock.seconds(), entry.done_bytes)
-            if moved or was != entry.rate.per_second:
-                self.tell(entry)
+    async def save(self, transfer: ManagedTransfer) -> None:
+        """As it stands now; a failure is given to its machine."""
+        machine = transfer.machine
+        if machine.ended:
+            transfer.conclude(self.now_ms())
+        row = transfer.row()
+        try:
+            await self._store.transfers.update(
+                row.peer,
+                row.fid,
+                state=row.state,
+                code=row.code,
+                reason=row.reason,
+                saved_to=row.saved_to,
+                directory=row.directory,
+                stem=row.stem,
+                paused=row.paused,
+                person=row.person,
+                told=row.told,
+                ended_ms=row.ended_ms,
+            )
+        except StoreFailed as error:
+            self.log.info("how a transfer stands was not stored: {text}", text=error.text)
+            self._owner.give(transfer, Unsaved())
+        if transfer.forgotten and machine.told:
+            self.drop(transfer)
 
     async def forget_ended(self) -> None:
-        """Drop the ended transfers; one that still clears up goes the next time: who stops waits for it."""
-        for entry in tuple(self.entries.values()):
-            if entry.ended and entry.kept and entry.working is None:
-                del self.entries[entry.fid]
+        """Drop the ended ones; one whose end the other side does not know is only shown no more.
+
+        One that still clears up goes the next time: who stops waits for it.
+        """
+        for transfer in self.all():
+            if transfer.ended and transfer.stored:
+                transfer.forgotten = not transfer.machine.told
+                if transfer.machine.told and not transfer.working:
+                    self.drop(transfer)
         await self._store.transfers.forget_ended()
 
-    def now_ms(self) -> int:
-        return int(self._clock.seconds() * 1000)
+    # --- telling --------------------------------------------------------------------------------
+
+    def tell(self, transfer: ManagedTransfer) -> None:
+        """Show how it stands, unless it is not stored yet: then that follows."""
+        state, progress = transfer.machine.state, transfer.progress
+        if state in _LOGGED:
+            self.log.info(
+                "{way} {peer} {fid}: {state} {code} ({files} files, {size} bytes)",
+                way="to" if transfer.info.outgoing else "from",
+                peer=short_text(transfer.peer),
+                fid=transfer.fid.hex()[:8],
+                state=state.value,
+                code=transfer.machine.code,
+                files=progress.files,
+                size=progress.bytes,
+            )
+        if state is TransferState.RUNNING and not self._progress.running:
+            self._progress.start(PROGRESS_SECONDS, now=False)
+        self._show(transfer)
+
+    def _show(self, transfer: ManagedTransfer) -> None:
+        if transfer.stored and not transfer.forgotten:
+            transfer.progress.told_bytes = transfer.progress.bytes
+            self._listener.transfer_changed(transfer.snapshot())
+
+    def _tell_progress(self) -> None:
+        running = [one for one in self._transfers.values() if one.machine.state is TransferState.RUNNING]
+        if not running:
+            self._progress.stop()
+        for transfer in running:
+            progress, rate = transfer.progress, transfer.progress.rate
+            if rate is None:
+                continue
+            moved, was = progress.told_bytes != progress.bytes, rate.per_second
+            rate.mark(self._clock.seconds(), progress.bytes)
+            if moved or was != rate.per_second:
+                self._show(transfer)

@@ -35,6 +35,7 @@ class Trust:
         short_codes: ShortCodes,
         transfers: Transfers,
         wall_ms: Callable[[], int],
+        waiting_ms: Callable[[], int],
     ) -> None:
         self._people = people
         self._roster = people.roster
@@ -44,6 +45,7 @@ class Trust:
         self._short_codes = short_codes
         self._transfers = transfers
         self._wall_ms = wall_ms
+        self._waiting_ms = waiting_ms
 
     async def trust(self, peer: bytes, prefix: str) -> None:
         known, new = self._changed_key(peer)
@@ -115,11 +117,11 @@ class Trust:
         conversation = conversation_of(me, new)
         for sweep in (1, 2):  # the second is for what was held while the first was written
             former, moved = await self._store.pins.take_key(
-                name, old, new, verified, conversation, me, now, "sent to the new key instead"
+                name, old, new, verified, conversation, me, now, "sent to the new key instead", self._waiting_ms()
             )
             if sweep == 1:
                 self._roster.pin(name, new, now, verified)
-                self._outbox.reread(old)
+                self._outbox.changed(old)
                 self._roster.unwanted.discard(new)
                 self._roster.acquaintance(new).talked = True
             for row in former:
@@ -131,4 +133,4 @@ class Trust:
         self._people.tell(old)
         self._people.tell(new)
         self.log.info("{name} is {new} now, was {old}", name=name, new=short_text(new), old=short_text(old))
-        self._outbox.wake(new)
+        self._outbox.changed(new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from chatnet.console.widgets import theme
@@ -9,13 +10,16 @@ from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.console.widgets.wording import (
     age_text,
     bar_text,
+    clock_text,
     left_text,
     message_state,
     short_rate,
     size_text,
     transfer_state,
+    waiting_text,
 )
 from chatnet.core.events import MessageState, TransferState
+from chatnet.core.link_policy import End
 from chatnet.core.text import safe_text
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
 from tests.support.typist import new_clock
@@ -82,3 +86,28 @@ def test_the_theme_follows_what_is_known() -> None:
     assert theme_of({"COLORFGBG": "0;15"}) == "light"
     assert theme_of({"COLORFGBG": "0;15", "CHATNET_THEME": "dark"}) == "dark"
     assert [row[0] for row in palette("dark")] == [row[0] for row in palette("light")]
+
+
+NOW_MS = 1_795_000_000_000
+
+
+def test_why_something_waits() -> None:
+    """Fault A5: never "online" beside "waiting" without a reason."""
+    listed = somebody("bob", NOW_MS)
+    assert waiting_text(listed, NOW_MS) == ""  # it is being dialled for the first time
+    refused = msgspec.structs.replace(listed, waiting_code="unreachable", next_try_ms=NOW_MS + 12_000)
+    assert waiting_text(refused, NOW_MS) == "waiting: nobody answers at bob's addresses. Next try in 12 s."
+    elsewhere = msgspec.structs.replace(listed, waiting_code="elsewhere")
+    assert waiting_text(elsewhere, NOW_MS).startswith("waiting: you also run somewhere else")
+    mute = msgspec.structs.replace(listed, linked=True, unanswered_since_ms=NOW_MS - 9_000)
+    assert waiting_text(mute, NOW_MS).startswith(f"bob does not answer since {clock_text(NOW_MS - 9_000, True)}.")
+    assert waiting_text(msgspec.structs.replace(listed, linked=True), NOW_MS) == ""
+
+
+@pytest.mark.parametrize("end", [end for end in End if end is not End.CANCELLED])
+def test_every_reason_has_words(end: End) -> None:
+    code = end.name.lower().replace("_", "-")
+    person = msgspec.structs.replace(somebody("bob", NOW_MS), waiting_code=code)
+    text = waiting_text(person, NOW_MS)
+    assert text.startswith("waiting: ")
+    assert "{" not in text

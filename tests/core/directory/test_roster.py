@@ -230,7 +230,7 @@ def test_asking_who_is_awaited_makes_no_acquaintance() -> None:
     some = roster(CAROL_ENTRY, BOB_ENTRY)
     some.acquaintance(BOB).waiting = 2
     assert [some.waiting(peer) for peer in (CAROL, BOB, DAVE)] == [0, 2, 0]
-    assert some.awaited() == [BOB]
+    assert some.acquainted() == [BOB]
     assert set(some._acquaintances) == {BOB}
 
 

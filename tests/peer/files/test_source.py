@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from blake3 import blake3
 
 from chatnet.core.errors import LocalError
-from chatnet.peer.files.source import Source, gather, open_sources, wire_name
+from chatnet.peer.files.source import Source, close_sources, gather, open_sources, wire_name
 from tests.peer.files.downloads import open_descriptors
 
 
@@ -149,18 +151,42 @@ def test_what_took_the_place_of_an_offered_file_is_not_sent(tmp_path: Path, chan
         path.symlink_to(tmp_path / "secret")
     elif change == "fifo":
         os.mkfifo(path)  # opening it must not wait for a writer
-    with pytest.raises(LocalError) as caught:
-        open_sources([(offer[0], 0)])
-    assert caught.value.code in ("changed", "unreadable")
+    (found,) = open_sources([(offer[0], 0)])
+    assert isinstance(found, LocalError)
+    assert found.code in ("changed", "unreadable")
     assert open_descriptors() == before
 
 
-def test_opening_several_leaves_none_open_if_one_fails(tmp_path: Path) -> None:
+def test_one_that_cannot_be_opened_is_named_and_the_others_are_open(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).write_bytes(b"1")
     offer = gather([os.fsencode(tmp_path)]).files
-    os.unlink(tmp_path / "c")
+    os.unlink(tmp_path / "b")
     before = open_descriptors()
-    with pytest.raises(LocalError):
-        open_sources([(file, 0) for file in offer])
+    found = open_sources([(file, 0) for file in offer])
+    assert [getattr(one, "code", "open") for one in found] == ["open", "unreadable", "open"]
+    close_sources(found)
+    assert open_descriptors() == before
+
+
+def test_too_few_descriptors_leave_none_open(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"1")
+    offer = gather([os.fsencode(tmp_path)]).files
+    before = open_descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before + 40, hard))
+    held = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        os.close(held.pop())
+        with pytest.raises(LocalError) as caught:
+            open_sources([(file, 0) for file in offer])
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.code == "busy"
     assert open_descriptors() == before

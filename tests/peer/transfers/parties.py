@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from chatnet.core import messages
 from chatnet.core.errors import Refused, Unreachable
@@ -35,6 +34,9 @@ class Party:
         self.ends: list[LinkEnd] = []
         self.others: dict[bytes, Party] = {}
         self.dials_files = True
+        self.dialling: dict[bytes, Any] = {}
+        self.stopped = False
+        self.features = (messages.RESUME, messages.SKIP)
         self.reactor = reactor
         self.chats: dict[bytes, Link] = {}
         self.database = Database(folder / "peer.db", MIGRATIONS, reactor)
@@ -60,14 +62,18 @@ class Party:
             self.store,
             os.fsencode(self.downloads),
             self,
-            changed=self.hear,
-            person_folder=lambda peer: "dave",
+            self,
+            wall_ms=lambda: int(self.reactor.seconds() * 1000),
             **self.options,
         )
         await self.transfers.start()
         self.port = self.station.listen()
 
     async def stop(self) -> None:
+        self.stopped = True
+        for timer in self.dialling.values():
+            timer.cancel()
+        self.dialling.clear()
         await self.transfers.stop()
         await self.station.close()
         await self.database.close()
@@ -80,30 +86,33 @@ class Party:
         self.database = Database(self.folder / "peer.db", MIGRATIONS, self.reactor)
         self.store = PeerStore(self.database)
         self.station = Station(self.reactor, self, self.limits, self.station.identity)  # type: ignore[arg-type]
+        self.stopped = False
         await self.start()
 
     # --- TransferLinks ---
 
-    async def send(self, peer: bytes, message: Message) -> None:
-        link = self.chats.get(peer)
-        if link is None or not link.is_open:
-            if peer not in self.others:
-                raise Unreachable("refused-connection", "nobody there")
-            link = await self.station.dial(self.others[peer].port, peer)  # type: ignore[arg-type]
-            self.chats[peer] = link
-        while link.congested:
-            await deferLater(self.reactor, 0.01)
-        link.send(message)
+    def wake(self, peer: bytes) -> None:
+        if peer not in self.dialling:
+            self.dialling[peer] = self.reactor.callLater(0.02, self._dial, peer)
+
+    def _dial(self, peer: bytes) -> None:
+        del self.dialling[peer]
+        if peer not in self.chats and not self.stopped and self.transfers.waits_for(peer):  # type: ignore[arg-type]
+            dialling = Deferred.fromCoroutine(self.connect(peer))
+            dialling.addErrback(lambda failure: self.wake(peer))
 
     async def connect(self, peer: bytes) -> None:
+        if peer in self.chats and self.chats[peer].is_open:
+            return
         if peer not in self.others:
             raise Unreachable("refused-connection", "nobody there")
-        self.chats[peer] = await self.station.dial(self.others[peer].port, peer)  # type: ignore[arg-type]
+        greeting = hello(features=self.features)
+        self.chats[peer] = await self.station.dial(self.others[peer].port, peer, greeting)  # type: ignore[arg-type]
 
     async def dial_file(self, peer: bytes, fid: bytes, token: bytes, user: Any) -> Link:
         if not self.dials_files:
             raise Unreachable("refused-connection", "a wall stands before it")
-        greeting = hello(messages.ROLE_FILE, fid=fid, token=token)
+        greeting = hello(messages.ROLE_FILE, features=self.features, fid=fid, token=token)
         port = self.others[peer].port
         link = await self.station.dialler.dial_host("127.0.0.1", port, user, greeting, peer)  # type: ignore[arg-type]
         self.station.dialled.append(link)
@@ -115,13 +124,13 @@ class Party:
         expected = self.transfers.expects(link.peer, greeting.fid, greeting.token)
         if greeting.role == messages.ROLE_FILE and not expected:
             raise Refused(messages.NOT_EXPECTED, "not expected")
-        return Welcome(messages.VERSION, [], os.urandom(16), "peer")
+        return Welcome(messages.VERSION, list(self.features), os.urandom(16), "peer")
 
     def opened(self, link: Link) -> None:
         self.links.append(link)
         if link.role == messages.ROLE_CHAT:
             self.chats[link.peer] = link
-            self.transfers.peer_reachable(link.peer)
+            self.transfers.link_up(link)
         elif not link.dialled:
             assert isinstance(link.greeting, Hello)
             self.transfers.file_link_opened(link, link.greeting.fid)
@@ -141,14 +150,19 @@ class Party:
             self.transfers.file_link_lost(link, end)
         elif self.chats.get(link.peer) is link:
             del self.chats[link.peer]
-            self.transfers.peer_unreachable(link.peer)
+            self.transfers.link_down(link, end)
         self._look()
 
-    # --- waiting ---
+    # --- TransferListener ---
 
-    def hear(self, transfer: Transfer) -> None:
+    def transfer_changed(self, transfer: Transfer) -> None:
         self.told.append(transfer)
         self._look()
+
+    def folder_of(self, peer: bytes) -> str:
+        return "dave"
+
+    # --- waiting ---
 
     def latest(self, fid: bytes | None = None) -> Transfer | None:
         return next((t for t in reversed(self.told) if fid in (None, t.fid)), None)

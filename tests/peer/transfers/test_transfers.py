@@ -284,7 +284,7 @@ async def test_too_little_space_is_said_and_the_offer_stands(parties, tmp_path: 
     with pytest.raises(LocalError) as caught:
         await bob.transfers.accept(offer.fid)
     assert caught.value.code == messages.NO_SPACE
-    assert caught.value.text.startswith("video.mkv needs 5 B, 0 B free in ")
+    assert caught.value.text.startswith("video.mkv needs 5 B beside the 256.0 MiB that stay free; 100.0 MiB free in ")
     free[0] = 1000
     await bob.transfers.accept(offer.fid)
     assert (await bob.end(offer.fid)).state is TransferState.DONE
@@ -331,10 +331,20 @@ async def test_offers_are_limited(parties, tmp_path: Path) -> None:
     four = await offered(alice, bob, path)
     await bob.transfers.refuse(four.fid)
     await bob.transfers.refuse(two.fid)
-    five = await alice.transfers.offer(bob.peer, [path])
-    ended = await alice.end(five.fid)
-    assert (ended.state, ended.code) == (TransferState.DECLINED, messages.TOO_MANY)
     assert len(bob.transfers.snapshot()) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_honest_sender_is_slowed_and_not_refused(parties, tmp_path: Path) -> None:
+    """More offers a minute than the limit wait for their time; each is answered and done before the next."""
+    alice, bob = await parties(limits=PeerLimits(offers_per_minute=120), uniform=quick)
+    began = alice.reactor.seconds()
+    for number in range(124):
+        offer = await offered(alice, bob, write(tmp_path, str(number), b"hello"))
+        await bob.transfers.accept(offer.fid)
+        assert {t.state for t in await both_end(alice, bob, offer.fid)} == {TransferState.DONE}
+    assert alice.reactor.seconds() - began > 1.0
+    assert len(landed(bob)) == 124
 
 
 # --- endings ---
@@ -619,23 +629,25 @@ async def test_a_reader_that_stops_costs_no_memory(parties, stranger, tmp_path: 
 @pytest_twisted.ensureDeferred
 async def test_a_flood_of_questions_waits_with_who_sends_it(parties, stranger, question: Any, answers: int) -> None:
     (bob,) = await parties(1)
-    sending, top = 0, 0
-    received, send = bob.received, bob.send
-
-    async def slowly(peer: bytes, message: messages.Message) -> None:
-        nonlocal sending
-        sending += 1
-        await deferLater(bob.reactor, 0.01)
-        sending -= 1
-        await send(peer, message)
+    top = 0
+    received = bob.received
+    await stranger.greet(bob)
+    link = bob.chats[stranger.peer]
+    line = bob.transfers._tasks.lines[stranger.peer]
 
     def watched(link: Any, message: messages.Message) -> None:
         nonlocal top
         received(link, message)
-        top = max(top, sending + bob.database.waiting)
+        top = max(top, line.waiting + bob.database.waiting)
 
-    bob.send, bob.received = slowly, watched  # type: ignore[method-assign]
-    await stranger.greet(bob)
+    def slowly() -> None:
+        if link.is_open:
+            link.resumeProducing()  # one is said, as if a slow reader had taken something
+            link.pauseProducing()
+            bob.reactor.callLater(0.002, slowly)
+
+    bob.received = watched  # type: ignore[method-assign]
+    slowly()
     for number in range(2_000):
         stranger.chat.send(question(number.to_bytes(16, "big")))
     await stranger.user.until(lambda: sum(isinstance(m, Cancel | Decline) for m in stranger.user.messages) == answers)
@@ -783,3 +795,52 @@ async def test_a_cancelled_file_flows_no_further(parties, stranger, tmp_path: Pa
     await link.when_gone()
     assert got[0] <= at_cancel
     assert alice.transfers.snapshot()[0].done_bytes == at_cancel
+
+
+# --- who asks too soon, or too late ---
+
+
+@pytest_twisted.ensureDeferred
+async def test_offer_cancel_and_question_at_once_give_the_outcome_that_the_person_caused(parties, stranger) -> None:
+    (bob,) = await parties(1)
+    await stranger.greet(bob)
+    fids = [bytes([number]) * 16 for number in range(1, 61)]
+    for fid in fids:
+        stranger.chat.send(Offer(fid, [OfferedFile(["a"], 5, 0)], False))
+        stranger.chat.send(Cancel(fid, messages.USER))
+        stranger.chat.send(Resume(fid))
+    await stranger.user.until(lambda: len(stranger.user.messages) == len(fids))
+    assert stranger.user.messages == [Cancel(fid, messages.USER) for fid in fids]
+    half = b"H" * 16
+    stranger.user.messages.clear()
+    stranger.chat.send(Offer(half, [OfferedFile(["a"], 5, 0)], True))
+    stranger.chat.send(Cancel(half, messages.USER))
+    stranger.chat.send(Resume(half))
+    await stranger.user.until(lambda: len(stranger.user.messages) == 1)
+    assert stranger.user.messages == [Cancel(half, messages.USER)]
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        (messages.Pause(b"F" * 16, messages.PAUSED), Decline(b"F" * 16, messages.DECLINED)),
+        (Resume(b"F" * 16), Decline(b"F" * 16, messages.DECLINED)),
+        (DialMe(b"F" * 16), Decline(b"F" * 16, messages.DECLINED)),
+        (messages.Pause(b"X" * 16, messages.PAUSED), Cancel(b"X" * 16, messages.LOST)),
+    ],
+)
+@pytest.mark.parametrize("forgotten", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_every_word_about_what_has_ended_is_answered(
+    parties, stranger, word: messages.Message, answer: messages.Message, forgotten: bool
+) -> None:
+    (bob,) = await parties(1)
+    await stranger.greet(bob)
+    await stranger.offer(OfferedFile(["a"], 5, 0))
+    await bob.transfers.refuse(b"F" * 16)
+    await stranger.until_heard(Decline(b"F" * 16, messages.DECLINED))
+    if forgotten:
+        await bob.transfers.forget_ended()
+    stranger.user.messages.clear()
+    stranger.chat.send(word)
+    await stranger.until_heard(answer)

@@ -1,0 +1,19 @@
+"""Who hears of rows of the history that came or changed."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from chatnet.core.events import MessageState
+from chatnet.core.identity import ChatID
+from chatnet.peer.store.history_rows import StoredMessage
+
+
+class RowListener(Protocol):
+    """What outbox, inbox and expiry tell."""
+
+    def added(self, row: StoredMessage) -> None:
+        """A new row."""
+
+    def changed(self, chat: ChatID, n: int, state: MessageState, reason: str) -> None:
+        """Row ``n`` has another state; SENT is one that only the outbox knows."""

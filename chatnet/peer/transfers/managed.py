@@ -1,0 +1,330 @@
+"""One transfer as the peer holds it: its rules, what was offered, how far it has come, and what runs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from chatnet.core.errors import ChatnetError
+from chatnet.core.events import Transfer, TransferState
+from chatnet.core.identity import PeerID
+from chatnet.core.limits import PeerLimits
+from chatnet.core.messages import Accept, OfferedFile
+from chatnet.core.text import SafeText, safe_line
+from chatnet.core.transfer.incoming import IncomingTransfer
+from chatnet.core.transfer.offers import AcceptAssembly, Summary
+from chatnet.core.transfer.outgoing import OutgoingTransfer
+from chatnet.core.transfer.reasons import skipped_text
+from chatnet.core.transfer.speed import Rate
+from chatnet.core.transfer.transfer_events import HeardAccept, Timer
+from chatnet.core.transfer.transfer_machine import PausedBy, TransferMachine, phase_of
+from chatnet.net.link import Link
+from chatnet.peer.files.download import Download
+from chatnet.peer.files.filesystem import DownloadTarget
+from chatnet.peer.files.source import Fingerprint, Gathered, SourceFile, gather
+from chatnet.peer.store.transfers import FileRow, TransferRow
+from chatnet.peer.transfers.receiver import Receiver
+from chatnet.peer.transfers.sender import Sender
+
+_NOTHING = safe_line("")
+_mark = msgspec.msgpack.Decoder(Fingerprint)
+
+
+@dataclass(frozen=True)
+class OfferInfo:
+    """What was offered, as it stays."""
+
+    fid: bytes
+    peer: PeerID
+    outgoing: bool
+    title: SafeText
+    names: tuple[SafeText, ...]
+    warning: SafeText
+    total_files: int
+    total_bytes: int
+    offered_ms: int
+
+
+@dataclass
+class Progress:
+    """How far it has come; ``rate`` is that of the last run, and counts its bytes alone."""
+
+    files: int = 0
+    bytes: int = 0
+    resumed_from: int = 0
+    rate: Rate | None = None
+    told_bytes: int = -1
+
+
+class ActiveRun:
+    """What is open or under way for one run; ``stop`` gives all of it back."""
+
+    def __init__(self, download: Download | None = None) -> None:
+        self.download = download  # until a receiver has it
+        self.dialling: Deferred[Link] | None = None
+        self.work: Sender | Receiver | None = None
+
+    def stop(self, keep: bool) -> None:
+        """Go no further.  ``keep`` what the disk has, for another time."""
+        dialling, self.dialling = self.dialling, None
+        if dialling is not None:
+            dialling.cancel()
+        download, self.download = self.download, None
+        if download is not None:
+            download.close()
+        if self.work is not None:
+            self.work.stop(keep)
+
+
+@dataclass(eq=False)
+class ManagedTransfer:
+    """The base of both ways.  ``file_links``: the one in use, behind it one that has just opened."""
+
+    info: OfferInfo
+    machine: TransferMachine
+    files: Sequence[OfferedFile] = ()
+    progress: Progress = field(default_factory=Progress)
+    stored: bool = False  # and so shown
+    forgotten: bool = False  # dropped by the person; kept until the other side knows how it ended
+    run: ActiveRun | None = None
+    file_links: list[Link] = field(default_factory=list)
+    timers: dict[Timer, IDelayedCall] = field(default_factory=dict)
+    working: set[Deferred[None]] = field(default_factory=set)  # runs that have not come to rest
+    skipped: dict[int, str] = field(default_factory=dict)  # files that could not be sent, by number -> code
+    note: SafeText = _NOTHING  # names them
+    saved_to: bytes = b""
+    ended_ms: int | None = None
+
+    @property
+    def fid(self) -> bytes:
+        return self.info.fid
+
+    @property
+    def peer(self) -> PeerID:
+        return self.info.peer
+
+    @property
+    def ended(self) -> bool:
+        return self.machine.ended
+
+    @property
+    def reason(self) -> SafeText:
+        """Why it stands as it does, for people."""
+        return self.note if self.note and self.machine.state is TransferState.DONE else self.machine.reason
+
+    def skip(self, number: int, code: str) -> None:
+        """This file is not sent, for the reason in ``code``."""
+        self.skipped[number] = code
+        self.note = skipped_text(self.files, self.skipped)
+
+    def snapshot(self) -> Transfer:
+        """It as people see it."""
+        info, state, progress = self.info, self.machine.state, self.progress
+        rate = progress.rate if state is TransferState.RUNNING or state.ended else None
+        running = state is TransferState.RUNNING
+        return Transfer(
+            info.fid,
+            info.peer,
+            info.outgoing,
+            info.title,
+            info.names,
+            info.warning,
+            info.total_files,
+            info.total_bytes,
+            progress.files,
+            progress.bytes,
+            rate.per_second if rate is not None else None,
+            rate.seconds_left(info.total_bytes - progress.bytes) if rate is not None and running else None,
+            state,
+            self.machine.code,
+            self.reason,
+            self.saved_to if state is TransferState.DONE and not info.outgoing else b"",
+            info.offered_ms,
+            progress.resumed_from,
+            PausedBy.HERE in self.machine.paused,
+        )
+
+    def as_offered(self) -> Transfer:
+        """It as it was when it was offered."""
+        return msgspec.structs.replace(self.snapshot(), state=TransferState.OFFERED, code="", reason=_NOTHING)
+
+    def row(self) -> TransferRow:
+        """It as the store keeps it."""
+        info, machine = self.info, self.machine
+        return TransferRow(
+            info.peer,
+            info.fid,
+            info.outgoing,
+            info.title,
+            info.total_files,
+            info.total_bytes,
+            machine.state,
+            machine.code,
+            self.reason,
+            self.saved_to,
+            info.offered_ms,
+            self.ended_ms,
+            paused=machine.paused,
+            told=machine.told,
+        )
+
+    def count(self, missing_files: int, missing_bytes: int) -> None:
+        """A run begins that has so much to do."""
+        self.progress.files = self.info.total_files - missing_files
+        self.progress.bytes = self.progress.resumed_from = self.info.total_bytes - missing_bytes
+
+    def begin(self, now: float) -> None:
+        """Bytes go from now on."""
+        self.progress.rate = Rate(now, self.progress.bytes)
+
+    def conclude(self, now_ms: int) -> None:
+        """It has ended: count what is there, and drop what only an open transfer needs."""
+        if self.ended_ms is None:
+            self.ended_ms = now_ms
+            if self.machine.state is TransferState.DONE:
+                self.progress.files = self.info.total_files - len(self.skipped)
+                self.progress.bytes = self.info.total_bytes - sum(self.files[number].size for number in self.skipped)
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Drop what only an open transfer needs."""
+        self.files = ()
+
+
+@dataclass(eq=False)
+class Outgoing(ManagedTransfer):
+    """``answer`` are the pages of an acceptance that have come so far."""
+
+    machine: OutgoingTransfer
+    sources: Sequence[SourceFile] = ()
+    answer: AcceptAssembly | None = None
+
+    def acceptance(self, page: Accept) -> HeardAccept | None:
+        """Take a page; the whole acceptance with the last.  Raises RemoteError for what was not offered."""
+        if self.ended:
+            return None if page.more else HeardAccept(page.token)
+        self.answer = self.answer or AcceptAssembly(self.files)
+        if not self.answer.add(page):
+            return None
+        answer, self.answer = self.answer, None
+        return HeardAccept(answer.token, tuple(answer.wants))
+
+    def let_go(self) -> None:
+        super().let_go()
+        self.sources, self.answer = (), None
+
+
+@dataclass(eq=False)
+class Incoming(ManagedTransfer):
+    """``target`` is where it goes, once a person has said so.
+
+    ``opening`` fires with what went wrong, or None, when the disk was looked at; ``space_needed`` are the
+    bytes that were missing when it was looked at last.
+    """
+
+    machine: IncomingTransfer
+    target: DownloadTarget | None = None
+    candidates: dict[int, bytes] | None = None  # files of before that may be the same, by number
+    opening: Deferred[ChatnetError | None] | None = None
+    space_needed: int = 0
+
+    def row(self) -> TransferRow:
+        row = super().row()
+        if self.target is None:
+            return row
+        return row._replace(directory=self.target.directory, stem=self.target.stem, person=self.target.person)
+
+    def let_go(self) -> None:
+        super().let_go()
+        self.candidates = None
+
+
+def offered(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, now_ms: int, warning: str = "") -> OfferInfo:
+    """A new offer; ``warning`` takes the place of the one about its names."""
+    return OfferInfo(
+        fid,
+        peer,
+        outgoing,
+        summary.title,
+        tuple(summary.names),
+        safe_line(warning or ("" if outgoing else summary.warning)),
+        summary.files,
+        summary.size,
+        now_ms,
+    )
+
+
+def recalled(row: TransferRow, rows: Sequence[FileRow], limits: PeerLimits, downloads: bytes) -> ManagedTransfer:
+    """A transfer of a former process; ``rows`` are its files where it has not ended.  ``Recalled`` is to follow."""
+    files = [OfferedFile(list(file.path), file.size, file.mtime_ms) for file in rows]
+    summary = Summary()
+    for file in files:
+        summary.add(file)
+    warning = safe_line("" if row.outgoing or not files else summary.warning)
+    names = tuple(summary.names)
+    sums = (row.total_files, row.total_bytes, row.offered_ms)
+    info = OfferInfo(row.fid, row.peer, row.outgoing, safe_line(row.title), names, warning, *sums)
+    transfer = _recalled(row, rows, files, info, limits, downloads)
+    transfer.stored, transfer.forgotten, transfer.saved_to, transfer.ended_ms = (
+        True,
+        row.forgotten,
+        row.saved_to,
+        row.ended_ms,
+    )
+    machine = transfer.machine
+    machine.code, machine.reason, machine.paused, machine.told = row.code, safe_line(row.reason), row.paused, row.told
+    if row.state is TransferState.DONE:
+        transfer.progress.files, transfer.progress.bytes = row.total_files, row.total_bytes
+    return transfer
+
+
+def _recalled(
+    row: TransferRow,
+    rows: Sequence[FileRow],
+    files: list[OfferedFile],
+    info: OfferInfo,
+    limits: PeerLimits,
+    downloads: bytes,
+) -> ManagedTransfer:
+    if row.outgoing:
+        sources = [
+            SourceFile(file.source, offer, _mark.decode(file.mark))
+            for file, offer in zip(rows, files, strict=True)
+            if file.mark
+        ]
+        machine = OutgoingTransfer(row.fid, limits, phase_of(row.state, OutgoingTransfer))
+        return Outgoing(info, machine, files, sources=sources)
+    incoming = Incoming(info, IncomingTransfer(row.fid, limits, phase_of(row.state, IncomingTransfer)), files)
+    if row.stem:
+        incoming.target = DownloadTarget(downloads, row.person, row.directory, row.stem)
+    incoming.progress.files = sum(file.done for file in rows)
+    incoming.progress.bytes = sum(file.size if file.done else file.synced for file in rows)
+    return incoming
+
+
+def prepare(paths: tuple[bytes, ...]) -> tuple[Gathered, Summary, list[FileRow]]:
+    """What there is to offer, as people see it and as the store keeps it; for the disk's threads."""
+    found = gather(paths)
+    summary = Summary()
+    for file in found.files:
+        summary.add(file.offered)
+    return found, summary, file_rows([file.offered for file in found.files], found.files)
+
+
+def file_rows(files: Sequence[OfferedFile], sources: Sequence[SourceFile] = ()) -> list[FileRow]:
+    """The files of an offer as the store keeps them."""
+    return [
+        FileRow(
+            number,
+            tuple(file.path),
+            file.size,
+            file.mtime_ms,
+            sources[number].path if sources else b"",
+            mark=msgspec.msgpack.encode(sources[number].mark) if sources else b"",
+        )
+        for number, file in enumerate(files)
+    ]

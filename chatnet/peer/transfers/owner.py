@@ -1,0 +1,41 @@
+"""What the parts of the transfers need of each other and of the node."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from chatnet.core.events import Transfer
+from chatnet.core.identity import PeerID
+from chatnet.core.transfer.transfer_events import Effect, Input
+from chatnet.net.link import Link, LinkUser
+from chatnet.peer.transfers.managed import ManagedTransfer
+
+
+class TransferOwner(Protocol):
+    """Who has the machines: every part reports to it what happened to a transfer."""
+
+    def give(self, transfer: ManagedTransfer, event: Input) -> tuple[Effect, ...]:
+        """Hand ``event`` to the transfer's machine and carry out what it asks for; nothing once all is stopped."""
+
+
+class TransferLinks(Protocol):
+    """The ways to the others; the node has them."""
+
+    async def connect(self, peer: bytes) -> None:
+        """See to an open chat link, dialled if there is none.  Raises ChatnetError."""
+
+    async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:
+        """An open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
+
+    def wake(self, peer: PeerID) -> None:
+        """Something waits for ``peer`` (see ``Transfers.waits_for``): see that there is a chat link in time."""
+
+
+class TransferListener(Protocol):
+    """Who hears of transfers, and knows people; the node has it."""
+
+    def transfer_changed(self, transfer: Transfer) -> None:
+        """A new or changed transfer, once it is in the store."""
+
+    def folder_of(self, peer: bytes) -> str:
+        """The name of a person's folder, and of the person."""
