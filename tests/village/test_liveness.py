@@ -55,23 +55,53 @@ async def test_a_receiver_that_stands_still_at_the_first_dial_gets_it(village: V
     assert len(village.net.lines(ann.machine.host, bob.machine.host)) == 1
 
 
+LISTED = pytest.mark.parametrize("listed", [True, False], ids=["listed", "unlisted"])
+
+
+@LISTED
 @pytest.mark.parametrize("code", [*sorted(set(REMOTE_CODES) - {"lost", "timeout", "bye"}), "full-moon"])
 @pytest_twisted.ensureDeferred
-async def test_whatever_code_ends_a_link_what_waits_is_delivered(village: Village, code: str) -> None:
+async def test_whatever_code_ends_a_link_what_waits_is_delivered(village: Village, code: str, listed: bool) -> None:
     ann, bob = await village.people("ann", "bob")
     await said(village, ann, bob, "before")
+    if not listed:
+        ann.node.roster.listed.discard(bob.peer)
     bob.node.links.links[ann.peer].close(code, "a test")
     await village.done(ann.door.say(chat_with(bob.peer), "after"))
     await village.until(lambda: ann.states(bob.peer) == [DELIVERED] * 2, within=60)
     assert bob.texts(ann.peer) == ["before", "after"]
 
 
+@LISTED
+@pytest.mark.parametrize("way", ["bye", "cut", "silence"])
+@pytest_twisted.ensureDeferred
+async def test_however_a_link_ends_what_waits_is_delivered(village: Village, way: str, listed: bool) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await said(village, ann, bob, "before")
+    if not listed:
+        ann.node.roster.listed.discard(bob.peer)
+    if way == "bye":
+        bob.node.links.links[ann.peer].leave()
+    elif way == "silence":
+        for end in village.net.lines(ann.machine.host, bob.machine.host):
+            end.severed = end.other.severed = True
+    await village.done(ann.door.say(chat_with(bob.peer), "after"))
+    if way == "cut":
+        village.net.cut(ann.machine.host, bob.machine.host)
+    await village.until(lambda: ann.states(bob.peer) == [DELIVERED] * 2, within=60)
+    assert bob.texts(ann.peer) == ["before", "after"]
+
+
+@LISTED
 @pytest.mark.parametrize("code", [*sorted(set(DIAL_CODES) - {"stopped", "elsewhere"}), "full-moon"])
 @pytest_twisted.ensureDeferred
 async def test_whatever_ends_a_dial_what_waits_is_delivered(
-    village: Village, code: str, monkeypatch: pytest.MonkeyPatch
+    village: Village, code: str, listed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann, bob = await village.people("ann", "bob")
+    await village.pass_time(3)  # the registry has proven the addresses, and tells nothing more of bob
+    if not listed:
+        ann.node.roster.listed.discard(bob.peer)
     dial, failures = ann.node.links.dial_chat, [code] * 3
 
     async def failing(peer: Any) -> Link:
