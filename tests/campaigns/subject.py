@@ -108,10 +108,11 @@ class Clock:
     def install(self) -> None:
         time.time = self
         ReactorBase.seconds = staticmethod(self)  # it keeps the one that it found when it was imported
-        signal.signal(signal.SIGUSR2, self._step)
+        signal.signal(signal.SIGUSR2, lambda *_: self.step(self._jump))
 
-    def _step(self, *_: object) -> None:
-        self._offset += self._jump
+    def step(self, seconds: float) -> None:
+        """Set the clock, forth or back."""
+        self._offset += seconds
 
 
 def weaken(what: str) -> None:
