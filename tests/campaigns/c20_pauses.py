@@ -30,7 +30,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ REPLACED_SHOWN, REFUSAL_SHOWN = "a link that ended as replaced left a message wa
 SHOWN = (f"{REPLACED_SHOWN}; {REFUSAL_SHOWN}",)
 
 RECOVERY_SECONDS = 60.0
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # for 50 programs that start at once
 POLL_SECONDS = 1.0
 LOOK_SECONDS = 0.02
 REST_SECONDS = 5.0
@@ -158,7 +158,9 @@ class Plan:
             how = chance.choice(NETWORKS)
             facts = {"how": how, "seconds": seconds, "address": chance.randrange(-1, self._shape.addresses)}
             facts |= {"delay": round(self._log(0.01, 2), 3), "rate": round(self._log(5_000, 500_000))}
-            return [Action(at, kind, chance.choice((*self._names, REGISTRY)), facts | {"inward": chance.random() < 0.5})]
+            return [
+                Action(at, kind, chance.choice((*self._names, REGISTRY)), facts | {"inward": chance.random() < 0.5})
+            ]
         if kind == "weather":
             return [Action(at, kind, who, {"how": chance.choice(WEATHERS), "seconds": min(seconds, 10)})]
         if kind == "clock":
@@ -243,7 +245,8 @@ class Member:
 
     def tell(self, do: str, **facts: Any) -> None:
         """A command; lost when the program is dead, as a word that nobody hears."""
-        assert self.process is not None and self.process.stdin is not None
+        assert self.process is not None
+        assert self.process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self.process.stdin.write(json.dumps({"do": do, **facts}).encode() + b"\n")
 
@@ -273,8 +276,15 @@ class Member:
         with open(self.sky, "r+b", buffering=0) as sky:
             sky.write(weather.encode().ljust(20))
 
+    @property
+    def serves(self) -> bool:
+        """Whether this process has opened everything; what it lacks before that may end it with a word."""
+        lines = self.ledger.read_text().splitlines() if self.ledger.exists() and self.lives else []
+        began = [number for number, line in enumerate(lines) if f'"pid": {self.pid}' in line]
+        return bool(began) and any('"what": "registry"' in line for line in lines[began[-1] :])
+
     def take_descriptors(self) -> None:
-        if self.lives:
+        if self.serves:
             self._limit = self._limit or resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (open_files(self.pid), self._limit[1]))
 
@@ -376,7 +386,7 @@ class Set:
         self.join = join.read_text().strip()
         for member in self.members.values():
             member.start(self.join)
-        await self.recover("the beginning")
+        await self.recover("the beginning", START_SECONDS)
         for member in self.everybody():
             member.resting_descriptors = open_files(member.pid)
 
@@ -487,7 +497,7 @@ class Set:
             elif how == "throttle":
                 proxy.rate = facts["rate"]
             elif how == "stall":
-                proxy.stalled = True
+                proxy.stall()
             elif how == "refuse":
                 proxy.refusing = True
             for connection in tuple(proxy.connections):
@@ -530,7 +540,9 @@ class Set:
                 for problem in problems:
                     self.note(f"problem: {problem}")
                 why, detail = problems[0]
-                raise Problem(why, when=when, detail=detail, others=[f"{why}: {detail}" for why, detail in problems[1:]])
+                raise Problem(
+                    why, when=when, detail=detail, others=[f"{why}: {detail}" for why, detail in problems[1:]]
+                )
             await asyncio.sleep(POLL_SECONDS)
         took = time.monotonic() - began
         self.note(f"recovered from {when} in {took:.1f} s")
@@ -615,6 +627,8 @@ class Set:
         if here is None and there is None and title not in self.offered:
             return []  # it was never stored: the offer failed, or was lost with a kill
         shown = f"{title} {sender} to {receiver}: {_shown(here)} here, {_shown(there)} there"
+        if here is None and there is not None and there["state"] in ENDED and title not in self.offered:
+            return []  # it could not be stored, and was taken back
         if here is None:
             return [("an offer is not at its sender", shown)]
         if there is None:
@@ -651,8 +665,8 @@ class Set:
             allowed = member.resting_descriptors + len(self.names) + SPARE_DESCRIPTORS
             held = open_files(member.pid)
             if held > allowed:
-                names = [os.readlink(one) for one in Path(f"/proc/{member.pid}/fd").iterdir() if one.is_symlink()]
-                raise Problem("descriptors are not back at rest", who=member.name, held=held, allowed=allowed, fds=names)
+                figures = {"held": held, "allowed": allowed, "which": held_by(member.pid)}
+                raise Problem("descriptors are not back at rest", who=member.name, **figures)
         before = {member.name: member.cpu_seconds() for member in self.everybody()}
         await asyncio.sleep(REST_SECONDS)
         for member in self.everybody():
@@ -660,6 +674,15 @@ class Set:
             self.seen["most cpu ms at rest"] = max(self.seen["most cpu ms at rest"], round(used * 1000))
             if used > REST_CPU_SECONDS:
                 raise Problem("a processor is not back at rest", who=member.name, seconds=used)
+
+
+def held_by(pid: int) -> list[str]:
+    """What the descriptors of a process are."""
+    found = []
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(one))
+    return sorted(found)
 
 
 def _titled(state: dict[str, Any], title: str) -> dict[str, Any] | None:
@@ -806,7 +829,9 @@ def endure(
 
 
 def _grouped(seen: Counter[str]) -> Figures:
-    transfers = {kind.removeprefix("transfers "): count for kind, count in seen.items() if kind.startswith("transfers ")}
+    transfers = {
+        kind.removeprefix("transfers "): count for kind, count in seen.items() if kind.startswith("transfers ")
+    }
     troubles = {kind: seen[kind] for kind in dict.fromkeys((*TROUBLES, *RARE_TROUBLES))}
     return {
         "said": seen["stored"],
@@ -821,7 +846,9 @@ def keep(this: Set, failure: Problem) -> Path:
     """Seed, actions, ledgers and logs of a set, where they stay."""
     kept = Path(tempfile.mkdtemp(prefix=f"chatnet-{NAME}-{this.seed.replace('/', '-')}-"))
     (kept / "verdict.json").write_text(
-        json.dumps({"seed": this.seed, "why": str(failure), "shape": asdict(this.shape), **failure.figures}, default=str)
+        json.dumps(
+            {"seed": this.seed, "why": str(failure), "shape": asdict(this.shape), **failure.figures}, default=str
+        )
     )
     for path in this.place.iterdir():
         if path.is_file() and path.suffix in (".log", ".ledger", ".err"):
@@ -835,7 +862,7 @@ def keep(this: Set, failure: Problem) -> Path:
 
 
 def run(case: Case) -> Figures:
-    shape = CI if case.n <= CI_ROUNDS else GATE
+    shape = CI if case.n <= CI_ROUNDS else replace(GATE, sets=max(2, min(GATE.sets, case.n // 5)))
     each = -(-case.n // shape.sets)
     return endure(case, shape, lambda done: done < each)
 

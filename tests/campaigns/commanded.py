@@ -106,7 +106,7 @@ def _refusal_said_once() -> None:
     """A DECLINE leaves while the person refuses, or never."""
     import time
 
-    from chatnet.core.messages import Decline, Resume
+    from chatnet.core.messages import Decline
     from chatnet.net.link import Link
     from chatnet.peer.service import PeerService
 

@@ -13,7 +13,6 @@ import struct
 from collections.abc import Callable
 
 CHUNK_BYTES = 16_384
-LOOK_SECONDS = 0.02  # how soon a stalled direction sees that it may go on
 CONNECT_SECONDS = 30.0
 LINGER_NOT = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: closing sends RST
 
@@ -39,7 +38,7 @@ class _Connection:
             (self.back if inward else self.front).write_eof()
 
     def forget(self, inward: bool) -> None:
-        """Reset the listener's side (``inward``) or the dialler's, and leave the other in the belief that all is well."""
+        """Reset the listener's side (``inward``) or the dialler's; the other is not told."""
         self.forgotten = True
         _reset(self.back if inward else self.front)
 
@@ -48,7 +47,7 @@ class Proxy:
     """Forwards connections from a port of its own to ``target``.
 
     ``delay`` is in seconds and ``rate`` in bytes a second (None: as fast as it goes), both for each
-    direction of each connection.  While ``stalled`` nothing is forwarded, while ``refusing`` every new
+    direction of each connection.  After ``stall`` nothing is forwarded, while ``refusing`` every new
     connection is reset.  ``fine`` ends all of that; a connection that was forgotten is reset as soon
     as something is sent over it, as a network does that has come back.
     """
@@ -58,7 +57,10 @@ class Proxy:
         self.port = 0
         self.delay = 0.0
         self.rate: float | None = None
-        self.stalled = self.refusing = False
+        self.refusing = False
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._back = asyncio.Event()  # set when the weather becomes good
         self.connections: set[_Connection] = set()
         self.carried_bytes = 0
         self._triggers: list[tuple[int, Callable[[], None]]] = []
@@ -82,8 +84,15 @@ class Proxy:
 
     def fine(self) -> None:
         """The weather is good again."""
-        self.delay, self.rate, self.stalled, self.refusing = 0.0, None, False, False
+        self.delay, self.rate, self.refusing = 0.0, None, False
+        self._flowing.set()
+        self._back.set()
+        self._back.clear()
         self._triggers.clear()
+
+    def stall(self) -> None:
+        """Forward nothing from now on."""
+        self._flowing.clear()
 
     def when_carried(self, inward_bytes: int, call: Callable[[], None]) -> None:
         """``call`` once, when the next new connection carries so many bytes to the target; 0: at its beginning."""
@@ -145,8 +154,7 @@ class Proxy:
                     await asyncio.sleep(self.delay)
                 if self.rate:
                     await asyncio.sleep(len(data) / self.rate)
-                while self.stalled:
-                    await asyncio.sleep(LOOK_SECONDS)
+                await self._flowing.wait()
                 if inward in connection.closed_ways:
                     continue
                 self.carried_bytes += len(data)
@@ -163,8 +171,8 @@ class Proxy:
 
     async def _lost_in_the_network(self, connection: _Connection) -> None:
         """Something was sent to who is gone: no answer, until the network is back and says so."""
-        while self.stalled or self.refusing:
-            await asyncio.sleep(LOOK_SECONDS)
+        if self.refusing or not self._flowing.is_set():
+            await self._back.wait()
         connection.cut()
 
 
