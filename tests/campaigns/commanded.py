@@ -250,7 +250,8 @@ class Commanded:
             return
         assert self._hands is not None
         if what == "say":
-            self._later(self._hands.say(command["to"], f"number {command['number']}"), command)
+            body = f"number {command['number']}{' many words' * command.get('words', 0)}"
+            self._later(self._hands.say(command["to"], body), command)
         elif what == "offer":
             self._later(self._hands.offer(command["to"], command["path"]), command)
         elif what == "answer":
@@ -264,7 +265,13 @@ class Commanded:
         def failed(failure: Failure) -> None:
             self._note("failed", **command, why=failure.getErrorMessage() or failure.type.__name__)
 
-        working.addCallbacks(lambda _: command["do"] == "state" or self._note("done", **command), failed)
+        def done(result: Any) -> None:
+            if command["do"] == "say":
+                self._note("done", n=result.n, **command)
+            elif command["do"] != "state":  # its answer is a line of its own
+                self._note("done", **command)
+
+        working.addCallbacks(done, failed)
 
     async def _state(self, id: int) -> None:
         """Everything that a person could see."""
