@@ -43,6 +43,7 @@ from tests.campaigns.proxies import Proxy
 NAME = "c20_pauses"
 SIZES = {"ci": 4, "gate": 200, "nightly": 1_000}
 UNIT = "rounds"
+TIMED = True
 
 NOT_DELIVERED = "a message is not delivered"
 NOT_AGREED = "the two sides do not agree about a transfer"
@@ -51,6 +52,7 @@ SHOWN = (f"{REPLACED_SHOWN}; {REFUSAL_SHOWN}",)
 
 RECOVERY_SECONDS = 60.0
 START_SECONDS = 180.0  # for 50 programs that start at once
+ANSWER_SECONDS = 20.0
 POLL_SECONDS = 1.0
 DIAL_SECONDS = 10.0  # that a stop waits for its dial
 LOOK_SECONDS = 0.02
@@ -78,6 +80,7 @@ class Shape:
     storm_seconds: float  # in which the actions begin
     longest_pause: float
     rest_every: int  # rounds between two looks at descriptors and processors
+    killed: int = 0  # so many peers may be killed; 0: each of them, and the registry
 
 
 CI = Shape(sets=2, peers=3, addresses=2, actions=16, storm_seconds=4, longest_pause=3, rest_every=2)
@@ -99,7 +102,7 @@ class Action:
 
 
 SAYS = ("say", "say", "say", "say")
-OFFERS = ("offer",) * 5
+OFFERS = ("offer", "offer", "offer", "decision while away", "decision while away")
 DECISIONS = ("accept", "refuse", "cancel", "pause", "resume", "resume")
 TROUBLES = ("stop", "stop", "stop at a dial", "stop at a dial", "kill", "network", "network", "network", "network")
 RARE_TROUBLES = ("disk", "weather", "descriptors", "clock")
@@ -111,6 +114,7 @@ class Plan:
 
     def __init__(self, chance: random.Random, shape: Shape, names: tuple[str, ...]) -> None:
         self._chance, self._shape, self._names = chance, shape, names
+        self._mortal = names[-shape.killed :] if shape.killed else (*names, *names, REGISTRY)
         self._titles: list[tuple[str, str, str]] = []  # title, sender, receiver
         self._number = 0
 
@@ -131,6 +135,8 @@ class Plan:
                 self._number += 1
                 said.append(Action(at, kind, who, {"to": other, "number": self._number}))
             return said
+        if kind == "decision while away":
+            return self._while_away(at)
         if kind == "offer":
             title = f"t{len(self._titles)}-{self._next()}.bin"
             size = round(math.exp(chance.uniform(0, math.log(LARGEST_FILE))))
@@ -153,7 +159,10 @@ class Plan:
             self._number += 1
             return [Action(at, kind, who, facts), Action(at, "say", other, {"to": who, "number": self._number})]
         if kind == "kill":
-            victim = chance.choice((*self._names, *self._names, REGISTRY))
+            mortal = (
+                self._names[-self._shape.killed :] if self._shape.killed else (*self._names, *self._names, REGISTRY)
+            )
+            victim = chance.choice(mortal)
             return [Action(at, kind, victim, {"seconds": round(self._log(0.1, min(seconds * 2, 10)), 2)})]
         if kind == "network":
             how = chance.choice(NETWORKS)
@@ -168,6 +177,25 @@ class Plan:
             step = self._log(1, 40 * DAY) * chance.choice((-1, 1))
             return [Action(at, kind, chance.choice((*self._names, REGISTRY)), {"by": round(step, 1)})]
         return [Action(at, kind, who, {"seconds": min(seconds, 10)})]  # disk, descriptors
+
+    def _while_away(self, at: float) -> list[Action]:
+        """An offer, or one from before; one of the two is killed or stopped, and the other decides meanwhile."""
+        chance = self._chance
+        actions = self._one("offer", at) if not self._titles or chance.random() < 0.7 else []
+        title, sender, receiver = self._titles[-1] if actions else chance.choice(self._titles)
+        away, other = chance.sample((sender, receiver), 2)
+        seconds = round(self._log(0.5, min(self._shape.longest_pause, 10)), 2)
+        leaves = at + self._log(0.005, 1.5)
+        mortal = not self._shape.killed or away in self._names[-self._shape.killed :]
+        actions.append(
+            Action(leaves, chance.choice(("kill", "stop") if mortal else ("stop",)), away, {"seconds": seconds})
+        )
+        decisions = ("cancel", "pause", "resume", *(("refuse", "accept") if other == receiver else ("cancel",)))
+        decides = leaves + chance.uniform(0.1, seconds)
+        actions.append(Action(decides, chance.choice(decisions), other, {"title": title}))
+        if chance.random() < 0.3:
+            actions.append(Action(leaves + seconds, chance.choice(("cancel", "pause")), away, {"title": title}))
+        return actions
 
     def _log(self, least: float, most: float) -> float:
         return math.exp(self._chance.uniform(math.log(least), math.log(max(least, most))))
@@ -530,10 +558,11 @@ class Set:
     # --- what must hold ---
 
     async def recover(self, when: str, seconds: float = RECOVERY_SECONDS) -> None:
-        """Wait until all is as it should be."""
+        """Wait until all is as it should be, from when every program runs: what a start costs is not counted."""
+        await self.states(START_SECONDS)
         began = time.monotonic()
         while True:
-            states = await self.states(began + seconds)
+            states = await self.states(ANSWER_SECONDS)
             problems = self.problems(states)
             if not problems:
                 break
@@ -551,8 +580,9 @@ class Set:
             self.recoveries.append(round(took, 1))
         self._take_what_came(states)
 
-    async def states(self, end: float) -> dict[str, dict[str, Any]]:
-        """What every peer shows now; a peer that does not answer is left out."""
+    async def states(self, seconds: float) -> dict[str, dict[str, Any]]:
+        """What every peer shows now."""
+        end = time.monotonic() + seconds
         self._asked += 1
         for member in self.members.values():
             if not member.lives:
@@ -561,7 +591,9 @@ class Set:
         if not self.registry.lives:
             raise Problem("a program has ended", who=REGISTRY, words=self.registry.words.read_text()[-1500:])
         found: dict[str, dict[str, Any]] = {}
-        while len(found) < len(self.members) and time.monotonic() < end + POLL_SECONDS:
+        while len(found) < len(self.members):
+            if time.monotonic() > end:
+                raise Problem("a program does not answer", who=sorted(set(self.names) - set(found)))
             await asyncio.sleep(LOOK_SECONDS)
             for name, member in self.members.items():
                 for line in member.lines():
@@ -581,9 +613,6 @@ class Set:
 
     def problems(self, states: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
         """What is not as it should be: a reason of a few kinds, and the details."""
-        silent = [name for name in self.names if name not in states]
-        if silent:
-            return [("a program does not answer", ", ".join(silent))]
         found: list[tuple[str, str]] = []
         for name, state in states.items():
             if state["registry"] != "up":
@@ -889,7 +918,7 @@ def control(case: Case) -> Figures:
         title = "t.bin"
         await this.perform([Action(0.0, "offer", "alice", {"to": "bob", "title": title, "size": 1000})])
         end = time.monotonic() + CONTROL_SECONDS
-        while _titled((await this.states(end))["bob"], title) is None:
+        while _titled((await this.states(ANSWER_SECONDS))["bob"], title) is None:
             check(time.monotonic() < end, "the offer did not arrive")
         this.members["alice"].kill()
         await asyncio.sleep(0.5)
