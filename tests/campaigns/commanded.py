@@ -307,11 +307,16 @@ class _Lines(LineOnlyReceiver):
     delimiter = b"\n"
     MAX_LENGTH = COMMAND_BYTES
 
-    def __init__(self, commanded: Commanded) -> None:
+    def __init__(self, commanded: Commanded, stop: Callable[[], None]) -> None:
         self._commanded = commanded
+        self._stop = stop
 
     def lineReceived(self, line: bytes) -> None:
         self._commanded.do(json.loads(line))
+
+    def connectionLost(self, reason: object = None) -> None:
+        """The campaign is gone."""
+        self._stop()
 
 
 def main() -> None:
@@ -328,6 +333,7 @@ def main() -> None:
 
     from twisted.internet import reactor as any_reactor
 
+    from chatnet.host.exits import stop
     from chatnet.programs import peer, registry
     from tests.campaigns.driven import install_weather
 
@@ -348,7 +354,7 @@ def main() -> None:
         os.write(ledger, json.dumps({"what": what, "at": round(reactor.seconds(), 2), **facts}).encode() + b"\n")
 
     commanded = Commanded(reactor, note, service.peer if given.program == "peer" else None, clock)
-    StandardIO(_Lines(commanded))
+    StandardIO(_Lines(commanded, lambda: stop(reactor)))
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     service.startService()
     note("begins", pid=os.getpid())
