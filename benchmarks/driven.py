@@ -8,6 +8,7 @@ offer of a file is accepted.  Times are seconds, measured here, where the events
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -112,7 +113,7 @@ class Requests:
     async def send(self, to: str, path: str) -> dict[str, Any]:
         """Offer ``path`` and wait until the receiver has verified it."""
         began = time.perf_counter()
-        offered = await self._peer.offer(self._people[to].peer, (path,))
+        offered = await self._peer.offer(self._people[to].peer, (os.fsencode(path),))
         while (transfer := self._transfers.get(offered.fid, offered)) and not transfer.state.ended:
             await self._change()
         seconds = time.perf_counter() - began

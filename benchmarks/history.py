@@ -61,7 +61,10 @@ from chatnet.net.identity import load_or_make_identity
 from chatnet.peer.directory.registry_address import RegistryAddress
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.service import PeerService
-from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
+from chatnet.peer.store.messages import MessageRows
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
+from chatnet.peer.store.search_index import SearchIndex
 
 DAY_MS = 86_400_000
 WORDS = 50_000
@@ -114,16 +117,16 @@ def fill(place: Path, name: str, messages: int, people: int, seed: int) -> tuple
 
     connection.execute("BEGIN")
     connection.executemany(
-        "INSERT INTO history (conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state)"
+        "INSERT INTO history (conversation, chat, sender, id, kind, sent_ms, stored_ms, body, state)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows(),
     )
     connection.execute(
-        "INSERT INTO conversation (conversation, peer, name, read_n, last_ms)"
-        " SELECT conversation, peer, 'p' || row_number() OVER (), max(n), max(stored_ms) FROM history"
+        "INSERT INTO conversation (conversation, chat, name, read_n, last_ms)"
+        " SELECT conversation, chat, 'p' || row_number() OVER (), max(n), max(stored_ms) FROM history"
         " GROUP BY conversation"
     )
-    connection.execute("INSERT INTO tab (peer, place, draft) VALUES (?, 0, 'half a thought')", (peers[0],))
+    connection.execute("INSERT INTO tab (chat, place, draft) VALUES (?, 0, 'half a thought')", (peers[0],))
     connection.execute("COMMIT")
     connection.close()
     return peers, language
@@ -220,7 +223,7 @@ async def searched(
         "two frequent words": {"text": f"{words[0]} {words[1]} "},
         "frequent and rare": {"text": f"{words[0]} {words[-50]} "},
         "a phrase": {"text": f'"{words[0]} {words[1]}"'},
-        "frequent, the smallest conversation": {"text": f"{words[0]} ", "peer": last},
+        "frequent, the smallest conversation": {"text": f"{words[0]} ", "chat": last},
         "frequent, from one": {"text": f"{words[0]} ", "sender": last},
         "frequent, this month": {"text": f"{words[0]} ", "since_ms": month},
         "rare, this month": {"text": f"{words[-50]} ", "since_ms": month},
@@ -245,8 +248,15 @@ async def searched(
 
 
 class _Unindexed(PeerStore):
-    def _count_unindexed(self, rows: int) -> None:
-        """The control: no word is looked up."""
+    """The control: no word is looked up."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.messages = MessageRows(database, _NoIndex(database))
+
+
+class _NoIndex(SearchIndex):
+    def count_unindexed(self, rows: int) -> None: ...
 
 
 async def stored(reactor: Any, path: Path, kind: type[PeerStore], language: Language, messages: int) -> float:
@@ -260,7 +270,7 @@ async def stored(reactor: Any, path: Path, kind: type[PeerStore], language: Lang
     for start in range(0, messages, OUTSTANDING):
         await gatherResults(
             [
-                store.add_incoming(peer, [Say(talk, chance.randbytes(16), n, bodies[n % 5_000])], n)
+                store.messages.add_incoming(peer, [Say(talk, chance.randbytes(16), n, bodies[n % 5_000])], n)
                 for n in range(start, min(start + OUTSTANDING, messages))
             ]
         )

@@ -57,6 +57,7 @@ from chatnet.core.events import (
     RegistryState,
     Snapshot,
 )
+from chatnet.core.identity import ChatID, chat_with
 from chatnet.core.limits import GROUP_COMMIT_ROWS
 from chatnet.core.text import SafeText
 from chatnet.host.gc_tuning import freeze_long_lived
@@ -145,7 +146,8 @@ class CrowdedPeer:
         self._history = history
         self._now_ms = now_ms
         nothing = SafeText("")
-        me = Me(key_of("carol"), "carol", "0", False, "/tmp", "/tmp", ("127.0.0.1:1",), "/tmp/log")
+        self._me = key_of("carol")
+        me = Me(self._me, "carol", "0", False, b"/tmp", b"/tmp", ("127.0.0.1:1",), b"/tmp/log")
         up = RegistryState(RegistryPhase.UP, "192.0.2.1:9900", bytes(32), now_ms, None, nothing, "", people, False)
         crowd = tuple(self._person(f"guest{number:05d}", now_ms) for number in range(people))
         self.snapshot = Snapshot(me, up, crowd, (), ())
@@ -171,9 +173,9 @@ class CrowdedPeer:
     def cancel(self) -> None:
         """Nobody is told anything anyway."""
 
-    def history(self, peer: bytes, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
+    def history(self, chat: ChatID, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
         """Made when they are asked for, as the store does: what is not shown is not in memory."""
-        end = 0 if peer != self.friend else self._history if before is None else before - 1
+        end = 0 if chat != self.friend else self._history if before is None else before - 1
         first = max(0, end - limit)
         rows = tuple(self._row(n) for n in range(first + 1, end + 1))
         return succeed(HistoryPage(rows, first > 0, self._history))
@@ -182,7 +184,8 @@ class CrowdedPeer:
         mine, at_ms = n % 3 == 0, self._now_ms - (self._history - n) * 10_000
         return ChatMessage(
             n=n,
-            peer=self.friend,
+            chat=chat_with(self.friend),
+            sender=self._me if mine else self.friend,
             kind=MessageKind.TEXT,
             id=n.to_bytes(16, "big"),
             mine=mine,
@@ -193,7 +196,7 @@ class CrowdedPeer:
             reason=SafeText(""),
         )
 
-    def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
+    def mark_read(self, chat: ChatID, n: int) -> Deferred[None]:
         return succeed(None)
 
     def connect(self, peer: bytes) -> Deferred[None]:

@@ -48,7 +48,7 @@ from support import (
 )
 
 from chatnet.core.limits import RegistryLimits
-from chatnet.core.messages import FEATURES, ROLE_REGISTRY, VERSION, Hello, VersionRange, encode
+from chatnet.core.messages import RESUME, ROLE_REGISTRY, VERSION, Hello, VersionRange, encode
 from chatnet.core.records import Endpoint, sign_record
 from chatnet.net.identity import Identity
 
@@ -65,7 +65,7 @@ def client(number: int) -> bytes:
     issued_ms = int(time.time() * 1000)
     record = sign_record(identity.public_key, identity.sign, name, addresses, 1, issued_ms)
     versions = VersionRange(VERSION, VERSION)
-    hello = encode(Hello(versions, list(FEATURES), ROLE_REGISTRY, os.urandom(16), name, record))
+    hello = encode(Hello(versions, [RESUME], ROLE_REGISTRY, os.urandom(16), name, record))
     assert hello.endswith(HELLO_NILS)
     parts = [identity.private_key.private_bytes_raw(), bytes(identity.peer_id)]
     parts += [len(part).to_bytes(2, "big") + part for part in (certificate, hello)]

@@ -13,7 +13,7 @@ SOURCES = sorted((ROOT / "chatnet").rglob("*.py"))
 
 # core: values in, values out. No file, socket, clock or random; os only for os.path's words.
 CORE_LIBRARY = (
-    {"__future__", "abc", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses", "enum"}
+    {"__future__", "abc", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses", "difflib", "enum"}
     | {"functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "math", "operator", "os", "re"}
     | {"string", "struct", "types", "typing", "unicodedata"}
 )

@@ -24,6 +24,7 @@ from chatnet.console.terminal import GuardedLoop, TerminalWriter, UnwrappedScree
 from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.core import limits
 from chatnet.core.events import CodeReady, Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
+from chatnet.core.text import shown_path
 from chatnet.host.local_output import write_now
 from chatnet.peer.api import PeerApi, Subscription
 
@@ -105,7 +106,7 @@ class Console(Service):
             self.log.failure("console: could not be opened")
             me = self._subscription.snapshot.me if self._subscription is not None else None
             self._close()
-            self._last_words(error, me.log_file if me is not None else "")
+            self._last_words(error, shown_path(me.log_file) if me is not None else "")
             return
         globalLogPublisher.addObserver(self._observer)
         self._tick()
@@ -229,7 +230,7 @@ class Console(Service):
         self._loop.draw_screen()
 
     def redraw(self) -> None:
-        """Everything anew, also what the terminal has forgotten."""
+        """Clear the screen and draw everything, also what the terminal has forgotten."""
         self._screen.clear()
         self.request_draw()
 

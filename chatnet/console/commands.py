@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from dataclasses import dataclass
+
+from chatnet.core.closest import closest_match
 
 
 @dataclass(frozen=True)
@@ -105,18 +106,12 @@ def understand(typed: str) -> PlainText | RunCommand | UnknownCommand:
     name = words[0] if words else ""
     command = BY_NAME.get(name.lower())
     if command is None:
-        near = did_you_mean(name.lower(), list(BY_NAME))
+        near = closest_match(name.lower(), BY_NAME)
         guess = f" Did you mean /{near}?" if near else " /help shows all of them."
         return UnknownCommand(
             f"No command /{name[:40]}.{guess} (//{name[:40]} {'… ' if len(words) > 1 else ''}sends it as text)"
         )
     return RunCommand(command, words[1] if len(words) > 1 else "")
-
-
-def did_you_mean(word: str, known: list[str]) -> str:
-    """The nearest known word, or an empty string."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return near[0] if near else ""
 
 
 def split_words(rest: str) -> list[str]:

@@ -30,7 +30,7 @@ from chatnet.core.events import (
     TransferChanged,
     TransferState,
 )
-from chatnet.core.identity import short_text
+from chatnet.core.identity import ChatID, short_text
 
 _FEW = 64  # changes up to which inserting one by one beats sorting all
 
@@ -123,10 +123,10 @@ class PeopleOrder:
 
 
 @dataclass
-class Conversation:
-    """The rows of one person that are loaded: without a gap, and up to the newest unless ``newer``."""
+class ChatRows:
+    """The rows of one chat that are loaded: without a gap, and up to the newest unless ``newer``."""
 
-    peer: bytes
+    chat: ChatID
     rows: list[ChatMessage] = field(default_factory=list)
     more: bool = True  # older rows may exist
     loaded: bool = False  # the first page has come
@@ -232,7 +232,7 @@ class ConsoleModel:
         self.transfers: dict[bytes, Transfer] = {transfer.fid: transfer for transfer in snapshot.transfers}
         self.numbers: dict[bytes, int] = {fid: i for i, fid in enumerate(self.transfers, 1)}
         self.notices: deque[Notice] = deque(snapshot.notices, maxlen=limits.LIVE_MESSAGES)
-        self.conversations: dict[bytes, Conversation] = {}
+        self.chats: dict[ChatID, ChatRows] = {}
         self.codes: dict[bytes, str] = {}  # six digits to compare, by person, until they are
         self.store_trouble = str(snapshot.store_trouble)  # why nothing can be stored now
 
@@ -240,12 +240,12 @@ class ConsoleModel:
         """What an event changes here."""
         match event:
             case MessageAdded(message):
-                conversation = self.conversations.get(message.peer)
-                if conversation is not None:
-                    conversation.add(message)
-            case MessageChanged(peer=peer):
-                if peer in self.conversations:
-                    self.conversations[peer].change(event)
+                chat_rows = self.chats.get(message.chat)
+                if chat_rows is not None:
+                    chat_rows.add(message)
+            case MessageChanged(chat=chat):
+                if chat in self.chats:
+                    self.chats[chat].change(event)
             case TransferChanged(transfer):
                 self.transfers[transfer.fid] = transfer
                 self.numbers.setdefault(transfer.fid, len(self.numbers) + 1)
@@ -263,16 +263,16 @@ class ConsoleModel:
                 self.me = me
             case StoreChanged(ok, text):
                 self.store_trouble = "" if ok else str(text)
-                for conversation in self.conversations.values():
-                    conversation.told_n = 0  # what was read meanwhile is told again
+                for chat_rows in self.chats.values():
+                    chat_rows.told_n = 0  # what was read meanwhile is told again
             case Notice():
                 self.notices.append(event)
             case _:
                 pass
 
-    def conversation(self, peer: bytes) -> Conversation:
-        """The rows of one person; made empty when there were none."""
-        return self.conversations.setdefault(peer, Conversation(peer))
+    def rows_of(self, chat: ChatID) -> ChatRows:
+        """The loaded rows of one chat; made empty when there were none."""
+        return self.chats.setdefault(chat, ChatRows(chat))
 
     def forget_ended(self) -> None:
         """Drop the ended transfers."""

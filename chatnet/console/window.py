@@ -23,6 +23,7 @@ from chatnet.console.widgets.base import Box, Scroller
 from chatnet.console.widgets.find_bar import FindBar
 from chatnet.console.widgets.input import MAX_ROWS, InputRow
 from chatnet.console.widgets.text import Markup, beside, cut, stack
+from chatnet.core.identity import ChatID
 
 MIN_COLS, MIN_ROWS = 40, 10
 PEOPLE_BESIDE_FROM = 72  # columns from which the list of people stands beside the pane
@@ -50,7 +51,7 @@ _TRANSFER_KEYS = (
 )
 _OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS)
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
-    Context.FORM: [("Enter", "log in"), ("WindowTab", "next field"), hint("help"), hint("quit")],
+    Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
     Context.PICKER: [
         ("Enter", "send"),
         ("Space", "mark"),
@@ -144,24 +145,24 @@ class Window(Box):
         return self.tab.input
 
     @property
-    def peer(self) -> bytes | None:
-        """Whose conversation is shown."""
+    def chat(self) -> ChatID | None:
+        """The chat that is shown."""
         pane = self.tab.pane
-        return pane.peer if isinstance(pane, ConversationPane) else None
+        return pane.chat if isinstance(pane, ConversationPane) else None
 
-    def tab_of(self, peer: bytes) -> int | None:
-        """The number of a person's tab."""
+    def tab_of(self, chat: ChatID) -> int | None:
+        """The number of a chat's tab."""
         for index, tab in enumerate(self.tabs):
-            if isinstance(tab.pane, ConversationPane) and tab.pane.peer == peer:
+            if isinstance(tab.pane, ConversationPane) and tab.pane.chat == chat:
                 return index
         return None
 
-    def open(self, peer: bytes) -> int:
-        """A person's tab, made if it is not there; it is not shown by this."""
-        index = self.tab_of(peer)
+    def open(self, chat: ChatID) -> int:
+        """A chat's tab, made if it is not there; it is not shown by this."""
+        index = self.tab_of(chat)
         if index is None:
             index = len(self.tabs) - 1  # the transfers stay last
-            self.tabs.insert(index, WindowTab(ConversationPane(self.scene, peer), self._make_input()))
+            self.tabs.insert(index, WindowTab(ConversationPane(self.scene, chat), self._make_input()))
             if self.here >= index:
                 self.here += 1
             self.refresh()
@@ -173,16 +174,16 @@ class Window(Box):
         if index != self.here:
             self.tab.pane.left()
             self.here = index
-        if self.finder is not None and self.finder.peer != self.peer:
+        if self.finder is not None and self.finder.chat != self.chat:
             self.finder = None
-        self.people.here = self.peer
+        self.people.here = self.chat
         self.people.filter = None
         self.focus_on = self.tab.pane.context
         self.footer.quiet()
         self.refresh()
 
     def close(self, index: int) -> bool:
-        """Close a person's tab; False for one that stays."""
+        """Close a chat's tab; False for one that stays."""
         if not isinstance(self.tabs[index].pane, ConversationPane):
             return False
         here = self.here
@@ -205,7 +206,7 @@ class Window(Box):
         self.changed()
 
     def refresh(self) -> None:
-        """The model changed: what is in view is drawn anew, rows that did not change are kept."""
+        """The model changed: draw again what is in view, and keep the rows that did not change."""
         for widget in (self.header, self.tab_row, self.banner, self.tab.pane, self.footer):
             widget.changed()
         self.people.refresh()
@@ -217,7 +218,7 @@ class Window(Box):
         """Once a second."""
         self.footer.tick()
         self.header.changed()
-        if self.tab.pane is self.net or self.peer is not None:
+        if self.tab.pane is self.net or self.chat is not None:
             self.tab.pane.changed()
 
     def context(self) -> Context:
@@ -318,7 +319,7 @@ class Window(Box):
 
     def _hints(self) -> list[tuple[str, str]]:
         """The keys that make sense now, the most useful first."""
-        model, peer = self.scene.model, self.peer
+        model, chat = self.scene.model, self.chat
         context = self.context()
         if self.overlay is not None and context not in _OVERLAY_CONTEXTS:  # a page over a list: not the list's keys
             below = not isinstance(self.overlay, Scroller) or not self.overlay.at_end()
@@ -330,13 +331,13 @@ class Window(Box):
         if isinstance(pane, ConversationPane):
             if pane.held():
                 hints += [("", "Sending is held until you choose"), hint("keep_key")]
-            if peer is not None and model.offer_of(peer) is not None:
+            if chat is not None and model.offer_of(chat) is not None:
                 hints += [hint("accept"), hint("save_as"), hint("refuse")]
             if not pane.at_end():
                 hints.append(hint("to_end"))
         if any(tab.pane.news() for i, tab in enumerate(self.tabs) if i != self.here and tab.pane is not self.transfers):
             hints.append(hint("next_unread"))
-        if peer is not None:
+        if chat is not None:
             hints += [hint("send"), hint("new_line")]
         return [*hints, hint("help"), hint("people"), hint("pick_file"), hint("transfers"), hint("quit")]
 

@@ -1,20 +1,22 @@
-"""Which addresses may stand in the list, so that the list cannot aim peers at others.
+"""What can be said of a network address by looking at it: how it is written, where it leads, who could be behind it.
 
-Addresses are 4 or 16 bytes.  IPv4-mapped IPv6 is unmapped before any rule looks at it.
+An address is a text ("192.0.2.1", "fe80::1%eth0") or 4 or 16 bytes.  IPv4-mapped IPv6 is unmapped
+before any rule looks at it.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
-
-from chatnet.core.limits import MAX_ENDPOINTS
-from chatnet.core.records import Endpoint
 
 _MAPPED = b"\x00" * 10 + b"\xff\xff"
 _LOOPBACK_NETWORK = 127  # 127.0.0.0/8
 _LOOPBACK_IPV6 = b"\x00" * 15 + b"\x01"
 _THIS_NETWORK = b"\x00"  # 0.0.0.0/8: some systems take any of it for themselves
+
+
+def host_port(host: str, port: int) -> str:
+    """``host:port`` as people write it: an IPv6 address in brackets, a name or an IPv4 address without."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def unmapped(ip: bytes) -> bytes:
@@ -23,8 +25,17 @@ def unmapped(ip: bytes) -> bytes:
 
 
 def is_loopback_ip(ip: bytes) -> bool:
+    """Whether the 4 or 16 bytes are an address of this machine's loopback interface."""
     ip = unmapped(ip)
     return ip[0] == _LOOPBACK_NETWORK if len(ip) == 4 else ip == _LOOPBACK_IPV6
+
+
+def is_loopback(host: str) -> bool:
+    """The same of an address in text; False for what is no address, as a name or ``unix``."""
+    try:
+        return is_loopback_ip(ipaddress.ip_address(host.partition("%")[0]).packed)
+    except ValueError:
+        return False
 
 
 def is_dialable_ip(ip: bytes) -> bool:
@@ -35,18 +46,3 @@ def is_dialable_ip(ip: bytes) -> bool:
     if address.version == 6:
         return not address.is_reserved or address.is_loopback
     return not address.is_reserved and not address.packed.startswith(_THIS_NETWORK)
-
-
-def listed_endpoints(claimed: Iterable[Endpoint], observed_ip: bytes) -> list[Endpoint]:
-    """What the list says about a peer: where it was seen, then what its record claims.
-
-    The observed address comes with the port of the record's first endpoint.  Loopback addresses
-    are believed only of a peer that came over loopback: on another machine they would mean that
-    machine.
-    """
-    claims = [Endpoint(unmapped(ip), port) for ip, port in claimed]
-    seen = unmapped(observed_ip)
-    local = is_loopback_ip(seen)
-    endpoints = dict.fromkeys([Endpoint(seen, claims[0].port), *claims] if claims else [])
-    fit = [e for e in endpoints if is_dialable_ip(e.ip) and (local or not is_loopback_ip(e.ip))]
-    return fit[: MAX_ENDPOINTS + 1]

@@ -9,6 +9,7 @@ import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Hashable
 
+from chatnet.core.addresses import is_loopback
 from chatnet.core.bucket import TokenBucket
 from chatnet.core.limits import MAX_SOURCES, LinkLimits
 
@@ -24,15 +25,6 @@ def source_of(host: str) -> str:
             return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 class Admission:

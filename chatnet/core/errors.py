@@ -8,9 +8,10 @@ from __future__ import annotations
 
 
 class ChatnetError(Exception):
-    """The base of all our errors."""
+    """The base of all our errors.  ``text`` can be encoded, also where it names a path that is not UTF-8."""
 
     def __init__(self, code: str, text: str) -> None:
+        text = text.encode("utf-8", "replace").decode()
         super().__init__(text)
         self.code = code
         self.text = text
@@ -18,6 +19,18 @@ class ChatnetError(Exception):
 
 class LocalError(ChatnetError):
     """The user, or the program that drives us, asked for what cannot be."""
+
+
+class CannotListen(LocalError):
+    """A port cannot be listened on.
+
+    ``code`` is ``in-use``, ``needs-root``, ``not-permitted``, ``no-such-address``, or ``listen`` for
+    any other reason.  ``instead`` is an endpoint that could be given in its place, or empty.
+    """
+
+    def __init__(self, code: str, text: str, instead: str = "") -> None:
+        super().__init__(code, text)
+        self.instead = instead
 
 
 class RemoteError(ChatnetError):

@@ -2,14 +2,17 @@
 
 Texts that came from others are SafeText here; a client may rely on it and cleans again at its
 own edge.  Times are milliseconds since the epoch by this machine's clock, sizes bytes.
+Local paths are absolute, and bytes as the file system has them (``os.fsencode``); ``shown_path``
+makes text of them.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 import msgspec
 
+from chatnet.core.identity import ChatID
 from chatnet.core.text import SafeText
 
 
@@ -47,6 +50,14 @@ class RegistryState(Plain, frozen=True):
 # --- people -----------------------------------------------------------------------------------
 
 
+class VerifiedLevel(IntEnum):
+    """How people have compared a key."""
+
+    NOT = 0
+    BY_CODE = 1  # the short code was the same on both sides
+    BY_NUMBER = 2  # the whole safety number was
+
+
 class Person(Plain, frozen=True):
     """Somebody we know: from the list, or from a conversation."""
 
@@ -61,7 +72,7 @@ class Person(Plain, frozen=True):
     waiting: int  # messages of ours not yet delivered
     new_key: bytes | None  # another key uses the name now: sending is held
     known_since_ms: int | None  # when the key was first pinned
-    verified: int = 0  # 1: the short code was compared, 2: the whole safety number
+    verified: VerifiedLevel = VerifiedLevel.NOT
     blocked: bool = False
 
 
@@ -84,10 +95,11 @@ class MessageKind(StrEnum):
 
 
 class ChatMessage(Plain, frozen=True):
-    """One row of a conversation; ``n`` rises in the order of storing and never changes."""
+    """One row of a chat; ``n`` rises in the order of storing and never changes."""
 
     n: int
-    peer: bytes  # the other person of this conversation
+    chat: ChatID
+    sender: bytes  # PeerID of the person who wrote it; ours where ``mine``
     kind: MessageKind
     id: bytes
     mine: bool
@@ -119,14 +131,14 @@ class SearchPage(Plain, frozen=True):
 class Exported(Plain, frozen=True):
     """A file that was written."""
 
-    path: str
+    path: bytes
     messages: int
 
 
 class Tab(Plain, frozen=True):
-    """A conversation that was open, or had a text not yet sent, when the screen was last there."""
+    """A chat that was open, or had a text not yet sent, when the screen was last there."""
 
-    peer: bytes
+    chat: ChatID
     draft: str
     open: bool = True
 
@@ -172,7 +184,7 @@ class Transfer(Plain, frozen=True):
     state: TransferState
     code: str  # the reason as a wire code; empty while it goes well
     reason: SafeText  # the reason for people
-    saved_to: str  # directory or file, once DONE and incoming
+    saved_to: bytes  # directory or file, once DONE and incoming
     offered_ms: int
     resumed_from: int = 0  # bytes that were there when it last went on
     paused_here: bool = False  # this side holds it, and may let it go on
@@ -206,10 +218,10 @@ class Me(Plain, frozen=True):
     name: str
     version: str
     new_key: bool  # made at this start
-    data_dir: str
-    downloads: str
+    data_dir: bytes
+    downloads: bytes
     listening: tuple[str, ...]  # host:port
-    log_file: str
+    log_file: bytes  # empty when the log goes to no file of ours
 
 
 class NoticeLevel(StrEnum):
@@ -280,7 +292,7 @@ class MessageAdded(Event, frozen=True):
 class MessageChanged(Event, frozen=True):
     """Another state of a row."""
 
-    peer: bytes
+    chat: ChatID
     n: int
     state: MessageState
     reason: SafeText
@@ -296,13 +308,3 @@ class CodeReady(Event, frozen=True):
     peer: bytes
     code: str  # six digits
     asked: bool  # we began it
-
-
-class Traffic(Event, frozen=True):
-    """What other programs may see of our traffic: never a text or a file name."""
-
-    peer: bytes
-    outgoing: bool
-    kind: str  # "message" or "file"
-    bytes: int
-    at_ms: int

@@ -12,9 +12,12 @@ import hmac
 import re
 from typing import NewType
 
-PeerID = NewType("PeerID", bytes)
+from chatnet.core.addresses import host_port
+from chatnet.core.text import safe_line
 
-PEER_ID_BYTES = 32
+PeerID = NewType("PeerID", bytes)
+ChatID = NewType("ChatID", bytes)  # the PeerID of the person one talks with; later also the id of a room
+
 PUBLIC_KEY_BYTES = 32
 TEXT_CHARS = 52
 SHORT_CHARS = 8
@@ -70,8 +73,18 @@ def same_id(left: bytes, right: bytes) -> bool:
     return hmac.compare_digest(left, right)
 
 
+def chat_with(peer: bytes) -> ChatID:
+    """The chat with a person: its id is the person's current PeerID."""
+    return ChatID(peer)
+
+
+def person_in(chat: ChatID) -> PeerID:
+    """The person whom one talks with in a chat of two."""
+    return PeerID(chat)
+
+
 def conversation_of(one: PeerID, other: PeerID) -> bytes:
-    """The 32-byte id of the conversation of two people: the same from both sides."""
+    """The 32-byte id that the wire has for the conversation of two people: the same from both sides."""
     low, high = sorted((one, other))
     return hashlib.sha256(low + high).digest()
 
@@ -81,10 +94,19 @@ def is_valid_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and name not in RESERVED_NAMES
 
 
+def why_not_a_name(text: str) -> str:
+    """Why ``text`` cannot be claimed as a name, as one sentence for people; empty when it can be."""
+    if is_valid_name(text):
+        return ""
+    shown = safe_line(text, 60)
+    if text in RESERVED_NAMES:
+        return f"'{shown}' is reserved. Choose another name."
+    return f"'{shown}' cannot be a name: 1 to 32 of a-z, 0-9, - and _, beginning and ending with a letter or digit."
+
+
 def join_string(host: str, port: int, peer_id: bytes) -> str:
     """``chatnet:HOST:PORT/KEY``; an IPv6 address stands in brackets."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"chatnet:{shown}:{port}/{key_text(peer_id)}"
+    return f"chatnet:{host_port(host, port)}/{key_text(peer_id)}"
 
 
 def parse_join_string(text: str) -> tuple[str, int, PeerID]:

@@ -2,8 +2,8 @@
 
 A frame holds one MessagePack array whose first element is the tag in the table.  Fields are
 positional; a missing, surplus or wrongly typed field is an error.  A new message is a feature
-word in HELLO and is sent only if both sides named it; a new field is optional, last, and under
-a feature.
+word in HELLO and WELCOME and is sent only if both sides named it; HELLO and WELCOME themselves
+get no new fields.
 
     tag       fields                                     sent by, when                     answered by
     hello     versions features role instance name       dialler, first                    welcome | error
@@ -42,18 +42,18 @@ a feature.
 
     role probe (a registry dials back once, to the address it has seen, to prove it): hello, welcome, bye
 
-Limits and times stand in ``limits.py``; the prose is ``docs/protocol.md``.
+Which kinds each side of a role may send stands in ``roles.py``, limits and times in ``limits.py``; the
+prose is ``docs/protocol.md``.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
-from chatnet.core.errors import BadFrame
-from chatnet.core.identity import NAME_PATTERN
 from chatnet.core.limits import (
     MAX_ACKS,
     MAX_BODY_BYTES,
@@ -61,7 +61,6 @@ from chatnet.core.limits import (
     MAX_ENDPOINTS,
     MAX_FEATURE_CHARS,
     MAX_FEATURES,
-    MAX_INTEGER,
     MAX_NAME_CHARS,
     MAX_OFFER_PAGE_FILES,
     MAX_PAGE_ENTRIES,
@@ -70,13 +69,13 @@ from chatnet.core.limits import (
     MAX_RETRY_SECONDS,
     MAX_TEXT_BYTES,
 )
-from chatnet.core.records import Endpoint, SignedRecord
-from chatnet.core.text import wire_line
+from chatnet.core.records import Endpoint, Name, SignedRecord, UInt
 
 ALPN = b"chatnet/1"
 VERSION = 1
+
+# The words of features.  Which of them a program names is for whoever composes it.
 RESUME = "resume"  # pause and resume of transfers, verified on chat links
-FEATURES: tuple[str, ...] = (RESUME,)
 
 ROLE_REGISTRY = "registry"
 ROLE_CHAT = "chat"
@@ -121,10 +120,8 @@ TOO_MANY = "too-many"
 
 # --- field types ------------------------------------------------------------------------------
 
-UInt = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Id32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Name = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=MAX_NAME_CHARS)]
 Code = Annotated[str, Meta(pattern=r"^[a-z][a-z-]{0,31}\Z", max_length=32)]
 Feature = Annotated[str, Meta(pattern=r"^[a-z0-9./-]+\Z", max_length=MAX_FEATURE_CHARS)]
 Features = Annotated[list[Feature], Meta(max_length=MAX_FEATURES)]
@@ -314,14 +311,22 @@ class Resume(Message, frozen=True, tag="resume"):
     fid: Id16
 
 
-class Check(Message, frozen=True, tag="check"):
-    """One step of comparing a short code: 1 commitment (32 bytes), 2 the other's nonce, 3 the first's."""
+class CheckStep(IntEnum):
+    """The steps of comparing a short code, in their order."""
 
-    step: Annotated[int, Meta(ge=1, le=3)]
+    COMMIT = 1  # the commitment of who begins: 32 bytes
+    NONCE = 2  # the nonce of the other: 16 bytes
+    REVEAL = 3  # the nonce of who began: 16 bytes
+
+
+class Check(Message, frozen=True, tag="check"):
+    """One step of comparing a short code."""
+
+    step: CheckStep
     value: Annotated[bytes, Meta(min_length=16, max_length=32)]
 
     def __post_init__(self) -> None:
-        if len(self.value) != (32 if self.step == 1 else 16):
+        if len(self.value) != (32 if self.step is CheckStep.COMMIT else 16):
             raise ValueError("a value of another length than this step's")
 
 
@@ -348,64 +353,12 @@ class Reject(Message, frozen=True, tag="reject"):
     code: Code
 
 
-# --- which messages a state takes --------------------------------------------------------------
-
-FromDialler = Hello | Error
-FromListener = Welcome | Error
-ToRegistry = Lookup | Announce | Ping | Pong | Bye | Error
-FromRegistry = ListPage | Found | Ping | Pong | Bye | Error
-Chat = (
-    Say
-    | Ack
-    | Nack
-    | Offer
-    | Accept
-    | Decline
-    | DialMe
-    | Cancel
-    | Pause
-    | Resume
-    | Verified
-    | Check
-    | Ping
-    | Pong
-    | Bye
-    | Error
-)
-FileLink = File | End | Verified | Reject | Ping | Pong | Bye | Error
-Probe = Ping | Pong | Bye | Error
-
-type_of_frames = {
-    "from-dialler": FromDialler,
-    "from-listener": FromListener,
-    "to-registry": ToRegistry,
-    "from-registry": FromRegistry,
-    ROLE_CHAT: Chat,
-    ROLE_FILE: FileLink,
-    ROLE_PROBE: Probe,
-}
-
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODERS: dict[str, msgspec.msgpack.Decoder[Message]] = {
-    state: msgspec.msgpack.Decoder(kinds)  # always a union: a single type takes frames without a tag
-    for state, kinds in type_of_frames.items()
-}
 
 
 def encode(message: Message) -> bytes:
     """The body of a frame."""
     return _ENCODER.encode(message)
-
-
-def decode(state: str, body: bytes) -> Message:
-    """The message in a frame's body, of the kinds that ``state`` takes.
-
-    Raises BadFrame, whatever the bytes are: the only place that decodes.
-    """
-    try:
-        return _DECODERS[state].decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise BadFrame(wire_line(f"not a message that can come here: {error}")) from None
 
 
 def _check_ip(endpoint: Endpoint) -> None:

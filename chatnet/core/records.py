@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta
 
+from chatnet.core.addresses import host_port, unmapped
 from chatnet.core.errors import RemoteError
 from chatnet.core.identity import NAME_PATTERN, PeerID, is_valid_name, peer_id_of
 from chatnet.core.limits import MAX_ENDPOINTS, MAX_INTEGER, MAX_NAME_CHARS, MAX_RECORD_BYTES
@@ -43,14 +44,12 @@ class Endpoint(NamedTuple):
         return str(ipaddress.ip_address(self.ip))
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if len(self.ip) == 16 else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 def endpoint(host: str, port: int) -> Endpoint:
     """The endpoint of an address in text, IPv4-mapped IPv6 unmapped; ValueError if it is none."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return Endpoint((mapped or address).packed, port)
+    return Endpoint(unmapped(ipaddress.ip_address(host.partition("%")[0]).packed), port)
 
 
 class SignedRecord(NamedTuple):

@@ -96,6 +96,11 @@ def safe_line(text: str, limit: int = 200) -> SafeText:
     return safe_text(text, limit, newlines=False)
 
 
+def shown_path(path: bytes, limit: int = 1000) -> SafeText:
+    """A path of this machine, for the screen or the log; bytes that are not UTF-8 become U+FFFD."""
+    return safe_line(path.decode("utf-8", "replace"), limit)
+
+
 def wire_line(text: str) -> str:
     """A reason as an ERROR carries it: one line of ASCII."""
     return safe_line(text).encode("ascii", "backslashreplace").decode()[:MAX_TEXT_BYTES]

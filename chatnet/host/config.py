@@ -5,7 +5,6 @@ Every value carries where it came from, so that a wrong one is named where the u
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import tomllib
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chatnet.core.closest import did_you_mean
 from chatnet.core.errors import LocalError
 from chatnet.core.text import safe_line
 
@@ -146,14 +146,8 @@ def from_environment(environ: Mapping[str, str], variable: str, kind: str = "tex
     return Setting(value, variable)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`` Did you mean X?``, or nothing."""
-    close = difflib.get_close_matches(word, tuple(known), n=1)
-    return f" Did you mean {close[0]}?" if close else ""
-
-
 def _unknown(place: str, kind: str, name: str, known: Iterable[str]) -> str:
-    return f"{place} is no {kind} that is known, and was passed over.{nearest(name, known)}"
+    return f"{place} is no {kind} that is known, and was passed over.{did_you_mean(name, known)}"
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""Events on their way to the subscribers: in order, each a reactor turn later.
+"""Hands the events of one program to its subscribers: in their order, in a later turn of the reactor.
 
-Nobody is called back from within his own call, and a subscriber that fails is logged and does
-not silence the others.
+So nobody is called back from within a call of its own, and a subscriber that raises is logged and
+does not keep an event from the others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Listener = Callable[[Event], None]
 
 
 class EventFeedSubscription:
-    """One subscriber: the state at the beginning, then events until ``cancel``."""
+    """One subscriber: ``snapshot`` is the state at the beginning, and ``listener`` hears what changes it."""
 
     def __init__(self, feed: EventFeed, snapshot: Snapshot, listener: Listener) -> None:
         self.snapshot = snapshot
@@ -27,12 +27,13 @@ class EventFeedSubscription:
         self._feed = feed
 
     def cancel(self) -> None:
+        """Hear nothing more, not even what was emitted before and is still on its way."""
         self.listener = None
         self._feed.forget(self)
 
 
 class EventFeed:
-    """See the module."""
+    """Takes events by ``emit`` and delivers at most EVENTS_PER_TURN of them in one turn of the reactor."""
 
     log = Logger("chatnet.feed")
 
@@ -43,17 +44,18 @@ class EventFeed:
         self._scheduled = False
 
     def subscribe(self, snapshot: Snapshot, listener: Listener) -> EventFeedSubscription:
-        """``listener`` hears what is emitted from now on; ``snapshot`` holds what was before."""
+        """Call ``listener`` with each event that is emitted from now on; ``snapshot`` holds what was before."""
         subscription = EventFeedSubscription(self, snapshot, listener)
         self._subscriptions.append(subscription)
         return subscription
 
     def forget(self, subscription: EventFeedSubscription) -> None:
+        """Deliver nothing to ``subscription`` that is emitted from now on."""
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
 
     def emit(self, event: Event) -> None:
-        """Tell everybody who is subscribed now."""
+        """Deliver ``event``, in a later turn, to those who are subscribed now."""
         if not self._subscriptions:
             return
         self._waiting.append((event, tuple(self._subscriptions)))

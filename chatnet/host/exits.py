@@ -11,12 +11,18 @@ from typing import NoReturn
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
 
-from chatnet.core.errors import ChatnetError
+from chatnet.core.errors import CannotListen, ChatnetError, LocalError
 from chatnet.core.limits import LAST_WORDS_SECONDS
 from chatnet.core.text import safe_text
 from chatnet.host.local_output import write_now
 
 START_FAILED = 1
+_ADVICE = {
+    "in-use": "Stop it, or choose:",
+    "needs-root": "Choose:",
+    "not-permitted": "Choose another:",
+    "no-such-address": "Try:",
+}
 
 
 def say(text: str) -> None:
@@ -43,10 +49,21 @@ def refuse_start(command: str, error: ChatnetError, daemon: bool) -> NoReturn:
 
     A daemon has no terminal any more: twistd hands the error to the process that waits in front.
     """
+    if isinstance(error, CannotListen):
+        error = with_advice(error, "--listen")
     if daemon:
         raise error
     complain(command, error.text)
     raise SystemExit(START_FAILED)
+
+
+def with_advice(error: CannotListen, option: str) -> LocalError:
+    """``error`` with what to do about it, where ``option`` is what an endpoint is given by."""
+    words = _ADVICE.get(error.code)
+    if words is None:
+        return error
+    advice = f"{words} {option} {error.instead}" if error.instead else "Choose another."
+    return LocalError(error.code, f"{error.text} {advice}")
 
 
 def stop(reactor: IReactorCore) -> None:

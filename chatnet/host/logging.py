@@ -11,19 +11,18 @@ import stat
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.application.service import MultiService
-from twisted.internet.interfaces import IReactorFromThreads
-from twisted.logger import ILogObserver, LogEvent, LogLevel, LogPublisher, formatEvent, formatTime, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, formatTime
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from chatnet.core.limits import LOG_BYTES, LOG_FILES
-from chatnet.core.text import SafeText, safe_line
+from chatnet.core.text import safe_line
 from chatnet.host.local_output import LineOutput, LocalOutput
 
 WAITING_LINES = 1_000  # kept in memory while there is no file
@@ -54,6 +53,11 @@ class ProgramLog:
     def place(self) -> str:
         """Where the lines go, for people; empty while they wait in memory."""
         return self._chosen or str(self._path or "")
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the lines go to; None while they wait in memory, or go to standard output."""
+        return self._path
 
     def open(self, path: Path) -> None:
         """From now on into ``path``, after everything that waited; its directory must exist."""
@@ -129,25 +133,6 @@ class LoggedService(MultiService):
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
 
-def watch_critical(
-    reactor: IReactorFromThreads, tell: Callable[[SafeText], None], publisher: LogPublisher = globalLogPublisher
-) -> Callable[[], None]:
-    """``tell`` one line of every critical event, a reactor turn later; returns how to stop it.
-
-    A turn later, so that an exception while drawing cannot draw again from inside itself.
-    """
-
-    @implementer(ILogObserver)
-    class Watcher:
-        def __call__(self, event: LogEvent) -> None:
-            if event.get("log_level") == LogLevel.critical:
-                reactor.callFromThread(tell, _summary(event))
-
-    watcher = Watcher()
-    publisher.addObserver(watcher)
-    return lambda: publisher.removeObserver(watcher)
-
-
 def lines_of(event: LogEvent) -> Iterator[str]:
     """One event as clean lines: time, level, where, what; a traceback's lines are indented.
 
@@ -160,13 +145,6 @@ def lines_of(event: LogEvent) -> Iterator[str]:
     if isinstance(failure, Failure):
         for line in _traceback(failure)[-TRACEBACK_LINES:]:
             yield f"    {safe_line(line, LINE_CHARS)}"
-
-
-def _summary(event: LogEvent) -> SafeText:
-    failure = event.get("log_failure")
-    if isinstance(failure, Failure):
-        return safe_line(f"{type(failure.value).__name__}: {failure.getErrorMessage()}")
-    return safe_line(formatEvent(event))
 
 
 def _traceback(failure: Failure) -> list[str]:

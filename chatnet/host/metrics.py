@@ -6,23 +6,20 @@ is read when it is asked for; the one thing that runs meanwhile is the watch for
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import CannotListen
 from chatnet.core.meters import Measure, Spread
-from chatnet.net.bind_errors import explain_bind_error
-from chatnet.net.listening import bound
+from chatnet.host.exits import with_advice
+from chatnet.host.web import WebPort, quiet_site
 
-LOOPBACK = ":interface=127.0.0.1"
+DEFAULT_PORT = 9909
 PREFIX = "chatnet_"
 STALL_LOOK_SECONDS = 0.1  # how often the watch looks: a stall shorter than this may be seen in part
 
@@ -49,7 +46,7 @@ class StallWatch:
 
 
 class MetricsService(Service):
-    """``endpoint`` is a server endpoint string; ``tcp:`` without an interface means 127.0.0.1.
+    """``GET /metrics`` at ``endpoint``, a server endpoint string; ``tcp:`` without an interface means 127.0.0.1.
 
     ``startService`` raises LocalError.  ``measures`` is asked at each request.
     """
@@ -57,51 +54,39 @@ class MetricsService(Service):
     log = Logger("chatnet.metrics")
 
     def __init__(self, reactor: Any, endpoint: str, measures: Callable[[], Iterable[Measure]]) -> None:
-        self._reactor = reactor
-        self._endpoint = endpoint
         self._measures = measures
         self._stalls = StallWatch(reactor)
-        self._port: IListeningPort | None = None
+        self._web = WebPort(reactor, endpoint, lambda: _site(self._all), DEFAULT_PORT)
 
     @property
     def port(self) -> int:
         """Its number, once it is bound."""
-        assert self._port is not None
-        return int(getattr(self._port.getHost(), "port", 0))
+        return int(getattr(self._web.address, "port", 0))
 
     def startService(self) -> None:
-        description = on_loopback(self._endpoint)
         try:
-            self._port = bound(serverFromString(self._reactor, description), _site(self._all))
-        except CannotListenError as error:
-            text = explain_bind_error(error, description).replace("--listen", "--metrics")
-            raise LocalError("listen", text) from None
+            self._web.open()
+        except CannotListen as error:
+            raise with_advice(error, "--metrics") from None
         self._stalls.start()
         super().startService()  # type: ignore[no-untyped-call]
-        self.log.info("metrics at {where}", where=self._port.getHost())
+        self.log.info("metrics at {where}", where=self._web.address)
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()  # type: ignore[no-untyped-call]
         self._stalls.stop()
-        port, self._port = self._port, None
-        return maybeDeferred(port.stopListening if port is not None else lambda: None)
+        return self._web.close()
 
     def _all(self) -> Iterable[Measure]:
         yield from self._measures()
         yield Measure("reactor_late_seconds", "How late the reactor came to a timer", self._stalls.late)
 
 
-def on_loopback(endpoint: str) -> str:
-    """``endpoint``, on this machine only unless it says otherwise."""
-    return endpoint + LOOPBACK if re.match(r"tcp:(?!.*interface=)", endpoint) else endpoint
-
-
 def _site(measures: Callable[[], Iterable[Measure]]) -> Any:
-    """A web server with nothing but ``/metrics``."""
+    """A site with nothing but ``/metrics``; Prometheus may ask for it by any name."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
     from twisted.web.resource import Resource
-    from twisted.web.server import Site
 
     class Collector:
         def collect(self) -> Iterable[Any]:
@@ -125,15 +110,6 @@ def _site(measures: Callable[[], Iterable[Measure]]) -> Any:
             request.setHeader(b"content-type", CONTENT_TYPE_LATEST.encode())
             return bytes(generate_latest(registry))
 
-    class QuietSite(Site):
-        noisy = False
-        displayTracebacks = False
-
-        def log(self, request: Any) -> None:
-            """Who reads here is no news."""
-
     registry = CollectorRegistry()
     registry.register(Collector())
-    root = Resource()
-    root.putChild(b"metrics", Page())  # type: ignore[no-untyped-call]
-    return QuietSite(root)  # type: ignore[no-untyped-call]
+    return quiet_site({b"metrics": Page()})  # type: ignore[no-untyped-call]

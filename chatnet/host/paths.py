@@ -51,10 +51,6 @@ class ProfilePaths:
     downloads: Path
 
     @property
-    def key(self) -> Path:
-        return self.data / "identity.key"
-
-    @property
     def database(self) -> Path:
         return self.data / "chatnet.db"
 

@@ -10,29 +10,36 @@ from pathlib import Path
 
 from twisted.internet.error import CannotListenError
 
+from chatnet.core.errors import CannotListen
 from chatnet.core.text import safe_line
 
 LISTENING = "0A"  # /proc/net/tcp's word for it
 FIRST_FREE_FOR_ALL = 1024
 
 
-def explain_bind_error(error: Exception, endpoint: str) -> str:
-    """One plain line for a CannotListenError or OSError at ``endpoint``, and what to do."""
+def cannot_listen(error: Exception, endpoint: str, usual_port: int) -> CannotListen:
+    """What a CannotListenError or OSError at ``endpoint`` means, in one plain line.
+
+    ``usual_port`` is proposed where the given port is not permitted.  How such a proposal is given
+    to the program is for the caller to say.
+    """
     cause = error.socketError if isinstance(error, CannotListenError) else error
     number = getattr(cause, "errno", None)
     port = _port_of(error, endpoint)
     what = f"port {port}" if port is not None else endpoint
     if number == errno.EADDRINUSE:
-        advice = f"Stop it, or choose: --listen tcp:{_free_beside(port)}" if port is not None else "Choose another."
-        return f"cannot listen on {what}: already in use{_by_whom(port)}. {advice}"
+        instead = f"tcp:{_free_beside(port)}" if port is not None else ""
+        return CannotListen("in-use", f"cannot listen on {what}: already in use{_by_whom(port)}.", instead)
     if number in (errno.EACCES, errno.EPERM):
         if port is not None and port < FIRST_FREE_FOR_ALL:
-            return f"cannot listen on {what}: ports below 1024 need root. Choose: --listen tcp:9900"
-        return f"cannot listen on {what}: not permitted. Choose another: --listen tcp:9900"
+            text = f"cannot listen on {what}: ports below 1024 need root."
+            return CannotListen("needs-root", text, f"tcp:{usual_port}")
+        return CannotListen("not-permitted", f"cannot listen on {what}: not permitted.", f"tcp:{usual_port}")
     if number == errno.EADDRNOTAVAIL:
-        return f"cannot listen on {endpoint}: this machine has no such address. Try: --listen tcp:{port or 9900}"
+        text = f"cannot listen on {endpoint}: this machine has no such address."
+        return CannotListen("no-such-address", text, f"tcp:{port or usual_port}")
     reason = (getattr(cause, "strerror", None) or str(cause)).lower()
-    return f"cannot listen on {what}: {safe_line(reason)}."
+    return CannotListen("listen", f"cannot listen on {what}: {safe_line(reason)}.")
 
 
 def _port_of(error: Exception, endpoint: str) -> int | None:

@@ -15,11 +15,13 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from chatnet.core import messages
+from chatnet.core.addresses import host_port
 from chatnet.core.errors import ChatnetError, Refused, RemoteError, Unreachable, WrongKey
 from chatnet.core.identity import PeerID
 from chatnet.core.messages import Hello
 from chatnet.core.strikes import in_words
 from chatnet.net.link import Link, LinkSettings, LinkUser
+from chatnet.net.timers import cancel_timer
 from chatnet.net.tls import TLS
 
 
@@ -130,8 +132,7 @@ class Dialler:
                 try:
                     await wake
                 finally:
-                    if timer.active():
-                        timer.cancel()
+                    cancel_timer(timer)
                 if won.called:
                     break
             return await won
@@ -158,7 +159,6 @@ def _most_telling(failures: dict[tuple[str, int], ChatnetError]) -> ChatnetError
                 return error
     clauses = []
     for (host, port), error in failures.items():
-        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        clauses.append(f"{shown} {error.text}")
+        clauses.append(f"{host_port(host, port)} {error.text}")
     first = next(iter(failures.values()))
     return Unreachable(first.code, ", ".join(clauses))

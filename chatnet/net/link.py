@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatnet.core import messages
+from chatnet.core.addresses import host_port
 from chatnet.core.errors import BadFrame, ChatnetError, Refused, RemoteError, WrongKey
 from chatnet.core.framing import Framer, frame
 from chatnet.core.identity import PeerID, short_text
@@ -34,6 +35,8 @@ from chatnet.core.limits import (
 )
 from chatnet.core.messages import Bye, Error, Hello, Message, Ping, Pong, Welcome
 from chatnet.core.meters import Spread
+from chatnet.core.records import Endpoint, endpoint
+from chatnet.core.roles import FROM_DIALLER, FROM_LISTENER, ROLES
 from chatnet.core.session import Effect, Input, Session, State
 from chatnet.core.strikes import Strikes, refusal
 from chatnet.core.text import safe_line, wire_line
@@ -105,6 +108,7 @@ class Link(TwistedProtocol):
         self.peer = PeerID(b"")
         self.public_key = b""
         self.role = hello.role if hello else ""
+        self.features: frozenset[str] = frozenset()  # what both sides named; empty until the link is open
         self.name = ""  # what the other side calls itself
         self.instance = b""
         self.rtt_ms: int | None = None
@@ -121,7 +125,7 @@ class Link(TwistedProtocol):
         self._expected = expected
         self._session = Session(dialled=self.dialled)
         self._welcome: Welcome | None = None
-        self._kinds = "from-listener" if self.dialled else "from-dialler"
+        self._decoder = FROM_LISTENER if self.dialled else FROM_DIALLER
         self._framer = Framer(MAX_FRAME_HELLO)
         self._raw_left = 0
         self._raw_sink: Callable[[bytes], None] | None = None
@@ -140,7 +144,9 @@ class Link(TwistedProtocol):
         self._said = now
         self._frame_since: float | None = None
         self._congested_since = 0.0
-        self._ping_after = settings.limits.ping_seconds * (0.8 + 0.4 * settings.jitter())
+        self._ping_spread = 0.8 + 0.4 * settings.jitter()
+        self._ping_after = settings.limits.ping_seconds * self._ping_spread
+        self._silence_seconds: float | None = None  # where the role has its own
         self._ping_number = 0
         self._ping_sent: float | None = None
 
@@ -152,8 +158,16 @@ class Link(TwistedProtocol):
 
     @property
     def address(self) -> str:
-        host, port = self.remote
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """Host and port of the other side, for people."""
+        return host_port(*self.remote)
+
+    @property
+    def observed(self) -> Endpoint | None:
+        """The other side's address as WELCOME tells it; None where there is none, as on a unix socket."""
+        try:
+            return endpoint(*self.remote)
+        except ValueError:
+            return None
 
     def __str__(self) -> str:
         who = short_text(self.peer) if self.peer else "nobody yet"
@@ -317,7 +331,7 @@ class Link(TwistedProtocol):
         except RemoteError as error:
             self._drop(error)
         except Exception:
-            self.log.failure("a message from {link} met a defect of ours", link=self)
+            self.log.failure("internal error while handling a message from {link}", link=self)
             self._drop(RemoteError(messages.BAD_FRAME, "internal error"))
         if not self._framer.in_frame or self._raw_left:
             self._frame_since = None
@@ -338,7 +352,7 @@ class Link(TwistedProtocol):
         return data[len(head) :]
 
     def _on_frame(self, body: bytes) -> None:
-        message = messages.decode(self._kinds, body)
+        message = self._decoder.decode(body)
         if isinstance(message, Ping):
             if not self._sending_raw:
                 self.send(Pong(message.n))
@@ -354,32 +368,34 @@ class Link(TwistedProtocol):
             self._end = LinkEnd("bye", "the other side said goodbye", by_remote=True)
             self._handle(Input.CLOSE)
         elif isinstance(message, Hello):
-            self._greet(
-                message, message.role, message.role if message.role != messages.ROLE_REGISTRY else "to-registry"
-            )
+            lowest, highest = message.versions
+            if not lowest <= messages.VERSION <= highest:
+                raise RemoteError(messages.VERSION_UNKNOWN, f"this side speaks version {messages.VERSION} only")
+            self._greet(message, message.role)
             self._handle(Input.HELLO)
         elif isinstance(message, Welcome):
             if message.version != messages.VERSION:
                 raise RemoteError(messages.VERSION_UNKNOWN, "the other side chose a version that we did not offer")
-            self._greet(message, self.role, "from-registry")
+            self._greet(message, self.role)
+            self.features = frozenset(cast(Hello, self._hello).features).intersection(message.features)
             self._handle(Input.WELCOME)
         else:
             self._user.received(self, message)
 
-    def _greet(self, greeting: Hello | Welcome, role: str, at_registry: str) -> None:
-        kinds = at_registry if role == messages.ROLE_REGISTRY else role
-        if isinstance(greeting, Hello):
-            lowest, highest = greeting.versions
-            if not lowest <= messages.VERSION <= highest:
-                raise RemoteError(messages.VERSION_UNKNOWN, f"this side speaks version {messages.VERSION} only")
-            if kinds not in messages.type_of_frames:
-                raise RemoteError(messages.ROLE_UNKNOWN, "no such role")
+    def _greet(self, greeting: Hello | Welcome, name: str) -> None:
+        """Take the other side's first message; from now on the role called ``name`` says what may come."""
+        role = ROLES.get(name)
+        if role is None:
+            raise RemoteError(messages.ROLE_UNKNOWN, "no such role")
         self.greeting = greeting
-        self.role = role
+        self.role = name
         self.name = safe_line(greeting.name)
         self.instance = greeting.instance
-        self._kinds = kinds
+        self._decoder = role.from_listener if self.dialled else role.from_dialler
         self._framer.limit = MAX_FRAME
+        self._silence_seconds = role.silence_seconds
+        if role.ping_seconds is not None:
+            self._ping_after = role.ping_seconds * self._ping_spread
 
     def _write(self, data: bytes) -> None:
         self.bytes_out += len(data)
@@ -404,8 +420,9 @@ class Link(TwistedProtocol):
             return
         if state is not State.OPEN:
             return
-        if now - self._heard >= limits.silence_seconds and not self._paused_by:
-            self._give_up(LinkEnd("silence", f"nothing heard for {limits.silence_seconds:g} s"))
+        silence_seconds = limits.silence_seconds if self._silence_seconds is None else self._silence_seconds
+        if now - self._heard >= silence_seconds and not self._paused_by:
+            self._give_up(LinkEnd("silence", f"nothing heard for {silence_seconds:g} s"))
         elif self.congested and now - self._congested_since >= limits.drain_seconds:
             self._give_up(LinkEnd(messages.SLOW, f"nothing read for {limits.drain_seconds:g} s"))
         elif self._frame_since is not None and not self._paused_by and now - self._frame_since >= limits.frame_seconds:
@@ -475,6 +492,7 @@ class Link(TwistedProtocol):
 
     def _agree(self, welcome: Welcome) -> None:
         self._welcome = welcome
+        self.features = frozenset(cast(Hello, self.greeting).features).intersection(welcome.features)
         self._handle(Input.AGREED)
         self.resume_reading("answer")
 
@@ -487,7 +505,7 @@ class Link(TwistedProtocol):
         elif isinstance(failure.value, RemoteError):
             self._drop(failure.value)
         else:
-            self.log.failure("{link} met a defect of ours", failure, link=self)
+            self.log.failure("internal error while serving {link}", failure, link=self)
             self.close(messages.STORE, "this side cannot answer at present", 30)
 
     def _send_welcome(self) -> None:

@@ -155,7 +155,7 @@ class SocketTLS:
         try:
             why = self._shake_hands() or (self._receive() if self._handshake_done else None)
         except Exception as error:
-            self.log.failure("a handshake met a defect of ours")
+            self.log.failure("internal error while handshaking")
             why = error
         if why is not None:
             self._reactor.removeReader(self)

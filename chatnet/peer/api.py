@@ -1,7 +1,8 @@
 """The one door to a peer: how the console, a script, and later a socket drive it.
 
 Arguments, results, errors and events are plain data.  Methods return Deferreds that fail with
-errors of ``chatnet.core.errors``.
+errors of ``chatnet.core.errors``.  Local paths are absolute, and bytes as the file system has them;
+a relative one fails with LocalError("relative-path").
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from chatnet.core.events import (
     Snapshot,
     SpeedLimits,
     Transfer,
+    VerifiedLevel,
 )
+from chatnet.core.identity import ChatID
 
 
 class Subscription(Protocol):
@@ -47,20 +50,20 @@ class PeerApi(Protocol):
         name, profile in use, bad registry address) or Refused (name taken); then all is undone.
         """
 
-    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
+    def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
         """Store and send a message; fires once it is stored here.
 
         Fails with LocalError("too-long" | "empty" | "unknown-peer"), or StoreFailed.
         """
 
-    def resend(self, peer: bytes, n: int) -> Deferred[None]:
+    def resend(self, chat: ChatID, n: int) -> Deferred[None]:
         """A message of ours that was refused or expired waits again, and goes out as the one it was.
 
         Fails with LocalError("not-failed" | "blocked"), or StoreFailed.
         """
 
     def history(
-        self, peer: bytes, before: int | None = None, limit: int = 100, after: int | None = None
+        self, chat: ChatID, before: int | None = None, limit: int = 100, after: int | None = None
     ) -> Deferred[HistoryPage]:
         """The last ``limit`` rows before row ``before`` (None: from the end).
 
@@ -70,40 +73,46 @@ class PeerApi(Protocol):
     def search(
         self,
         text: str,
-        peer: bytes | None = None,
+        chat: ChatID | None = None,
         since_ms: int | None = None,
         before_n: int | None = None,
         limit: int = 50,
         sender: bytes | None = None,
     ) -> Deferred[SearchPage]:
-        """Rows with all these words, in one conversation or everywhere, the newest first.
+        """Rows with all these words, in one chat or everywhere, the newest first.
 
         The last word may be the beginning of one; "words in quotes" stand next to each other.
         ``sender``: only what that key said.  Fails with LocalError("empty").
         """
 
-    def export(self, peer: bytes, file: str, format: str = "text") -> Deferred[Exported]:
-        """Write a conversation into the new file ``file``, as "text" or "json".
+    def export(self, chat: ChatID, file: bytes, format: str = "text") -> Deferred[Exported]:
+        """Write a chat into the new file ``file``, as "text" or "json".
 
         Fails with LocalError("exists" | "unwritable" | "bad-format"): then there is no file.
         """
 
-    def set_tabs(self, peers: tuple[bytes, ...]) -> Deferred[None]:
-        """These conversations are open, from the left: to be restored next time."""
+    def set_tabs(self, chats: tuple[ChatID, ...]) -> Deferred[None]:
+        """These chats are open, from the left: to be restored next time."""
 
-    def set_draft(self, peer: bytes, text: str) -> Deferred[None]:
-        """What stands in the input of a conversation and was not sent."""
+    def set_draft(self, chat: ChatID, text: str) -> Deferred[None]:
+        """What stands in the input of a chat and was not sent."""
 
-    def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
+    def mark_read(self, chat: ChatID, n: int) -> Deferred[None]:
         """Rows up to ``n`` were seen by a person."""
 
     def connect(self, peer: bytes) -> Deferred[None]:
         """Open a link now.  Fails with Unreachable or WrongKey."""
 
-    def offer(self, peer: bytes, paths: tuple[str, ...]) -> Deferred[Transfer]:
+    def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Deferred[Transfer]:
         """Offer files and folders.  Fails with LocalError("no-such-file" | "unreadable" | "too-many" ...)."""
 
-    def accept(self, fid: bytes, directory: str = "") -> Deferred[Transfer]:
+    def offer_text(self, chat: ChatID, text: str, name: str) -> Deferred[Transfer]:
+        """Keep ``text`` as a file called ``name``, in a folder of this profile, and offer it.
+
+        Fails like ``offer``, or with LocalError("unwritable"); then the file is gone.
+        """
+
+    def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
         """Take an offer, into ``directory`` or the usual place.  Fails with LocalError("no-space" ...)."""
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:
@@ -131,7 +140,7 @@ class PeerApi(Protocol):
         """From the next offer on."""
 
     def forget_ended(self) -> Deferred[None]:
-        """Drop the ended transfers from the list (the conversation keeps its rows)."""
+        """Drop the ended transfers from the list (the chat keeps its rows)."""
 
     def trust(self, peer: bytes, prefix: str) -> Deferred[None]:
         """Take the new key that uses this pinned person's name; ``prefix``: its first 8 characters.
@@ -152,10 +161,10 @@ class PeerApi(Protocol):
         Fails with LocalError("too-often" | "check-failed" | "check-late"), Unreachable.
         """
 
-    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
-        """The person read out the same: 1 the short code, 2 the safety number.
+    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
+        """The person read out the same short code, or the same safety number.
 
-        With a new key and level 2, the new key is taken.  Fails with LocalError("no-check").
+        With a new key and BY_NUMBER, the new key is taken.  Fails with LocalError("no-check").
         """
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 
 from twisted.application.service import Service
 
-from chatnet.core.events import Event, MessageAdded, Notice, PeopleChanged, Person, PersonGone, Traffic, TransferChanged
+from chatnet.core.events import (
+    ChatMessage,
+    Event,
+    MessageAdded,
+    MessageKind,
+    Notice,
+    PeopleChanged,
+    Person,
+    PersonGone,
+    Transfer,
+    TransferChanged,
+)
 from chatnet.core.events import TransferState as State
 from chatnet.core.messages import STRUCK
 from chatnet.core.meters import Measure
@@ -53,13 +64,24 @@ class PeerMeter(Service):
         elif isinstance(event, PersonGone):
             self._people.pop(event.peer, None)
         elif isinstance(event, MessageAdded):
-            self._messages["out" if event.message.mine else "in"] += 1
+            self._count_message(event.message)
         elif isinstance(event, TransferChanged):
-            self._transfers[event.transfer.fid] = event.transfer.state
+            self._count_transfer(event.transfer)
         elif isinstance(event, Notice):
             self._struck += event.code == STRUCK
-        elif isinstance(event, Traffic):
-            self._bytes["out" if event.outgoing else "in"] += event.bytes
+
+    def _count_message(self, message: ChatMessage) -> None:
+        direction = "out" if message.mine else "in"
+        self._messages[direction] += 1
+        if message.kind is MessageKind.TEXT:
+            self._bytes[direction] += len(message.body.encode())
+
+    def _count_transfer(self, transfer: Transfer) -> None:
+        """Count the bytes of a transfer when it becomes done; those that were done at the login are not counted."""
+        before = self._transfers.get(transfer.fid)
+        self._transfers[transfer.fid] = transfer.state
+        if transfer.state is State.DONE and before not in (None, State.DONE):
+            self._bytes["out" if transfer.outgoing else "in"] += transfer.total_bytes
 
     def _see(self, people: tuple[Person, ...]) -> None:
         for person in people:

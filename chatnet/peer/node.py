@@ -1,16 +1,18 @@
 """Everything that exists while somebody is logged in, and how its parts hear of each other.
 
-    registry --pages--> Registration --> People, ListKeeper
-    others   --links--> Reception --> ChatLinks --> Courier, Transfers, Verifying --> PeerStore
-    a person --door---> Conversations, Transfers, Trust
+    registry --pages--> Registration --> People, ListCache
+    others   --links--> IncomingLinks --> ChatLinks --> Outbox, Transfers, ShortCodes --> PeerStore
+    a person --API----> Conversations, Transfers, Trust
 
 A node is opened and closed as a whole; what outlives it is on disk.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,9 +21,9 @@ from twisted.logger import Logger
 
 from chatnet import __version__
 from chatnet.core import messages
-from chatnet.core.admission import is_loopback
+from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError, Unreachable
+from chatnet.core.errors import ChatnetError, Refused, RemoteError, Unreachable
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -30,15 +32,18 @@ from chatnet.core.events import (
     RegistryState,
     Transfer,
 )
-from chatnet.core.identity import PeerID, short_text
+from chatnet.core.identity import ChatID, PeerID, short_text
 from chatnet.core.messages import (
+    RESUME,
     ROLE_FILE,
+    ROLE_REGISTRY,
     Accept,
     Ack,
     Cancel,
     Check,
     Decline,
     DialMe,
+    Hello,
     ListPage,
     Message,
     Nack,
@@ -50,6 +55,7 @@ from chatnet.core.messages import (
 )
 from chatnet.host.database import Database
 from chatnet.host.profile_lock import ProfileLock
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.dialling import Dialler
 from chatnet.net.identity import load_or_make_identity
 from chatnet.net.interfaces import own_networks, published_endpoints
@@ -59,11 +65,12 @@ from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
 from chatnet.peer.directory.list_cache import ListCache
 from chatnet.peer.directory.people import People
-from chatnet.peer.directory.registration import Presence, Registration
+from chatnet.peer.directory.registration import Registration
 from chatnet.peer.directory.registry_address import RegistryAddress
+from chatnet.peer.directory.send_policy import SendPolicy
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.links.hello import HelloBuilder
-from chatnet.peer.links.incoming import IncomingFileLinks, IncomingLinks
+from chatnet.peer.links.incoming import IncomingLinks
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.messages.expiry import Expiry
 from chatnet.peer.messages.open_tabs import OpenTabs
@@ -72,12 +79,15 @@ from chatnet.peer.messages.search_and_export import SearchAndExport
 from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.store.health import StoreHealth
-from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
-from chatnet.peer.transfers.manager import Transfers
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
+from chatnet.peer.transfers.manager import FileLinkUser, Transfers
 from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
 
 PORT_SETTING = "port"
+FEATURES = frozenset({RESUME})  # what a peer can do beyond version 1 of the protocol
+LONG_MESSAGES = b"long-messages"  # in the data directory: texts that were sent as files
 
 
 class Node:
@@ -111,6 +121,7 @@ class Node:
         self._chance = chance
         self._lock = ProfileLock(self.places.lock, name)
         self._networks: list[Network] = []
+        self._tasks = BackgroundTasks(self.log)
         self._closers: list[Callable[[], Any]] = [self._lock.release]  # in the order of opening
 
     # --- opening and closing --------------------------------------------------------------------
@@ -150,7 +161,8 @@ class Node:
         self._closers.append(database.close)
         await database.open()
         self.store = PeerStore(database)
-        self.hello_builder = HelloBuilder(self.identity, self.name, self._chance.randbytes(16), self.store, self._wall)
+        instance = self._chance.randbytes(16)
+        self.hello_builder = HelloBuilder(self.identity, self.name, FEATURES, instance, self.store, self._wall)
         retry_seconds = self._settings.limits.store_retry_seconds
         self.watch = StoreHealth(self._reactor, self.store, retry_seconds, self._emit, self._store_changed)
         database.on_failure = self.watch.failed
@@ -162,12 +174,10 @@ class Node:
         await self._make_parts()
         await self.transfers.start()
         welcome = self.hello_builder.welcome
-        self.reception.open(self.links, IncomingFileLinks(self.transfers, welcome), welcome)
+        self.reception.open(self.links, FileLinkUser(self.transfers, welcome=welcome), welcome)
         self.expiry.start()
         self.is_open = True
-        Deferred.fromCoroutine(self.store.index()).addErrback(
-            lambda failure: self.log.failure("the index of words met a defect of ours", failure)
-        )
+        self._tasks.spawn(self.store.search.index(), "indexing words")
         shown = ", ".join(self.listening)
         self.log.info("{name} {peer} listens on {shown}", name=self.name, peer=short_text(self.me), shown=shown)
 
@@ -215,13 +225,13 @@ class Node:
 
     async def _listen_where_we_were(self) -> None:
         """On the port we had before, so that we are found without a registry; else on another."""
-        former = int(await self.store.get(PORT_SETTING) or 0)
+        former = int(await self.store.settings.get(PORT_SETTING) or 0)
         try:
             self.listener.listen_everywhere(former)
         except CannotListenError:
             self.listener.listen_everywhere(0)
         if self.listener.port != former:
-            await self.store.put(PORT_SETTING, str(self.listener.port))
+            await self.store.settings.put(PORT_SETTING, str(self.listener.port))
 
     async def _make_parts(self) -> None:
         limits, clock, wall_ms = self._settings.limits, self._reactor, self.wall_ms
@@ -229,14 +239,17 @@ class Node:
         self._closers.append(self.people.stop)
         self.roster = self.people.roster
         read_n = await self.people.recall()
-        saved = await self.store.load_list()
+        saved = await self.store.peer_list.load()
         self.roster.restore(saved.entries)
         self.keeper = ListCache(clock, self.store, saved.registry, saved.cursor)
         self._closers.append(lambda: self.keeper.flush(self.wall_ms()))
         if self._registry.key is None:
-            pinned = await self.store.registry_pin(self._registry.shown)
+            pinned = await self.store.pins.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
-        self.conversations = Conversations(self.people, self.store, read_n, self._emit, wall_ms)
+        self.send_policy = SendPolicy(self.people)
+        self.conversations = Conversations(self.people, self.send_policy, self.store, read_n, self._emit, wall_ms)
+        self._closers.append(self.conversations.stop)
+        self._closers.append(self._tasks.stop)
         self.links = ChatLinks(
             clock,
             self.pulse,
@@ -280,7 +293,7 @@ class Node:
             clock,
             limits,
             self.store,
-            self.places.downloads,
+            os.fsencode(self.places.downloads),
             self,
             random_bytes=self._chance.randbytes,
             uniform=self._chance.uniform,
@@ -306,8 +319,8 @@ class Node:
             clock,
             self.dialler,
             self._registry,
-            presence=self._presence,
-            remember_key=lambda key: self.store.pin_registry(self._registry.shown, key, wall_ms()),
+            hello=self._registry_hello,
+            remember_key=lambda key: self.store.pins.pin_registry(self._registry.shown, key, wall_ms()),
             listed=lambda: len(self.roster.listed),
             on_state=lambda state: self._emit(RegistryChanged(state)),
             on_page=self._page,
@@ -320,39 +333,38 @@ class Node:
 
     @property
     def listening(self) -> tuple[str, ...]:
-        return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.listener.addresses)
+        return tuple(host_port(*address) for address in self.listener.addresses)
 
     @property
     def registry_state(self) -> RegistryState:
         return self.registration.state
 
-    def who(self, log_file: str) -> Me:
+    def who(self, log_file: Path | None) -> Me:
         return Me(
             peer=self.me,
             name=self.name,
             version=__version__,
             new_key=self.identity.made,
-            data_dir=str(self.places.data),
-            downloads=str(self.places.downloads),
+            data_dir=os.fsencode(self.places.data),
+            downloads=os.fsencode(self.places.downloads),
             listening=self.listening,
-            log_file=log_file,
+            log_file=os.fsencode(log_file) if log_file is not None else b"",
         )
 
     def wall_ms(self) -> int:
         return round(self._wall() * 1000)
 
-    async def _presence(self, outdated: bool) -> Presence:
+    async def _registry_hello(self, outdated: bool) -> Hello:
         self._networks = own_networks()
         record = await self.hello_builder.record(published_endpoints(self.listener.addresses), outdated)
         same_registry = self.keeper.registry is not None and self.keeper.registry == self.registration.place.key
-        return Presence(
-            self.name, self.hello_builder.instance, record, self.keeper.cursor or None if same_registry else None
-        )
+        since = self.keeper.cursor or None if same_registry else None
+        return self.hello_builder.hello(ROLE_REGISTRY, record=record, since=since)
 
     # --- the list -----------------------------------------------------------------------------
 
     def _page(self, page: ListPage) -> None:
-        registry = self.registration.place.key or (self.registration.link.peer if self.registration.link else None)
+        registry = self.registration.place.key
         changes = self.roster.apply(page, self.wall_ms())
         if registry is not None:
             self.keeper.page(registry, page, self.wall_ms())
@@ -388,8 +400,7 @@ class Node:
         elif isinstance(message, Offer | Accept | Decline | DialMe | Cancel | Pause | Resume | Verified):
             self.transfers.received(link, message)
         elif isinstance(message, Check):
-            checking = Deferred.fromCoroutine(self.short_codes.received(link.peer, message))
-            checking.addErrback(lambda failure: self.log.info("a check ended: {why}", why=failure.getErrorMessage()))
+            self._tasks.spawn(self.short_codes.received(link.peer, message), "comparing a short code")
         else:
             raise RemoteError(messages.BAD_FRAME, f"{type(message).__name__} does not belong on a chat link")
 
@@ -413,7 +424,7 @@ class Node:
     async def send(self, peer: PeerID, message: Message) -> None:
         """On the chat link, dialled if there is none, once it drains.  Raises ChatnetError."""
         link = await self.links.link_to(peer)
-        if isinstance(message, Pause | Resume | Verified) and not _knows(link, messages.RESUME):
+        if isinstance(message, Pause | Resume | Verified) and RESUME not in link.features:
             raise Refused(messages.VERSION_UNKNOWN, "the other side's program does not know this")
         await link.when_drained()
         if not link.is_open:
@@ -431,19 +442,18 @@ class Node:
     async def connect(self, peer: bytes) -> None:
         await self.links.link_to(self.people.known(peer))
 
-    async def offer(self, peer: bytes, paths: tuple[str, ...]) -> Transfer:
-        known = self.people.known(peer)
-        if self.roster.new_key(known) is not None:
-            raise LocalError("held", f"{self.roster.name_of(known)} has another key now. Nothing is sent to it.")
-        if known in self.roster.blocked:
-            name = self.roster.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
+    async def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Transfer:
+        return await self.transfers.offer(self._receiver(chat), paths)
+
+    async def offer_text(self, chat: ChatID, text: str, name: str) -> Transfer:
+        folder = os.path.join(os.fsencode(self.places.data), LONG_MESSAGES)
+        return await self.transfers.offer_text(self._receiver(chat), folder, name, text)
+
+    def _receiver(self, chat: ChatID) -> PeerID:
+        """Return the person that files are offered to.  Raises LocalError: unknown-peer, held, blocked."""
+        known = self.send_policy.check_offer(chat)
         self.people.pin_on_first_contact(known)
-        return await self.transfers.offer(known, paths)
-
-
-def _knows(link: Link, feature: str) -> bool:
-    return link.greeting is not None and feature in link.greeting.features
+        return known
 
 
 def _turn_away(link: Link, message: Message) -> None:

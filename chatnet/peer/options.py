@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TextIO
 
-from chatnet.core.identity import RESERVED_NAMES, is_valid_name
+from chatnet.core.identity import why_not_a_name
 from chatnet.core.limits import LinkLimits, PeerLimits
-from chatnet.core.text import safe_line
 from chatnet.host.config import BadSetting
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, DEFAULT_PORT, RegistryAddress, parse_registry_address
@@ -96,16 +95,6 @@ def wants_console(settings: PeerSettings, stdin: TextIO | None = None, stdout: T
     if settings.headless or settings.daemon or settings.log.file == "-":
         return False
     return stdin is not None and stdout is not None and stdin.isatty() and stdout.isatty()
-
-
-def why_not_a_name(text: str) -> str:
-    """The reason why nobody can be called so, for people; empty when one can."""
-    if is_valid_name(text):
-        return ""
-    shown = safe_line(text, 60)
-    if text in RESERVED_NAMES:
-        return f"'{shown}' is reserved. Choose another name."
-    return f"'{shown}' cannot be a name: 1 to 32 of a-z, 0-9, - and _, beginning and ending with a letter or digit."
 
 
 def _checked_name(text: str) -> str:

@@ -35,17 +35,20 @@ from chatnet.core.events import (
     TabsRestored,
     Transfer,
     TransferChanged,
+    VerifiedLevel,
 )
+from chatnet.core.identity import ChatID, why_not_a_name
 from chatnet.core.text import SafeText, safe_line
 from chatnet.host.event_feed import EventFeed, EventFeedSubscription
 from chatnet.host.exits import refuse_start, stop, stop_with
 from chatnet.host.logging import ProgramLog
-from chatnet.net.bind_errors import explain_bind_error
+from chatnet.net.bind_errors import cannot_listen
 from chatnet.peer.directory.registry_address import RegistryAddress, parse_registry_address
 from chatnet.peer.node import Node
-from chatnet.peer.options import PeerSettings, why_not_a_name
+from chatnet.peer.options import PeerSettings
 
 T = TypeVar("T")
+USUAL_PORT = 9900  # what is proposed in place of a port that may not be used
 
 
 class PeerService(Service):
@@ -130,7 +133,7 @@ class PeerService(Service):
         try:
             node.prepare()
         except CannotListenError as error:
-            raise LocalError("listen", explain_bind_error(error, self._settings.listen[0])) from None
+            raise cannot_listen(error, self._settings.listen[0], USUAL_PORT) from None
         if self._log is not None:
             self._log.open(node.places.log)
         self._nodes = [former for former in self._nodes if not former.is_closed] + [node]
@@ -138,7 +141,7 @@ class PeerService(Service):
 
     def _adopt(self, node: Node) -> None:
         self._node = node
-        self._me = node.who(self._log.place if self._log is not None else "")
+        self._me = node.who(self._log.path if self._log is not None else None)
         self._feed.emit(LoggedIn(self._me))
         self._feed.emit(RegistryChanged(node.registry_state))
         node.people.tell_all()
@@ -168,47 +171,50 @@ class PeerService(Service):
         self._logging_in = Deferred.fromCoroutine(self._login(name.strip(), registry.strip()))
         return self._logging_in.addBoth(self._login_over)
 
-    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
-        return self._with_node(lambda node: node.conversations.say(peer, body))
+    def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
+        return self._with_node(lambda node: node.conversations.say(chat, body))
 
-    def resend(self, peer: bytes, n: int) -> Deferred[None]:
-        return self._with_node(lambda node: node.conversations.resend(peer, n))
+    def resend(self, chat: ChatID, n: int) -> Deferred[None]:
+        return self._with_node(lambda node: node.conversations.resend(chat, n))
 
     def history(
-        self, peer: bytes, before: int | None = None, limit: int = 100, after: int | None = None
+        self, chat: ChatID, before: int | None = None, limit: int = 100, after: int | None = None
     ) -> Deferred[HistoryPage]:
-        return self._with_node(lambda node: node.conversations.history(peer, before, limit, after))
+        return self._with_node(lambda node: node.conversations.history(chat, before, limit, after))
 
     def search(
         self,
         text: str,
-        peer: bytes | None = None,
+        chat: ChatID | None = None,
         since_ms: int | None = None,
         before_n: int | None = None,
         limit: int = 50,
         sender: bytes | None = None,
     ) -> Deferred[SearchPage]:
-        return self._with_node(lambda node: node.archive.search(text, peer, since_ms, before_n, limit, sender))
+        return self._with_node(lambda node: node.archive.search(text, chat, since_ms, before_n, limit, sender))
 
-    def export(self, peer: bytes, file: str, format: str = "text") -> Deferred[Exported]:
-        return self._with_node(lambda node: node.archive.export(peer, file, format))
+    def export(self, chat: ChatID, file: bytes, format: str = "text") -> Deferred[Exported]:
+        return self._with_node(lambda node: node.archive.export(chat, file, format))
 
-    def set_tabs(self, peers: tuple[bytes, ...]) -> Deferred[None]:
-        return self._with_node(lambda node: node.open_tabs.set_tabs(peers))
+    def set_tabs(self, chats: tuple[ChatID, ...]) -> Deferred[None]:
+        return self._with_node(lambda node: node.open_tabs.set_tabs(chats))
 
-    def set_draft(self, peer: bytes, text: str) -> Deferred[None]:
-        return self._with_node(lambda node: node.open_tabs.set_draft(peer, text))
+    def set_draft(self, chat: ChatID, text: str) -> Deferred[None]:
+        return self._with_node(lambda node: node.open_tabs.set_draft(chat, text))
 
-    def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
-        return self._with_node(lambda node: node.conversations.mark_read(peer, n))
+    def mark_read(self, chat: ChatID, n: int) -> Deferred[None]:
+        return self._with_node(lambda node: node.conversations.mark_read(chat, n))
 
     def connect(self, peer: bytes) -> Deferred[None]:
         return self._with_node(lambda node: node.connect(peer))
 
-    def offer(self, peer: bytes, paths: tuple[str, ...]) -> Deferred[Transfer]:
-        return self._with_node(lambda node: node.offer(peer, paths))
+    def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Deferred[Transfer]:
+        return self._with_node(lambda node: node.offer(chat, paths))
 
-    def accept(self, fid: bytes, directory: str = "") -> Deferred[Transfer]:
+    def offer_text(self, chat: ChatID, text: str, name: str) -> Deferred[Transfer]:
+        return self._with_node(lambda node: node.offer_text(chat, text, name))
+
+    def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
         return self._with_node(lambda node: node.transfers.accept(fid, directory))
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:
@@ -259,7 +265,7 @@ class PeerService(Service):
     def check_live(self, peer: bytes) -> Deferred[str]:
         return self._with_node(lambda node: node.trust.check_live(peer))
 
-    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
+    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
         return self._with_node(lambda node: node.trust.confirm(peer, level))
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:

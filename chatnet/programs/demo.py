@@ -81,11 +81,11 @@ class Echo:
         if message.mine or message.kind is not MessageKind.TEXT or message.n <= self._answered_n:
             return
         self._answered_n = message.n
-        self._logged(self._peer.say(message.peer, message.body), "answering")
+        self._logged(self._peer.say(message.chat, message.body), "answering")
         if message.body.strip().lower() == FILE_REQUEST:
             file = self._directory / FILE_NAME
             file.write_text(FILE_TEXT)
-            self._logged(self._peer.offer(message.peer, (str(file),)), "offering a file")
+            self._logged(self._peer.offer(message.chat, (os.fsencode(file),)), "offering a file")
 
     def _take(self, transfer: Transfer) -> None:
         if transfer.state.ended:

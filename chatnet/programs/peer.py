@@ -10,13 +10,14 @@ from typing import Any
 from twisted.application.service import IService, Service
 
 from chatnet.core.errors import LocalError
+from chatnet.core.identity import is_valid_name
 from chatnet.host.exits import complain, refuse_start, stop
 from chatnet.host.gc_tuning import freeze_long_lived
 from chatnet.host.logging import LoggedService
 from chatnet.host.metrics import MetricsService
 from chatnet.host.monotonic_reactor import make_steady
 from chatnet.peer.metering import PeerMeter
-from chatnet.peer.options import PeerOptions, PeerSettings, wants_console, why_not_a_name
+from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
 from chatnet.peer.service import PeerService
 
 Options = PeerOptions
@@ -70,7 +71,7 @@ def _login_name() -> str:
         name = getpass.getuser()
     except (KeyError, OSError):
         return ""
-    return "" if why_not_a_name(name) else name
+    return name if is_valid_name(name) else ""
 
 
 def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service:

@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet import __version__
-from chatnet.core.admission import is_loopback
-from chatnet.core.errors import ChatnetError, LocalError
+from chatnet.core.addresses import host_port, is_loopback
+from chatnet.core.errors import ChatnetError
 from chatnet.core.identity import grouped_text, join_string
 from chatnet.host.exits import is_at_terminal, refuse_start, say, stop_with
 from chatnet.host.gc_tuning import freeze_long_lived
@@ -23,7 +23,7 @@ from chatnet.host.logging import LoggedService
 from chatnet.host.metrics import MetricsService
 from chatnet.host.monotonic_reactor import make_steady
 from chatnet.host.profile_lock import ProfileLock
-from chatnet.net.bind_errors import explain_bind_error
+from chatnet.net.bind_errors import cannot_listen
 from chatnet.net.identity import load_or_make_identity
 from chatnet.net.interfaces import published_endpoints
 from chatnet.registry.options import DEFAULT_PORT, NAME, RegistryOptions, RegistrySettings
@@ -31,6 +31,7 @@ from chatnet.registry.service import RegistryService
 
 Options = RegistryOptions
 COMMAND = "chatregistry"
+FEATURES: frozenset[str] = frozenset()  # what a registry can do beyond version 1 of the protocol
 
 
 class RegistryProgram(MultiService):
@@ -63,7 +64,7 @@ class RegistryProgram(MultiService):
             signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
         except CannotListenError as error:
             listen = self._settings.listen[0] if self._settings.listen else f"tcp:{DEFAULT_PORT}"
-            refuse_start(COMMAND, LocalError("listen", explain_bind_error(error, listen)), self._settings.daemon)
+            refuse_start(COMMAND, cannot_listen(error, listen, DEFAULT_PORT), self._settings.daemon)
         except ChatnetError as error:
             refuse_start(COMMAND, error, self._settings.daemon)
 
@@ -85,7 +86,13 @@ class RegistryProgram(MultiService):
         self._collect_all = freeze_long_lived()
         identity = load_or_make_identity(places.data)
         registry = RegistryService(
-            self._reactor, identity, places.database, settings.limits, settings.listen, DEFAULT_PORT
+            self._reactor,
+            identity,
+            places.database,
+            settings.limits,
+            settings.listen,
+            DEFAULT_PORT,
+            features=FEATURES,
         )
         registry.serving.addCallbacks(self._serving, self._not_serving, (registry,))
         if settings.metrics:
@@ -112,7 +119,7 @@ class RegistryProgram(MultiService):
     def _serving(self, _: None, registry: RegistryService) -> None:
         joins = _joins(registry)
         leave_join(self._places.join, joins[0])
-        where = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in registry.addresses)
+        where = ", ".join(host_port(*address) for address in registry.addresses)
         say(f"chatregistry {__version__}   listening on {where}")
         say(f"  key   {grouped_text(registry.peer_id)}")
         for join in joins:

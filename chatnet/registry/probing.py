@@ -7,7 +7,7 @@ claims: the list must not be aimed at others, nor we by who registers.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -41,12 +41,13 @@ class Prober:
         limits: RegistryLimits,
         instance: bytes,
         name: str,
+        features: Iterable[str],
         reached: Callable[[list[tuple[PeerID, Endpoint]]], None],
     ) -> None:
         self._clock = clock
         self._dialler = dialler
         self._limits = limits
-        self._hello = Hello(VersionRange(VERSION, VERSION), [], ROLE_PROBE, instance, name)
+        self._hello = Hello(VersionRange(VERSION, VERSION), sorted(features), ROLE_PROBE, instance, name)
         self._reached = reached
         self._wanted: dict[PeerID, Endpoint] = {}
         self._queue: deque[PeerID] = deque()  # in their turn; who is not wanted any more is passed over

@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from chatnet.core import messages
-from chatnet.core.admission import is_loopback, source_of
+from chatnet.core.addresses import is_loopback
+from chatnet.core.admission import source_of
 from chatnet.core.bucket import Buckets, TokenBucket
 from chatnet.core.directory.directory import Claimed, Directory, SavedDirectory
 from chatnet.core.errors import Refused, RemoteError, StoreFailed
@@ -23,9 +24,10 @@ from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import MAX_SOURCES, RegistryLimits
 from chatnet.core.messages import Announce, Found, Hello, Lookup, Message, Welcome
 from chatnet.core.meters import Spread
-from chatnet.core.records import Endpoint, RecordFields, SignedRecord, endpoint
+from chatnet.core.records import Endpoint, RecordFields, SignedRecord
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
+from chatnet.net.timers import cancel_timer
 from chatnet.registry.probing import Prober
 from chatnet.registry.pushing import Pusher
 from chatnet.registry.snapshots import SnapshotWriter
@@ -54,7 +56,11 @@ class Admitted:
 
 
 class RegistryProtocol:
-    """A LinkUser.  ``wall_ms`` is the time of day; ``instance`` 16 bytes that are new at each start."""
+    """A LinkUser.
+
+    ``wall_ms`` gives the time of day in milliseconds; ``instance`` is 16 bytes that are new at each
+    start; ``features`` are the words of what this registry can do, told in every WELCOME.
+    """
 
     log = Logger("chatnet.registry")
 
@@ -68,6 +74,7 @@ class RegistryProtocol:
         instance: bytes,
         dialler: Dialler,
         name: str = "registry",
+        features: Iterable[str] = (),
     ) -> None:
         self._clock = clock
         self._wall_ms = wall_ms
@@ -76,9 +83,10 @@ class RegistryProtocol:
         self._limits = limits
         self._instance = instance
         self._name = name
+        self._features = frozenset(features)
         self._pusher = Pusher(clock, directory, limits.push_seconds)
         self._keeper = SnapshotWriter(clock, directory, store, limits, self._changed)
-        self._prober = Prober(clock, dialler, limits, instance, name, self._reached)
+        self._prober = Prober(clock, dialler, limits, instance, name, self._features, self._reached)
         self._new_names = Buckets(limits.new_names_per_hour / 3600, limits.new_names_per_hour, MAX_SOURCES)
         self._early: deque[Deferred[None]] = deque()  # who came before the names were read
         self._begun = False
@@ -127,7 +135,7 @@ class RegistryProtocol:
             self._store.seen(link.peer, self._wall_ms())
         if not link.gone.called:
             self._let_in[link] = self._newly_admitted(link, hello.record, fields)
-        return Welcome(messages.VERSION, [], self._instance, self._name, _observed(link))
+        return Welcome(messages.VERSION, sorted(self._features), self._instance, self._name, link.observed)
 
     def opened(self, link: Link) -> None:
         """The peer has its WELCOME: list it, and tell it the list."""
@@ -160,8 +168,7 @@ class RegistryProtocol:
     def lost(self, link: Link, end: LinkEnd) -> None:
         """The link ended, however: the peer is gone unless it has a newer one."""
         admitted = self._let_in[link]
-        if admitted.resting is not None and admitted.resting.active():
-            admitted.resting.cancel()
+        cancel_timer(admitted.resting)
         if admitted is self._present.get(link.peer):
             del self._present[link.peer]
             self.leaves += 1
@@ -279,7 +286,7 @@ class RegistryProtocol:
     # --- while it is here ---------------------------------------------------------------------
 
     def _list(self, admitted: Admitted) -> None:
-        peer, observed = admitted.link.peer, _observed(admitted.link)
+        peer, observed = admitted.link.peer, admitted.link.observed
         ip = observed.ip if observed is not None else _LOOPBACK_IP
         before = self._directory.revision
         entry = self._directory.join(admitted.record, admitted.fields, peer, ip)
@@ -312,12 +319,4 @@ class RegistryProtocol:
 
 def is_local(link: Link) -> bool:
     """Whether the other side is on this machine; a unix socket is too."""
-    return _observed(link) is None or is_loopback(link.remote[0])
-
-
-def _observed(link: Link) -> Endpoint | None:
-    """The other side's address as it is seen here; None where there is none."""
-    try:
-        return endpoint(*link.remote)
-    except ValueError:
-        return None
+    return link.observed is None or is_loopback(link.remote[0])

@@ -7,7 +7,7 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from chatnet.core import messages
+from chatnet.core.addresses import host_port
 from chatnet.core.directory.changelog import EPOCH_BYTES
 from chatnet.core.directory.directory import Directory
 from chatnet.core.errors import StoreFailed
@@ -45,7 +46,8 @@ class RegistryService(MultiService):
     ``startService`` binds the ports and raises CannotListenError with nothing left open;
     ``serving`` then fires when the store is read and peers are answered, or fails with
     StoreFailed.  Peers that come before that wait.  ``clock`` is the reactor, or a Clock for all
-    that is not a socket; ``wall`` gives seconds since the epoch, ``token`` random bytes.
+    that is not a socket; ``features`` are told in every WELCOME; ``wall`` gives seconds since
+    the epoch, ``token`` random bytes.
     """
 
     log = Logger("chatnet.registry")
@@ -59,6 +61,7 @@ class RegistryService(MultiService):
         listen: tuple[str, ...] = (),
         port: int = 0,
         *,
+        features: Iterable[str] = (),
         wall: Callable[[], float] = time.time,
         token: Callable[[int], bytes] = secrets.token_bytes,
         jitter: Callable[[], float] = random.random,
@@ -83,6 +86,7 @@ class RegistryService(MultiService):
             limits,
             token(INSTANCE_BYTES),
             Dialler(reactor, tls, settings),
+            features=features,
         )
         self._factory = LinkFactory(settings, self._protocol, limits.unauthenticated, limits.send_buffer_bytes)
         self._listener = Listener(reactor, tls, self._factory)
@@ -122,7 +126,7 @@ class RegistryService(MultiService):
         else:
             self._listener.listen_everywhere(self._port)
         super().startService()  # type: ignore[no-untyped-call]
-        shown = ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.addresses)
+        shown = ", ".join(host_port(*address) for address in self.addresses)
         self.log.info("listening on {shown} with key {key}", shown=shown, key=short_text(self.peer_id))
         Deferred.fromCoroutine(self._read_store()).chainDeferred(self.serving)
 

@@ -89,7 +89,7 @@ class SnapshotWriter:
             self._failing = True
         except Exception:
             if not self._failing:
-                self.log.failure("who is here met a defect of ours and could not be stored")
+                self.log.failure("internal error while storing who is here")
             self._failing = True
         self._writing = None
         if self._failing or self._directory.revision != upto:

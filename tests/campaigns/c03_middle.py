@@ -274,7 +274,7 @@ async def healed(reactor: Any, case: Case, place: Path, rounds: int) -> Figures:
                 for part in range(case.chance.randrange(1, 4)):
                     text = f"{number}.{part} " + "y" * case.chance.randrange(400)
                     said[one.name].append(text)
-                    await village.done(one.door.say(other.peer, text))
+                    await village.done(one.door.say(other.chat, text))
             for _ in range(case.chance.randrange(1, 5)):
                 middle.arm(ann.machine.host, bob.machine.host)
                 await village.pass_time(case.chance.choice((0.5, 2, 4)), step=0.5)

@@ -8,7 +8,6 @@ waiting, all come in the same second.
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import time
@@ -17,16 +16,16 @@ from typing import Any
 
 from chatnet.core.events import RegistryPhase, RegistryState
 from chatnet.core.identity import PeerID
-from chatnet.core.messages import ListEntry, ListPage
+from chatnet.core.messages import ROLE_REGISTRY, Hello, ListEntry, ListPage
 from chatnet.core.records import endpoint, sign_record
 from chatnet.net.dialling import Dialler
 from chatnet.net.tls import TLS
-from chatnet.peer.directory.registration import Presence, Registration
+from chatnet.peer.directory.registration import Registration
 from chatnet.peer.directory.registry_address import RegistryAddress
 from tests.campaigns.field import Complaints, Subject, in_reactor, pause, until
 from tests.campaigns.harness import Case, Figures, check, main
 from tests.campaigns.neighbours import Neighbours, neighbours
-from tests.support.links import new_identity, settings_for
+from tests.support.links import hello, new_identity, settings_for
 
 NAME = "c05_herd"
 SIZES = {"ci": 40, "gate": 300, "nightly": 2_000}
@@ -54,7 +53,7 @@ class Sheep:
             herd.reactor,
             Dialler(herd.reactor, TLS(self.identity), herd.settings),
             RegistryAddress("127.0.0.1", herd.registry.port),
-            presence=self._presence,
+            hello=self._hello,
             remember_key=self._remember,
             listed=lambda: len(self.list),
             on_state=self._state,
@@ -65,12 +64,12 @@ class Sheep:
         self.wrong_since: float | None = None
         self.wrong_worst = 0.0
 
-    async def _presence(self, outdated: bool) -> Presence:
+    async def _hello(self, outdated: bool) -> Hello:
         self.herd.tries.append(time.monotonic())
         self.seq += 1
         key, sign = self.identity.public_key, self.identity.sign
         record = sign_record(key, sign, self.name, [endpoint("127.0.0.1", 40_000)], self.seq, 0)
-        return Presence(self.name, os.urandom(16), record, self.cursor)
+        return hello(ROLE_REGISTRY, self.name, record=record, since=self.cursor)
 
     async def _remember(self, key: PeerID) -> None:
         """Its place remembers."""

@@ -21,7 +21,7 @@ from chatnet.core.errors import ChatnetError
 from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import STORING_ROWS, PeerLimits, RegistryLimits
-from chatnet.core.messages import ROLE_CHAT, Ack, Decline, Error, Offer, OfferedFile, Say, Welcome, decode, encode
+from chatnet.core.messages import ROLE_CHAT, Ack, Decline, Error, Offer, OfferedFile, Say, Welcome, encode
 from chatnet.core.records import endpoint, sign_record
 from chatnet.net.identity import Identity
 from chatnet.net.tls import TLS
@@ -31,6 +31,7 @@ from tests.campaigns.neighbours import neighbours
 from tests.net.test_tls import context
 from tests.support.guests import Guest
 from tests.support.links import Recorder, Station, hello, new_identity
+from tests.support.wire import decode
 
 NAME = "c07_floods"
 SIZES = {"ci": 2, "gate": 20, "nightly": 300}

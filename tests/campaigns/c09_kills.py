@@ -27,7 +27,8 @@ from twisted.python.failure import Failure
 from chatnet.core.identity import PeerID
 from chatnet.core.messages import Say
 from chatnet.host.database import Database
-from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
 from tests.campaigns.driven import FAULTS, note
 from tests.campaigns.harness import Case, Failed, Figures, check, main
 
@@ -232,7 +233,7 @@ def keep_storing(database: Path, ledger: Path, first: int) -> None:
         number = next(numbers)
         ids = (number, max(first, number - number % 3))
         says = [Say(bytes(32), id.to_bytes(16, "big"), 0, f"number {id}") for id in ids]
-        storing = store.add_incoming(PeerID(b"b" * 32), says, 0)
+        storing = store.messages.add_incoming(PeerID(b"b" * 32), says, 0)
         storing.addCallback(lambda _: note(notes, f"stored {number}"))
         storing.addCallbacks(more, broken)
 

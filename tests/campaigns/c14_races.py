@@ -154,7 +154,8 @@ def land(place: Path, case: Case, filesystem: Filesystem, notes: Notes) -> bool:
     """Receive everything, as far as it goes; whether it was received."""
     files = [OfferedFile(path.split("/"), size, 1_700_000_000_000) for path, size in OFFERED]
     try:
-        here = Download(DownloadTarget(str(place / "down"), "bob", "", STEM), files, filesystem, notes.former, notes)
+        target = DownloadTarget(os.fsencode(place / "down"), "bob", b"", STEM)
+        here = Download(target, files, filesystem, notes.former, notes)
     except (LocalError, StoreFailed, OSError):
         return False
     stop = case.chance.randrange(12)

@@ -112,16 +112,18 @@ class Spells:
             self.no_descriptors(self.chance.choice((self.talker, self.hearer)))
         elif kind == "tmpfs":
             assert self.disk is not None
+            before = self.hearer.count("store fails")
             filler = fill(self.disk)
             try:
-                self.suffers(self.hearer, kill)
+                self.suffers(self.hearer, kill, before)
             finally:
                 filler.unlink()
             self.recovers(self.hearer, kill)
         else:
             victim = self.hearer if kill else self.chance.choice((self.talker, self.hearer))
+            before = victim.count("store fails")
             victim.set_weather(kind)
-            self.suffers(victim, kill)
+            self.suffers(victim, kill, before)
             victim.set_weather("")
             self.recovers(victim, kill)
 
@@ -135,10 +137,10 @@ class Spells:
             last=[one.lines()[-1:] for one in (self.talker, self.hearer)],
         )
 
-    def suffers(self, victim: Exposed, kill: bool) -> None:
-        told = victim.count("store fails")
+    def suffers(self, victim: Exposed, kill: bool, before: int) -> None:
+        """``before``: how often it had told of trouble when the weather was still good."""
         self.told = victim.count("store works")
-        until(lambda: victim.count("store fails") > told or not victim.lives, "nobody was told of the trouble")
+        until(lambda: victim.count("store fails") > before or not victim.lives, "nobody was told of the trouble")
         check(victim.lives, "the disk cost the process", name=victim.name)
         time.sleep(self.chance.uniform(0, SPELL_SECONDS))
         if kill:

@@ -82,7 +82,7 @@ def party(name: str, place: Path, weak: bool, options: list[str]) -> None:
     door, begun = service.peer, []
 
     def exported(peer: bytes) -> None:
-        done = door.export(peer, str(place / "exports" / "talk.txt"))
+        done = door.export(peer, os.fsencode(place / "exports" / "talk.txt"))
         done.addCallback(lambda _: (place / f"{name}.done").touch())
         done.addErrback(lambda failure: print(failure.getErrorMessage(), flush=True))
 
@@ -90,7 +90,7 @@ def party(name: str, place: Path, weak: bool, options: list[str]) -> None:
         if name == "giver" and isinstance(event, PeopleChanged) and event.people and not begun:
             begun.append(event.people[0].peer)
             door.say(begun[0], "a word before").addErrback(print)
-            door.offer(begun[0], (str(place / "gift.bin"),)).addErrback(print)
+            door.offer(begun[0], (os.fsencode(place / "gift.bin"),)).addErrback(print)
         elif isinstance(event, TransferChanged):
             transfer = event.transfer
             if transfer.state is TransferState.OFFERED and not transfer.outgoing:

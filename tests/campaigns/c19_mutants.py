@@ -73,7 +73,7 @@ MUTANTS = (
         "chatnet/peer/files/filesystem.py",
         "os.link(old, new, src_dir_fd=src, dst_dir_fd=dst, follow_symlinks=False)",
         "os.replace(old, new, src_dir_fd=src, dst_dir_fd=dst)",
-        ("tests/peer/files/test_files.py::test_nothing_that_exists_is_replaced",),
+        ("tests/peer/files/test_final_names.py::test_nothing_that_exists_is_replaced",),
     ),
     Mutant(
         "a message is stored before it is acknowledged",

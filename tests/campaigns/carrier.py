@@ -88,7 +88,7 @@ class Carrier:
         for path in sorted(self._orders.iterdir()):
             if path.name not in self._known and not path.name.startswith("."):
                 self._known.add(path.name)
-                offering = self._door.offer(self._to, (str(path),))
+                offering = self._door.offer(self._to, (os.fsencode(path),))
                 offering.addErrback(lambda failure, name=path.name: self._known.discard(name))
 
 

@@ -38,6 +38,7 @@ from chatnet.core.events import (
     TransferChanged,
     TransferState,
 )
+from chatnet.core.identity import chat_with
 from tests.campaigns.subject import Clock
 
 PAGE_ROWS = 200
@@ -182,11 +183,11 @@ class Hands:
         raise LookupError(f"nobody is called {name}")
 
     def say(self, name: str, body: str) -> Deferred[Any]:
-        saying: Deferred[Any] = self._api.say(self._named(name), body)
+        saying: Deferred[Any] = self._api.say(chat_with(self._named(name)), body)
         return saying
 
     def offer(self, name: str, path: str) -> Deferred[Any]:
-        offering: Deferred[Any] = self._api.offer(self._named(name), (path,))
+        offering: Deferred[Any] = self._api.offer(chat_with(self._named(name)), (os.fsencode(path),))
         return offering
 
     def decide(self, what: str, title: str) -> Deferred[Any]:
@@ -199,7 +200,7 @@ class Hands:
         found: list[tuple[bool, str, str]] = []
         after, more = 0, True
         while more:
-            page = await self._api.history(peer, None, PAGE_ROWS, after)
+            page = await self._api.history(chat_with(peer), None, PAGE_ROWS, after)
             texts = [row for row in page.messages if row.kind is MessageKind.TEXT]
             found += [(row.mine, str(row.body), row.state.value) for row in texts]
             after, more = page.messages[-1].n if page.messages else after, page.more
@@ -218,7 +219,7 @@ class Commanded:
     def _heard(self, event: Event) -> None:
         assert self._hands is not None
         if isinstance(event, MessageAdded) and not event.message.mine:
-            self._note("heard", body=str(event.message.body), by=self._hands.name_of(event.message.peer))
+            self._note("heard", body=str(event.message.body), by=self._hands.name_of(event.message.sender))
         elif isinstance(event, MessageChanged):
             self._note("row", n=event.n, state=event.state.value)
         elif isinstance(event, RegistryChanged):

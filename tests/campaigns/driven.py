@@ -25,7 +25,7 @@ from chatnet.host import database
 from chatnet.net.link import Link
 from chatnet.peer.messages.inbox import Inbox
 from chatnet.peer.messages.outbox import Outbox
-from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.messages import MessageRows
 
 OUTSTANDING = 100  # messages that a talker lets wait
 GAP_SECONDS = 0.002
@@ -83,7 +83,7 @@ def install_fault(point: str, count: int) -> None:
     elif point.startswith("acknowledged"):
         around(Outbox, "_acknowledged")
     elif point.startswith("delivered"):
-        around(PeerStore, "delivered")
+        around(MessageRows, "delivered")
 
 
 def weaken(what: str) -> None:

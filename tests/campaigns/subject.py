@@ -190,7 +190,7 @@ def serve(door: Any, accept: bool, restless: bool, echo: bool) -> None:
         elif restless and isinstance(event, RegistryChanged) and event.registry.phase is not RegistryPhase.UP:
             door.reconnect().addErrback(lambda _: None)
         elif echo and isinstance(event, MessageAdded) and not event.message.mine:
-            door.say(event.message.peer, event.message.body).addErrback(lambda _: None)
+            door.say(event.message.chat, event.message.body).addErrback(lambda _: None)
 
     door.subscribe(heard)
 

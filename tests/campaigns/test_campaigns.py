@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import pytest
 
-from tests.campaigns.gate import CAMPAIGNS, CONTROLLED, played
+from tests.campaigns.gate import ALONE, CAMPAIGNS, CONTROLLED, played
 
 SIZE = "nightly" if os.environ.get("CHATNET_NIGHTLY") else "ci"
 
 
-@pytest.mark.parametrize("name", CAMPAIGNS)
+def marked(names: list[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.alone) if name in ALONE else name for name in names]
+
+
+@pytest.mark.parametrize("name", marked(CAMPAIGNS))
 def test_the_property_holds(name: str) -> None:
     line = played(name, "--size", SIZE)
     print(json.dumps(line))
     assert line["verdict"] == "held", line
 
 
-@pytest.mark.parametrize("name", CONTROLLED)
+@pytest.mark.parametrize("name", marked(CONTROLLED))
 def test_the_attack_succeeds_against_the_weakened_build(name: str) -> None:
     line = played(name, "--size", SIZE, "--control")
     print(json.dumps(line))

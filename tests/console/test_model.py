@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.console.model import Conversation, PeopleOrder
+from chatnet.console.model import ChatRows, PeopleOrder
 from chatnet.core import limits
 from chatnet.core.events import HistoryPage, MessageChanged, MessageState
 from chatnet.core.text import SafeText
@@ -49,46 +49,46 @@ def test_find_by_name_key_or_beginning() -> None:
     assert roster.find("") is None
 
 
-def rows(count: int) -> tuple[ScriptedPeer, Conversation]:
+def rows(count: int) -> tuple[ScriptedPeer, ChatRows]:
     peer = ScriptedPeer(new_clock())
     peer.people = {BOB: somebody("bob", 0)}
     for i in range(count):
         peer.stored(BOB, str(i))
-    return peer, Conversation(BOB)
+    return peer, ChatRows(BOB)
 
 
 def test_pages_and_new_rows_meet_without_gap_or_double() -> None:
-    peer, conversation = rows(10)
+    peer, chat_rows = rows(10)
     stored = peer.rows[BOB]
-    conversation.add(stored[9])  # told while the page was under way
-    assert conversation.put_page(HistoryPage(tuple(stored[4:10]), True, 7)) == 5
-    assert [row.n for row in conversation.rows] == [5, 6, 7, 8, 9, 10]
-    assert conversation.mark_n == 7
-    assert conversation.put_page(HistoryPage(tuple(stored[:4]), False, 7)) == 4
-    assert [row.n for row in conversation.rows] == list(range(1, 11))
-    assert not conversation.more
+    chat_rows.add(stored[9])  # told while the page was under way
+    assert chat_rows.put_page(HistoryPage(tuple(stored[4:10]), True, 7)) == 5
+    assert [row.n for row in chat_rows.rows] == [5, 6, 7, 8, 9, 10]
+    assert chat_rows.mark_n == 7
+    assert chat_rows.put_page(HistoryPage(tuple(stored[:4]), False, 7)) == 4
+    assert [row.n for row in chat_rows.rows] == list(range(1, 11))
+    assert not chat_rows.more
 
 
 def test_a_page_fills_what_the_store_had_meanwhile() -> None:
-    peer, conversation = rows(6)
+    peer, chat_rows = rows(6)
     stored = peer.rows[BOB]
-    conversation.add(stored[3])
-    conversation.put_page(HistoryPage(tuple(stored), False, 0))
-    assert [row.n for row in conversation.rows] == [1, 2, 3, 4, 5, 6]
+    chat_rows.add(stored[3])
+    chat_rows.put_page(HistoryPage(tuple(stored), False, 0))
+    assert [row.n for row in chat_rows.rows] == [1, 2, 3, 4, 5, 6]
 
 
 def test_states_change_rows_that_are_loaded_only() -> None:
-    peer, conversation = rows(3)
-    conversation.put_page(HistoryPage(tuple(peer.rows[BOB][1:]), True, 0))
-    conversation.change(MessageChanged(BOB, 1, MessageState.DELIVERED, SafeText("")))
-    conversation.change(MessageChanged(BOB, 3, MessageState.DELIVERED, SafeText("")))
-    assert [row.state for row in conversation.rows] == [MessageState.RECEIVED, MessageState.DELIVERED]
+    peer, chat_rows = rows(3)
+    chat_rows.put_page(HistoryPage(tuple(peer.rows[BOB][1:]), True, 0))
+    chat_rows.change(MessageChanged(BOB, 1, MessageState.DELIVERED, SafeText("")))
+    chat_rows.change(MessageChanged(BOB, 3, MessageState.DELIVERED, SafeText("")))
+    assert [row.state for row in chat_rows.rows] == [MessageState.RECEIVED, MessageState.DELIVERED]
 
 
 def test_many_rows_are_trimmed_and_can_come_back() -> None:
     count = limits.LIVE_MESSAGES + limits.HISTORY_PAGE + 1
-    peer, conversation = rows(count)
-    conversation.put_page(HistoryPage(tuple(peer.rows[BOB]), False, 0))
-    assert conversation.trim() == count - limits.LIVE_MESSAGES
-    assert conversation.trim() == 0
-    assert conversation.more
+    peer, chat_rows = rows(count)
+    chat_rows.put_page(HistoryPage(tuple(peer.rows[BOB]), False, 0))
+    assert chat_rows.trim() == count - limits.LIVE_MESSAGES
+    assert chat_rows.trim() == 0
+    assert chat_rows.more

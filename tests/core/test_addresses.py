@@ -1,13 +1,11 @@
+"""How addresses are written, and where they lead."""
+
 from __future__ import annotations
 
 import pytest
 
-from chatnet.core.addresses import is_dialable_ip, listed_endpoints
-from chatnet.core.records import Endpoint, endpoint
-
-
-def shown(endpoints: list[Endpoint]) -> list[str]:
-    return [str(e) for e in endpoints]
+from chatnet.core.addresses import host_port, is_dialable_ip, is_loopback, is_loopback_ip
+from chatnet.core.records import endpoint
 
 
 @pytest.mark.parametrize(
@@ -27,7 +25,6 @@ def shown(endpoints: list[Endpoint]) -> list[str]:
 )
 def test_addresses_that_are_nobody(host: str) -> None:
     assert not is_dialable_ip(endpoint(host, 1).ip)
-    assert listed_endpoints([endpoint(host, 4000)], endpoint("192.0.2.1", 1).ip) == [endpoint("192.0.2.1", 4000)]
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "192.168.1.5", "8.8.8.8", "127.0.0.1", "::1", "fd00::9", "2001:db8::1"])
@@ -40,23 +37,25 @@ def test_a_mapped_address_is_judged_by_what_it_means(host: str) -> None:
     assert not is_dialable_ip(b"\0" * 10 + b"\xff\xff" + endpoint(host, 1).ip)
 
 
-def test_the_observed_address_comes_first_with_the_port_of_the_record() -> None:
-    listed = listed_endpoints([endpoint("192.168.1.5", 4000), endpoint("fd00::5", 4001)], endpoint("8.8.8.8", 9).ip)
-    assert shown(listed) == ["8.8.8.8:4000", "192.168.1.5:4000", "[fd00::5]:4001"]
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_loopback(host: str) -> None:
+    assert is_loopback(host)
+    assert is_loopback_ip(endpoint(host, 1).ip)
 
 
-def test_what_was_observed_and_claimed_stands_once() -> None:
-    mapped = Endpoint(b"\0" * 10 + b"\xff\xff" + bytes([192, 168, 1, 5]), 4000)
-    listed = listed_endpoints([mapped, endpoint("192.168.1.5", 4000)], endpoint("192.168.1.5", 50123).ip)
-    assert shown(listed) == ["192.168.1.5:4000"]
+@pytest.mark.parametrize("host", ["192.0.2.1", "::2", "::ffff:192.0.2.1", "localhost", "unix", ""])
+def test_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
 
 
-def test_loopback_is_believed_only_of_who_came_over_it() -> None:
-    claims = [endpoint("127.0.0.1", 4000), endpoint("10.0.0.2", 4000)]
-    assert shown(listed_endpoints(claims, endpoint("10.0.0.2", 1).ip)) == ["10.0.0.2:4000"]
-    assert shown(listed_endpoints(claims, endpoint("127.0.0.1", 1).ip)) == ["127.0.0.1:4000", "10.0.0.2:4000"]
-
-
-def test_six_claims_and_the_observed_one_all_fit() -> None:
-    claims = [endpoint(f"10.0.0.{n}", 4000) for n in range(1, 7)]
-    assert len(listed_endpoints(claims, endpoint("8.8.8.8", 1).ip)) == 7
+@pytest.mark.parametrize(
+    ("host", "port", "shown"),
+    [
+        ("192.0.2.1", 9900, "192.0.2.1:9900"),
+        ("chat.example.org", 1, "chat.example.org:1"),
+        ("2001:db8::1", 65535, "[2001:db8::1]:65535"),
+        ("fe80::1%eth0", 9900, "[fe80::1%eth0]:9900"),
+    ],
+)
+def test_a_host_and_a_port_as_people_write_them(host: str, port: int, shown: str) -> None:
+    assert host_port(host, port) == shown

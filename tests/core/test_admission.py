@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.core.admission import Admission, is_loopback, source_of
+from chatnet.core.admission import Admission, source_of
 from chatnet.core.limits import MAX_SOURCES, LinkLimits
 
 LIMITS = LinkLimits(source_connects_per_minute=60, source_connects_burst=5, source_unauthenticated=3)
@@ -31,16 +31,6 @@ def rates_only(burst: int = 5) -> Admission:
 )
 def test_sources(host: str, source: str) -> None:
     assert source_of(host) == source
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
-def test_loopback(host: str) -> None:
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "::2", "::ffff:192.0.2.1", "localhost", "unix", ""])
-def test_not_loopback(host: str) -> None:
-    assert not is_loopback(host)
 
 
 def test_a_source_has_so_many_connections_at_once_and_then_a_rate() -> None:

@@ -13,10 +13,12 @@ from chatnet.core.errors import RemoteError
 from chatnet.core.framing import Framer, frame
 from chatnet.core.limits import MAX_FRAME, MAX_FRAME_HELLO
 from chatnet.core.records import Endpoint, SignedRecord
+from chatnet.core.roles import DECODERS
+from tests.support.wire import decode
 
 SEED = 20_260_704
 FRAMES = 100_000
-STATES = sorted(m.type_of_frames)
+STATES = sorted(DECODERS)
 CHUNK = 16_384  # what one read of a socket brings
 
 ID16, ID32 = b"i" * 16, b"p" * 32
@@ -44,7 +46,7 @@ WELL_FORMED = [
     m.Cancel(ID16, "user"),
     m.Pause(ID16, "paused"),
     m.Resume(ID16),
-    m.Check(1, ID32),
+    m.Check(m.CheckStep.COMMIT, ID32),
     m.File(0, 0, 10),
     m.End(0, ID32),
     m.Verified(ID16),
@@ -101,14 +103,14 @@ def test_damaged_frames_in_every_state() -> None:
         try:
             whole = framer.next_frame()
             assert whole is not None
-            message = m.decode(state, whole)
+            message = decode(state, whole)
         except RemoteError as error:
             bad += 1
             outcomes.add((error.code, error.text.isprintable()))
         else:
             good += 1
-            assert isinstance(message, m.type_of_frames[state])
-            assert m.decode(state, m.encode(message)) == message
+            assert isinstance(message, DECODERS[state].kinds)
+            assert decode(state, m.encode(message)) == message
     assert outcomes == {("bad-frame", True)}
     assert min(good, bad) > FRAMES // 50  # both sides of the border were visited
 
@@ -129,7 +131,7 @@ def test_a_damaged_stream_ends_at_its_first_error_and_is_not_kept() -> None:
                 try:
                     while (body := framer.next_frame()) is not None:
                         assert not ended
-                        m.decode(state, body)
+                        decode(state, body)
                 except RemoteError:
                     framer.stop()
                     ended = True
@@ -150,7 +152,7 @@ def test_the_dearest_frame_costs_no_more_than_some_times_its_size(state: str) ->
                 count = (MAX_FRAME - len(head) - 5) // len(fill)
                 body = head + b"\xdd" + count.to_bytes(4, "big") + fill * count
                 with pytest.raises(RemoteError):
-                    m.decode(state, body)
+                    decode(state, body)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -26,6 +26,7 @@ from chatnet.core.identity import (
     safety_number,
     same_id,
     short_text,
+    why_not_a_name,
 )
 
 IDS = st.binary(min_size=32, max_size=32).map(PeerID)
@@ -137,11 +138,22 @@ def test_names_by_the_grammar(name: str) -> None:
         "carоl",
         "ｃarol",
         "é",
-        *RESERVED_NAMES,
+        *sorted(RESERVED_NAMES),
     ],
 )
 def test_names_that_nobody_may_have(name: str) -> None:
     assert not is_valid_name(name)
+    reason = why_not_a_name(name)
+    assert "is reserved" in reason if name in RESERVED_NAMES else "cannot be a name" in reason
+    assert reason.isprintable()
+
+
+def test_the_words_for_a_name_that_cannot_be() -> None:
+    assert why_not_a_name("carol-2") == ""
+    assert why_not_a_name("x y") == (
+        "'x y' cannot be a name: 1 to 32 of a-z, 0-9, - and _, beginning and ending with a letter or digit."
+    )
+    assert why_not_a_name("admin") == "'admin' is reserved. Choose another name."
 
 
 @given(

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from chatnet.core import limits
 from chatnet.core import messages as m
 from chatnet.core.errors import RemoteError
-from tests.support.wire import FIELDS, KINDS, any_message, state_of
+from chatnet.core.roles import DECODERS
+from tests.support.wire import FIELDS, KINDS, any_message, decode, state_of
 from tests.support.wire import message as a_message
 
 ID16, ID32 = b"i" * 16, b"p" * 32
@@ -20,7 +21,7 @@ pack = msgspec.msgpack.encode
 
 def refused(state: str, body: bytes) -> str:
     with pytest.raises(RemoteError) as caught:
-        m.decode(state, body)
+        decode(state, body)
     assert caught.value.code == "bad-frame"
     assert caught.value.text.isascii()
     assert len(caught.value.text) <= limits.MAX_TEXT_BYTES
@@ -28,7 +29,7 @@ def refused(state: str, body: bytes) -> str:
 
 
 def taken(state: str, fields: list[Any]) -> m.Message:
-    return m.decode(state, pack(fields))
+    return decode(state, pack(fields))
 
 
 def test_every_kind_of_message_is_generated() -> None:
@@ -41,7 +42,7 @@ def test_every_kind_of_message_is_generated() -> None:
 @given(any_message())
 def test_there_and_back(message: m.Message) -> None:
     body = m.encode(message)
-    assert m.decode(state_of(type(message)), body) == message
+    assert decode(state_of(type(message)), body) == message
 
 
 @settings(max_examples=300)
@@ -59,9 +60,9 @@ def test_only_the_states_that_name_a_kind_take_it(tag: str) -> None:
     @settings(max_examples=5)
     @given(a_message(tag))
     def tried(message: m.Message) -> None:
-        for state, kinds in m.type_of_frames.items():
-            if kind in kinds.__args__:
-                m.decode(state, m.encode(message))
+        for state, decoder in DECODERS.items():
+            if kind in decoder.kinds:
+                decode(state, m.encode(message))
             else:
                 refused(state, m.encode(message))
 
@@ -82,7 +83,7 @@ def test_a_field_less_or_more_is_an_error(tag: str) -> None:
         for length in range(required):
             refused(state, pack(plain[:length]))
         for length in range(required, len(plain)):
-            m.decode(state, pack(plain[:length]))  # optional fields are the last
+            decode(state, pack(plain[:length]))  # optional fields are the last
 
     tried()
 
@@ -106,7 +107,7 @@ def test_a_field_less_or_more_is_an_error(tag: str) -> None:
     ],
 )
 def test_bytes_that_are_no_message(body: bytes) -> None:
-    for state in m.type_of_frames:
+    for state in DECODERS:
         refused(state, body)
 
 
@@ -118,7 +119,7 @@ def test_numbers_that_are_none_of_ours(value: Any) -> None:
 def test_numbers_at_their_ends() -> None:
     assert taken("chat", ["ping", 0]) == m.Ping(0)
     assert taken("chat", ["ping", limits.MAX_INTEGER]) == m.Ping(limits.MAX_INTEGER)
-    assert m.decode("chat", b"\x92\xa4ping\xd3" + (5).to_bytes(8, "big")) == m.Ping(5)  # a longer form of 5
+    assert decode("chat", b"\x92\xa4ping\xd3" + (5).to_bytes(8, "big")) == m.Ping(5)  # a longer form of 5
 
 
 @pytest.mark.parametrize("length", [0, 15, 17])
@@ -184,7 +185,7 @@ def test_a_path_is_limited_in_bytes_and_in_depth() -> None:
     ],
 )
 def test_lists_end(state: str, field: Any, most: int, item: Any) -> None:
-    m.decode(state, pack(field([item] * most)))
+    decode(state, pack(field([item] * most)))
     refused(state, pack(field([item] * (most + 1))))
 
 
@@ -203,6 +204,13 @@ def test_addresses_of_no_kind(length: int) -> None:
 @pytest.mark.parametrize("word", ["", "Busy", "-a", "a_b", "a" * 33, "busy\n", "b\x1b[2J"])
 def test_codes_are_plain_words(word: str) -> None:
     refused("chat", pack(["nack", ID16, word]))
+
+
+def test_a_check_has_three_steps() -> None:
+    assert taken("chat", ["check", 1, ID32]) == m.Check(m.CheckStep.COMMIT, ID32)
+    for step in (0, 4, -1, True, "1", 1.5):
+        for value in (ID16, ID32):
+            refused("chat", pack(["check", step, value]))
 
 
 @pytest.mark.parametrize("name", ["", "Carol", "carol\n", "a" * 33, "-carol", "carol\x1b[2J"])
@@ -225,7 +233,7 @@ def test_text_that_is_not_utf_8(text: bytes) -> None:
 @pytest.mark.parametrize("depth", [10, 1_000, 60_000])
 @pytest.mark.parametrize("nest", [b"\x91", b"\x81\xa1a"])
 def test_nesting_is_an_error_and_nothing_else(nest: bytes, depth: int) -> None:
-    for state in m.type_of_frames:
+    for state in DECODERS:
         refused(state, nest * depth + b"\xc0")
         refused(state, b"\x92\xa4ping" + nest * depth + b"\xc0")
 
@@ -242,7 +250,7 @@ def test_nesting_is_an_error_and_nothing_else(nest: bytes, depth: int) -> None:
     ids=["array", "map", "text", "bytes", "ext"],
 )
 def test_lengths_of_four_gigabytes_cost_nothing(lie: bytes) -> None:
-    for state in m.type_of_frames:
+    for state in DECODERS:
         refused(state, lie)
         refused(state, b"\x92\xa4ping" + lie)
         refused(state, b"\x92" + lie)

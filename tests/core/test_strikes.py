@@ -8,8 +8,9 @@ from chatnet.core.errors import BadFrame
 from chatnet.core.framing import Framer
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_SOURCES, MAX_TEXT_BYTES, LinkLimits
-from chatnet.core.messages import STRUCK, decode
+from chatnet.core.messages import STRUCK
 from chatnet.core.strikes import Strikes, in_words, refusal
+from tests.support.wire import decode
 
 LIMITS = LinkLimits(strikes=3, strike_seconds=600)
 MALLORY, CAROL = PeerID(b"m" * 32), PeerID(b"c" * 32)
@@ -38,7 +39,7 @@ def test_another_key_is_not_meant() -> None:
     assert struck(0, 0, 0).ban_seconds(CAROL, 0) == 0
 
 
-def test_who_was_left_alone_begins_anew() -> None:
+def test_a_key_begins_without_strikes_after_its_ban() -> None:
     strikes = struck(0, 0, 0)
     strikes.add(MALLORY, 600)
     assert strikes.ban_seconds(MALLORY, 600) == 0

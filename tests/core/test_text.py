@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chatnet.core.errors import LocalError
 from chatnet.core.text import (
     BIDI,
     BLANK,
@@ -22,6 +23,7 @@ from chatnet.core.text import (
     safe_file_name,
     safe_line,
     safe_text,
+    shown_path,
 )
 
 ZALGO = "a" + "\u0301" * 60
@@ -229,3 +231,13 @@ def test_warnings() -> None:
     assert name_warning("photo.jpg") == ""
     assert "hidden" in name_warning("photo\u202egpj.txt")
     assert name_warning("\u202eexe.exe").count(";") == 1
+
+
+def test_a_path_is_shown_as_one_line_that_can_be_encoded() -> None:
+    assert shown_path(b"/home/ann/caf\xc3\xa9.txt") == "/home/ann/café.txt"
+    assert shown_path(b"/d\xff/a\nb\x1b[2J") == "/d\ufffd/a\u23ceb\ufffd[2J"
+    assert shown_path(b"/" + b"x" * 50, 10) == "/xxxxxxxxx\u2026"
+
+
+def test_the_text_of_an_error_can_be_encoded() -> None:
+    assert LocalError("unwritable", "/d\udcff cannot be written").text == "/d? cannot be written"

@@ -22,6 +22,7 @@ from chatnet.core import messages as m
 from chatnet.core.errors import RemoteError
 from chatnet.core.framing import Framer, frame
 from chatnet.core.records import Endpoint, SignedRecord, sign_record, verify_record
+from tests.support.wire import decode
 
 DOCS = Path(__file__).parents[2] / "docs"
 VECTORS: dict[str, Any] = json.loads((DOCS / "protocol-vectors.json").read_text(encoding="ascii"))
@@ -126,7 +127,7 @@ def test_a_message_from_its_fields_and_from_its_bytes(vector: dict[str, Any]) ->
     fields = [values(field) for field in vector["fields"].values()]
     assert msgspec.msgpack.encode([vector["tag"], *fields]) == body
     assert len(body).to_bytes(4, "big") + body == unhex(vector["frame"]) == frame(body)
-    message = m.decode(vector["state"], body)
+    message = decode(vector["state"], body)
     assert message.__struct_config__.tag == vector["tag"]
     assert list(message.__struct_fields__) == list(vector["fields"])
     assert msgspec.msgpack.decode(body) == [vector["tag"], *fields]
@@ -136,7 +137,7 @@ def test_a_message_from_its_fields_and_from_its_bytes(vector: dict[str, Any]) ->
 @pytest.mark.parametrize("vector", VECTORS["rejected_messages"], ids=lambda vector: vector["why"])
 def test_a_message_that_is_none(vector: dict[str, str]) -> None:
     with pytest.raises(RemoteError) as caught:
-        m.decode(vector["state"], unhex(vector["body"]))
+        decode(vector["state"], unhex(vector["body"]))
     assert caught.value.code == "bad-frame"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatnet.host.config import BadSetting, ConfigFile, Setting, from_environment, nearest
+from chatnet.host.config import BadSetting, ConfigFile, Setting, from_environment
 
 SAMPLE = """\
 # a comment
@@ -129,8 +129,3 @@ def test_paths_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert Setting("x", "--data").path() == tmp_path / "x"
     with pytest.raises(BadSetting, match="--data must be a path"):
         Setting("", "--data").path()
-
-
-def test_nearest() -> None:
-    assert nearest("regsitry", ("registry", "name")) == " Did you mean registry?"
-    assert nearest("zzz", ("registry",)) == ""

@@ -9,17 +9,15 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.application.service import Application, IServiceCollection
-from twisted.internet.task import deferLater
-from twisted.logger import ILogObserver, Logger, LogPublisher
+from twisted.logger import ILogObserver
 from twisted.python.failure import Failure
 
 from chatnet.core.limits import LOG_FILES
 from chatnet.host import logging as logs
-from chatnet.host.logging import LoggedService, ProgramLog, lines_of, watch_critical
+from chatnet.host.logging import LoggedService, ProgramLog, lines_of
 
 
 def event(text: str, at: float = 1_000.0, form: str = "said {text}") -> dict[str, object]:
@@ -157,26 +155,3 @@ def test_without_a_log_of_ours_twistd_chooses() -> None:
     application = Application("chatregistry")
     LoggedService(None).setServiceParent(application)
     assert ILogObserver(application, None) is None
-
-
-@pytest_twisted.ensureDeferred
-async def test_critical_events_are_told_a_turn_later() -> None:
-    from twisted.internet import reactor
-
-    publisher = LogPublisher()
-    told: list[str] = []
-    stop = watch_critical(reactor, told.append, publisher)
-    log = Logger(namespace="chatnet.console", observer=publisher)
-    log.error("not critical")
-    log.critical("first\x1b[2J")
-    try:
-        raise KeyError("x")
-    except KeyError:
-        log.failure("while drawing")
-    assert told == []
-    await deferLater(reactor, 0)
-    assert told == ["first\ufffd[2J", "KeyError: 'x'"]
-    stop()
-    log.critical("after")
-    await deferLater(reactor, 0)
-    assert len(told) == 2

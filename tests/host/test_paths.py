@@ -58,7 +58,7 @@ def test_a_profile_is_new_only_once_and_can_be_removed(tmp_path: Path) -> None:
     places = places_in(tmp_path)
     assert places.prepare()
     assert not places.prepare()
-    places.key.write_text("secret")
+    (places.data / "identity.key").write_text("secret")
     places.remove()
     assert not places.data.exists()
     assert not places.state.exists()
@@ -70,7 +70,7 @@ def test_data_and_state_may_be_the_same(tmp_path: Path) -> None:
     places = Roots(tmp_path / "c", tmp_path / "all", tmp_path / "all", tmp_path / "all" / "downloads").of("bob")
     assert places.prepare()
     assert places.data == places.state == tmp_path / "all" / "bob"
-    files = [places.key, places.database, places.lock, places.log, places.join]
+    files = [places.database, places.lock, places.log, places.join]
     assert len(set(files)) == len(files)
 
 

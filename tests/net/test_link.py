@@ -16,7 +16,8 @@ from twisted.protocols.basic import FileSender
 from chatnet.core.errors import Refused, Unreachable, WrongKey
 from chatnet.core.framing import frame
 from chatnet.core.limits import PeerLimits
-from chatnet.core.messages import ROLE_FILE, Ack, End, File, Say, encode
+from chatnet.core.messages import ROLE_FILE, Ack, End, File, Found, Lookup, Say, encode
+from chatnet.core.roles import ROLES, Role
 from tests.support.links import Recorder, Station, hello
 
 
@@ -239,3 +240,57 @@ async def test_a_quiet_link_pings_and_a_dead_one_ends(stations):
     bob.user.links[0].transport.pauseProducing()
     await alice.user.until(lambda: bool(alice.user.ends))
     assert alice.user.ends[0].code == "silence"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_role_that_only_the_table_knows_has_its_messages_and_its_silence(stations, monkeypatch):
+    row = Role.of("ring", (Lookup,), (Found,), ping_seconds=0.4, silence_seconds=1.0)
+    monkeypatch.setitem(ROLES, "ring", row)
+    alice, bob = stations(), stations()
+    link = await alice.dial(bob.listen(), bob.peer, hello("ring"))
+    link.send(Lookup(bytes(32)))
+    await bob.user.until(lambda: len(bob.user.messages) == 1)
+    there = bob.user.links[0]
+    there.send(Found(bytes(32), None))
+    await alice.user.until(lambda: len(alice.user.messages) == 1)
+    assert alice.user.messages == [Found(bytes(32), None)]
+    there.transport.pauseProducing()  # bob hears alice's pings no more, and says nothing that would answer them
+    there._write = lambda data: None
+    await alice.user.until(lambda: len(alice.user.ends) == 1)
+    assert (alice.user.ends[0].code, alice.user.ends[0].text) == ("silence", "nothing heard for 1 s")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_other_side_of_a_role_may_not_say_what_is_ours_to_say(stations, monkeypatch):
+    monkeypatch.setitem(ROLES, "ring", Role.of("ring", (Lookup,), (Found,)))
+    alice, bob = stations(), stations()
+    await alice.dial(bob.listen(), bob.peer, hello("ring"))
+    await bob.user.until(lambda: len(bob.user.links) == 1)
+    bob.user.links[0].send(Lookup(bytes(32)))
+    await alice.user.until(lambda: len(alice.user.ends) == 1)
+    assert alice.user.ends[0].code == "bad-frame"
+    assert alice.user.messages == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_role_without_a_row_is_refused(stations):
+    alice, bob = stations(), stations()
+    with pytest.raises(Refused) as caught:
+        await alice.dial(bob.listen(), bob.peer, hello("ring"))
+    assert caught.value.code == "role"
+    assert bob.user.links == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_features_of_a_link_are_those_that_both_sides_named(stations):
+    alice, bob = stations(), stations(Recorder(features=["resume", "cluster", "shown/abc"]))
+    link = await alice.dial(bob.listen(), bob.peer, hello(features=["ring", "shown/abc", "resume"]))
+    await bob.user.until(lambda: len(bob.user.links) == 1)
+    assert link.features == bob.user.links[0].features == {"resume", "shown/abc"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_side_that_names_no_feature_has_none_in_common(stations):
+    alice, bob = stations(), stations(Recorder(features=["resume"]))
+    link = await alice.dial(bob.listen(), bob.peer)
+    assert link.features == frozenset()

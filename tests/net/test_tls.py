@@ -24,12 +24,13 @@ from zope.interface import implementer
 from chatnet.core.errors import ChatnetError, RemoteError, WrongKey
 from chatnet.core.framing import Framer, frame
 from chatnet.core.limits import MAX_FRAME
-from chatnet.core.messages import ALPN, ROLE_CHAT, Hello, Say, Welcome, decode, encode
+from chatnet.core.messages import ALPN, ROLE_CHAT, Hello, Say, Welcome, encode
 from chatnet.net.identity import Identity
 from chatnet.net.link import Link, LinkEnd
 from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.tls import TLS
 from tests.support.links import Recorder, Station, hello, new_identity
+from tests.support.wire import decode
 
 EARLY = frame(encode(hello(ROLE_CHAT))) + frame(encode(Say(b"c" * 32, b"i" * 16, 1, "too early")))
 

@@ -14,7 +14,7 @@ from twisted.python import usage
 from chatnet.core.limits import PeerLimits
 from chatnet.host.options import LogChoice
 from chatnet.peer.directory.registry_address import RegistryAddress
-from chatnet.peer.options import PeerOptions, PeerSettings, wants_console, why_not_a_name
+from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
 
 
 def parse(
@@ -132,8 +132,3 @@ def test_a_console_can_ask_for_the_name(tmp_path: Path, terminal: TextIO, monkey
     monkeypatch.setattr("sys.__stdin__", terminal)
     monkeypatch.setattr("sys.__stdout__", terminal)
     assert parse(tmp_path, twistd={"nodaemon": 1}).name == ""
-
-
-def test_names() -> None:
-    assert why_not_a_name("carol-2") == ""
-    assert why_not_a_name("Carol").startswith("'Carol' cannot be a name")

@@ -28,21 +28,24 @@ from chatnet.core.events import (
     TransferChanged,
     TransferState,
 )
+from chatnet.core.identity import chat_with
 from chatnet.core.text import SafeText
 from chatnet.programs.demo import FILE_TEXT, Demo, Echo
 
-BOB = bytes(32)
+BOB = chat_with(bytes(32))
+ME = b"M" * 32
 
 
 def message(n: int, body: str, mine: bool = False, kind: MessageKind = MessageKind.TEXT) -> ChatMessage:
+    sender = ME if mine else BOB
     state = MessageState.WAITING if mine else MessageState.RECEIVED
-    return ChatMessage(n, BOB, kind, bytes(16), mine, 0, 0, SafeText(body), state, SafeText(""))
+    return ChatMessage(n, BOB, sender, kind, bytes(16), mine, 0, 0, SafeText(body), state, SafeText(""))
 
 
 def transfer(fid: bytes, state: TransferState, outgoing: bool = False) -> Transfer:
     nothing = SafeText("")
     return Transfer(
-        fid, BOB, outgoing, nothing, (), nothing, 1, 1, 0, 0, None, None, state, "", nothing, "", offered_ms=0
+        fid, BOB, outgoing, nothing, (), nothing, 1, 1, 0, 0, None, None, state, "", nothing, b"", offered_ms=0
     )
 
 
@@ -73,7 +76,7 @@ class Transcript:
     def say(self, peer: bytes, body: str) -> Deferred[None]:
         return self._asked("say", body)
 
-    def offer(self, peer: bytes, paths: tuple[str, ...]) -> Deferred[None]:
+    def offer(self, chat: bytes, paths: tuple[bytes, ...]) -> Deferred[None]:
         return self._asked("offer", paths)
 
     def accept(self, fid: bytes) -> Deferred[None]:
@@ -107,7 +110,7 @@ def test_a_file_on_request(tmp_path: Path) -> None:
     assert said == ("say", " File please\n")
     assert what == "offer"
     assert isinstance(paths, tuple)
-    assert [Path(path).read_text() for path in paths] == [FILE_TEXT]
+    assert [Path(os.fsdecode(path)).read_text() for path in paths] == [FILE_TEXT]
 
 
 def test_every_offer_is_taken_once(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class Desk:
             RegistryLimits(**limits),
             bytes(16),
             "registry",
+            (),
             self.told.append,  # type: ignore[arg-type]
         )
 

@@ -5,7 +5,6 @@ from typing import cast
 
 from twisted.internet.task import Clock
 
-from chatnet.core import messages
 from chatnet.core.directory.directory import Directory
 from chatnet.core.framing import PREFIX_BYTES
 from chatnet.core.identity import PeerID
@@ -13,6 +12,7 @@ from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import ListPage
 from chatnet.core.records import RecordFields, SignedRecord, endpoint
 from chatnet.registry.pushing import STORM_CHANGES, STORM_REST, TURN_SECONDS, Pusher
+from tests.support.wire import decode
 
 HERE = endpoint("127.0.0.1", 4000)
 PUSH_SECONDS = 0.02
@@ -43,7 +43,7 @@ class Reading:
         assert not self.congested
         self._clock.rightNow += self._seconds
         self._told.append(self._name)
-        self.pages.append(cast(ListPage, messages.decode("from-registry", frames[PREFIX_BYTES:])))
+        self.pages.append(cast(ListPage, decode("from-registry", frames[PREFIX_BYTES:])))
         self._room -= 1
         self.congested = self._room <= 0
 

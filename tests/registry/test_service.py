@@ -23,7 +23,7 @@ from chatnet.core.errors import ChatnetError, Refused
 from chatnet.core.framing import frame
 from chatnet.core.identity import short_text
 from chatnet.core.limits import RegistryLimits
-from chatnet.core.messages import ROLE_REGISTRY, ListPage, Lookup, Say
+from chatnet.core.messages import ROLE_REGISTRY, ListPage, Lookup, Say, Welcome
 from chatnet.core.records import endpoint, verify_record
 from chatnet.net.dialling import Dialler
 from chatnet.net.identity import Identity
@@ -50,8 +50,12 @@ class House:
         self.guests: list[Guest] = []
         self.registries: list[RegistryService] = []
 
-    def open(self, limits: RegistryLimits = HASTY, database: Path | None = None) -> RegistryService:
-        registry = RegistryService(self.reactor, self.identity, database or self.database, limits, LOOPBACK)
+    def open(
+        self, limits: RegistryLimits = HASTY, database: Path | None = None, features: tuple[str, ...] = ()
+    ) -> RegistryService:
+        registry = RegistryService(
+            self.reactor, self.identity, database or self.database, limits, LOOPBACK, features=features
+        )
         registry.startService()
         self.registries.append(registry)
         return registry
@@ -128,6 +132,19 @@ async def test_everybody_sees_everybody(house: House) -> None:
     assert not any(page.reset for guest in guests for page in guest.pages[1:])
     entry = guests[0].list[guests[2].peer]
     assert (entry.name, entry.endpoints, entry.seq) == ("carol", [endpoint("127.0.0.1", 40_000)], 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_welcome_names_what_the_registry_can_do_and_no_more(house: House) -> None:
+    plain, able = house.open(), house.open(database=house.database.with_name("other.db"), features=("serving", "pass"))
+    guest = house.guest("alice")
+    link = await guest.join(plain.port, guest.greeting(features=["pass", "resume"]))
+    assert isinstance(link.greeting, Welcome)
+    assert (link.greeting.features, link.features) == ([], frozenset())
+    link = await guest.join(able.port, guest.greeting(features=["pass", "resume"]))
+    assert isinstance(link.greeting, Welcome)
+    assert (link.greeting.features, link.features) == (["pass", "serving"], {"pass"})
+    assert {there.features for there in able.links} == {frozenset({"pass"})}
 
 
 @pytest_twisted.ensureDeferred

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,8 +24,8 @@ def new_identity() -> Identity:
     return Identity(Ed25519PrivateKey.generate(), made=True)
 
 
-def hello(role: str = ROLE_CHAT, name: str = "carol", **fields: Any) -> Hello:
-    return Hello(VersionRange(VERSION, VERSION), [], role, os.urandom(16), name, **fields)
+def hello(role: str = ROLE_CHAT, name: str = "carol", features: Sequence[str] = (), **fields: Any) -> Hello:
+    return Hello(VersionRange(VERSION, VERSION), list(features), role, os.urandom(16), name, **fields)
 
 
 def settings_for(reactor: Any, limits: LinkLimits | None = None, queue_bytes: int = 1_000_000) -> LinkSettings:
@@ -36,9 +36,13 @@ class Recorder:
     """A LinkUser that agrees to everybody and writes down what comes."""
 
     def __init__(
-        self, refuse: Exception | None = None, on_message: Callable[[Link, Message], None] | None = None
+        self,
+        refuse: Exception | None = None,
+        on_message: Callable[[Link, Message], None] | None = None,
+        features: Sequence[str] = (),
     ) -> None:
         self.refuse = refuse
+        self.features = features
         self.on_message = on_message
         self.links: list[Link] = []
         self.messages: list[Message] = []
@@ -48,7 +52,7 @@ class Recorder:
     async def answer(self, link: Link, greeting: Hello) -> Welcome:
         if self.refuse is not None:
             raise self.refuse
-        return Welcome(VERSION, [], os.urandom(16), "bob")
+        return Welcome(VERSION, list(self.features), os.urandom(16), "bob")
 
     def opened(self, link: Link) -> None:
         self.links.append(link)

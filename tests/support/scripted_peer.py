@@ -42,9 +42,10 @@ from chatnet.core.events import (
     Transfer,
     TransferChanged,
     TransferState,
+    VerifiedLevel,
 )
-from chatnet.core.identity import PeerID, is_valid_name, key_text, short_text
-from chatnet.core.text import SafeText, name_warning, safe_line, safe_text
+from chatnet.core.identity import ChatID, PeerID, chat_with, key_text, short_text, why_not_a_name
+from chatnet.core.text import SafeText, name_warning, safe_line, safe_text, shown_path
 from chatnet.peer.api import Subscription
 
 STEP_SECONDS = 0.25
@@ -106,7 +107,7 @@ class ScriptedPeer:
         self.limits = SpeedLimits()
         self.rules: dict[bytes, FileRule] = {}
         self.taken_names = {"bob"}
-        self.fail_next: ChatnetError | None = None  # the next say or history fails with it
+        self.fail_next: ChatnetError | None = None  # the next say, history or offer_text fails with it
         self.quits = 0
         self.tabs: tuple[Tab, ...] = ()
         self.store_trouble = SafeText("")
@@ -122,10 +123,10 @@ class ScriptedPeer:
             name=name,
             version="0.1.0",
             new_key=True,
-            data_dir=f"~/.local/share/chatnet/{name}/",
-            downloads=f"{self.directory}/Downloads",
+            data_dir=f"/home/{name}/.local/share/chatnet/{name}".encode(),
+            downloads=f"{self.directory}/Downloads".encode(),
             listening=("127.0.0.1:40112",),
-            log_file=f"~/.local/state/chatnet/{name}/chatpeer.log",
+            log_file=f"/home/{name}/.local/state/chatnet/{name}/log".encode(),
         )
 
     # --- the script ----------------------------------------------------------------------------
@@ -179,7 +180,8 @@ class ScriptedPeer:
         self._n += 1
         message = ChatMessage(
             n=self._n,
-            peer=peer,
+            chat=chat_with(peer),
+            sender=self.me.peer if mine and self.me is not None else peer,
             kind=kind,
             id=fid or self._n.to_bytes(16),
             mine=mine,
@@ -200,10 +202,10 @@ class ScriptedPeer:
         return message
 
     def set_state(self, message: ChatMessage, state: MessageState, reason: str = "") -> None:
-        rows = self.rows[message.peer]
+        rows = self.rows[message.chat]
         index = next(i for i, row in enumerate(rows) if row.n == message.n)
         rows[index] = msgspec.structs.replace(rows[index], state=state, reason=safe_line(reason))
-        self.emit(MessageChanged(message.peer, message.n, state, safe_line(reason)))
+        self.emit(MessageChanged(message.chat, message.n, state, safe_line(reason)))
 
     def offered(self, peer: bytes, title: str, total_bytes: int, mine: bool = False, files: int = 1) -> Transfer:
         """An offer, ours or theirs, with its row in the conversation."""
@@ -224,7 +226,7 @@ class ScriptedPeer:
             state=TransferState.OFFERED,
             code="",
             reason=SafeText(""),
-            saved_to="",
+            saved_to=b"",
             offered_ms=self.now_ms(),
         )
         self._put_transfer(transfer)
@@ -256,7 +258,7 @@ class ScriptedPeer:
             )
             self.clock.callLater(STEP_SECONDS, self.run_transfer, fid, bytes_per_second)
             return
-        folder = transfer.saved_to or f"{self.directory}/Downloads/{self.people[transfer.peer].name}"
+        folder = transfer.saved_to or f"{self.directory}/Downloads/{self.people[transfer.peer].name}".encode()
         self.change_transfer(
             fid,
             state=TransferState.DONE,
@@ -264,7 +266,7 @@ class ScriptedPeer:
             done_files=transfer.total_files,
             bytes_per_second=None,
             seconds_left=None,
-            saved_to="" if transfer.outgoing else f"{folder}/{transfer.title}",
+            saved_to=b"" if transfer.outgoing else os.path.join(folder, transfer.title.encode()),
         )
 
     # --- PeerApi -------------------------------------------------------------------------------
@@ -287,14 +289,8 @@ class ScriptedPeer:
 
     def login(self, name: str, registry: str, presentation: str = "") -> Deferred[Me]:
         self.calls.append(("login", name, registry, presentation))
-        if not is_valid_name(name):
-            return fail(
-                LocalError(
-                    "bad-name",
-                    f"'{name}' cannot be a name: 1 to 32 of a-z, 0-9, - and _, "
-                    "beginning and ending with a letter or digit.",
-                )
-            )
+        if reason := why_not_a_name(name):
+            return fail(LocalError("bad-name", reason))
         answer: Deferred[Me] = Deferred()
         self.clock.callLater(STEP_SECONDS, self._answer_login, answer, name)
         return answer
@@ -311,14 +307,14 @@ class ScriptedPeer:
         error, self.fail_next = self.fail_next, None
         return fail(error) if error is not None else None
 
-    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
-        self.calls.append(("say", peer, body))
+    def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
+        self.calls.append(("say", chat, body))
         failing = self._failing()
         if failing is not None:
             return failing
-        person = self.people[peer]
+        person = self.people[chat]
         held = person.new_key is not None
-        message = self.stored(peer, body, mine=True, state=MessageState.HELD if held else None)
+        message = self.stored(chat, body, mine=True, state=MessageState.HELD if held else None)
         self.emit(MessageAdded(message))
         if held:
             pass
@@ -326,62 +322,61 @@ class ScriptedPeer:
             self.clock.callLater(STEP_SECONDS, self.set_state, message, MessageState.SENT)
             self.clock.callLater(STEP_SECONDS * 2, self.set_state, message, MessageState.DELIVERED)
             if person.name == "echo":
-                self.clock.callLater(STEP_SECONDS * 3, self.hear, peer, body)
+                self.clock.callLater(STEP_SECONDS * 3, self.hear, chat, body)
         else:
-            self.change_person(peer, waiting=person.waiting + 1)
+            self.change_person(chat, waiting=person.waiting + 1)
         return succeed(message)
 
-    def resend(self, peer: bytes, n: int) -> Deferred[None]:
-        self.calls.append(("resend", peer, n))
-        message = next(row for row in self.rows[peer] if row.n == n)
+    def resend(self, chat: ChatID, n: int) -> Deferred[None]:
+        self.calls.append(("resend", chat, n))
+        message = next(row for row in self.rows[chat] if row.n == n)
         self.set_state(message, MessageState.WAITING)
         return succeed(None)
 
     def search(
         self,
         text: str,
-        peer: bytes | None = None,
+        chat: ChatID | None = None,
         since_ms: int | None = None,
         before_n: int | None = None,
         limit: int = 50,
         sender: bytes | None = None,
     ) -> Deferred[SearchPage]:
-        self.calls.append(("search", text, peer, since_ms, before_n, limit, sender))
-        mine = self.me.peer if self.me is not None else b""
+        self.calls.append(("search", text, chat, since_ms, before_n, limit, sender))
         found = [
             row
             for talk, rows in self.rows.items()
             for row in rows
             if all(word in row.body.lower() for word in text.lower().split())
-            and peer in (None, talk)
+            and chat in (None, talk)
             and row.stored_ms >= (since_ms or 0)
             and (before_n is None or row.n < before_n)
-            and sender in (None, mine if row.mine else talk)
+            and sender in (None, row.sender)
         ]
         found.sort(key=lambda row: -row.n)
         page = tuple(found[:limit])
         return succeed(SearchPage(page, page[-1].n if len(found) > limit else None))
 
-    def export(self, peer: bytes, file: str, format: str = "text") -> Deferred[Exported]:
-        self.calls.append(("export", peer, file, format))
-        return succeed(Exported(f"/home/{file}", len(self.rows.get(peer, []))))
+    def export(self, chat: ChatID, file: bytes, format: str = "text") -> Deferred[Exported]:
+        self.calls.append(("export", chat, file, format))
+        return succeed(Exported(file, len(self.rows.get(chat, []))))
 
-    def set_tabs(self, peers: tuple[bytes, ...]) -> Deferred[None]:
-        self.calls.append(("set_tabs", peers))
+    def set_tabs(self, chats: tuple[ChatID, ...]) -> Deferred[None]:
+        self.calls.append(("set_tabs", chats))
         return succeed(None)
 
-    def set_draft(self, peer: bytes, text: str) -> Deferred[None]:
-        self.calls.append(("set_draft", peer, text))
+    def set_draft(self, chat: ChatID, text: str) -> Deferred[None]:
+        self.calls.append(("set_draft", chat, text))
         return succeed(None)
 
     def history(
-        self, peer: bytes, before: int | None = None, limit: int = 100, after: int | None = None
+        self, chat: ChatID, before: int | None = None, limit: int = 100, after: int | None = None
     ) -> Deferred[HistoryPage]:
-        self.calls.append(("history", peer, before, limit))
+        self.calls.append(("history", chat, before, limit))
         failing = self._failing()
         if failing is not None:
             return failing
-        rows = self.rows.get(peer, [])
+        rows = self.rows.get(chat, [])
         limit = min(limit, limits.HISTORY_PAGE)
         if before is not None:
             rows = [row for row in rows if row.n < before]
@@ -389,34 +384,41 @@ class ScriptedPeer:
             rows = [row for row in rows if row.n > after]
         page = tuple(rows[-limit:] if after is None else rows[:limit])
         answer: Deferred[HistoryPage] = Deferred()
-        found = HistoryPage(page, len(rows) > len(page), self.read_n.get(peer, 0))
+        found = HistoryPage(page, len(rows) > len(page), self.read_n.get(chat, 0))
         self.clock.callLater(0, answer.callback, found)
         return answer
 
-    def mark_read(self, peer: bytes, n: int) -> Deferred[None]:
-        self.calls.append(("mark_read", peer, n))
-        self.read_n[peer] = n
-        if peer in self.people and self.people[peer].unread:
-            self.change_person(peer, unread=0)
+    def mark_read(self, chat: ChatID, n: int) -> Deferred[None]:
+        self.calls.append(("mark_read", chat, n))
+        self.read_n[chat] = n
+        if chat in self.people and self.people[chat].unread:
+            self.change_person(chat, unread=0)
         return succeed(None)
 
     def connect(self, peer: bytes) -> Deferred[None]:
         self.calls.append(("connect", peer))
         return succeed(None)
 
-    def offer(self, peer: bytes, paths: tuple[str, ...]) -> Deferred[Transfer]:
-        self.calls.append(("offer", peer, paths))
+    def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Deferred[Transfer]:
+        self.calls.append(("offer", chat, paths))
         missing = next((path for path in paths if not os.path.exists(path)), None)
         if missing is not None:
-            return fail(LocalError("no-such-file", f"no file '{missing}'"))
-        title = os.path.basename(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+            return fail(LocalError("no-such-file", f"no file '{shown_path(missing)}'"))
+        title = os.fsdecode(os.path.basename(paths[0])) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
         size = sum(os.path.getsize(path) for path in paths)
-        transfer = self.offered(peer, title, size, mine=True, files=len(paths))
-        if self.people[peer].name == "echo":
+        transfer = self.offered(chat, title, size, mine=True, files=len(paths))
+        if self.people[chat].name == "echo":
             self.clock.callLater(STEP_SECONDS * 4, self.run_transfer, transfer.fid, max(1, size // 8))
         return succeed(transfer)
 
-    def accept(self, fid: bytes, directory: str = "") -> Deferred[Transfer]:
+    def offer_text(self, chat: ChatID, text: str, name: str) -> Deferred[Transfer]:
+        self.calls.append(("offer_text", chat, text, name))
+        failing = self._failing()
+        if failing is not None:
+            return failing
+        return succeed(self.offered(chat, name, len(text.encode()), mine=True))
+
+    def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
         self.calls.append(("accept", fid, directory))
         transfer = self.change_transfer(fid, state=TransferState.QUEUED, saved_to=directory)
         self.clock.callLater(STEP_SECONDS, self.run_transfer, fid, max(1, transfer.total_bytes // 20))
@@ -467,10 +469,10 @@ class ScriptedPeer:
             return fail(LocalError("no-new-key", "There is no new key."))
         if prefix.replace("-", "").upper() != key_text(new)[:8]:
             return fail(LocalError("wrong-prefix", "These are not the first 8 characters. Nothing changed."))
-        self._take_key(peer, new, 0)
+        self._take_key(peer, new, VerifiedLevel.NOT)
         return succeed(None)
 
-    def _take_key(self, peer: bytes, new: bytes, verified: int) -> None:
+    def _take_key(self, peer: bytes, new: bytes, verified: VerifiedLevel) -> None:
         person = self.people[peer]
         self.put_people(
             msgspec.structs.replace(person, name=f"?{short_text(peer)}", online=False, new_key=None, waiting=0),
@@ -494,11 +496,11 @@ class ScriptedPeer:
         self.emit(CodeReady(peer, "482913", asked=True))
         return succeed("482913")
 
-    def confirm(self, peer: bytes, level: int) -> Deferred[None]:
+    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
         self.calls.append(("confirm", peer, level))
         new = self.people[peer].new_key
-        if new is not None and level == 2:
-            self._take_key(peer, new, 2)
+        if new is not None and level is VerifiedLevel.BY_NUMBER:
+            self._take_key(peer, new, level)
         else:
             self.change_person(peer, verified=level)
         return succeed(None)

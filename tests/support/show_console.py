@@ -14,6 +14,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from chatnet.console.app import Console, LoginDefaults
 from chatnet.core.events import ChatMessage, RegistryPhase
+from chatnet.core.identity import ChatID
 from tests.support.scripted_peer import ScriptedPeer, furnished, key_of, somebody
 
 
@@ -25,19 +26,19 @@ class ShownPeer(ScriptedPeer):
         self.clock.callLater(0, self.clock.stop)
         return done
 
-    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
+    def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
         match body.strip():
             case "lost":
                 self.put_registry(RegistryPhase.LOST, "connection refused", "refused-connection", 8)
             case "up":
                 self.put_registry(RegistryPhase.UP)
             case "offer":
-                self.offered(peer, "photo\u202egpj.exe", 52_428_800)
+                self.offered(chat, "photo\u202egpj.exe", 52_428_800)
             case "crowd":
                 self.put_people(*(somebody(f"guest{i:05d}", self.now_ms()) for i in range(10_000)))
             case "boom":
                 raise RuntimeError("as asked")
-        return super().say(peer, body)
+        return super().say(chat, body)
 
 
 def main(arguments: list[str]) -> None:

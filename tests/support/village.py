@@ -31,7 +31,7 @@ from chatnet.core.events import (
     Transfer,
     TransferChanged,
 )
-from chatnet.core.identity import PeerID
+from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import PeerLimits, RegistryLimits
 from chatnet.host.options import LogChoice
 from chatnet.host.paths import Roots
@@ -140,6 +140,11 @@ class Villager:
     def peer(self) -> PeerID:
         return self.node.me
 
+    @property
+    def chat(self) -> ChatID:
+        """The chat that others have with it."""
+        return chat_with(self.peer)
+
     # --- what it sees ---
 
     @property
@@ -155,10 +160,10 @@ class Villager:
 
     def texts(self, other: bytes) -> list[str]:
         """The conversation with ``other``, in its order."""
-        return [row.body for n, row in sorted(self.rows.items()) if row.peer == other]
+        return [row.body for n, row in sorted(self.rows.items()) if row.chat == other]
 
     def states(self, other: bytes) -> list[MessageState]:
-        return [row.state for n, row in sorted(self.rows.items()) if row.peer == other and row.mine]
+        return [row.state for n, row in sorted(self.rows.items()) if row.chat == other and row.mine]
 
     def only_transfer(self) -> Transfer:
         (transfer,) = self.transfers.values()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from chatnet.core import messages as m
 from chatnet.core.limits import MAX_INTEGER
 from chatnet.core.records import Endpoint, SignedRecord
+from chatnet.core.roles import DECODERS
 
 KINDS: dict[str, type[m.Message]] = {
     str(kind.__struct_config__.tag): kind for kind in sorted(m.Message.__subclasses__(), key=lambda kind: kind.__name__)
@@ -17,7 +18,12 @@ KINDS: dict[str, type[m.Message]] = {
 
 def state_of(kind: type[m.Message]) -> str:
     """A state whose decoder takes ``kind``."""
-    return next(state for state, kinds in m.type_of_frames.items() if kind in kinds.__args__)
+    return next(name for name, decoder in DECODERS.items() if kind in decoder.kinds)
+
+
+def decode(state: str, body: bytes) -> m.Message:
+    """What the decoder of that name makes of a frame's body."""
+    return DECODERS[state].decode(body)
 
 
 def of_bytes(length: int) -> st.SearchStrategy[bytes]:
@@ -80,7 +86,7 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "cancel": {"fid": _id16, "code": _code},
     "pause": {"fid": _id16, "code": _code},
     "resume": {"fid": _id16},
-    "check": {"step": st.integers(1, 3), "value": st.binary(min_size=16, max_size=32)},
+    "check": {"step": st.sampled_from(m.CheckStep), "value": st.binary(min_size=16, max_size=32)},
     "file": {"index": _uint, "offset": _uint, "length": _uint},
     "end": {"index": _uint, "digest": _id32},
     "verified": {"fid": _id16},
@@ -90,7 +96,8 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 
 def message(tag: str) -> st.SearchStrategy[m.Message]:
     if tag == "check":  # the one message whose fields depend on each other
-        return st.builds(m.Check, st.just(1), _id32) | st.builds(m.Check, st.integers(2, 3), _id16)
+        nonces = st.sampled_from((m.CheckStep.NONCE, m.CheckStep.REVEAL))
+        return st.builds(m.Check, st.just(m.CheckStep.COMMIT), _id32) | st.builds(m.Check, nonces, _id16)
     return st.builds(KINDS[tag], **FIELDS[tag])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,15 +16,15 @@ from tests.support.village import Village, Villager
 LARGE = 40_000_000  # too long to be over before the test looks
 
 
-def made(village: Village, name: str, size: int) -> str:
+def made(village: Village, name: str, size: int) -> bytes:
     path = village.directory / name
     path.write_bytes((name.encode() * (size // len(name) + 1))[:size])
-    return str(path)
+    return os.fsencode(path)
 
 
-async def offered(village: Village, one: Villager, other: Villager, *paths: str) -> bytes:
+async def offered(village: Village, one: Villager, other: Villager, *paths: bytes) -> bytes:
     """The fid of an offer that has arrived."""
-    transfer = await village.done(one.door.offer(other.peer, paths))
+    transfer = await village.done(one.door.offer(other.chat, paths))
     await village.until(lambda: transfer.fid in other.transfers)
     return bytes(transfer.fid)
 
@@ -54,7 +56,9 @@ async def test_files_and_a_folder_cross(village: Village) -> None:
     (village.directory / "photos" / "2026").mkdir(parents=True)
     for name, size in (("photos/a.jpg", 300_000), ("photos/2026/b.jpg", 1), ("photos/2026/empty", 0)):
         made(village, name, size)
-    fid = await offered(village, ann, bob, str(village.directory / "photos"), made(village, "notes.txt", 5_000_000))
+    fid = await offered(
+        village, ann, bob, os.fsencode(village.directory / "photos"), made(village, "notes.txt", 5_000_000)
+    )
     assert bob.transfers[fid].total_files == 4
     assert bob.transfers[fid].total_bytes == 5_300_001
     await village.done(bob.door.accept(fid))
@@ -118,7 +122,7 @@ async def test_who_stops_a_folder_of_small_files_strikes_nobody(village: Village
     (village.directory / "many").mkdir()
     for number in range(400):
         (village.directory / "many" / f"{number}.bin").write_bytes(b"\xff" * 3_000)  # no frame begins so
-    fid = await offered(village, ann, bob, str(village.directory / "many"))
+    fid = await offered(village, ann, bob, os.fsencode(village.directory / "many"))
     await village.done(bob.door.accept(fid))
     for stop, state in ((bob.door.pause, TransferState.PAUSED), (bob.door.cancel, TransferState.CANCELLED)):
         before = len(received(bob))
@@ -134,11 +138,11 @@ async def test_who_stops_a_folder_of_small_files_strikes_nobody(village: Village
 @pytest_twisted.ensureDeferred
 async def test_an_offer_that_ends_at_once_has_a_row_that_says_so(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    offer = await village.done(ann.door.offer(bob.peer, (made(village, "a.txt", 10),)))
+    offer = await village.done(ann.door.offer(bob.chat, (made(village, "a.txt", 10),)))
     ended = ann.door.cancel(offer.fid)  # before anything of bob is stored
     await village.done(ended)
     await village.until(lambda: [row.state for row in ann.rows.values()] == [MessageState.REFUSED])
-    page = await village.done(ann.door.history(bob.peer))
+    page = await village.done(ann.door.history(bob.chat))
     assert [row.state for row in page.messages] == [MessageState.REFUSED]
 
 
@@ -191,7 +195,7 @@ async def test_an_idle_link_that_is_put_down_leaves_the_offer(village: Village) 
 @pytest_twisted.ensureDeferred
 async def test_nothing_is_offered_to_who_is_away(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: bob.texts(ann.peer) == ["hello"])
     key = bob.peer
     await bob.stop()
@@ -200,5 +204,101 @@ async def test_nothing_is_offered_to_who_is_away(village: Village) -> None:
         await village.done(ann.door.offer(key, (made(village, "a.txt", 10),)))
     assert refusal.value.code == "offline"
     with pytest.raises(LocalError) as refusal:
-        await village.done(ann.door.offer(key, (str(village.directory / "nothing"),)))
+        await village.done(ann.door.offer(key, (os.fsencode(village.directory / "nothing"),)))
     assert refusal.value.code == "no-such-file"
+
+
+# --- paths ---------------------------------------------------------------------------------------
+
+
+def content(path: bytes) -> bytes:
+    return Path(os.fsdecode(path)).read_bytes()
+
+
+def write(path: bytes, data: bytes) -> None:
+    Path(os.fsdecode(path)).write_bytes(data)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_download_folder_that_is_not_utf_8(village: Village) -> None:
+    bob = village.villager("bob")
+    downloads = os.path.join(os.fsencode(bob.roots.downloads), b"d\xff")
+    bob.roots = replace(bob.roots, downloads=Path(os.fsdecode(downloads)))
+    bob.start()
+    ann = village.villager("ann").start()
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"})
+    assert bob.me.downloads == downloads
+    fid = await running(village, ann, bob)
+    await bob.stop()
+    await village.until(lambda: is_in(TransferState.BROKEN, fid, ann))
+    bob.start()
+    await village.until(lambda: fid in bob.transfers and is_in(TransferState.DONE, fid, ann, bob), within=120)
+    saved = os.path.join(downloads, b"ann", b"large.bin")
+    assert bob.transfers[fid].resumed_from > 0
+    assert bob.transfers[fid].saved_to == saved
+    assert content(saved) == (village.directory / "large.bin").read_bytes()
+    await village.settle()
+    (row,) = (await village.done(bob.door.history(ann.chat))).messages
+    assert (row.kind, row.state, row.id) == (MessageKind.FILE, MessageState.RECEIVED, fid)
+    assert row.reason == saved.decode(errors="replace")
+
+
+@pytest_twisted.ensureDeferred
+async def test_files_and_folders_whose_paths_are_not_utf_8(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    chosen = os.path.join(os.fsencode(village.directory), b"\xfe")
+    os.mkdir(chosen)
+    source = os.path.join(chosen, b"a\xff.txt")
+    write(source, b"hello")
+    fid = await offered(village, ann, bob, source)
+    await village.done(bob.door.accept(fid, chosen))
+    await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob))
+    saved = os.path.join(chosen, "a\ufffd.txt".encode())
+    assert bob.transfers[fid].saved_to == saved
+    assert content(saved) == b"hello"
+    talk = os.path.join(chosen, b"talk.txt")
+    exported = await village.done(ann.door.export(bob.chat, talk))
+    assert (exported.path, exported.messages) == (talk, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_relative_path_is_refused(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, bob = await village.people("ann", "bob")
+    fid = await offered(village, ann, bob, made(village, "a.txt", 10))
+    monkeypatch.chdir(village.directory)  # where the file is: the peer's own directory must not count
+    for asked in (
+        lambda: ann.door.offer(bob.chat, (b"a.txt",)),
+        lambda: ann.door.offer(bob.chat, (b"~/a.txt",)),
+        lambda: ann.door.export(bob.chat, b"talk.txt"),
+        lambda: bob.door.accept(fid, b"."),
+    ):
+        with pytest.raises(LocalError) as refusal:
+            await village.done(asked())
+        assert refusal.value.code == "relative-path"
+    assert not (village.directory / "talk.txt").exists()
+    assert bob.transfers[fid].state is TransferState.OFFERED
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_text_is_kept_and_offered_as_a_file(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    text = "é\n" * 10_000
+    transfer = await village.done(ann.door.offer_text(bob.chat, text, "../long.txt"))
+    kept = Path(os.fsdecode(ann.me.data_dir)) / "long-messages" / "long.txt"
+    assert kept.read_text() == text
+    assert [path.stat().st_mode & 0o777 for path in (kept.parent, kept)] == [0o700, 0o600]
+    await village.until(lambda: transfer.fid in bob.transfers)
+    await village.done(bob.door.accept(transfer.fid))
+    await village.until(lambda: is_in(TransferState.DONE, transfer.fid, ann, bob))
+    assert (bob.roots.downloads / "ann" / "long.txt").read_text() == text
+    with pytest.raises(LocalError) as refusal:
+        await village.done(ann.door.offer_text(bob.chat, "another", "long.txt"))
+    assert refusal.value.code == "unwritable"
+    assert kept.read_text() == text
+    chat = bob.chat
+    await bob.stop()
+    await village.until(lambda: ann.online == set())
+    with pytest.raises(LocalError) as refusal:
+        await village.done(ann.door.offer_text(chat, text, "second.txt"))
+    assert refusal.value.code == "offline"
+    assert [path.name for path in kept.parent.iterdir()] == ["long.txt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ JOIN = "tcp:127.0.1.1:9900"
 async def impostor_of_bob(village: Village) -> tuple[Villager, Villager, Villager]:
     """Ann has talked to bob; the registry has lost its names; another key is listed as bob."""
     ann, bob = await village.people("ann", "bob")
-    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: ann.states(bob.peer) == [MessageState.DELIVERED])
     await bob.stop()
     await village.shut_registry()
@@ -132,7 +133,7 @@ async def test_another_registry_key_is_not_joined(village: Village) -> None:
     assert village.registry is not None
     assert village.registry.present == 0
     # The others are reached all the same.
-    await village.done(ann.door.say(bob.peer, "still here"))
+    await village.done(ann.door.say(bob.chat, "still here"))
     await village.until(lambda: bob.texts(ann.peer) == ["still here"])
 
     await village.shut_registry()
@@ -151,7 +152,7 @@ async def test_a_known_name_with_another_key_gets_nothing(village: Village) -> N
     row = await village.done(ann.door.say(key, "for the real bob"))
     assert row.state is MessageState.HELD
     with pytest.raises(LocalError) as refusal:
-        await village.done(ann.door.offer(key, (str(village.directory / "registry.db"),)))
+        await village.done(ann.door.offer(key, (os.fsencode(village.directory / "registry.db"),)))
     assert refusal.value.code == "held"
     await village.pass_time(120)
     assert ann.states(key) == [MessageState.DELIVERED, MessageState.HELD]
@@ -163,7 +164,7 @@ async def test_a_known_name_with_another_key_gets_nothing(village: Village) -> N
 async def test_who_uses_a_known_name_is_not_taken_for_its_owner(village: Village) -> None:
     ann, _, impostor = await impostor_of_bob(village)
     key = next(iter(ann.people))
-    await village.done(impostor.door.say(ann.peer, "it is me, bob"))
+    await village.done(impostor.door.say(ann.chat, "it is me, bob"))
     await village.until(lambda: impostor.states(ann.peer) == [MessageState.DELIVERED])
     await village.until(lambda: ann.texts(impostor.peer) == ["it is me, bob"])
     assert ann.texts(key) == ["hello"]
@@ -176,7 +177,7 @@ async def test_files_of_a_key_that_nothing_vouches_for_get_a_folder_of_their_own
     ann, _, impostor = await impostor_of_bob(village)
     path = village.directory / "photo.jpg"
     path.write_bytes(b"not from bob")
-    transfer = await village.done(impostor.door.offer(ann.peer, (str(path),)))
+    transfer = await village.done(impostor.door.offer(ann.chat, (os.fsencode(path),)))
     await village.until(lambda: transfer.fid in ann.transfers)
     await village.done(ann.door.accept(transfer.fid))
     await village.until(lambda: ann.transfers[transfer.fid].state is TransferState.DONE)
@@ -189,9 +190,9 @@ async def test_a_peer_with_all_its_links_says_when_to_come_again(village: Villag
     bob = village.villager("bob", limits=PeerLimits(links=1)).start()
     ann, carol = village.villager("ann").start(), village.villager("carol").start()
     await village.until(lambda: all("bob" in one.online for one in (ann, carol)))
-    await village.done(ann.door.say(bob.peer, "first"))
+    await village.done(ann.door.say(bob.chat, "first"))
     await village.until(lambda: bob.texts(ann.peer) == ["first"])
-    await village.done(carol.door.say(bob.peer, "second"))
+    await village.done(carol.door.say(bob.chat, "second"))
     await village.pass_time(40)
     assert bob.texts(carol.peer) == []
     assert any("too many links" in text for text in carol.notices)
@@ -207,5 +208,5 @@ async def test_so_many_dials_at_once(village: Village) -> None:
     for other in others:
         village.net.unplug(other.machine.host)
     for other in others:
-        await village.done(ann.door.say(other.peer, "is anybody there?"))
+        await village.done(ann.door.say(other.chat, "is anybody there?"))
     assert (ann.node.links._places.tokens, len(ann.node.links._places.waiting)) == (0, 3)

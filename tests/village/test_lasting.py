@@ -21,7 +21,7 @@ DELIVERED, EXPIRED, WAITING = MessageState.DELIVERED, MessageState.EXPIRED, Mess
 
 async def said(village: Village, one: Villager, other: Villager, *texts: str) -> None:
     for text in texts:
-        await village.done(one.door.say(other.peer, text))
+        await village.done(one.door.say(other.chat, text))
     await village.until(lambda: one.states(other.peer)[-1:] == [DELIVERED] and texts[-1] in other.texts(one.peer))
 
 
@@ -40,7 +40,7 @@ async def test_search_in_one_conversation_and_everywhere(village: Village) -> No
     await said(village, eve, ann, "a red car")
     bodies = lambda page: [message.body for message in page.messages]  # noqa: E731
     assert bodies(await village.done(ann.door.search("red"))) == ["a red car", "the red house"]
-    assert bodies(await village.done(ann.door.search("red", bob.peer))) == ["the red house"]
+    assert bodies(await village.done(ann.door.search("red", bob.chat))) == ["the red house"]
     assert bodies(await village.done(ann.door.search("red", sender=eve.peer))) == ["a red car"]
     assert bodies(await village.done(ann.door.search("hou", sender=ann.peer))) == ["the blue house", "the red house"]
     page = await village.done(ann.door.search("house", limit=1))
@@ -53,17 +53,17 @@ async def test_search_in_one_conversation_and_everywhere(village: Village) -> No
 @pytest_twisted.ensureDeferred
 async def test_export_writes_all_and_overwrites_nothing(village: Village, tmp_path: Path) -> None:
     ann, bob = await village.people("ann", "bob")
-    await village.done(ann.door.say(bob.peer, "\x1b[2Jzero"))
+    await village.done(ann.door.say(bob.chat, "\x1b[2Jzero"))
     await said(village, ann, bob, "one\ntwo")
     await said(village, bob, ann, "你好")
     former = os.umask(0)
     try:
         text, data = tmp_path / "out.txt", tmp_path / "out.json"
-        exported = await village.done(ann.door.export(bob.peer, str(text)))
-        await village.done(ann.door.export(bob.peer, str(data), "json"))
+        exported = await village.done(ann.door.export(bob.chat, os.fsencode(text)))
+        await village.done(ann.door.export(bob.chat, os.fsencode(data), "json"))
     finally:
         os.umask(former)
-    assert (exported.path, exported.messages) == (str(text), 3)
+    assert (exported.path, exported.messages) == (os.fsencode(text), 3)
     assert [path.stat().st_mode & 0o777 for path in (text, data)] == [0o600, 0o600]
     lines = text.read_text("utf-8").splitlines()
     assert [line[20:] for line in lines if not line.startswith(" ")][1:] == ["you: one", "bob: 你好"]
@@ -81,7 +81,7 @@ async def test_export_writes_all_and_overwrites_nothing(village: Village, tmp_pa
         (data, "pdf", "bad-format"),
     ):
         with pytest.raises(LocalError) as refusal:
-            await village.done(ann.door.export(bob.peer, str(file), form))
+            await village.done(ann.door.export(bob.chat, os.fsencode(file), form))
         assert refusal.value.code == code
     assert text.read_text("utf-8").splitlines() == lines
 
@@ -123,7 +123,7 @@ async def test_what_expired_is_not_sent_although_it_was_read_ahead(village: Vill
     await said(village, ann, bob, "hello")
     village.freeze(bob)
     for text in ("on its way", "too late", "this too"):
-        await village.done(ann.door.say(bob.peer, text))
+        await village.done(ann.door.say(bob.chat, text))
     await village.until(lambda: ann.states(bob.peer)[2:] == [EXPIRED, EXPIRED], within=40)
     village.thaw(bob.machine.host)
     await village.until(lambda: ann.states(bob.peer)[1] is DELIVERED, within=40)
@@ -135,9 +135,9 @@ async def test_what_expired_is_not_sent_although_it_was_read_ahead(village: Vill
 @pytest_twisted.ensureDeferred
 async def test_tabs_and_drafts_are_there_after_a_restart(village: Village) -> None:
     ann, bob, eve = await village.people("ann", "bob", "eve")
-    await village.done(ann.door.set_tabs((eve.peer, bob.peer)))
-    await village.done(ann.door.set_draft(bob.peer, "half a tho"))
-    restored = (Tab(eve.peer, ""), Tab(bob.peer, "half a tho"))
+    await village.done(ann.door.set_tabs((eve.chat, bob.chat)))
+    await village.done(ann.door.set_draft(bob.chat, "half a tho"))
+    restored = (Tab(eve.chat, ""), Tab(bob.chat, "half a tho"))
     assert ann.door.subscribe(lambda event: None).snapshot.tabs == restored
     await ann.stop()
     ann.start()
@@ -156,13 +156,13 @@ async def test_a_receiver_with_a_full_disk_loses_nothing_and_goes_on_by_itself(v
     await village.done(fill_disk(bob, True))
     texts = [f"{number} {'x' * 16_000}" for number in range(5)]
     for text in texts:
-        await village.done(ann.door.say(bob.peer, text))
+        await village.done(ann.door.say(bob.chat, text))
     await village.until(lambda: bool(states), within=30)
     assert not states[0].ok
     assert "The disk is full" in states[0].text
     assert bob.door.subscribe(lambda event: None).snapshot.store_trouble == states[0].text
     with pytest.raises(StoreFailed):
-        await village.done(bob.door.say(ann.peer, "y" * 16_000))
+        await village.done(bob.door.say(ann.chat, "y" * 16_000))
     await village.pass_time(30)
     assert ann.states(bob.peer).count(DELIVERED) < 6  # what was not stored was not acknowledged
     assert [state.ok for state in states] == [False]

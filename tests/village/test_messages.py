@@ -18,7 +18,7 @@ DELIVERED = MessageState.DELIVERED
 
 async def befriend(village: Village, one: Villager, other: Villager, word: str = "hello") -> None:
     """Both know each other's key, and have a link."""
-    await village.done(one.door.say(other.peer, word))
+    await village.done(one.door.say(other.chat, word))
     await village.until(lambda: word in other.texts(one.peer) and one.states(other.peer) == [DELIVERED])
 
 
@@ -27,7 +27,7 @@ async def test_the_first_words_to_somebody_stay_in_order(village: Village) -> No
     ann, bob = await village.people("ann", "bob")
     words = [f"word {number}" for number in range(10)]
     for word in words:
-        ann.door.say(bob.peer, word)
+        ann.door.say(bob.chat, word)
     await village.until(lambda: ann.states(bob.peer) == [DELIVERED] * 10)
     assert bob.texts(ann.peer) == words
     assert ann.texts(bob.peer) == words
@@ -40,12 +40,12 @@ async def test_both_ways_in_order_and_exactly_once(village: Village) -> None:
     await befriend(village, bob, ann, "hi")
     there, back = [f"there {i}" for i in range(150)], [f"back {i}" for i in range(150)]
     for one, other in zip(there, back, strict=True):
-        ann.door.say(bob.peer, one)
-        bob.door.say(ann.peer, other)
+        ann.door.say(bob.chat, one)
+        bob.door.say(ann.chat, other)
     await village.until(lambda: ann.states(bob.peer) == bob.states(ann.peer) == [DELIVERED] * 151, within=30)
     assert [m.body for m in bob.added if not m.mine] == ["hello", *there]
     assert [m.body for m in ann.added if not m.mine] == ["hi", *back]
-    page = await village.done(bob.door.history(ann.peer, limit=200))
+    page = await village.done(bob.door.history(ann.chat, limit=200))
     assert len(page.messages) == 200
     assert page.more
 
@@ -69,8 +69,8 @@ async def test_dials_that_cross_settle_on_one_link(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
     rounds = 25
     for number in range(rounds):
-        ann.door.say(bob.peer, f"ann {number}")
-        bob.door.say(ann.peer, f"bob {number}")
+        ann.door.say(bob.chat, f"ann {number}")
+        bob.door.say(ann.chat, f"bob {number}")
         await village.until(lambda n=number: len(ann.texts(bob.peer)) == len(bob.texts(ann.peer)) == 2 * n + 2)
         await village.until(
             lambda n=number: ann.states(bob.peer) == bob.states(ann.peer) == [DELIVERED] * (n + 1), within=60
@@ -91,7 +91,7 @@ async def test_a_link_that_breaks_loses_and_doubles_nothing(village: Village) ->
     said = []
     for number in range(60):
         said.append(f"line {number}")
-        ann.door.say(bob.peer, said[-1])
+        ann.door.say(bob.chat, said[-1])
         if number % 7 == 3:
             await village.until(lambda: ann.node.links.links, within=60)
             village.net.cut(ann.machine.host, bob.machine.host)
@@ -166,7 +166,7 @@ async def test_an_idle_link_is_put_down_and_comes_back_for_the_next_message(vill
     assert not bob.people[ann.peer].linked
     assert ann.online == {"bob"}
     assert not village.net.lines(ann.machine.host, bob.machine.host)
-    await village.done(bob.door.say(ann.peer, "still there?"))
+    await village.done(bob.door.say(ann.chat, "still there?"))
     await village.until(lambda: ann.texts(bob.peer) == ["hello", "still there?"], within=5)
     await village.until(lambda: ann.people[bob.peer].linked and bob.people[ann.peer].linked)
 
@@ -192,9 +192,9 @@ async def test_a_message_for_another_conversation_is_not_taken(village: Village)
     await befriend(village, mallory, ann)
     link = mallory.node.links.links[ann.peer]
     wrong = conversation_of(ann.peer, carol.peer)
-    await village.done(mallory.door.say(ann.peer, "a"))
+    await village.done(mallory.door.say(ann.chat, "a"))
     link.send(Say(wrong, os.urandom(16), 0, "as if from carol"))
-    await village.done(mallory.door.say(ann.peer, "b"))
+    await village.done(mallory.door.say(ann.chat, "b"))
     await village.until(lambda: ann.texts(mallory.peer) == ["hello", "a", "b"])
     assert ann.texts(carol.peer) == []
     assert link.is_open
@@ -209,8 +209,21 @@ async def test_one_id_with_two_texts_is_refused_and_the_first_stays(village: Vil
     link = mallory.node.links.links[ann.peer]
     link.send(Say(conversation_of(ann.peer, mallory.peer), row.id, row.sent_ms, "hello, changed"))
     link.send(Say(conversation_of(ann.peer, mallory.peer), row.id, row.sent_ms, "hello"))
-    await village.done(mallory.door.say(ann.peer, "next"))
+    await village.done(mallory.door.say(ann.chat, "next"))
     await village.until(lambda: ann.texts(mallory.peer) == ["hello", "next"])
     assert link.is_open
-    page = await village.done(ann.door.history(mallory.peer))
+    page = await village.done(ann.door.history(mallory.chat))
     assert [row.body for row in page.messages] == ["hello", "next"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_row_tells_its_chat_and_who_wrote_it(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await befriend(village, ann, bob)
+    await village.done(bob.door.say(ann.chat, "hi"))
+    await village.until(lambda: ann.texts(bob.peer) == ["hello", "hi"])
+    for one, other in ((ann, bob), (bob, ann)):
+        told = [(row.chat, row.sender, row.mine) for _, row in sorted(one.rows.items())]
+        page = await village.done(one.door.history(other.chat))
+        assert told == [(row.chat, row.sender, row.mine) for row in page.messages]
+        assert told == [(other.peer, ann.peer, one is ann), (other.peer, bob.peer, one is bob)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest_twisted
@@ -20,9 +21,9 @@ async def test_links_messages_and_what_waits_are_counted(village: Village) -> No
     ann, bob = await village.people("ann", "bob")
     meter = PeerMeter(ann.door)
     meter.startService()
-    ann.door.say(bob.peer, "hello")
+    ann.door.say(bob.chat, "hello")
     await village.until(lambda: ann.states(bob.peer) == [MessageState.DELIVERED])
-    bob.door.say(ann.peer, "hi")
+    bob.door.say(ann.chat, "hi")
     await village.until(lambda: "hi" in ann.texts(bob.peer))
     await village.settle()
     found = numbers(meter)
@@ -31,9 +32,34 @@ async def test_links_messages_and_what_waits_are_counted(village: Village) -> No
     assert found["bytes"] == {"in": 2, "out": 5}
     assert found["transfers"] == dict.fromkeys(map(str, TransferState), 0)
     village.freeze(bob)
-    ann.door.say(bob.peer, "are you there?")
+    ann.door.say(bob.chat, "are you there?")
     await village.until(lambda: numbers(meter)["waiting"] == 1)
     meter.stopService()
-    ann.door.say(bob.peer, "no")
+    ann.door.say(bob.chat, "no")
     await village.settle()
     assert numbers(meter)["messages"] == {"in": 1, "out": 2}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_bytes_of_a_file_are_counted_once_it_is_done(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    path = village.directory / "a.txt"
+    path.write_bytes(bytes(1000))
+    sent, received = PeerMeter(ann.door), PeerMeter(bob.door)
+    sent.startService()
+    received.startService()
+    offer = await village.done(ann.door.offer(bob.chat, (os.fsencode(path),)))
+    await village.until(lambda: offer.fid in bob.transfers)
+    await village.settle()
+    assert numbers(sent)["bytes"] == numbers(received)["bytes"] == {"in": 0, "out": 0}
+    await village.done(bob.door.accept(offer.fid))
+    await village.until(lambda: ann.transfers[offer.fid].state is bob.transfers[offer.fid].state is TransferState.DONE)
+    await village.settle()
+    assert numbers(sent)["bytes"] == {"in": 0, "out": 1000}
+    assert numbers(received)["bytes"] == {"in": 1000, "out": 0}
+    sent.stopService()
+    received.stopService()
+    again = PeerMeter(ann.door)
+    again.startService()
+    assert numbers(again)["bytes"] == {"in": 0, "out": 0}
+    again.stopService()

@@ -41,15 +41,15 @@ async def test_who_was_met_while_the_disk_took_nothing_is_pinned_when_it_is_not(
     other.execute("BEGIN IMMEDIATE")
     ann.node.people.pin_on_first_contact(bob.peer)
     await village.until(lambda: ann.node.watch.trouble)
-    assert await village.done(ann.node.store.pins()) == []
+    assert await village.done(ann.node.store.pins.all()) == []
     other.close()
     await village.until(lambda: not ann.node.watch.trouble)
-    (pin,) = await village.done(ann.node.store.pins())
+    (pin,) = await village.done(ann.node.store.pins.all())
     assert (pin.name, pin.peer) == ("bob", bob.peer)
     await ann.stop()
     ann.start()
     await village.until(lambda: ann.knows(bob) is not None)
-    assert [met.peer for met in await village.done(ann.node.store.conversations())] == [bob.peer]
+    assert [met.chat for met in await village.done(ann.node.store.conversations.all())] == [bob.peer]
 
 
 async def impatient(village: Village, villager: Villager) -> None:

@@ -7,6 +7,8 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import MessageState, RegistryPhase
 from chatnet.core.limits import RegistryLimits
+from chatnet.net.identity import KEY_FILE
+from tests.support.shortage import no_descriptors
 from tests.support.village import Village
 
 TEN = ("ann", "bob", "carol", "dave", "eve", "frank", "grace", "heidi", "ivan", "judy")
@@ -56,14 +58,14 @@ async def test_quiet_links_live(village: Village) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_killed_registry_stops_no_chat_and_everybody_is_back_with_it(village: Village) -> None:
     ann, bob, carol = everybody = await village.people("ann", "bob", "carol")
-    await village.done(ann.door.say(bob.peer, "before"))
+    await village.done(ann.door.say(bob.chat, "before"))
     await village.until(lambda: bob.texts(ann.peer) == ["before"])
     await village.kill_registry()
     await village.until(lambda: all(one.phase is RegistryPhase.LOST for one in everybody), within=2)
     assert ann.state is not None
     assert ann.state.retry_at_ms is not None
-    await village.done(ann.door.say(bob.peer, "on the link that is there"))
-    await village.done(ann.door.say(carol.peer, "on a new one, by the last list"))
+    await village.done(ann.door.say(bob.chat, "on the link that is there"))
+    await village.done(ann.door.say(carol.chat, "on a new one, by the last list"))
     await village.until(lambda: len(bob.texts(ann.peer)) == 2 and len(carol.texts(ann.peer)) == 1)
     await village.pass_time(120)
     assert [one.phase for one in everybody] == [RegistryPhase.LOST] * 3
@@ -118,7 +120,7 @@ async def test_a_peer_that_starts_without_a_registry_finds_it_later(village: Vil
 @pytest_twisted.ensureDeferred
 async def test_a_new_start_of_a_crashed_peer_replaces_what_is_left_of_it(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    await village.done(bob.door.say(ann.peer, "one"))
+    await village.done(bob.door.say(ann.chat, "one"))
     await village.until(lambda: ann.texts(bob.peer) == ["one"])
     village.net.unplug(bob.machine.host)
     former = bob.peer
@@ -130,7 +132,7 @@ async def test_a_new_start_of_a_crashed_peer_replaces_what_is_left_of_it(village
     village.net.replug(bob.machine.host)
     bob.start()
     await village.until(lambda: bob.phase is RegistryPhase.UP and bob.online == {"ann"}, within=60)
-    await village.done(bob.door.say(ann.peer, "two"))
+    await village.done(bob.door.say(ann.chat, "two"))
     await village.until(lambda: ann.texts(former) == ["one", "into the void", "two"])  # the order of storing here
     await village.until(lambda: ann.states(former) == [MessageState.DELIVERED])
     assert sorted(bob.texts(ann.peer)) == ["into the void", "two"]
@@ -142,7 +144,7 @@ async def test_a_new_start_of_a_crashed_peer_replaces_what_is_left_of_it(village
 @pytest_twisted.ensureDeferred
 async def test_who_lost_the_database_but_not_the_key_is_listed_and_reached(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    key = bob.node.places.key
+    key = bob.node.places.data / KEY_FILE
     seq = ann.node.roster.entries[bob.peer].seq
     await bob.stop()
     for file in key.parent.iterdir():
@@ -152,7 +154,7 @@ async def test_who_lost_the_database_but_not_the_key_is_listed_and_reached(villa
     bob.start()
     await village.until(lambda: bob.online == {"ann"} and ann.online == {"bob"}, within=60)
     assert ann.node.roster.entries[bob.peer].seq > seq
-    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: bob.texts(ann.peer) == ["hello"])
 
 
@@ -162,7 +164,7 @@ async def test_also_with_a_clock_that_went_back_by_years(village: Village) -> No
     data, seq = bob.node.places.data, ann.node.roster.entries[bob.peer].seq
     await bob.stop()
     for file in data.iterdir():
-        if file.name != "identity.key":
+        if file.name != KEY_FILE:
             file.unlink()
     bob.wall_offset = -100_000_000.0
     bob.start()
@@ -193,7 +195,7 @@ async def test_also_when_the_registry_has_forgotten_and_only_the_others_remember
     await bob.stop()
     await village.shut_registry()
     for file in [*data.iterdir(), *village.directory.glob("registry.db*")]:
-        if file.name != "identity.key":
+        if file.name != KEY_FILE:
             file.unlink()
     village.open_registry()
     await village.until(lambda: ann.phase is RegistryPhase.UP, within=60)
@@ -204,12 +206,24 @@ async def test_also_when_the_registry_has_forgotten_and_only_the_others_remember
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_peer_that_lacked_descriptors_while_the_registry_was_away_comes_back(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.shut_registry()
+    await village.until(lambda: ann.phase is RegistryPhase.LOST and bob.phase is RegistryPhase.LOST)
+    with no_descriptors():
+        await village.until(lambda: ann.state and ann.state.code == "internal", within=60)
+    assert ann.phase is RegistryPhase.LOST
+    village.open_registry()
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"}, within=120)
+
+
+@pytest_twisted.ensureDeferred
 async def test_of_a_stranger_who_has_gone_nothing_is_kept(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
     stranger = village.villager("mallory").start()
     await village.until(lambda: ann.online == {"bob", "mallory"} and stranger.online == {"ann", "bob"})
     await village.done(stranger.door.connect(ann.peer))
-    await village.done(bob.door.say(ann.peer, "hello"))
+    await village.done(bob.door.say(ann.chat, "hello"))
     await village.until(lambda: bob.states(ann.peer) == [MessageState.DELIVERED])
     await village.until(lambda: ann.people[stranger.peer].linked)
     friend, gone = bob.peer, {stranger.peer, bob.peer}

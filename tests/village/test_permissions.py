@@ -13,6 +13,7 @@ import pytest_twisted
 from chatnet.core.errors import LocalError
 from chatnet.core.events import MessageState, TransferState
 from chatnet.host.logging import ProgramLog
+from chatnet.net.identity import KEY_FILE
 from chatnet.programs.registry import leave_join
 from tests.support.village import Village, Villager
 from tests.village.test_files import LARGE, made, offered
@@ -44,7 +45,7 @@ def names(root: Path) -> set[str]:
 async def busy_pair(village: Village) -> tuple[Villager, Villager, bytes]:
     """Two who have talked; a file has crossed, and a large one is on its way."""
     ann, bob = await village.people("ann", "bob")
-    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: ann.states(bob.peer) == [MessageState.DELIVERED])
     small = await offered(village, ann, bob, made(village, "small.bin", 100))
     await village.done(bob.door.accept(small))
@@ -70,7 +71,7 @@ async def test_profile_parts_and_exports_are_private(umask: int, village: Villag
     exports = village.directory / "exports"
     exports.mkdir(0o700)
     exports.chmod(0o700)
-    await village.done(ann.door.export(bob.peer, str(exports / "talk.txt")))
+    await village.done(ann.door.export(bob.chat, os.fsencode(exports / "talk.txt")))
     assert names(exports) == {"talk.txt"}
     assert looser(exports) == []
 
@@ -109,7 +110,7 @@ def test_the_log_and_those_before_it_are_private(umask: int, tmp_path: Path) -> 
 @pytest_twisted.ensureDeferred
 async def test_a_loose_key_is_refused(village: Village, mode: int) -> None:
     (ann,) = await village.people("ann")
-    key = ann.node.places.key
+    key = ann.node.places.data / KEY_FILE
     await ann.stop()
     key.chmod(mode)
     one = village.villager("ann").start(log_in=False)

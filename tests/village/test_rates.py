@@ -17,7 +17,7 @@ async def test_a_new_link_is_no_new_allowance(village: Village) -> None:
     await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"})
     began, links = ann.machine.seconds(), 0
     for number in range(MESSAGES):
-        await village.done(ann.door.say(bob.peer, f"{number}"))
+        await village.done(ann.door.say(bob.chat, f"{number}"))
     until = ann.machine.seconds() + 30
     while ann.machine.seconds() < until:
         await village.pass_time(0.5)

@@ -33,7 +33,7 @@ async def test_one_id_with_many_texts_is_a_minute_alone(village: Village) -> Non
     ann, mallory = await strict_ann_and_mallory(village)
     meter = PeerMeter(ann.door)
     meter.startService()
-    await village.done(mallory.door.say(ann.peer, "hello"))
+    await village.done(mallory.door.say(ann.chat, "hello"))
     await village.until(lambda: ann.texts(mallory.peer) == ["hello"])
     link, id = mallory.node.links.links[ann.peer], os.urandom(16)
     for text in ("one", "two", "three", "four", "five", "six"):
@@ -41,8 +41,8 @@ async def test_one_id_with_many_texts_is_a_minute_alone(village: Village) -> Non
     await parted(village, ann, mallory)
     assert ann.texts(mallory.peer) == ["hello", "one"]
     assert ann.notices.count(NOTICE) == 1
-    await village.done(mallory.door.say(ann.peer, "let me in"))
-    await village.done(ann.door.say(mallory.peer, "I hear you"))
+    await village.done(mallory.door.say(ann.chat, "let me in"))
+    await village.done(ann.door.say(mallory.chat, "I hear you"))
     await village.pass_time(45)
     assert ann.texts(mallory.peer) == ["hello", "one", "I hear you"]
     assert mallory.texts(ann.peer) == ["hello", "let me in"]
@@ -58,12 +58,12 @@ async def test_one_id_with_many_texts_is_a_minute_alone(village: Village) -> Non
 async def test_who_says_nonsense_thrice_is_not_dialled_for_a_while(village: Village) -> None:
     ann, mallory = await strict_ann_and_mallory(village)
     for number in range(3):
-        await village.done(ann.door.say(mallory.peer, f"{number}"))
+        await village.done(ann.door.say(mallory.chat, f"{number}"))
         await village.until(lambda: ann.peer in mallory.node.links.links)
         mallory.node.links.links[ann.peer].send_frames(frame(b"\xc1"))
         await parted(village, ann, mallory)
     assert NOTICE in ann.notices
-    await village.done(ann.door.say(mallory.peer, "are you well again?"))
+    await village.done(ann.door.say(mallory.chat, "are you well again?"))
     await village.pass_time(45)
     assert "are you well again?" not in mallory.texts(ann.peer)
     await village.until(lambda: "are you well again?" in mallory.texts(ann.peer), within=60)

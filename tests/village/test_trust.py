@@ -9,7 +9,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from chatnet.core.errors import LocalError
-from chatnet.core.events import MessageState, RegistryPhase, TransferState
+from chatnet.core.events import MessageState, RegistryPhase, TransferState, VerifiedLevel
 from chatnet.core.identity import PeerID, key_text, safety_number, short_text
 from tests.support.village import Village, Villager
 from tests.village.test_files import is_in, made, offered, parts, running
@@ -55,9 +55,13 @@ async def test_a_new_key_gets_what_was_held_in_its_order_once(village: Village) 
     assert new.texts(ann.peer) == ["one", "two", "three"]
     assert ann.states(key) == [DELIVERED, REFUSED, REFUSED, REFUSED]
     await village.until(lambda: ann.people[new.peer].name == "bob" and ann.people[key].name == "?" + short_text(key))
-    assert (ann.people[new.peer].new_key, ann.people[new.peer].verified, ann.people[key].waiting) == (None, 0, 0)
+    assert (ann.people[new.peer].new_key, ann.people[new.peer].verified, ann.people[key].waiting) == (
+        None,
+        VerifiedLevel.NOT,
+        0,
+    )
     assert await failure(village, ann.door.trust(new.peer, prefix(new))) == "no-new-key"
-    await village.done(ann.door.say(new.peer, "four"))
+    await village.done(ann.door.say(new.chat, "four"))
     await village.until(lambda: new.texts(ann.peer) == ["one", "two", "three", "four"])
 
 
@@ -79,7 +83,7 @@ async def test_killed_while_it_takes_a_key(village: Village, commits: int) -> No
     """Before the commit nothing has happened, behind it all has: never half of it."""
     ann, key, new = await held_texts(village, "one", "two")
     address = new.peer
-    take, deaths = ann.node.store.take_key, []
+    take, deaths = ann.node.store.pins.take_key, []
 
     def dying(*arguments: Any) -> Deferred[Any]:
         if commits:
@@ -87,7 +91,7 @@ async def test_killed_while_it_takes_a_key(village: Village, commits: int) -> No
         deaths.append(Deferred.fromCoroutine(ann.stop()))
         return Deferred()
 
-    ann.node.store.take_key = dying  # type: ignore[method-assign]
+    ann.node.store.pins.take_key = dying  # type: ignore[method-assign]
     ann.door.trust(key, prefix(new)).addErrback(lambda _: None)
     await village.until(lambda: bool(deaths) and deaths[0].called)
     ann.start()
@@ -160,12 +164,12 @@ async def test_a_kept_key_can_be_replaced_after_all(village: Village) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_verified_person_needs_the_number(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    await village.done(ann.door.say(bob.peer, "hello"))
+    await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: ann.states(bob.peer) == [DELIVERED])
     old = bob.peer
     assert await village.done(ann.door.safety_number(old)) == await village.done(bob.door.safety_number(ann.peer))
-    await village.done(ann.door.confirm(old, 2))
-    await village.until(lambda: ann.people[old].verified == 2)
+    await village.done(ann.door.confirm(old, VerifiedLevel.BY_NUMBER))
+    await village.until(lambda: ann.people[old].verified is VerifiedLevel.BY_NUMBER)
     await bob.stop()
     await village.shut_registry()
     (village.directory / "registry.db").unlink()
@@ -179,28 +183,28 @@ async def test_a_verified_person_needs_the_number(village: Village) -> None:
     assert await village.done(ann.door.safety_number(old)) == safety_number(ann.peer, new.peer)
     await village.pass_time(30)
     assert new.added == []
-    await village.done(ann.door.confirm(old, 2))
+    await village.done(ann.door.confirm(old, VerifiedLevel.BY_NUMBER))
     await village.until(lambda: new.texts(ann.peer) == ["held"])
-    await village.until(lambda: ann.people[new.peer].verified == 2)
+    await village.until(lambda: ann.people[new.peer].verified is VerifiedLevel.BY_NUMBER)
     # The mark is on disk.
     peer = new.peer
     await ann.stop()
     ann.start()
     await village.until(lambda: peer in ann.people)
-    assert ann.people[peer].verified == 2
+    assert ann.people[peer].verified is VerifiedLevel.BY_NUMBER
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_live_code_on_both_screens(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    assert await failure(village, ann.door.confirm(bob.peer, 1)) == "no-check"
+    assert await failure(village, ann.door.confirm(bob.peer, VerifiedLevel.BY_CODE)) == "no-check"
     code = await village.done(ann.door.check_live(bob.peer))
     await village.until(lambda: bool(bob.codes) and bool(ann.codes))
     assert [(event.peer, event.code, event.asked) for event in ann.codes] == [(bob.peer, code, True)]
     assert [(event.peer, event.code, event.asked) for event in bob.codes] == [(ann.peer, code, False)]
     for one, other in ((ann, bob), (bob, ann)):
-        await village.done(one.door.confirm(other.peer, 1))
-        await village.until(lambda one=one, other=other: one.people[other.peer].verified == 1)
+        await village.done(one.door.confirm(other.peer, VerifiedLevel.BY_CODE))
+        await village.until(lambda one=one, other=other: one.people[other.peer].verified is VerifiedLevel.BY_CODE)
 
 
 @pytest_twisted.ensureDeferred
@@ -219,25 +223,25 @@ async def test_a_block_takes_nothing_and_tells_nothing(village: Village) -> None
     ann, bob = await village.people("ann", "bob")
     await village.done(bob.door.block(ann.peer, True))
     await village.until(lambda: bob.people[ann.peer].blocked)
-    await village.done(ann.door.say(bob.peer, "are you there?"))
+    await village.done(ann.door.say(bob.chat, "are you there?"))
     await village.until(lambda: ann.states(bob.peer) == [REFUSED])
     (row,) = ann.rows.values()
     assert row.reason == "bob did not take it."
     assert not ann.people[bob.peer].blocked
-    transfer = await village.done(ann.door.offer(bob.peer, (made(village, "a.txt", 10),)))
+    transfer = await village.done(ann.door.offer(bob.chat, (made(village, "a.txt", 10),)))
     await village.until(lambda: ann.transfers[transfer.fid].state is TransferState.DECLINED)
     said = [ann.transfers[transfer.fid].reason, row.reason, *ann.notices]
     assert not any("block" in text for text in said)
     assert (bob.added, bob.transfers) == ([], {})
-    assert await failure(village, bob.door.say(ann.peer, "no")) == "blocked"
-    assert await failure(village, bob.door.offer(ann.peer, (made(village, "b.txt", 10),))) == "blocked"
+    assert await failure(village, bob.door.say(ann.chat, "no")) == "blocked"
+    assert await failure(village, bob.door.offer(ann.chat, (made(village, "b.txt", 10),))) == "blocked"
 
     await bob.stop()
     bob.start()
     await village.until(lambda: ann.peer in bob.people and bob.people[ann.peer].blocked)
     await village.done(bob.door.block(ann.peer, False))
     await village.until(lambda: ann.online == {"bob"} and not bob.people[ann.peer].blocked)
-    await village.done(ann.door.say(bob.peer, "and now?"))
+    await village.done(ann.door.say(bob.chat, "and now?"))
     await village.until(lambda: bob.texts(ann.peer) == ["and now?"])
     await offered(village, ann, bob, made(village, "c.txt", 10))
 

@@ -14,4 +14,4 @@ from chatnet.console.actions.transfers import TransferActions
 class Actions(
     NavigationActions, MessagingActions, KeyActions, SearchActions, TransferActions, DraftActions, ProgramActions
 ):
-    """All of them, over one set of hands."""
+    """The actions of all groups in one object."""

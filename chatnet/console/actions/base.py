@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import urwid
@@ -11,7 +13,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatnet.console.commands import BY_NAME, did_you_mean
+from chatnet.console.commands import BY_NAME
 from chatnet.console.completion import Completer, shown_candidates
 from chatnet.console.keymap import Context
 from chatnet.console.panes.base import PaneContext
@@ -19,8 +21,10 @@ from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.input import Editor, InputRow
 from chatnet.console.window import Window
 from chatnet.core import limits
+from chatnet.core.closest import did_you_mean
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import ChatMessage, HistoryPage, Person
+from chatnet.core.identity import ChatID, chat_with
 from chatnet.peer.api import PeerApi
 
 MOST_TABS_UNASKED = 50  # strangers cannot fill the row of tabs; the list of people shows their messages too
@@ -30,7 +34,7 @@ class Terminal(Protocol):
     """What the actions need of the screen."""
 
     def redraw(self) -> None:
-        """Draw everything anew."""
+        """Clear the screen and draw everything."""
 
     def set_mouse(self, on: bool) -> None:
         """Take the mouse, or leave it to the terminal."""
@@ -49,8 +53,8 @@ class ActionBase:
         self._clock, self._terminal = clock, terminal
         self._completer = Completer(scene.model)
         self._kills: list[str | bytes] = []
-        self._drafts: dict[bytes, str] = {}  # of conversations whose tabs are closed
-        self._told_drafts: dict[bytes, str] = {}  # as the peer keeps them
+        self._drafts: dict[ChatID, str] = {}  # of chats whose tabs are closed
+        self._told_drafts: dict[ChatID, str] = {}  # as the peer keeps them
         self._mouse_on = True
         self._quit_asked: dict[str, float] = {}
         self._last_click: tuple[object, float] = (None, 0.0)
@@ -85,14 +89,16 @@ class ActionBase:
         then: Callable[[Any], None] | None = None,
         failed: Callable[[], None] | None = None,
         what: str = "",
-        advice: Mapping[str, str] | None = None,
+        advice: Mapping[str, str] | Callable[[ChatnetError], str] = MappingProxyType({}),
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         """Ask the peer; ``then`` gets its answer, and what it refuses is told in its own words.
 
-        ``advice``: what to do then, by the code of the refusal.
+        ``advice``: what to do then, by the code of the refusal or by the error.  ``tell`` shows why it
+        failed, in place of the status line.
         """
-
         typed = self._typed
+        show = tell or functools.partial(self.view.say, warning=True)
 
         def refused(failure: Failure) -> None:
             self._put_back(typed)
@@ -101,11 +107,11 @@ class ActionBase:
             error = failure.value
             if isinstance(error, ChatnetError):
                 text = error.text if error.text[-1:] in ".?!" else f"{error.text}."
-                after = (advice or {}).get(error.code, "")
-                self.view.say(f"{what}{text} {after}".rstrip(), warning=True)
+                after = advice(error) if callable(advice) else advice.get(error.code, "")
+                show(f"{what}{text} {after}".rstrip())
             else:
                 self.log.failure("console: a request failed", failure)
-                self.view.say(what + unexpected(error), warning=True)
+                show(what + unexpected(error))
 
         wanted = maybeDeferred(call, *args)
         if then is not None:
@@ -130,9 +136,13 @@ class ActionBase:
         self.look()
 
     def open_person(self, peer: bytes) -> None:
-        """Show a person's tab, with what was typed there before it was closed."""
-        index = self.view.open(peer)
-        draft = self._drafts.pop(peer, "")
+        """Show the tab of the chat with a person."""
+        self.open_chat(chat_with(peer))
+
+    def open_chat(self, chat: ChatID) -> None:
+        """Show a chat's tab, with what was typed there before it was closed."""
+        index = self.view.open(chat)
+        draft = self._drafts.pop(chat, "")
         if draft and not self.view.tabs[index].input.text:
             self.view.tabs[index].input.put(draft)
         self._show(index)
@@ -143,7 +153,7 @@ class ActionBase:
         if not self.view.close(index):
             return False
         if isinstance(tab.pane, ConversationPane) and tab.input.text:
-            self._drafts[tab.pane.peer] = tab.input.text
+            self._drafts[tab.pane.chat] = tab.input.text
         return True
 
     def look(self) -> None:
@@ -151,15 +161,15 @@ class ActionBase:
         pane = self.view.tab.pane
         if not isinstance(pane, ConversationPane):
             return
-        conversation = pane.conversation
-        if not conversation.loaded and not conversation.loading:
-            self._load(pane, None)
-        if self.view.overlay is not None or not conversation.loaded or not pane.at_end():
+        chat_rows = pane.chat_rows
+        if not chat_rows.loaded and not chat_rows.loading:
+            self._load(pane)
+        if self.view.overlay is not None or not chat_rows.loaded or not pane.at_end():
             return
-        pane.moved(-conversation.trim())
-        if conversation.rows and conversation.last_n > conversation.told_n:
-            conversation.told_n = conversation.last_n
-            self._ask(self._api.mark_read, pane.peer, conversation.last_n)
+        pane.moved(-chat_rows.trim())
+        if chat_rows.rows and chat_rows.last_n > chat_rows.told_n:
+            chat_rows.told_n = chat_rows.last_n
+            self._ask(self._api.mark_read, pane.chat, chat_rows.last_n)
 
     def has_room_for_a_tab(self) -> bool:
         """For somebody whom nobody here has asked for."""
@@ -168,59 +178,40 @@ class ActionBase:
     def arrived(self, message: ChatMessage) -> None:
         """A new row: somebody who writes gets a tab, behind the others; what nobody looks at stays short."""
         view = self.view
-        index = view.tab_of(message.peer)
+        index = view.tab_of(message.chat)
         if index is None and not message.mine and self.has_room_for_a_tab():
-            index = view.open(message.peer)
+            index = view.open(message.chat)
         pane = view.tabs[index].pane if index is not None else None
         if isinstance(pane, ConversationPane) and pane.at_end():
-            pane.moved(-pane.conversation.trim())
+            pane.moved(-pane.chat_rows.trim())
 
-    def _load(self, pane: ConversationPane, before: int | None) -> None:
-        conversation = pane.conversation
-        conversation.loading = True
-        cleared = conversation.cleared
+    def _load(self, pane: ConversationPane, before: int | None = None, after: int | None = None) -> None:
+        """Load rows of the history: the last ones, those before row ``before``, or those behind row ``after``."""
+        chat_rows = pane.chat_rows
+        chat_rows.loading = True
+        cleared = chat_rows.cleared
 
         def came(page: HistoryPage) -> None:
-            if conversation.cleared != cleared:
+            if chat_rows.cleared != cleared:
                 return
-            pane.moved(conversation.put_page(page))
-            pane.changed()
-            self.look()
-
-        def failed() -> None:
-            conversation.loading = False
-
-        self._ask(
-            self._api.history,
-            pane.peer,
-            before,
-            limits.HISTORY_PAGE // 2,
-            then=came,
-            failed=failed,
-            what="The history could not be read: ",
-        )
-
-    def _load_newer(self, pane: ConversationPane) -> None:
-        """The rows behind those that are here, after a jump far back."""
-        conversation = pane.conversation
-        conversation.loading = True
-        cleared = conversation.cleared
-
-        def came(page: HistoryPage) -> None:
-            if conversation.cleared == cleared:
+            if after is None:
+                pane.moved(chat_rows.put_page(page))
+                pane.changed()
+                self.look()
+            else:
                 pane.hold()
-                conversation.put_newer(page)
+                chat_rows.put_newer(page)
                 pane.changed()
 
         def failed() -> None:
-            conversation.loading = False
+            chat_rows.loading = False
 
         self._ask(
             self._api.history,
-            pane.peer,
-            None,
+            pane.chat,
+            before,
             limits.HISTORY_PAGE // 2,
-            conversation.last_n,
+            after,
             then=came,
             failed=failed,
             what="The history could not be read: ",
@@ -230,8 +221,7 @@ class ActionBase:
         """A person by name or key; None is told."""
         person = self._model.roster.find(who)
         if person is None:
-            near = did_you_mean(who.lower(), self._model.roster.names())
-            guess = f" Did you mean {near}?" if near else " /peers shows who is here."
+            guess = did_you_mean(who.lower(), self._model.roster.names()) or " /peers shows who is here."
             self._wrong(f"Nobody here is called {who[:40]}.{guess}")
         return person
 
@@ -250,6 +240,11 @@ class ActionBase:
 
 def unexpected(error: BaseException | None) -> str:
     return f"That did not work ({type(error).__name__}); /log says where to read more."
+
+
+def local_path(typed: str) -> bytes:
+    """A path as it was typed, ``~`` and relative ones too, as the peer takes it: absolute, and bytes."""
+    return os.fsencode(os.path.abspath(os.path.join(_here(), os.path.expanduser(typed))))
 
 
 def _here() -> str:

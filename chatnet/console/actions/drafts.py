@@ -9,25 +9,26 @@ from chatnet.console.actions.base import ActionBase
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import Tab
+from chatnet.core.identity import ChatID
 
 
 class DraftActions(ActionBase):
     """Nothing is told before the former state was put back: it would be lost."""
 
     _restored = False
-    _told_tabs: tuple[bytes, ...] = ()
+    _told_tabs: tuple[ChatID, ...] = ()
 
     def restore(self, tabs: tuple[Tab, ...]) -> None:
         """Open what was open; what was typed stands in its input, or waits for its tab."""
         for tab in tabs:
-            self._told_drafts[tab.peer] = tab.draft
+            self._told_drafts[tab.chat] = tab.draft
             if tab.open:
-                row = self.view.tabs[self.view.open(tab.peer)].input
+                row = self.view.tabs[self.view.open(tab.chat)].input
                 if not row.text:
                     row.put(tab.draft)
             elif tab.draft:
-                self._drafts[tab.peer] = tab.draft
-        self._told_tabs = tuple(tab.peer for tab in tabs if tab.open)
+                self._drafts[tab.chat] = tab.draft
+        self._told_tabs = tuple(tab.chat for tab in tabs if tab.open)
         self._restored = True
         self.view.refresh()
 
@@ -35,22 +36,22 @@ class DraftActions(ActionBase):
         """Tell the peer what changed since the last time; while the disk takes nothing, later."""
         if not self._restored or self._model.me is None or self._model.store_trouble:
             return
-        open_now = {tab.pane.peer: tab.input for tab in self.view.tabs if isinstance(tab.pane, ConversationPane)}
+        open_now = {tab.pane.chat: tab.input for tab in self.view.tabs if isinstance(tab.pane, ConversationPane)}
         if self._told_tabs != tuple(open_now):
             self._told_tabs = tuple(open_now)
             self._keep(self._api.set_tabs(self._told_tabs))
-        drafts = self._drafts | {peer: row.text for peer, row in open_now.items()}
-        for peer in drafts.keys() | self._told_drafts.keys():
-            draft = drafts.get(peer, "")
-            if draft != self._told_drafts.get(peer, ""):
-                self._told_drafts[peer] = draft
-                self._keep(self._api.set_draft(peer, draft))
+        drafts = self._drafts | {chat: row.text for chat, row in open_now.items()}
+        for chat in drafts.keys() | self._told_drafts.keys():
+            draft = drafts.get(chat, "")
+            if draft != self._told_drafts.get(chat, ""):
+                self._told_drafts[chat] = draft
+                self._keep(self._api.set_draft(chat, draft))
 
     def _keep(self, keeping: Deferred[None]) -> None:
         """Nobody waits for it; what the disk did not take is told again."""
 
         def failed(failure: Failure) -> None:
-            self._told_tabs = (b"",)
+            self._told_tabs = (ChatID(b""),)
             self._told_drafts = dict.fromkeys(self._told_drafts, "\0")
             if not isinstance(failure.value, ChatnetError):
                 self.log.failure("console: tabs or drafts were not kept", failure)

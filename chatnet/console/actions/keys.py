@@ -7,10 +7,9 @@ from chatnet.console.overlays.page import Page
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.panes.network import on_where, registry_join
 from chatnet.console.widgets.text import Markup
-from chatnet.core.events import CodeReady, Person
-from chatnet.core.identity import grouped_text, short_text
+from chatnet.core.events import CodeReady, Person, VerifiedLevel
+from chatnet.core.identity import chat_with, grouped_text, short_text
 
-BY_CODE, BY_NUMBER = 1, 2
 GROUPS_A_LINE = 4
 
 
@@ -45,7 +44,7 @@ class KeyActions(ActionBase):
             return
         name = pane.name
         kept = f"The key you know stays {name}'s: what was held goes to it only. /trust takes the other one after all."
-        self._ask(self._api.keep_key, pane.peer, then=lambda _: self.view.say(kept))
+        self._ask(self._api.keep_key, pane.chat, then=lambda _: self.view.say(kept))
 
     # --- comparing --------------------------------------------------------------------------------
 
@@ -107,7 +106,7 @@ class KeyActions(ActionBase):
                 self.open_person(person.new_key)
             self.view.say(f"{person.name} is verified: you compared all sixty digits.")
 
-        self._ask(self._api.confirm, person.peer, BY_NUMBER, then=marked)
+        self._ask(self._api.confirm, person.peer, VerifiedLevel.BY_NUMBER, then=marked)
 
     def _same_code(self, person: Person) -> None:
         def marked(_: None) -> None:
@@ -115,7 +114,7 @@ class KeyActions(ActionBase):
             self.view.refresh()
             self.view.say(f"{person.name} is verified: you compared the code.")
 
-        self._ask(self._api.confirm, person.peer, BY_CODE, then=marked)
+        self._ask(self._api.confirm, person.peer, VerifiedLevel.BY_CODE, then=marked)
 
     def _begin_code(self, person: Person) -> None:
         self.open_person(person.peer)
@@ -124,13 +123,13 @@ class KeyActions(ActionBase):
 
     def code_ready(self, event: CodeReady) -> None:
         """A code stands in the person's tab until it is compared; nothing is taken from who types elsewhere."""
-        person = self._model.roster.people.get(event.peer)
+        person, chat = self._model.roster.people.get(event.peer), chat_with(event.peer)
         if person is None:
             return
-        if self.view.tab_of(event.peer) is None and self.has_room_for_a_tab():
-            self.view.open(event.peer)
+        if self.view.tab_of(chat) is None and self.has_room_for_a_tab():
+            self.view.open(chat)
         self.view.refresh()
-        if self.view.peer != event.peer:
+        if self.view.chat != chat:
             asked = "The code is ready" if event.asked else f"{person.name} wants to compare a code with you"
             self.view.say(f"{asked}: it stands in the tab {person.name}.")
 
@@ -187,7 +186,7 @@ class KeyActions(ActionBase):
     # --- together ---------------------------------------------------------------------------------
 
     def _person_here(self) -> Person | None:
-        return self._model.roster.people.get(self.view.peer) if self.view.peer is not None else None
+        return self._model.roster.people.get(self.view.chat) if self.view.chat is not None else None
 
     def _my_name(self) -> str:
         return self._model.me.name if self._model.me is not None else "YOU"

@@ -8,6 +8,7 @@ from chatnet.console.keymap import Context
 from chatnet.console.overlays.login import LoginForm
 from chatnet.console.widgets.input import InputRow
 from chatnet.core import limits
+from chatnet.core.identity import ChatID, chat_with
 
 PASTE_CHARS = 1_000_000  # more than this is no message, and would only make the editor slow
 
@@ -40,25 +41,25 @@ class MessagingActions(ActionBase):
                 self.view.say(unknown.text, warning=True)
 
     def _say_here(self, text: str) -> None:
-        peer = self.view.peer
-        if peer is None:
+        chat = self.view.chat
+        if chat is None:
             self._wrong("Nobody is chosen here: F2 and Enter pick a name, or type  /msg NAME text")
         elif self._fits(text):
             row = self.view.input
             row.take()
             self.view.tab.pane.to_end()
-            self._say(peer, text, row)
+            self._say(chat, text, row)
 
     def _fits(self, text: str) -> bool:
         size = body_bytes(text)
         if size <= limits.MAX_BODY_BYTES:
             return True
         limit = limits.MAX_BODY_BYTES // 1024
-        as_file = " Alt-s sends it as a file." if self.view.peer is not None and text == self.view.input.text else ""
+        as_file = " Alt-s sends it as a file." if self.view.chat is not None and text == self.view.input.text else ""
         self._wrong(f"{max(1, round(size / 1000))} kB is too long for a message (limit {limit} KiB).{as_file}")
         return False
 
-    def _say(self, peer: bytes, text: str, row: InputRow) -> None:
+    def _say(self, chat: ChatID, text: str, row: InputRow) -> None:
         """Ask the peer to send; a text that it did not store stands in the input again."""
 
         def put_back() -> None:
@@ -67,7 +68,7 @@ class MessagingActions(ActionBase):
             else:
                 row.put(text)
 
-        self._ask(self._api.say, peer, text, failed=put_back, what="Not sent: ")
+        self._ask(self._api.say, chat, text, failed=put_back, what="Not sent: ")
 
     def cmd_msg(self, rest: str) -> None:
         who, _, text = rest.strip().partition(" ")
@@ -82,16 +83,16 @@ class MessagingActions(ActionBase):
             self._typed = None  # from here on it is a message
             self.open_person(person.peer)
             if text:
-                self._say(person.peer, text, self.view.input)
+                self._say(chat_with(person.peer), text, self.view.input)
 
     def cmd_say(self, rest: str) -> None:
         if not rest:
             self._usage("say")
-        elif self.view.peer is None:
+        elif self.view.chat is None:
             self._say_here(rest)
         elif self._fits(rest):
             self._typed = None
-            self._say(self.view.peer, rest, self.view.input)
+            self._say(self.view.chat, rest, self.view.input)
 
     def key_new_line(self, stroke: str) -> None:
         self.view.input.insert("\n")
@@ -120,7 +121,7 @@ class MessagingActions(ActionBase):
         match understand(self.view.input.text):
             case RunCommand(command):
                 return f"Enter runs all of it as one /{command.name}."
-            case PlainText() if self.view.peer is None:
+            case PlainText() if self.view.chat is None:
                 return "nobody is chosen here yet: F2 picks a name, or begin with  /msg NAME"
             case PlainText():
                 return "Enter sends them as one message."

@@ -7,7 +7,7 @@ from chatnet.console.keymap import Context
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.wording import seen_text
 from chatnet.core.events import Person
-from chatnet.core.identity import grouped_text, short_text
+from chatnet.core.identity import chat_with, grouped_text, short_text
 from chatnet.core.text import safe_line
 
 
@@ -18,7 +18,7 @@ class NavigationActions(ActionBase):
         peer = self.view.people.peer_at(index)
         if peer is None or not self.is_double_click(("person", peer)):
             return
-        open_tab = self.view.tab_of(peer)
+        open_tab = self.view.tab_of(chat_with(peer))
         if open_tab is not None:
             self._close_tab(open_tab)
             self.look()
@@ -31,11 +31,11 @@ class NavigationActions(ActionBase):
     def _scrolled(self) -> None:
         pane = self.view.tab.pane
         if isinstance(pane, ConversationPane):
-            conversation = pane.conversation
-            if conversation.more and conversation.loaded and not conversation.loading and pane.near_top():
-                self._load(pane, conversation.rows[0].n if conversation.rows else None)
-            if conversation.newer and not conversation.loading and pane.near_end():
-                self._load_newer(pane)
+            chat_rows = pane.chat_rows
+            if chat_rows.more and chat_rows.loaded and not chat_rows.loading and pane.near_top():
+                self._load(pane, chat_rows.rows[0].n if chat_rows.rows else None)
+            if chat_rows.newer and not chat_rows.loading and pane.near_end():
+                self._load(pane, after=chat_rows.last_n)
             self.look()
 
     def key_go_to_tab(self, stroke: str) -> None:
@@ -57,7 +57,7 @@ class NavigationActions(ActionBase):
                 self._show(index)
                 return
         for person in self._model.roster.people.values():
-            if person.unread and person.peer != self.view.peer:
+            if person.unread and person.peer != self.view.chat:
                 self.open_person(person.peer)
                 return
         self.view.say("Nothing unread.")
@@ -108,7 +108,7 @@ class NavigationActions(ActionBase):
     def cmd_clear(self, rest: str) -> None:
         pane = self.view.tab.pane
         if isinstance(pane, ConversationPane):
-            pane.conversation.clear()
+            pane.chat_rows.clear()
             pane.to_end()
         elif pane is self.view.net:
             self._model.notices.clear()
@@ -143,7 +143,7 @@ class NavigationActions(ActionBase):
         if rest.strip():
             person = self._somebody(rest.strip())
         else:
-            person = self._model.roster.people.get(self.view.peer) if self.view.peer is not None else None
+            person = self._model.roster.people.get(self.view.chat) if self.view.chat is not None else None
             if person is None:
                 self._usage("whois")
         if person is not None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import maybeDeferred
-from twisted.python.failure import Failure
-
 from chatnet import __version__
-from chatnet.console.actions.base import ActionBase, unexpected
+from chatnet.console.actions.base import ActionBase
 from chatnet.console.overlays.help import HelpView
 from chatnet.console.overlays.login import LoginDefaults, LoginForm
 from chatnet.console.widgets.wording import count_text
-from chatnet.core.errors import ChatnetError
+from chatnet.core.errors import CannotListen, ChatnetError
 from chatnet.core.events import Me
+from chatnet.core.text import shown_path
 
 QUIT_TWICE_SECONDS = 2.0
 
@@ -83,7 +81,7 @@ class ProgramActions(ActionBase):
         """What becomes of a text that stands in the input."""
         if not self.view.input.text.strip():
             return ""
-        return f"what you typed here is {'kept for next time' if self.view.peer is not None else 'not kept'}"
+        return f"what you typed here is {'kept for next time' if self.view.chat is not None else 'not kept'}"
 
     def key_quit(self, stroke: str) -> None:
         facts = self._facts()
@@ -119,7 +117,12 @@ class ProgramActions(ActionBase):
 
     def cmd_log(self, rest: str) -> None:
         me = self._model.me
-        self.view.say(f"The log is {me.log_file}" if me is not None else "The log begins when a name is known.")
+        if me is None:
+            self.view.say("The log begins when a name is known.")
+        elif me.log_file:
+            self.view.say(f"The log is {shown_path(me.log_file)}")
+        else:
+            self.view.say("The log goes where the program was told to write it.")
 
     def cmd_version(self, rest: str) -> None:
         self.view.say(f"chatnet {__version__}")
@@ -139,15 +142,16 @@ class ProgramActions(ActionBase):
                 self.view.overlay = None
             self.view.refresh()
 
-        def failed(failure: Failure) -> None:
-            error = failure.value
-            if isinstance(error, ChatnetError):
-                form.failed(error.text)
-            else:
-                self.log.failure("console: login failed", failure)
-                form.failed(unexpected(error))
+        def advice(error: ChatnetError) -> str:
+            instead = error.instead if isinstance(error, CannotListen) else ""
+            return f"Start again with --listen {instead}." if instead else ""
 
-        wanted = maybeDeferred(self._api.login, values.name, values.registry, values.presentation)
-        wanted.addCallbacks(done, failed)
-        wanted.addErrback(lambda failure: self.log.failure("console: login", failure))
-        wanted.addBoth(lambda result: self._terminal.request_draw())
+        self._ask(
+            self._api.login,
+            values.name,
+            values.registry,
+            values.presentation,
+            then=done,
+            tell=form.failed,
+            advice=advice,
+        )

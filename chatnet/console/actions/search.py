@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 
-from chatnet.console.actions.base import ActionBase
+from chatnet.console.actions.base import ActionBase, local_path
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.search_results import ResultsView
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.find_bar import FindBar
 from chatnet.console.widgets.wording import count_text
 from chatnet.core.events import Exported, HistoryPage, MessageKind, MessageState, SearchPage
+from chatnet.core.identity import ChatID
+from chatnet.core.text import shown_path
 
 _FAILED = (MessageState.REFUSED, MessageState.EXPIRED)
 _AROUND = 60  # rows loaded on each side of one that is jumped to
@@ -24,12 +26,12 @@ class SearchActions(ActionBase):
     # --- in this conversation ------------------------------------------------------------------
 
     def key_find(self, stroke: str) -> None:
-        peer = self.view.peer
-        if peer is None:
+        chat = self.view.chat
+        if chat is None:
             self.view.say("F3 finds in a conversation; /search TEXT finds in all of them.", warning=True)
             return
-        if self.view.finder is None or self.view.finder.peer != peer:
-            self.view.finder = FindBar(peer, self._scene.signs)
+        if self.view.finder is None or self.view.finder.chat != chat:
+            self.view.finder = FindBar(chat, self._scene.signs)
         self.view.focus_on = Context.FIND
         self.view.refresh()
 
@@ -81,11 +83,11 @@ class SearchActions(ActionBase):
             finder.searching = False
             finder.asked = ""
 
-        self._ask(self._api.search, asked, finder.peer, None, finder.before_n, then=came, failed=failed)
+        self._ask(self._api.search, asked, finder.chat, None, finder.before_n, then=came, failed=failed)
 
     def _find_show(self, finder: FindBar, index: int) -> None:
         finder.at = index
-        self._jump(finder.peer, finder.found[index])
+        self._jump(finder.chat, finder.found[index])
         self.view.focus_on = Context.FIND
         self.view.refresh()
 
@@ -128,8 +130,8 @@ class SearchActions(ActionBase):
                 self._api.search, text, None, since_ms, results.before_n, 50, sender, then=came, failed=results.failed
             )
 
-        def chosen(peer: bytes, n: int) -> None:
-            self._jump(peer, n)
+        def chosen(chat: ChatID, n: int) -> None:
+            self._jump(chat, n)
 
         results = ResultsView(rest.strip(), self._scene, chosen, more, self.view.back)
         self.view.cover(results)
@@ -137,54 +139,54 @@ class SearchActions(ActionBase):
 
     # --- to a row ------------------------------------------------------------------------------
 
-    def _jump(self, peer: bytes, n: int) -> None:
-        """Show a conversation with row ``n`` in the middle; it is loaded around it if it is far back."""
+    def _jump(self, chat: ChatID, n: int) -> None:
+        """Show a chat with row ``n`` in the middle; it is loaded around it if it is far back."""
         self.view.overlay = None
-        self.open_person(peer)
+        self.open_chat(chat)
         pane = self.view.tab.pane
         assert isinstance(pane, ConversationPane)
         if pane.show_row(n):
             self.view.refresh()
             return
-        conversation = pane.conversation
-        conversation.start_over()
-        conversation.loading = True
-        begun = conversation.cleared
+        chat_rows = pane.chat_rows
+        chat_rows.start_over()
+        chat_rows.loading = True
+        begun = chat_rows.cleared
 
         def failed() -> None:
-            conversation.loading = False
+            chat_rows.loading = False
 
         def older_came(older: HistoryPage) -> None:
             def newer_came(newer: HistoryPage) -> None:
-                if conversation.cleared == begun:
-                    conversation.put_window(older, newer)
+                if chat_rows.cleared == begun:
+                    chat_rows.put_window(older, newer)
                     pane.show_row(n)
                     self.view.refresh()
 
-            self._ask(self._api.history, peer, None, _AROUND, n, then=newer_came, failed=failed)
+            self._ask(self._api.history, chat, None, _AROUND, n, then=newer_came, failed=failed)
 
-        self._ask(self._api.history, peer, n + 1, _AROUND, then=older_came, failed=failed)
+        self._ask(self._api.history, chat, n + 1, _AROUND, then=older_came, failed=failed)
 
     # --- a file, and once more -------------------------------------------------------------------
 
     def cmd_export(self, rest: str) -> None:
-        file, peer = rest.strip(), self.view.peer
+        file, chat = rest.strip(), self.view.chat
         if not file:
             self._usage("export")
-        elif peer is None:
+        elif chat is None:
             self._wrong("Nobody is chosen here: /export writes the conversation that is shown.")
         else:
             self.view.say("Writing the conversation…")
             form = "json" if file.lower().endswith(".json") else "text"
 
             def written(exported: Exported) -> None:
-                self.view.say(f"{count_text(exported.messages, 'message')} written to {exported.path}")
+                self.view.say(f"{count_text(exported.messages, 'message')} written to {shown_path(exported.path)}")
 
-            self._ask(self._api.export, peer, file, form, then=written, what="Not exported: ")
+            self._ask(self._api.export, chat, local_path(file), form, then=written, what="Not exported: ")
 
     def cmd_resend(self, rest: str) -> None:
         pane = self.view.tab.pane
-        rows = pane.conversation.rows if isinstance(pane, ConversationPane) else []
+        rows = pane.chat_rows.rows if isinstance(pane, ConversationPane) else []
         failed = [row for row in rows if row.mine and row.kind is MessageKind.TEXT and row.state in _FAILED]
         if not failed:
             self.view.say("No message of yours has failed here: there is nothing to send again.", warning=True)
@@ -195,7 +197,7 @@ class SearchActions(ActionBase):
             again = f"; {left} more failed, /resend takes the next" if left else ""
             self.view.say(f"Sent again{again}.")
 
-        self._ask(self._api.resend, failed[-1].peer, failed[-1].n, then=goes, what="Not sent again: ")
+        self._ask(self._api.resend, failed[-1].chat, failed[-1].n, then=goes, what="Not sent again: ")
 
 
 def since_of(text: str, now_ms: int) -> int | None:

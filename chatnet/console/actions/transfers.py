@@ -5,39 +5,37 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from chatnet.console.actions.base import ActionBase
+from chatnet.console.actions.base import ActionBase, local_path
 from chatnet.console.actions.messaging import body_bytes
-from chatnet.console.commands import did_you_mean, split_words
+from chatnet.console.commands import split_words
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.widgets.wording import rate_of, rate_text, rule_text
 from chatnet.core import limits
+from chatnet.core.closest import closest_match
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
+from chatnet.core.identity import ChatID, chat_with
 from chatnet.core.text import safe_line
 
 _RULES = tuple(kind.value for kind in RuleKind)
-
-
-LONG_MESSAGES = "long-messages"  # in the data directory
 
 
 class TransferActions(ActionBase):
     """What is done with files."""
 
     def key_pick_file(self, stroke: str) -> None:
-        peer = self.view.peer
-        if peer is None:
+        chat = self.view.chat
+        if chat is None:
             self.view.say("Send to whom? Open a conversation first (F2, Enter), or type  /send NAME path", warning=True)
             return
 
         def chosen(paths: tuple[str, ...]) -> None:
             self.view.overlay = None
             self._directory = picker.directory
-            self._offer(peer, paths)
+            self._offer(chat, tuple(map(os.fsencode, paths)))
 
-        name = self._model.roster.name(peer)
+        name = self._model.roster.name(chat)
         picker = FilePicker(self._directory, name, self._scene.signs, chosen, self.view.back)
         picker.double_click = self.is_double_click
         self.view.cover(picker)
@@ -48,46 +46,44 @@ class TransferActions(ActionBase):
             self.open_person(person.peer)
             self.key_pick_file(stroke)
 
-    def _offer(self, peer: bytes, paths: tuple[str, ...]) -> None:
-        name = self._model.roster.name(peer)
+    def _offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> None:
+        self._ask(self._api.offer, chat, paths, then=lambda transfer: self._tell_offered(chat, transfer))
 
-        def offered(transfer: Transfer) -> None:
-            self.view.say(f"{transfer.title} is offered to {name}.")
-
-        self._ask(self._api.offer, peer, paths, then=offered)
+    def _tell_offered(self, chat: ChatID, transfer: Transfer) -> None:
+        self.view.say(f"{transfer.title} is offered to {self._model.roster.name(chat)}.")
 
     def cmd_send(self, rest: str) -> None:
         words = split_words(rest)
-        peer = self.view.peer
-        if words and (peer is None or len(words) > 1 or not os.path.exists(os.path.expanduser(words[0]))):
+        chat = self.view.chat
+        if words and (chat is None or len(words) > 1 or not os.path.exists(os.path.expanduser(words[0]))):
             person = self._model.roster.find(words[0])
             if person is not None:
-                peer, words = person.peer, words[1:]
-            elif peer is None:
+                chat, words = chat_with(person.peer), words[1:]
+            elif chat is None:
                 self._somebody(words[0])
                 return
-        if peer is None:
+        if chat is None:
             self._usage("send")
         elif not words:
-            self.open_person(peer)
+            self.open_chat(chat)
             self.key_pick_file("")
         else:
-            paths = tuple(os.path.abspath(os.path.expanduser(word)) for word in words)
+            paths = tuple(map(local_path, words))
             missing = next((path for path in paths if not os.path.lexists(path)), None)
             if missing is not None:
                 meant_who = missing == paths[0] and len(words) > 1 and "/" not in words[0]
                 nobody = f" Nobody here is called {safe_line(words[0])} either." if meant_who else ""
-                self._wrong(_no_such_file(missing) + nobody + _quoting(words))
+                self._wrong(_no_such_file(os.fsdecode(missing)) + nobody + _quoting(words))
             else:
-                self._offer(peer, paths)
+                self._offer(chat, paths)
 
     def _offer_here(self) -> Transfer | None:
         """The offer that Alt-y, Alt-n and Alt-s answer; None is told why."""
         if self.view.input.text:
             self.view.say("Only with an empty input: send or delete what is typed first.")
             return None
-        peer = self.view.peer
-        transfer = self._model.offer_of(peer) if peer is not None else None
+        chat = self.view.chat
+        transfer = self._model.offer_of(chat) if chat is not None else None
         if transfer is None:
             self.view.say("No offer of a file waits for an answer in this tab.")
         return transfer
@@ -97,7 +93,7 @@ class TransferActions(ActionBase):
         if transfer is not None:
             self._accept(transfer)
 
-    def _accept(self, transfer: Transfer, directory: str = "") -> None:
+    def _accept(self, transfer: Transfer, directory: bytes = b"") -> None:
         other = f"Another place: /accept {self._model.numbers[transfer.fid]} FOLDER"
         advice = dict.fromkeys(("no-space", "no-such-folder", "unwritable"), other)
         self._ask(self._api.accept, transfer.fid, directory, advice=advice)
@@ -111,8 +107,8 @@ class TransferActions(ActionBase):
         self._ask(self._api.refuse, transfer.fid)
 
     def key_save_as(self, stroke: str) -> None:
-        if self.view.peer is not None and body_bytes(self.view.input.text) > limits.MAX_BODY_BYTES:
-            self._send_as_file(self.view.peer)
+        if self.view.chat is not None and body_bytes(self.view.input.text) > limits.MAX_BODY_BYTES:
+            self._send_as_file(self.view.chat)
             return
         transfer = self._offer_here()
         if transfer is not None:
@@ -120,22 +116,27 @@ class TransferActions(ActionBase):
             self.view.input.put(f"/accept {self._model.numbers[transfer.fid]} ~/")
             self.view.say(f"Into which directory shall {transfer.title} go? Tab completes, Enter accepts.")
 
-    def _send_as_file(self, peer: bytes) -> None:
-        """What is too long for a message; the file stays, for as long as somebody may want to have it again."""
-        me, row = self._model.me, self.view.input
-        if me is None:
-            return
-        folder = Path(me.data_dir).expanduser() / LONG_MESSAGES
-        path = folder / time.strftime("message-%Y-%m-%d-%H%M%S.txt", time.localtime(self._clock.seconds()))
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", errors="replace") as file:
-                file.write(row.text)
-        except OSError as error:
-            self.view.say(f"{path} cannot be written ({error.strerror}): the text stays here.", warning=True)
-            return
-        row.take()
-        self._offer(peer, (str(path),))
+    def _send_as_file(self, chat: ChatID) -> None:
+        """Send what is too long for a message; a text that is not offered stands in the input again."""
+        row = self.view.input
+        text = row.take()
+        name = time.strftime("message-%Y-%m-%d-%H%M%S.txt", time.localtime(self._clock.seconds()))
+
+        def put_back() -> None:
+            if row.text:
+                row.remember(text)
+            else:
+                row.put(text)
+
+        self._ask(
+            self._api.offer_text,
+            chat,
+            text,
+            name,
+            then=lambda transfer: self._tell_offered(chat, transfer),
+            failed=put_back,
+            what="Not sent: ",
+        )
 
     def cmd_accept(self, rest: str) -> None:
         words = split_words(rest)
@@ -144,8 +145,7 @@ class TransferActions(ActionBase):
         if transfer is None:
             return
         directory = " ".join(words[1:] if named else words)
-        directory = os.path.abspath(os.path.expanduser(directory)) if directory else ""
-        self._accept(transfer, directory)
+        self._accept(transfer, local_path(directory) if directory else b"")
 
     def cmd_refuse(self, rest: str) -> None:
         transfer = self._by_number(split_words(rest)[:1], waiting=True)
@@ -207,7 +207,7 @@ class TransferActions(ActionBase):
 
     def cmd_rule(self, rest: str) -> None:
         words = split_words(rest)
-        peer = self.view.peer
+        peer: bytes | None = self.view.chat
         if words and words[0].lower() not in _RULES:
             person = self._somebody(words.pop(0))
             if person is None:
@@ -235,7 +235,7 @@ class TransferActions(ActionBase):
                 self._wrong(f"There is no transfer {words[0][:20]}; F4 shows their numbers.")
             return transfer
         fits = [t for t in self._model.transfers.values() if self._fits_command(t, waiting)]
-        here = [t for t in fits if t.peer == self.view.peer]
+        here = [t for t in fits if t.peer == self.view.chat]
         if not here and len(fits) != 1:
             what = "offer waits for an answer" if waiting else "transfer is under way"
             if fits:
@@ -298,7 +298,7 @@ def _no_such_file(path: str) -> str:
     """What is missing, and the nearest name beside it."""
     directory, name = os.path.split(path)
     try:
-        near = did_you_mean(name, os.listdir(directory)[:10_000])
+        near = closest_match(name, os.listdir(directory))
     except OSError:
         near = ""
     shown = directory.replace(os.path.expanduser("~"), "~", 1)

@@ -26,7 +26,7 @@ def as_markdown() -> str:
     out = [
         "# Keys and commands",
         "",
-        "F1 in the console shows this; `chatnet/console/keymap.py` and `commands.py` hold it.",
+        "F1 in the console shows this; `chatnet/console/keymap.py` and `chatnet/console/commands.py` hold it.",
     ]
     section = ""
     for where, shown, text in help_lines():

@@ -11,6 +11,7 @@ from chatnet.console.widgets.base import Box, LazyList
 from chatnet.console.widgets.text import Markup, cut, line, stack, width
 from chatnet.console.widgets.wording import clock_text, count_text, date_text
 from chatnet.core.events import ChatMessage, SearchPage
+from chatnet.core.identity import ChatID
 from chatnet.core.text import safe_line
 
 _NAME_COLS = 12
@@ -30,13 +31,13 @@ class _Rows(LazyList):
 
 
 class ResultsView(Box):
-    """A list over the pane; ``more`` asks for the next page, ``chosen`` gets peer and row."""
+    """A list over the pane; ``more`` asks for the next page, ``chosen`` gets chat and row."""
 
     def __init__(
         self,
         asked: str,
         scene: PaneContext,
-        chosen: Callable[[bytes, int], None],
+        chosen: Callable[[ChatID, int], None],
         more: Callable[[ResultsView], None],
         close: Callable[[], None],
     ) -> None:
@@ -66,7 +67,7 @@ class ResultsView(Box):
         super().changed()
 
     def row(self, message: ChatMessage, cols: int) -> Markup:
-        signs, name = self._scene.signs, self._scene.model.roster.name(message.peer)
+        signs, name = self._scene.signs, self._scene.model.roster.name(message.chat)
         who = cut(f"you {signs.more_right} {name}" if message.mine else name, _NAME_COLS, signs)
         who += " " * (_NAME_COLS - width(who))
         at = f" {date_text(message.stored_ms):>11} {clock_text(message.stored_ms)}  "
@@ -117,4 +118,4 @@ class ResultsView(Box):
     def _choose(self) -> None:
         if self.found:
             message = self.found[min(self._rows.selected, len(self.found) - 1)]
-            self._chosen(message.peer, message.n)
+            self._chosen(message.chat, message.n)

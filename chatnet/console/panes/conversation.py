@@ -26,20 +26,20 @@ from chatnet.console.widgets.wording import (
 )
 from chatnet.core import limits
 from chatnet.core.events import ChatMessage, MessageKind, MessageState, Person, Transfer, TransferState
-from chatnet.core.identity import short_text
-from chatnet.core.text import safe_line, safe_text
+from chatnet.core.identity import ChatID, short_text
+from chatnet.core.text import safe_line, safe_text, shown_path
 
 _NAME_COLS = 12  # a longer name is cut in the column; the title has it whole
 _BAR_COLS = 30
 
 
 class ConversationPane(ScrollPane):
-    """Rows of one person, made when they come into view."""
+    """Rows of one chat, made when they come into view."""
 
-    def __init__(self, scene: PaneContext, peer: bytes) -> None:
+    def __init__(self, scene: PaneContext, chat: ChatID) -> None:
         super().__init__(scene)
-        self.peer = peer
-        self.conversation = scene.model.conversation(peer)
+        self.chat = chat
+        self.chat_rows = scene.model.rows_of(chat)
         self._seen_n = 0  # the newest row that was in view
         self._found_n = 0  # the row that was jumped to
         self._made: dict[int, tuple[tuple[Any, ...], Block]] = {}
@@ -48,11 +48,11 @@ class ConversationPane(ScrollPane):
 
     @property
     def person(self) -> Person | None:
-        return self.scene.model.roster.people.get(self.peer)
+        return self.scene.model.roster.people.get(self.chat)
 
     @property
     def name(self) -> str:
-        return self.scene.model.roster.name(self.peer)
+        return self.scene.model.roster.name(self.chat)
 
     def title(self) -> str:
         return self.name
@@ -68,31 +68,31 @@ class ConversationPane(ScrollPane):
         return self.person is not None and self.person.new_key is not None
 
     def left(self) -> None:
-        self.conversation.mark_n = self.conversation.last_n or None
+        self.chat_rows.mark_n = self.chat_rows.last_n or None
 
     # --- moving --------------------------------------------------------------------------------
 
     def at_end(self) -> bool:
-        return super().at_end() and not self.conversation.newer
+        return super().at_end() and not self.chat_rows.newer
 
     def near_end(self) -> bool:
         """Whether fewer than two pages are below what is in view."""
         return self.anchor is None or self.anchor + 2 * self.size[1] >= self.count()
 
     def to_end(self) -> None:
-        if self.conversation.newer or not self.conversation.loaded:  # also while a jump is under way
-            self.conversation.start_over()
+        if self.chat_rows.newer or not self.chat_rows.loaded:  # also while a jump is under way
+            self.chat_rows.start_over()
         self._found_n = 0
         super().to_end()
 
     def hold(self) -> None:
         """Rows are put below: what is in view stays."""
-        if self.anchor is None and self.conversation.rows:
-            self.anchor, self.hidden = len(self.conversation.rows) - 1, 0
+        if self.anchor is None and self.chat_rows.rows:
+            self.anchor, self.hidden = len(self.chat_rows.rows) - 1, 0
 
     def show_row(self, n: int) -> bool:
         """Bring row ``n`` to the middle and mark it; False when it is not loaded."""
-        rows = self.conversation.rows
+        rows = self.chat_rows.rows
         index = bisect_left(rows, n, key=lambda row: row.n)
         if index == len(rows) or rows[index].n != n:
             return False
@@ -104,7 +104,7 @@ class ConversationPane(ScrollPane):
 
     def to_unread(self) -> bool:
         """Bring the "new since" line to the upper edge, if there is room below it; False when nothing is new."""
-        rows, mark = self.conversation.rows, self.conversation.mark_n
+        rows, mark = self.chat_rows.rows, self.chat_rows.mark_n
         index = bisect_right(rows, mark, key=lambda row: row.n) if mark is not None else 0
         if not index or index == len(rows):
             return False
@@ -120,7 +120,7 @@ class ConversationPane(ScrollPane):
         self.size = cols, body_rows
         body = super().draw(cols, body_rows, focus)
         if self.at_end():
-            self._seen_n = self.conversation.last_n
+            self._seen_n = self.chat_rows.last_n
         else:
             body = self._with_news_below(urwid.CompositeCanvas(body), cols, body_rows)
         if not head:
@@ -129,7 +129,7 @@ class ConversationPane(ScrollPane):
 
     def _with_news_below(self, body: urwid.CompositeCanvas, cols: int, rows: int) -> urwid.CompositeCanvas:
         new = 0
-        for message in reversed(self.conversation.rows):
+        for message in reversed(self.chat_rows.rows):
             if message.n <= self._seen_n:
                 break
             new += 1
@@ -142,7 +142,7 @@ class ConversationPane(ScrollPane):
     def _head(self, cols: int) -> urwid.CompositeCanvas:
         signs, person = self.scene.signs, self.person
         left: list[Markup] = [("tab.here", f" {self.name}")]
-        key: Markup = ("text.soft", f"  key {short_text(self.peer)}")
+        key: Markup = ("text.soft", f"  key {short_text(self.chat)}")
         if person is None:
             return line([*left, key], cols)
         if person.blocked:
@@ -166,19 +166,19 @@ class ConversationPane(ScrollPane):
     # --- the blocks ----------------------------------------------------------------------------
 
     def count(self) -> int:
-        return len(self.conversation.rows) + 1
+        return len(self.chat_rows.rows) + 1
 
     def block(self, index: int) -> Block:
-        rows = self.conversation.rows
+        rows = self.chat_rows.rows
         if index >= len(rows):
             return self._tail()
         message = rows[index]
         before = rows[index - 1] if index else None
         new_day = before is None or day_of(before.stored_ms) != day_of(message.stored_ms)
-        mark = self.conversation.mark_n
+        mark = self.chat_rows.mark_n
         new_line = mark is not None and message.n > mark and (before is not None and before.n <= mark)
         transfer = self.scene.model.transfers.get(message.id) if message.kind is MessageKind.FILE else None
-        newest_offer = transfer is not None and self.scene.model.offer_of(self.peer) is transfer
+        newest_offer = transfer is not None and self.scene.model.offer_of(self.chat) is transfer
         cols = self.size[0]
         found = message.n == self._found_n
         key = (message, transfer, new_day, new_line, newest_offer, cols, self.name, found)
@@ -250,7 +250,7 @@ class ConversationPane(ScrollPane):
             else:
                 body.append(("text.soft", f"\n/accept {number}   /refuse {number}"))
         if transfer.state is TransferState.DONE and transfer.saved_to:
-            body.append(("text.soft", f"\nsaved as {safe_line(transfer.saved_to, 1000)}"))
+            body.append(("text.soft", f"\nsaved as {shown_path(transfer.saved_to)}"))
         return body
 
     # --- what stands below the newest row ------------------------------------------------------
@@ -258,18 +258,18 @@ class ConversationPane(ScrollPane):
     def _tail(self) -> Block:
         if self.held():
             return self._held_note()
-        if self.peer in self.scene.model.codes:
-            return self._code_note(self.scene.model.codes[self.peer])
+        if self.chat in self.scene.model.codes:
+            return self._code_note(self.scene.model.codes[self.chat])
         note = self._waiting_note()
         if note:
             return [Row("", 2, ("state.wait", note))]
-        if self.conversation.loaded and not self.conversation.rows and not self.conversation.more:
+        if self.chat_rows.loaded and not self.chat_rows.rows and not self.chat_rows.more:
             return [Row("", 2, ("text.soft", f"Nothing was said yet. What you type goes to {self.name} on Enter."))]
         return []
 
     def _waiting_note(self) -> str:
         """Why our newest messages wait; empty when they do not."""
-        person, rows, signs = self.person, self.conversation.rows, self.scene.signs
+        person, rows, signs = self.person, self.chat_rows.rows, self.scene.signs
         if person is None or person.online or not any(r.mine and r.state is MessageState.WAITING for r in rows[-20:]):
             return ""
         seen = ""

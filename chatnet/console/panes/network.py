@@ -8,7 +8,7 @@ from chatnet.console.widgets.text import Markup, Row
 from chatnet.console.widgets.wording import age_text, clock_text, count_text
 from chatnet.core.events import NoticeLevel, RegistryPhase, RegistryState
 from chatnet.core.identity import join_string, short_text
-from chatnet.core.text import safe_line, safe_text
+from chatnet.core.text import safe_line, safe_text, shown_path
 
 THIS_MACHINE = ("127.", "localhost:", "[::1]")
 USUAL_REGISTRY = "127.0.0.1:9900"  # what a peer takes that was told of none
@@ -64,9 +64,8 @@ class NetPane(ScrollPane):
             return [("text", "Not logged in yet.")]
         key = short_text(me.peer)
         if me.new_key:
-            return [
-                [("text", f"Welcome, {me.name}. New key made: "), ("key", key), ("text", f"  ({me.data_dir}, keep it)")]
-            ]
+            place = shown_path(me.data_dir)
+            return [[("text", f"Welcome, {me.name}. New key made: "), ("key", key), ("text", f"  ({place}, keep it)")]]
         return [[("text", f"Welcome back, {me.name}. Your key: "), ("key", key)]]
 
     def _registry(self) -> list[Markup]:
@@ -92,7 +91,7 @@ class NetPane(ScrollPane):
                     ("state.error", f"{address}: {reason}"),
                     (
                         "text",
-                        "Usual cause: it was installed anew. Then quit, and start with the join string that it prints"
+                        "Usual cause: it was installed again. Then quit, and start with the join string that it prints"
                         " now (--registry chatnet:…). Or: somebody stands between. Chats and transfers continue.",
                     ),
                 ]

@@ -21,7 +21,7 @@ class PeopleList(LazyList):
         self._shown: tuple[object, ...] = ()
 
     def refresh(self) -> None:
-        """Draw anew, unless nothing that is shown here has changed."""
+        """Draw again if something that is shown here has changed."""
         shown = (self.scene.model.roster.version, self.here, self.filter, self.selected)
         if shown != self._shown:
             self._shown = shown

@@ -11,7 +11,7 @@ from chatnet.console.panes.base import Pane, PaneContext
 from chatnet.console.widgets.text import Markup, Row, cut, line, plain, stack, width
 from chatnet.console.widgets.wording import bar_text, size_text, transfer_state
 from chatnet.core.events import Transfer, TransferState
-from chatnet.core.text import safe_line
+from chatnet.core.text import safe_line, shown_path
 
 _MOVING = (TransferState.RUNNING, TransferState.CHECKING)
 
@@ -137,7 +137,7 @@ class TransfersPane(Pane):
             for part in textwrap.wrap(words, max(20, cols - _INDENT)):
                 rows.append(line((attribute, f"{' ' * _INDENT}{part}"), cols))
         if transfer.saved_to:
-            saved: Markup = ("text.soft", f"saved as {safe_line(transfer.saved_to, 1000)}")
+            saved: Markup = ("text.soft", f"saved as {shown_path(transfer.saved_to)}")
             rows.append(Row(" " * _INDENT, _INDENT, saved).canvas(cols))
         if transfer.warning:
             warning: Markup = ("state.error", f"{signs.alarm} {safe_line(transfer.warning)}")

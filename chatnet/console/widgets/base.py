@@ -53,7 +53,7 @@ class Box(urwid.Widget):
         return False
 
     def changed(self) -> None:
-        """Draw anew next time."""
+        """Draw again next time."""
         self._kept = None
         self._invalidate()
 

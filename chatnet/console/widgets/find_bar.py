@@ -8,6 +8,7 @@ import urwid
 
 from chatnet.console.widgets.text import beside, line, width
 from chatnet.console.widgets.theme import Signs
+from chatnet.core.identity import ChatID
 
 _PROMPT = " find> "
 
@@ -19,9 +20,9 @@ class FindBar(urwid.Widget):
     _sizing = frozenset([urwid.Sizing.FLOW])
     _selectable = True
 
-    def __init__(self, peer: bytes, signs: Signs) -> None:
+    def __init__(self, chat: ChatID, signs: Signs) -> None:
         super().__init__()
-        self.peer = peer
+        self.chat = chat
         self.asked = ""  # the text that was looked for
         self.found: list[int] = []  # rows
         self.before_n: int | None = None  # where to look on; None: that was all

@@ -63,7 +63,6 @@ class InputRow(urwid.Widget):
         self._back = 0  # how far back in the history the text in the editor is from
         self._draft = ""
         self._top = 0  # first row of the editor in view
-        self._drawn = (0, 0)  # columns of prompt and editor
         self._spots: list[tuple[int, int, str]] = []  # where the buttons are: from, to, command
 
     # --- the text ------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ from itertools import islice
 from typing import NamedTuple
 
 from chatnet.core import messages
-from chatnet.core.addresses import listed_endpoints
 from chatnet.core.directory.changelog import ChangeLog, EpochSpan, Reader
+from chatnet.core.directory.listed_endpoints import listed_endpoints
 from chatnet.core.errors import Refused, RemoteError
-from chatnet.core.identity import RESERVED_NAMES, PeerID, is_valid_name
-from chatnet.core.limits import MAX_NAME_CHARS, RegistryLimits
+from chatnet.core.identity import PeerID, why_not_a_name
+from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import ListEntry
 from chatnet.core.records import Endpoint, RecordFields, SignedRecord, verify_record
+from chatnet.core.text import wire_line
 
 FULL_RETRY_SECONDS = 3600
 
@@ -85,8 +86,8 @@ class Directory:
         Raises Refused with BAD_NAME, NAME_TAKEN, KEY_BOUND, or BUSY when no more names fit.
         A claim is NEW until ``confirm``, so that nobody is welcome before the commit.
         """
-        if not is_valid_name(name):
-            raise Refused(messages.BAD_NAME, bad_name_text(name))
+        if reason := why_not_a_name(name):
+            raise Refused(messages.BAD_NAME, wire_line(reason))
         owner, present_name = self._keys.get(name), self._names.get(peer)
         if owner is not None and owner != peer:
             raise Refused(messages.NAME_TAKEN, f"The name {name} belongs to another key. Choose another name.")
@@ -218,13 +219,3 @@ class Directory:
     def next_page(self, reader: Reader) -> bytes | None:
         """The next frame for ``reader``, shared by all; None when it has read everything."""
         return self._log.next_page(reader)
-
-
-def bad_name_text(name: str) -> str:
-    """Why ``name`` cannot be claimed, in ASCII and short enough for an ERROR."""
-    if name in RESERVED_NAMES:
-        return f"'{name}' cannot be a name: it is reserved."
-    shown = ascii(name)
-    if len(shown) > MAX_NAME_CHARS + 2:
-        shown = shown[:MAX_NAME_CHARS] + "...'"
-    return f"{shown} cannot be a name: 1 to 32 of a-z, 0-9, - and _, beginning and ending with a letter or digit."

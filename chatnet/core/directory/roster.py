@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatnet.core.errors import RemoteError
-from chatnet.core.events import Person
+from chatnet.core.events import Person, VerifiedLevel
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import MAX_LIST_ENTRIES
 from chatnet.core.messages import TOO_MANY, ListEntry, ListPage
@@ -52,7 +52,7 @@ class Roster:
         self._pinned_name: dict[PeerID, str] = {}
         self.blocked: set[PeerID] = set()
         self.unwanted: set[PeerID] = set()  # keys under a pinned name that the person decided against
-        self._verified: dict[PeerID, int] = {}
+        self._verified: dict[PeerID, VerifiedLevel] = {}
         self._acquaintances: dict[PeerID, PeerStats] = {}
         self._snapshot: set[PeerID] | None = None  # keys seen in the pages of a snapshot so far
 
@@ -129,7 +129,7 @@ class Roster:
 
     # --- pins ---------------------------------------------------------------------------------
 
-    def pin(self, name: str, peer: PeerID, since_ms: int, verified: int = 0) -> None:
+    def pin(self, name: str, peer: PeerID, since_ms: int, verified: VerifiedLevel = VerifiedLevel.NOT) -> None:
         """``name`` is this key's from now on."""
         self._verified[peer] = verified
         before = self._pinned.get(name)
@@ -170,11 +170,11 @@ class Roster:
         rival = self.rival(peer)
         return rival if rival not in self.unwanted else None
 
-    def verified(self, peer: PeerID) -> int:
-        """How people compared this key: 0 not, 1 by the short code, 2 by the whole number."""
-        return self._verified.get(peer, 0)
+    def verified(self, peer: PeerID) -> VerifiedLevel:
+        """How people compared this key."""
+        return self._verified.get(peer, VerifiedLevel.NOT)
 
-    def set_verified(self, peer: PeerID, level: int) -> None:
+    def set_verified(self, peer: PeerID, level: VerifiedLevel) -> None:
         self._verified[peer] = level
 
     # --- persons ------------------------------------------------------------------------------

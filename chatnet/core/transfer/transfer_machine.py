@@ -15,7 +15,7 @@ when it has its turn.  So QUEUED is waiting for either.
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 
 from chatnet.core import messages
 from chatnet.core.events import TransferState
@@ -37,6 +37,14 @@ class Step(StrEnum):
     BROKEN = "broken"  # its link is gone
     PAUSED = "paused"
     RESUMED = "resumed"
+
+
+class PausedBy(IntFlag):
+    """Which sides hold a transfer; both may."""
+
+    NOBODY = 0
+    HERE = 1
+    THERE = 2
 
 
 _ENDINGS = {Step.CANCELLED: TransferState.CANCELLED, Step.FAILED: TransferState.FAILED}

@@ -68,7 +68,7 @@ class ListCache:
             return succeed(None)  # half a list is no list
         joined, left, reset = list(self._joined.values()), list(self._left), self._reset
         self._joined, self._left, self._reset = {}, set(), False
-        saving = self._store.save_list(self.registry, reset, joined, left, self.cursor, wall_ms)
+        saving = self._store.peer_list.save(self.registry, reset, joined, left, self.cursor, wall_ms)
         return saving.addErrback(self._not_saved)
 
     def _not_saved(self, failure: Any) -> None:

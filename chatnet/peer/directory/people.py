@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import Event, PeopleChanged, Person, PersonGone
-from chatnet.core.identity import PeerID, conversation_of, short_text
+from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in, short_text
 from chatnet.core.limits import PEOPLE_PER_EVENT
 from chatnet.peer.store.peer_store import PeerStore
 
@@ -37,23 +37,24 @@ class People:
         self._stopped = False
         self._unkept: list[Callable[[], Deferred[Any]]] = []  # of first exchanges, while the disk takes nothing
 
-    async def recall(self) -> dict[PeerID, int]:
+    async def recall(self) -> dict[ChatID, int]:
         """Pins, blocks, conversations and what waits, from disk; who has read up to which row."""
         roster = self.roster
-        for pin in await self._store.pins():
+        for pin in await self._store.pins.all():
             if pin.current:
                 roster.pin(pin.name, pin.peer, pin.first_ms, pin.verified)
-        roster.blocked = await self._store.blocked()
-        roster.unwanted = await self._store.unwanted_keys()
-        read_n = {}
-        for conversation in await self._store.conversations():
-            about = roster.acquaintance(conversation.peer)
+        roster.blocked = await self._store.pins.blocked()
+        roster.unwanted = await self._store.pins.unwanted_keys()
+        read_n: dict[ChatID, int] = {}
+        for conversation in await self._store.conversations.all():
+            peer = person_in(conversation.chat)
+            about = roster.acquaintance(peer)
             about.talked = True
             about.unread = conversation.unread
-            read_n[conversation.peer] = conversation.read_n
-        for peer in await self._store.written_to(self.me):
-            roster.acquaintance(peer).written_to = True
-        for peer, count in (await self._store.waiting()).items():
+            read_n[conversation.chat] = conversation.read_n
+        for chat in await self._store.conversations.written_to(self.me):
+            roster.acquaintance(person_in(chat)).written_to = True
+        for peer, count in (await self._store.messages.waiting()).items():
             roster.acquaintance(peer).waiting = count
         return read_n
 
@@ -122,11 +123,11 @@ class People:
         about, name, now = self.roster.acquaintance(peer), self.roster.vouched_name(peer), self._wall_ms()
         if name is not None and not self.roster.is_pinned(peer):
             self.roster.pin(name, peer, now)
-            self._keep(lambda: self._store.add_pin(name, peer, now))
+            self._keep(lambda: self._store.pins.add(name, peer, now))
         if not about.talked:
             about.talked = True
             conversation = conversation_of(self.me, peer)
-            self._keep(lambda: self._store.touch_conversation(conversation, peer, name or "", now))
+            self._keep(lambda: self._store.conversations.touch(conversation, chat_with(peer), name or "", now))
 
     def store_again(self) -> None:
         """The disk takes things again: also what it did not take before."""
@@ -139,7 +140,7 @@ class People:
 
     def _not_kept(self, failure: Failure, write: Callable[[], Deferred[Any]]) -> None:
         if not failure.check(StoreFailed):
-            self.log.failure("a first exchange met a defect of ours", failure)
+            self.log.failure("internal error while storing a first exchange", failure)
             return
         self.log.warn("a first exchange could not be stored: {why}", why=failure.getErrorMessage())
         self._unkept.append(write)

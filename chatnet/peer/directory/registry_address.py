@@ -6,6 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from chatnet.core.addresses import host_port
 from chatnet.core.identity import PeerID, join_string, parse_join_string
 from chatnet.core.text import safe_line
 
@@ -32,7 +33,7 @@ class RegistryAddress:
     @property
     def shown(self) -> str:
         """``host:port``, for people."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 def parse_registry_address(text: str) -> RegistryAddress:

@@ -1,6 +1,6 @@
 """Files that are received; every function may wait for the disk.
 
-Bytes go into a part file (``parts``); a final name (``naming``) appears only whole, verified and
+Bytes go into a part file (``part_files``); a final name (``final_names``) appears only whole, verified and
 durable, never over something that exists, and never outside the folder that was opened at the
 start (security: everything is reached from its descriptor).
 
@@ -24,7 +24,7 @@ from blake3 import blake3
 from chatnet.core import messages
 from chatnet.core.errors import LocalError, RemoteError
 from chatnet.core.messages import OfferedFile, Want
-from chatnet.core.text import safe_file_name, safe_line
+from chatnet.core.text import safe_file_name, shown_path
 from chatnet.core.transfer.offers import size_text
 from chatnet.peer.files.filesystem import (
     FOLDER,
@@ -34,14 +34,12 @@ from chatnet.peer.files.filesystem import (
     digest_of,
     is_there,
     opened_folder,
-    real,
     sync_all,
     write_all,
 )
 from chatnet.peer.files.final_names import FinalNames
-from chatnet.peer.files.journal import Journal, NoJournal
+from chatnet.peer.files.journal import Journal
 from chatnet.peer.files.part_files import STEM_BYTES, PartFile, PartFiles
-from chatnet.peer.files.source import wire_name
 
 SMALL_BYTES = 1_048_576  # smaller files share one sync
 GROUP_FILES = 64  # so many of them
@@ -58,9 +56,9 @@ class Former:
 
     synced: int = 0
     digest: bytes = b""
-    final: str = ""  # the folder, or with ``done`` the path
+    final: bytes = b""  # the folder, or with ``done`` the path
     done: bool = False
-    like: str = ""
+    like: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class _Candidate:
 
     index: int
     file: OfferedFile
-    path: str
+    path: bytes
     digest: bytes
 
 
@@ -96,26 +94,26 @@ class Download:
         place: DownloadTarget,
         files: Sequence[OfferedFile],
         filesystem: Filesystem,
-        former: Mapping[int, Former] | None = None,
-        journal: Journal | None = None,
+        former: Mapping[int, Former],
+        journal: Journal,
     ) -> None:
         """Open the folders, settle what was under way, and look whether there is space for the rest."""
         self.index = 0  # of the file that came last
         self.done_files = 0
-        self.placed: list[tuple[int, str]] = []  # index and path of those, until their reader takes them
-        self.saved_to = ""
+        self.placed: list[tuple[int, bytes]] = []  # index and path of those, until their reader takes them
+        self.saved_to = b""
         self.wants: list[Want] = []
         self.mismatched: list[int] = []
         self._files = files
         self._filesystem = filesystem
-        self._former = former or {}
-        self._journal = journal or NoJournal()
+        self._former = former
+        self._journal = journal
         self._part: PartFile | None = None
         self._likeness: _Candidate | None = None
         self._same: list[_Candidate] = []  # those that are, and wait for their common note
         self._digest = blake3()
         self._whole: list[PartFile] = []  # verified small files that wait for their common sync
-        self._last: tuple[OfferedFile, str] | None = None
+        self._last: tuple[OfferedFile, bytes] | None = None
         with self._disk_errors(), contextlib.ExitStack() as opened:
             self._reach(place, opened)
             self._look()
@@ -322,17 +320,18 @@ class Download:
             return fd
 
         if place.directory:
-            path = real(place.directory)
+            path = os.path.realpath(place.directory)
             try:
                 target = keep(os.open(path, FOLDER))
             except (FileNotFoundError, NotADirectoryError):
-                raise LocalError("no-such-folder", f"There is no folder '{safe_line(place.directory)}'.") from None
+                shown = shown_path(place.directory, 200)
+                raise LocalError("no-such-folder", f"There is no folder '{shown}'.") from None
         os.makedirs(place.downloads, mode=0o700, exist_ok=True)
         root = os.path.realpath(place.downloads)
         home = keep(os.open(root, FOLDER))
         if not place.directory:
             name = safe_file_name(place.person, "peer")
-            target, path = keep(opened_folder(home, name)), os.path.join(root, name)
+            target, path = keep(opened_folder(home, name)), os.path.join(root, os.fsencode(name))
         # A part lies on the file system of its final name, or it could not be linked to it.
         near = home if os.fstat(home).st_dev == os.fstat(target).st_dev else target
         self._target = target
@@ -345,7 +344,7 @@ class Download:
         space = self._filesystem.space(self._target)
         free = space.f_bavail * space.f_frsize - self._filesystem.reserve_bytes
         if free < size:
-            where = safe_line(wire_name(self._names.path))
+            where = shown_path(self._names.path, 200)
             raise LocalError(messages.NO_SPACE, f"needs {size_text(size)}, {size_text(max(0, free))} free in {where}")
 
     # --- from part to file ---
@@ -381,19 +380,19 @@ class Download:
             os.fsync(self._names.folder_of(file))
         if any(touched):
             os.fsync(self._target)
-        placed = [(part.index, os.path.join(self._names.path_of(part.file), name)) for part, name in named]
+        placed = [(part.index, os.path.join(self._names.path_of(part.file), os.fsencode(name))) for part, name in named]
         if placed:
             self._journal.placed(placed)
         for (part, _), (index, path) in zip(named, placed, strict=True):
             self._parts.remove(part.name)  # unless a rename took it away
             self._count(index, part.file, path)
 
-    def _count(self, index: int, file: OfferedFile, path: str) -> None:
+    def _count(self, index: int, file: OfferedFile, path: bytes) -> None:
         self.done_files += 1
         self._last = (file, path)
         self.placed.append((index, path))
 
-    def _where(self, file: OfferedFile, path: str) -> str:
+    def _where(self, file: OfferedFile, path: bytes) -> bytes:
         """The file if there was one, the folder if all were in one, else where they lie side by side."""
         tops = {(other.path[0], len(other.path) > 1) for other in self._files}
         if len(self._files) > 1 and tops != {(file.path[0], True)}:

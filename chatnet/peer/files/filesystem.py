@@ -57,14 +57,10 @@ class DownloadTarget:
     ``stem`` begins the names of the parts; an empty one is made.
     """
 
-    downloads: str
+    downloads: bytes
     person: str
-    directory: str = ""
+    directory: bytes = b""
     stem: str = ""
-
-
-def real(path: str) -> str:
-    return os.path.realpath(os.path.expanduser(path))
 
 
 def opened_folder(parent: int, name: str) -> int:
@@ -79,7 +75,7 @@ def is_own_file(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
 
 
-def is_there(path: str, size: int) -> bool:
+def is_there(path: bytes, size: int) -> bool:
     """A file of this size, with something in it."""
     try:
         status = os.stat(path, follow_symlinks=False)
@@ -88,7 +84,7 @@ def is_there(path: str, size: int) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == size > 0
 
 
-def digest_of(path: str, size: int) -> bytes:
+def digest_of(path: bytes, size: int) -> bytes:
     """Of a file of before; of nothing if it is there no more, which is nobody's digest."""
     try:
         return digest_at(path, None) if is_there(path, size) else b""
@@ -96,7 +92,7 @@ def digest_of(path: str, size: int) -> bytes:
         return b""
 
 
-def digest_at(name: str, folder: int | None) -> bytes:
+def digest_at(name: str | bytes, folder: int | None) -> bytes:
     digest = blake3()
     fd = os.open(name, READ, dir_fd=folder)
     try:

@@ -27,7 +27,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSY
 class FinalNames:
     """Below ``target``, an open folder whose path is ``path``."""
 
-    def __init__(self, target: int, path: str, filesystem: Filesystem) -> None:
+    def __init__(self, target: int, path: bytes, filesystem: Filesystem) -> None:
         self.path = path
         self._target = target
         self._filesystem = filesystem
@@ -40,7 +40,7 @@ class FinalNames:
             self._open = None
 
     def folder_of(self, file: OfferedFile) -> int:
-        """The descriptor of its folder, made anew in this transfer: never one that was there."""
+        """The descriptor of its folder, made in this transfer: never one that was there before."""
         path = tuple(file.path[:-1])
         if self._open is not None and self._open[0] == path:
             return self._open[1]
@@ -57,14 +57,15 @@ class FinalNames:
         self._open = (path, fd)
         return fd
 
-    def path_of(self, file: OfferedFile) -> str:
+    def path_of(self, file: OfferedFile) -> bytes:
         """The folder that it lies in, once that is made."""
-        return os.path.join(self.path, *(self._made[tuple(file.path[:depth])] for depth in range(1, len(file.path))))
+        folders = (self._made[tuple(file.path[:depth])] for depth in range(1, len(file.path)))
+        return os.path.join(self.path, *map(os.fsencode, folders))
 
-    def learn(self, file: OfferedFile, folder: str) -> None:
+    def learn(self, file: OfferedFile, folder: bytes) -> None:
         """A file of this offer lies in ``folder`` already: so its folders have got these names."""
         offered = file.path[:-1]
-        names = os.path.relpath(folder, self.path).split(os.sep)
+        names = os.fsdecode(os.path.relpath(folder, self.path)).split(os.sep)
         if offered and len(names) == len(offered) and os.pardir not in names:
             for depth, name in enumerate(names, 1):
                 self._made.setdefault(tuple(offered[:depth]), name)

@@ -1,4 +1,4 @@
-"""Where a landing stands, written down so that the next process finds it."""
+"""How far a download has come, written down so that the next process finds it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,14 @@ class Journal(Protocol):
     def synced(self, index: int, part: str, count: int) -> None:
         """The first ``count`` bytes of ``part`` are on the disk."""
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
         """Index, part, digest and folder of files that are there and verified, about to be named."""
 
-    def placed(self, files: Sequence[tuple[int, str]]) -> None:
+    def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
         """Index and path of files that have their names."""
 
     def reset(self, indices: Sequence[int]) -> None:
         """What ``synced`` and ``whole`` said of these files is true no more."""
-
-
-class NoJournal:
-    """For what need not survive."""
-
-    def synced(self, index: int, part: str, count: int) -> None: ...
-
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None: ...
-
-    def placed(self, files: Sequence[tuple[int, str]]) -> None: ...
-
-    def reset(self, indices: Sequence[int]) -> None: ...
 
 
 class StoreJournal:
@@ -54,16 +42,16 @@ class StoreJournal:
         self._fid = fid
 
     def synced(self, index: int, part: str, count: int) -> None:
-        self._wait(self._store.file_synced, index, part, count)
+        self._wait(self._store.transfers.file_synced, index, part, count)
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, str]]) -> None:
-        self._wait(self._store.files_whole, files)
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
+        self._wait(self._store.transfers.files_whole, files)
 
-    def placed(self, files: Sequence[tuple[int, str]]) -> None:
-        self._wait(self._store.files_done, files)
+    def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
+        self._wait(self._store.transfers.files_done, files)
 
     def reset(self, indices: Sequence[int]) -> None:
-        self._wait(self._store.files_anew, indices)
+        self._wait(self._store.transfers.reset_files, indices)
 
     def _wait(self, work: Callable[..., Deferred[None]], *what: Any) -> None:
         def begin() -> Deferred[None]:

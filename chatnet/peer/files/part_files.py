@@ -18,7 +18,7 @@ from blake3 import blake3
 from chatnet.core import messages
 from chatnet.core.errors import LocalError
 from chatnet.core.messages import OfferedFile
-from chatnet.peer.files.filesystem import AGAIN, FOLDER, NEW, DownloadTarget, is_own_file, opened_folder, real
+from chatnet.peer.files.filesystem import AGAIN, FOLDER, NEW, DownloadTarget, is_own_file, opened_folder
 from chatnet.peer.files.source import HASH_BYTES
 
 PARTIAL = ".partial"
@@ -103,14 +103,14 @@ def remove_parts(place: DownloadTarget) -> None:
     for parent in (place.downloads, place.directory):
         with contextlib.suppress(OSError):
             if parent:
-                folder = _parts_below(real(parent))
+                folder = _parts_below(os.path.realpath(parent))
                 try:
                     _remove_all(folder, place.stem)
                 finally:
                     os.close(folder)
 
 
-def remove_orphans(downloads: str, keep: Collection[str] = (), now: float | None = None) -> int:
+def remove_orphans(downloads: bytes, keep: Collection[str] = (), now: float | None = None) -> int:
     """Remove parts that nobody wrote to for a month, but those with the stems ``keep``; how many."""
     before = (time.time() if now is None else now) - PART_DAYS * 86_400
     removed = 0
@@ -131,7 +131,7 @@ def remove_orphans(downloads: str, keep: Collection[str] = (), now: float | None
     return removed
 
 
-def _parts_below(parent: str) -> int:
+def _parts_below(parent: bytes) -> int:
     root = os.open(parent, FOLDER)
     try:
         return os.open(PARTIAL, FOLDER, dir_fd=root)

@@ -7,7 +7,6 @@ byte was sent.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import stat
 from collections.abc import Sequence
@@ -17,10 +16,12 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from chatnet.core import messages
+from chatnet.core.closest import closest_match
 from chatnet.core.errors import LocalError
 from chatnet.core.limits import MAX_OFFER_FILES, MAX_PATH_PART_BYTES, MAX_PATH_PARTS
 from chatnet.core.messages import OfferedFile
-from chatnet.core.text import safe_line
+from chatnet.core.text import safe_line, shown_path
+from chatnet.peer.files.local_paths import absolute
 
 HASH_BYTES = 1_048_576
 
@@ -39,7 +40,7 @@ class Fingerprint(NamedTuple):
 class SourceFile(NamedTuple):
     """One file as it was when it was offered."""
 
-    path: str
+    path: bytes
     offered: OfferedFile
     mark: Fingerprint
 
@@ -56,20 +57,20 @@ def fingerprint_of(status: os.stat_result) -> Fingerprint:
     return Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def gather(paths: Sequence[str]) -> Gathered:
+def gather(paths: Sequence[bytes]) -> Gathered:
     """The regular files at and below ``paths``, folders in order; links inside folders are not followed.
 
-    Raises LocalError: no-such-file, unreadable, empty, too-many, too-deep.
+    Raises LocalError: relative-path, no-such-file, unreadable, empty, too-many, too-deep.
     """
     files: list[SourceFile] = []
     unread: list[str] = []
     for given in paths:
-        path = os.path.abspath(os.path.expanduser(given))
+        path = absolute(given)
         try:
             status = os.stat(path)
         except (OSError, ValueError) as error:
             raise _not_there(path, error) from None
-        name = wire_name(os.path.basename(path) or "files")
+        name = wire_name(os.path.basename(path) or b"files")
         real = os.path.realpath(path)
         if stat.S_ISDIR(status.st_mode):
             _walk(real, [name], files, unread)
@@ -88,7 +89,7 @@ def gather(paths: Sequence[str]) -> Gathered:
     return Gathered(files, warning)
 
 
-def _walk(top: str, parts: list[str], files: list[SourceFile], unread: list[str]) -> None:
+def _walk(top: bytes, parts: list[str], files: list[SourceFile], unread: list[str]) -> None:
     pending = [(top, parts)]
     while pending:
         folder, here = pending.pop()
@@ -120,27 +121,27 @@ def _walk(top: str, parts: list[str], files: list[SourceFile], unread: list[str]
         pending.extend(reversed(below))
 
 
-def _source(path: str, parts: list[str], status: os.stat_result) -> SourceFile:
+def _source(path: bytes, parts: list[str], status: os.stat_result) -> SourceFile:
     mark = fingerprint_of(status)
     return SourceFile(path, OfferedFile(parts, mark.size, max(0, mark.mtime_ns // 1_000_000)), mark)
 
 
-def wire_name(name: str) -> str:
+def wire_name(name: bytes) -> str:
     """A name of this disk as UTF-8 that fits into an offer; bytes that are no UTF-8 become U+FFFD."""
-    text = os.fsencode(name).decode("utf-8", "replace")
+    text = name.decode("utf-8", "replace")
     return text.encode()[:MAX_PATH_PART_BYTES].decode("utf-8", "ignore")
 
 
-def _not_there(path: str, error: OSError | ValueError) -> LocalError:
+def _not_there(path: bytes, error: OSError | ValueError) -> LocalError:
     folder, name = os.path.split(path)
     shown = safe_line(wire_name(name))
     if not isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
         return LocalError(messages.UNREADABLE, f"cannot read '{shown}' ({os.strerror(error.errno or 0).lower()})")
-    near: list[str] = []
+    near = ""
     with contextlib.suppress(OSError, ValueError):
-        near = difflib.get_close_matches(name, os.listdir(folder), n=1)
-    hint = f" Did you mean {safe_line(wire_name(near[0]))}?" if near else ""
-    return LocalError("no-such-file", f"no file '{shown}' in {safe_line(wire_name(folder))}.{hint}")
+        near = closest_match(wire_name(name), map(wire_name, os.listdir(folder)))
+    hint = f" Did you mean {safe_line(near)}?" if near else ""
+    return LocalError("no-such-file", f"no file '{shown}' in {shown_path(folder, 200)}.{hint}")
 
 
 class Source:

@@ -19,7 +19,8 @@ from chatnet.core.errors import ChatnetError, Refused, Unreachable
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import ROLE_CHAT, Hello, Message, Welcome
-from chatnet.core.records import Endpoint, endpoint
+from chatnet.core.records import endpoint
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd, LinkUser
 from chatnet.net.pulse import Pulse
@@ -68,6 +69,7 @@ class ChatLinks:
         self._used: dict[Link, float] = {}
         self._told_rtt: dict[Link, int | None] = {}
         self._stopped = False
+        self._tasks = BackgroundTasks(self.log)
         pulse.add(self)
 
     def open_link(self, peer: PeerID) -> Link | None:
@@ -90,9 +92,9 @@ class ChatLinks:
             return waiting
         self._dialling.setdefault(peer, []).append(waiting)
         if peer not in self._attempts:
-            attempt = Deferred.fromCoroutine(self._attempt(peer))
+            attempt = self._tasks.spawn(self._attempt(peer), "dialling a peer")
             self._attempts[peer] = attempt
-            attempt.addBoth(self._attempt_over, peer)
+            attempt.addCallback(self._attempt_over, peer)
         return waiting
 
     async def dial(self, peer: PeerID, user: LinkUser, greeting: Hello) -> Link:
@@ -115,7 +117,7 @@ class ChatLinks:
             # Of two that crossed, ours may have been the one to go.
             self._settle(peer, self.open_link(peer) or link)
 
-    def _attempt_over(self, result: Any, peer: PeerID) -> None:
+    def _attempt_over(self, _: None, peer: PeerID) -> None:
         self._attempts.pop(peer, None)
         self._settle(peer, Unreachable("stopped", "the dial was given up"))
 
@@ -230,16 +232,7 @@ class ChatLinks:
         """Say goodbye to everybody."""
         self._stopped = True
         self._pulse.discard(self)
-        for attempt in tuple(self._attempts.values()):
-            attempt.cancel()
+        self._tasks.stop()
         for link in tuple(self.links.values()):
             link.leave()
             await link.when_gone()
-
-
-def observed(link: Link) -> Endpoint | None:
-    """The other side's address, as it is told in WELCOME."""
-    try:
-        return endpoint(*link.remote)
-    except ValueError:
-        return None

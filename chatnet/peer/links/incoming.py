@@ -11,7 +11,6 @@ from chatnet.core import messages
 from chatnet.core.errors import Refused
 from chatnet.core.messages import ROLE_CHAT, ROLE_FILE, ROLE_PROBE, Hello, Message, Welcome
 from chatnet.net.link import Link, LinkEnd, LinkUser
-from chatnet.peer.transfers.manager import Transfers
 
 
 class IncomingLinks:
@@ -57,26 +56,3 @@ class IncomingLinks:
 
     def _user(self, link: Link) -> LinkUser | None:
         return {ROLE_CHAT: self._chat, ROLE_FILE: self._file}.get(link.role)
-
-
-class IncomingFileLinks:
-    """Incoming links of role ``file``: each is expected beforehand, or refused."""
-
-    def __init__(self, transfers: Transfers, welcome: Callable[[Link], Welcome]) -> None:
-        self._transfers = transfers
-        self._welcome = welcome
-
-    async def answer(self, link: Link, hello: Hello) -> Welcome:
-        if not self._transfers.expects(link.peer, hello.fid, hello.token):
-            raise Refused(messages.NOT_EXPECTED, "nobody waits for this file link")
-        return self._welcome(link)
-
-    def opened(self, link: Link) -> None:
-        hello = link.greeting
-        self._transfers.file_link_opened(link, hello.fid if isinstance(hello, Hello) else None)
-
-    def received(self, link: Link, message: Message) -> None:
-        self._transfers.file_received(link, message)
-
-    def lost(self, link: Link, end: LinkEnd) -> None:
-        self._transfers.file_link_lost(link, end)

@@ -16,17 +16,19 @@ from chatnet.core.events import (
     MessageChanged,
     MessageKind,
     MessageState,
-    Traffic,
     Transfer,
     TransferChanged,
     TransferState,
 )
-from chatnet.core.identity import PeerID, conversation_of
+from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import HISTORY_PAGE, MAX_BODY_BYTES
-from chatnet.core.text import safe_line, safe_text
+from chatnet.core.text import safe_line, safe_text, shown_path
+from chatnet.net.background import BackgroundTasks
 from chatnet.peer.directory.people import People
+from chatnet.peer.directory.send_policy import SendPolicy
 from chatnet.peer.messages.outbox import Outbox
-from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
+from chatnet.peer.store.history_rows import NewMessage, StoredMessage
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class Conversations:
@@ -38,21 +40,28 @@ class Conversations:
     def __init__(
         self,
         people: People,
+        send_policy: SendPolicy,
         store: PeerStore,
-        read_n: dict[PeerID, int],
+        read_n: dict[ChatID, int],
         emit: Callable[[Event], None],
         wall_ms: Callable[[], int],
     ) -> None:
         self._people = people
+        self._send_policy = send_policy
         self._store = store
         self._read_n = read_n
         self._emit = emit
         self.wall_ms = wall_ms
+        self._tasks = BackgroundTasks(self.log)
+
+    def stop(self) -> None:
+        """Nothing of ours is under way afterwards."""
+        self._tasks.stop()
 
     # --- for the door -------------------------------------------------------------------------
 
-    def say(self, peer: bytes, body: str) -> Deferred[ChatMessage]:
-        known = self._people.known(peer)
+    def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
+        known = self._send_policy.check(chat)
         encoded = body.encode("utf-8", "replace")
         body, size = encoded.decode(), len(encoded)
         if not body.strip():
@@ -60,34 +69,26 @@ class Conversations:
         if size > MAX_BODY_BYTES:
             limit = MAX_BODY_BYTES // 1024
             raise LocalError("too-long", f"{-(-size // 1000)} kB is too long for a message (limit {limit} KiB).")
-        if known in self._people.roster.blocked:
-            name = self._people.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
         self._people.pin_on_first_contact(known)
         return self.outbox.say(known, body).addCallback(self.shown)
 
-    async def resend(self, peer: bytes, n: int) -> None:
-        known = self._people.known(peer)
-        if known in self._people.roster.blocked:
-            name = self._people.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
+    async def resend(self, chat: ChatID, n: int) -> None:
+        known = self._send_policy.check(chat)
         row = await self.outbox.resend(known, n)
         if row is None:
             raise LocalError("not-failed", "This message has not failed: there is nothing to send again.")
 
-    async def history(self, peer: bytes, before: int | None, limit: int, after: int | None) -> HistoryPage:
-        known = PeerID(peer)
-        talk = conversation_of(self._people.me, known)
+    async def history(self, chat: ChatID, before: int | None, limit: int, after: int | None) -> HistoryPage:
+        conversation = conversation_of(self._people.me, person_in(chat))
         if after is not None:
-            rows, more = await self._store.history_after(talk, after, min(limit, HISTORY_PAGE))
+            rows, more = await self._store.messages.history_after(conversation, after, min(limit, HISTORY_PAGE))
         else:
-            rows, more = await self._store.history(talk, before, limit)
-        return HistoryPage(tuple(self.shown(row) for row in rows), more, self._read_n.get(known, 0))
+            rows, more = await self._store.messages.history(conversation, before, limit)
+        return HistoryPage(tuple(self.shown(row) for row in rows), more, self._read_n.get(chat, 0))
 
-    async def mark_read(self, peer: bytes, n: int) -> None:
-        known = PeerID(peer)
-        self._read_n[known] = max(self._read_n.get(known, 0), n)
-        self._people.tell(known, unread=await self._store.mark_read(known, n))
+    async def mark_read(self, chat: ChatID, n: int) -> None:
+        self._read_n[chat] = max(self._read_n.get(chat, 0), n)
+        self._people.tell(person_in(chat), unread=await self._store.conversations.mark_read(chat, n))
 
     # --- rows ---------------------------------------------------------------------------------
 
@@ -95,7 +96,8 @@ class Conversations:
         """A row as the screen may have it: the store keeps the original."""
         return ChatMessage(
             n=row.n,
-            peer=row.peer,
+            chat=row.chat,
+            sender=row.sender,
             kind=row.kind,
             id=row.id,
             mine=row.sender == self._people.me,
@@ -107,47 +109,42 @@ class Conversations:
         )
 
     def added(self, row: StoredMessage) -> None:
-        mine = row.sender == self._people.me
-        if not mine:
-            about = self._people.roster.acquaintance(row.peer)
-            if not about.talked or not self._people.roster.is_pinned(row.peer):
-                self._people.pin_on_first_contact(row.peer)
-            self._people.tell(row.peer, unread=about.unread + 1)
+        if row.sender != self._people.me:
+            peer = person_in(row.chat)
+            about = self._people.roster.acquaintance(peer)
+            if not about.talked or not self._people.roster.is_pinned(peer):
+                self._people.pin_on_first_contact(peer)
+            self._people.tell(peer, unread=about.unread + 1)
         self._emit(MessageAdded(self.shown(row)))
-        if row.kind is MessageKind.TEXT:
-            self._emit(Traffic(row.peer, mine, "message", len(row.body.encode()), row.stored_ms))
 
-    def changed(self, peer: PeerID, n: int, state: MessageState, reason: str) -> None:
-        self._emit(MessageChanged(peer, n, state, safe_line(reason)))
+    def changed(self, chat: ChatID, n: int, state: MessageState, reason: str) -> None:
+        self._emit(MessageChanged(chat, n, state, safe_line(reason)))
 
     # --- files --------------------------------------------------------------------------------
 
     def transfer_changed(self, transfer: Transfer) -> None:
-        """Every offer has a row in its conversation, and the row says how it ended."""
+        """Every offer has a row in its chat, and the row says how it ended."""
         self._emit(TransferChanged(transfer))
         peer = PeerID(transfer.peer)
         if transfer.state is TransferState.OFFERED:
-            keeping = Deferred.fromCoroutine(self._keep_file_row(peer, transfer))
+            self._tasks.spawn(self._keep_file_row(peer, transfer), "storing the row of a transfer")
         elif transfer.state.ended:
-            keeping = Deferred.fromCoroutine(self._end_file_row(peer, transfer))
-            if transfer.state is TransferState.DONE:
-                self._emit(Traffic(peer, transfer.outgoing, "file", transfer.total_bytes, self.wall_ms()))
-        else:
-            return
-        keeping.addErrback(lambda failure: self.log.warn("a row was not kept: {why}", why=failure.getErrorMessage()))
+            self._tasks.spawn(self._end_file_row(transfer), "storing the end of a transfer")
 
     async def _keep_file_row(self, peer: PeerID, transfer: Transfer) -> None:
         self._people.pin_on_first_contact(peer)
         me = self._people.me
         sender, state = (me, MessageState.SENT) if transfer.outgoing else (peer, MessageState.RECEIVED)
-        conversation, now = conversation_of(me, peer), transfer.offered_ms
-        offer = NewMessage(conversation, peer, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
-        self.added(await self._store.add_file_row(offer))
+        conversation, chat, now = conversation_of(me, peer), chat_with(peer), transfer.offered_ms
+        offer = NewMessage(conversation, chat, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
+        self.added(await self._store.messages.add_file_row(offer))
 
-    async def _end_file_row(self, peer: PeerID, transfer: Transfer) -> None:
+    async def _end_file_row(self, transfer: Transfer) -> None:
         state = MessageState.REFUSED
         if transfer.state is TransferState.DONE:
             state = MessageState.DELIVERED if transfer.outgoing else MessageState.RECEIVED
-        row = await self._store.set_file_state(transfer.fid, state, transfer.reason or transfer.saved_to)
+        row = await self._store.messages.set_file_state(
+            transfer.fid, state, transfer.reason or shown_path(transfer.saved_to)
+        )
         if row is not None:
-            self.changed(peer, row.n, row.state, row.reason)
+            self.changed(row.chat, row.n, row.state, row.reason)

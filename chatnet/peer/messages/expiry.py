@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageState
+from chatnet.core.identity import person_in
 from chatnet.core.limits import PeerLimits
+from chatnet.net.background import BackgroundTasks
+from chatnet.net.timers import cancel_timer
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.store.peer_store import PeerStore
@@ -33,21 +35,22 @@ class Expiry:
         self._conversations = conversations
         self._timer: IDelayedCall | None = None
         self._stopped = False
+        self._tasks = BackgroundTasks(self.log)
 
     async def look(self, now_ms: int) -> None:
         """Let what is too old expire; a disk that takes nothing now is asked again later."""
         outbox, days = self._conversations.outbox, self._limits.expire_days
         reason = f"not taken for {days:g} days"
         try:
-            gone = await self._store.expire(now_ms - round(days * _DAY_MS), outbox.under_way(), reason)
-            for peer in {row.peer for row in gone}:
-                outbox.reread(peer)  # what was read ahead may be among them
+            gone = await self._store.messages.expire(now_ms - round(days * _DAY_MS), outbox.under_way(), reason)
+            for chat in {row.chat for row in gone}:
+                outbox.reread(person_in(chat))  # what was read ahead may be among them
             for row in gone:
                 if row.n in outbox.under_way():  # sent in this moment: its acknowledgement decides
-                    await self._store.resend(row.peer, row.n, MessageState.WAITING, now_ms)
+                    await self._store.messages.resend(row.chat, row.n, MessageState.WAITING, now_ms)
                     continue
-                self._people.waiting_changed(row.peer, -1)
-                self._conversations.changed(row.peer, row.n, row.state, row.reason)
+                self._people.waiting_changed(person_in(row.chat), -1)
+                self._conversations.changed(row.chat, row.n, row.state, row.reason)
         except StoreFailed as error:
             self.log.warn("nothing expired: {why}", why=error.text)
 
@@ -58,10 +61,9 @@ class Expiry:
 
     def stop(self) -> None:
         self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_timer(self._timer)
+        self._tasks.stop()
 
     def _look_again(self) -> None:
-        looking = Deferred.fromCoroutine(self.look(self._conversations.wall_ms()))
-        looking.addErrback(lambda failure: self.log.failure("expiry met a defect of ours", failure))
-        looking.addBoth(lambda nothing: self.start())
+        looking = self._tasks.spawn(self.look(self._conversations.wall_ms()), "looking for messages that expire")
+        looking.addCallback(lambda _: self.start())

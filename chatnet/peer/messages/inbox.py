@@ -20,7 +20,10 @@ from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, STORING_ROWS, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.host.database import Chain
 from chatnet.net.link import Link
-from chatnet.peer.store.peer_store import Incoming, PeerStore, StoredMessage
+from chatnet.net.timers import cancel_timer
+from chatnet.peer.store.history_rows import StoredMessage
+from chatnet.peer.store.messages import Incoming
+from chatnet.peer.store.peer_store import PeerStore
 
 SHORTEST_HOLD_SECONDS = 0.05  # fewer turns for who sends at the limit
 
@@ -40,7 +43,7 @@ class _Inbound:
 class Inbox:
     """``added`` hears of every new row; ``not_stored`` why there is none."""
 
-    log = Logger("chatnet.arrivals")
+    log = Logger("chatnet.inbox")
 
     def __init__(
         self,
@@ -76,8 +79,7 @@ class Inbox:
         inbound = self._inbound.pop(link, None)
         if inbound is not None:
             for timer in inbound.timers:
-                if timer.active():
-                    timer.cancel()
+                cancel_timer(timer)
             self._store_arrived(link, inbound)
 
     def stop(self) -> None:
@@ -105,9 +107,9 @@ class Inbox:
     def _store_arrived(self, link: Link, inbound: _Inbound) -> None:
         says, inbound.arrived = inbound.arrived, []
         if says:
-            adding = self._store.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
+            adding = self._store.messages.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
             adding.addCallbacks(self._stored, self._failed, (link, inbound), {}, (link,), {})
-            adding.addErrback(lambda failure: self.log.failure("an arriving message met a defect of ours", failure))
+            adding.addErrback(lambda failure: self.log.failure("internal error while storing a message", failure))
 
     def _hold(self, link: Link, inbound: _Inbound, seconds: float) -> None:
         """Too quick: read on when the bucket has a token again."""

@@ -22,13 +22,16 @@ from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import ChatnetError, Refused, StoreFailed
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.framing import frame
-from chatnet.core.identity import PeerID, conversation_of
+from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import READY_ROWS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.link import Link, LinkEnd
+from chatnet.net.timers import cancel_timer
 from chatnet.peer.links.chat_links import ChatLinks
 from chatnet.peer.messages.inbox import Inbox
-from chatnet.peer.store.peer_store import NewMessage, PeerStore, StoredMessage
+from chatnet.peer.store.history_rows import NewMessage, StoredMessage
+from chatnet.peer.store.peer_store import PeerStore
 
 
 class _Outbound:
@@ -69,7 +72,7 @@ class _Outbound:
 class Outbox:
     """See the module.  The owner hears of every row that came or changed."""
 
-    log = Logger("chatnet.courier")
+    log = Logger("chatnet.outbox")
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class Outbox:
         links: ChatLinks,
         *,
         added: Callable[[StoredMessage], None],
-        changed: Callable[[PeerID, int, MessageState, str], None],
+        changed: Callable[[ChatID, int, MessageState, str], None],
         waiting: Callable[[PeerID, int], None],
         undialled: Callable[[PeerID, ChatnetError], None],
         store_failed: Callable[[StoreFailed], None],
@@ -108,15 +111,17 @@ class Outbox:
         self._to_wake: dict[PeerID, None] = {}
         self._waking: IDelayedCall | None = None
         self._stopped = False
+        self._tasks = BackgroundTasks(self.log)
         self._store_works = True
 
     def stop(self) -> None:
         """No timer of ours is left; what waits is in the store."""
         self._stopped = True
-        _cancel(self._waking)
+        cancel_timer(self._waking)
         for out in self._outbound.values():
-            _cancel(out.retry)
+            cancel_timer(out.retry)
         self._inbox.stop()
+        self._tasks.stop()
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -125,21 +130,22 @@ class Outbox:
         held, now, out = self._roster.new_key(peer) is not None, self._wall_ms(), self._out(peer)
         state = MessageState.HELD if held else MessageState.WAITING
         message = NewMessage(
-            out.conversation, peer, self._roster.me, out.new_id(), MessageKind.TEXT, now, now, body, state
+            out.conversation, chat_with(peer), self._roster.me, out.new_id(), MessageKind.TEXT, now, now, body, state
         )
-        return self._store.add_outgoing(message).addCallback(self._said)
+        return self._store.messages.add_outgoing(message).addCallback(self._said)
 
     def _said(self, row: StoredMessage) -> StoredMessage:
-        self._roster.acquaintance(row.peer).written_to = True
+        peer = person_in(row.chat)
+        self._roster.acquaintance(peer).written_to = True
         self._added(row)
-        self._waiting(row.peer, 1)
+        self._waiting(peer, 1)
         if row.state is MessageState.HELD:  # whose it will be is not decided: not to be read ahead
-            self._out(row.peer).more = True
+            self._out(peer).more = True
         else:
-            self._out(row.peer).add(row)
+            self._out(peer).add(row)
         if not self._to_wake and not self._stopped:  # what one commit brought leaves together
             self._waking = self._clock.callLater(0, self._wake_all)
-        self._to_wake[row.peer] = None
+        self._to_wake[peer] = None
         return row
 
     def _wake_all(self) -> None:
@@ -151,9 +157,9 @@ class Outbox:
         """A message that failed waits again; None when row ``n`` is none.  Raises StoreFailed."""
         held = self._roster.new_key(peer) is not None
         state = MessageState.HELD if held else MessageState.WAITING
-        row = await self._store.resend(peer, n, state, self._wall_ms())
+        row = await self._store.messages.resend(chat_with(peer), n, state, self._wall_ms())
         if row is not None:
-            self._changed(peer, n, state, "")
+            self._changed(chat_with(peer), n, state, "")
             self._waiting(peer, 1)
             out = self._out(peer)
             out.reread(n - 1)
@@ -163,14 +169,14 @@ class Outbox:
     async def release(self, peer: PeerID) -> None:
         """What was held for ``peer`` goes like the rest, unless there is a new key again.  Raises StoreFailed."""
         if self._roster.new_key(peer) is None:
-            for row in await self._store.release(peer):
-                self._changed(peer, row.n, row.state, row.reason)
+            for row in await self._store.messages.release(peer):
+                self._changed(chat_with(peer), row.n, row.state, row.reason)
             self.wake(peer)
 
     def rival_gone(self, peer: PeerID) -> None:
         """No other key is listed under this pinned person's name any more."""
         if self._roster.waiting(peer):
-            Deferred.fromCoroutine(self.release(peer)).addErrback(self._on_store_failure)
+            self._tasks.spawn(self.release(peer), "releasing held messages")
 
     def reread(self, peer: PeerID) -> None:
         """What waits for ``peer`` in the store is not what it was: nothing that was read ahead is sent."""
@@ -191,7 +197,7 @@ class Outbox:
 
     def state_of(self, row: StoredMessage) -> MessageState:
         """The state to show: what is under way is known only here."""
-        out = self._outbound.get(row.peer)
+        out = self._outbound.get(person_in(row.chat))
         return MessageState.SENT if out is not None and row.id in out.sent else row.state
 
     def wake(self, peer: PeerID) -> None:
@@ -215,8 +221,7 @@ class Outbox:
         self._send_ready(peer, out)
         if out.more and not out.reading and self._may_send(peer, out) is not None:
             out.reading = True
-            pumping = Deferred.fromCoroutine(self._read_and_send(peer, out))
-            pumping.addErrback(lambda failure: self.log.failure("the outbox met a defect of ours", failure))
+            self._tasks.spawn(self._read_and_send(peer, out), "reading the outbox")
 
     def _may_send(self, peer: PeerID, out: _Outbound) -> Link | None:
         """The link that takes more to ``peer`` now."""
@@ -244,14 +249,14 @@ class Outbox:
             link.send_frames(b"".join(frames))
             for row in rows:
                 if row.id in out.sent:  # the link may have died of it
-                    self._changed(row.peer, row.n, MessageState.SENT, "")
+                    self._changed(row.chat, row.n, MessageState.SENT, "")
 
     async def _read_and_send(self, peer: PeerID, out: _Outbound) -> None:
         try:
             while out.more and self._may_send(peer, out) is not None:
                 out.more = False
                 after = out.upto_n
-                rows = await self._store.outbox(peer, after, READY_ROWS)
+                rows = await self._store.messages.outbox(peer, after, READY_ROWS)
                 if self._outbound.get(peer) is not out:  # the link is gone, and nothing waited
                     return
                 if out.upto_n != after:  # begun again meanwhile
@@ -273,7 +278,7 @@ class Outbox:
         out = self._out(peer)
         if out.dialling or self._roster.acquaintance(peer).waiting <= 0:
             return
-        _cancel(out.retry)
+        cancel_timer(out.retry)
         out.retry = None
         out.dialling = True
         self._links.link_to(peer).addCallbacks(self._dialled, self._not_dialled, (peer, out), {}, (peer, out), {})
@@ -288,7 +293,7 @@ class Outbox:
             return
         error = failure.value
         if not isinstance(error, ChatnetError):
-            self.log.failure("a dial met a defect of ours", failure)
+            self.log.failure("internal error while dialling", failure)
             return
         out.failures += 1
         wait = peer_wait(out.failures, self._limits.retry_cap_seconds, self._uniform)
@@ -298,7 +303,7 @@ class Outbox:
 
     def _retry_in(self, peer: PeerID, seconds: float) -> None:
         out = self._out(peer)
-        _cancel(out.retry)
+        cancel_timer(out.retry)
         if not self._stopped and self._roster.acquaintance(peer).waiting > 0:
             out.retry = self._clock.callLater(seconds, self.wake, peer)
 
@@ -307,7 +312,7 @@ class Outbox:
     def link_up(self, link: Link) -> None:
         out = self._out(link.peer)
         out.failures = 0
-        _cancel(out.retry)
+        cancel_timer(out.retry)
         out.retry = None
         self._put_back(link.peer, out)
         self._inbox.link_up(link)
@@ -319,7 +324,7 @@ class Outbox:
         out = self._out(link.peer)
         self._put_back(link.peer, out)
         if not self._roster.waiting(link.peer):
-            _cancel(out.retry)
+            cancel_timer(out.retry)
             del self._outbound[link.peer]  # of strangers nothing is kept
             return
         if end.code not in (messages.REPLACED, messages.NOT_EXPECTED):
@@ -331,7 +336,7 @@ class Outbox:
         back, out.sent = out.sent, {}
         out.reread()
         for row in back.values():
-            self._changed(peer, row.n, MessageState.WAITING, "")
+            self._changed(chat_with(peer), row.n, MessageState.WAITING, "")
 
     # --- what comes over a link -----------------------------------------------------------------
 
@@ -348,24 +353,24 @@ class Outbox:
         awaited = [id for id in ids if out.sent.pop(id, None) is not None]
         if not awaited:  # nothing of ours on this link: no work for the disk
             return
-        self._store.delivered(peer, awaited).addCallbacks(self._delivered, self._on_store_failure, (peer,))
+        self._store.messages.delivered(peer, awaited).addCallbacks(self._delivered, self._on_store_failure, (peer,))
         self._pump(peer)
 
     def _delivered(self, rows: list[int], peer: PeerID) -> None:
         self._waiting(peer, -len(rows))
         for n in rows:
-            self._changed(peer, n, MessageState.DELIVERED, "")
+            self._changed(chat_with(peer), n, MessageState.DELIVERED, "")
 
     def _not_taken(self, peer: PeerID, nack: Nack) -> None:
         if self._out(peer).sent.pop(nack.id, None) is None:
             return
         reason = f"{self._roster.name_of(peer)} did not take it."
-        refusing = self._store.refused(peer, nack.id, reason)
+        refusing = self._store.messages.refused(peer, nack.id, reason)
 
         def refused(row: StoredMessage | None) -> None:
             if row is not None:
                 self._waiting(peer, -1)
-                self._changed(peer, row.n, MessageState.REFUSED, reason)
+                self._changed(chat_with(peer), row.n, MessageState.REFUSED, reason)
 
         refusing.addCallbacks(refused, self._on_store_failure)
         self._pump(peer)
@@ -374,15 +379,10 @@ class Outbox:
         if isinstance(failure.value, StoreFailed):
             self._store_failed(failure.value)
         else:
-            self.log.failure("the store met a defect of ours", failure)
+            self.log.failure("internal error while storing", failure)
 
     def _out(self, peer: PeerID) -> _Outbound:
         found = self._outbound.get(peer)
         if found is None:
             found = self._outbound[peer] = _Outbound(conversation_of(self._roster.me, peer), self._random_bytes(8))
         return found
-
-
-def _cancel(timer: IDelayedCall | None) -> None:
-    if timer is not None and timer.active():
-        timer.cancel()

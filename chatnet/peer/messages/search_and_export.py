@@ -6,22 +6,21 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
-from chatnet.core.identity import PeerID, conversation_of
+from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import EXPORT_ROWS
-from chatnet.core.text import safe_text
+from chatnet.core.text import safe_text, shown_path
 from chatnet.peer.directory.people import People
 from chatnet.peer.files.disk_threads import DiskPool
-from chatnet.peer.store.peer_store import PeerStore, StoredMessage
+from chatnet.peer.files.local_paths import absolute
+from chatnet.peer.store.history_rows import StoredMessage
+from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.store.search_query import understand_query
-
-Format = Literal["text", "json"]
 
 # Words in the text form for what became of a message of ours; what went well needs none.
 _FAILED = {MessageState.REFUSED: "not accepted", MessageState.EXPIRED: "expired", MessageState.HELD: "held"}
@@ -45,32 +44,32 @@ class SearchAndExport:
     async def search(
         self,
         text: str,
-        peer: bytes | None,
+        chat: ChatID | None,
         since_ms: int | None,
         before_n: int | None,
         limit: int,
         sender: bytes | None,
     ) -> SearchPage:
         query = understand_query(text)
-        if peer is None and sender is not None and sender != self._people.me:
-            peer = sender  # a person speaks in one conversation only
-        talk = None if peer is None else conversation_of(self._people.me, PeerID(peer))
+        if chat is None and sender is not None and sender != self._people.me:
+            chat = chat_with(sender)  # a person speaks in one conversation only
+        conversation = None if chat is None else conversation_of(self._people.me, person_in(chat))
         who = None if sender is None else PeerID(sender)
-        found = await self._store.search(query, talk, who, since_ms, before_n, limit)
+        found = await self._store.search.find(query, conversation, who, since_ms, before_n, limit)
         return SearchPage(tuple(map(self._shown, found.rows)), found.before_n)
 
-    async def export(self, peer: bytes, file: str, format: str) -> Exported:
+    async def export(self, chat: ChatID, file: bytes, format: str) -> Exported:
         """Write a conversation into a new file that only its owner may read."""
         if format not in ("text", "json"):
             raise LocalError("bad-format", f"'{format}' is no format: text or json.")
-        known = self._people.known(peer)
-        writer = _Writer(file, format == "json", self._people.name_of(known), self._people.me)
+        known = self._people.known(chat)
+        writer = _Writer(absolute(file), format == "json", self._people.name_of(known), self._people.me)
         await self._on_disk(writer, writer.open)
         count = 0
         try:
-            talk, after, more = conversation_of(self._people.me, known), 0, True
+            conversation, after, more = conversation_of(self._people.me, known), 0, True
             while more:
-                rows, more = await self._store.history_after(talk, after, EXPORT_ROWS)
+                rows, more = await self._store.messages.history_after(conversation, after, EXPORT_ROWS)
                 await self._on_disk(writer, writer.write, rows)
                 count += len(rows)
                 after = rows[-1].n if rows else after
@@ -78,26 +77,26 @@ class SearchAndExport:
         except BaseException:
             writer.give_up()
             raise
-        return Exported(str(writer.path), count)
+        return Exported(writer.path, count)
 
     async def _on_disk(self, writer: _Writer, work: Callable[..., None], *args: Any) -> None:
         try:
             await self._disk.run(work, *args)
         except FileExistsError:
             raise LocalError(
-                "exists", f"{writer.path} is there already and was not changed. Choose another name."
+                "exists", f"{shown_path(writer.path)} is there already and was not changed. Choose another name."
             ) from None
         except OSError as error:
             raise LocalError(
-                "unwritable", f"{writer.path} cannot be written: {error.strerror}. Choose another place."
+                "unwritable", f"{shown_path(writer.path)} cannot be written: {error.strerror}. Choose another place."
             ) from None
 
 
 class _Writer:
     """One file being written, page by page; its methods wait for the disk."""
 
-    def __init__(self, file: str, as_json: bool, name: str, me: PeerID) -> None:
-        self.path = Path(file).expanduser().absolute()
+    def __init__(self, path: bytes, as_json: bool, name: str, me: PeerID) -> None:
+        self.path = path
         self._as_json = as_json
         self._name = name
         self._me = me
@@ -132,7 +131,7 @@ class _Writer:
             os.close(self._descriptor)
             self._descriptor = -1
             with suppress(OSError):
-                self.path.unlink()
+                os.unlink(self.path)
 
     def _put(self, data: bytes) -> None:
         view = memoryview(data)

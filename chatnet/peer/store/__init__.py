@@ -1,1 +1,1 @@
-"""What a peer keeps, by its nouns; ``peer.store`` puts it together."""
+"""What a peer keeps, by its nouns; ``peer_store`` puts it together."""

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from chatnet.core.identity import PeerID
+from chatnet.core.identity import ChatID, PeerID
 from chatnet.host.database import Connection, Database
 from chatnet.peer.store.history_rows import touch
 
 
 class Conversation(NamedTuple):
-    peer: PeerID
+    chat: ChatID
     name: str  # the last one known, may be empty
     read_n: int
     unread: int
@@ -21,61 +21,62 @@ class Conversation(NamedTuple):
 
 
 class OpenTabRow(NamedTuple):
-    peer: PeerID
+    chat: ChatID
     draft: str
     open: bool
 
 
 class ConversationRows:
-    """See the module.  A part of ``PeerStore``."""
+    """Conversations, and the tabs and drafts of the screen.  A part of ``PeerStore``."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def conversations(self) -> Deferred[list[Conversation]]:
+    def all(self) -> Deferred[list[Conversation]]:
         """All, the latest first; one without a name of its own has that of the key's pin."""
 
         def job(connection: Connection) -> list[Conversation]:
             rows = connection.execute(
-                "SELECT peer, iif(name != '', name, coalesce("
-                " (SELECT pin.name FROM pin WHERE pin.peer = conversation.peer ORDER BY current DESC, first_ms DESC),"
+                "SELECT chat, iif(name != '', name, coalesce("
+                " (SELECT pin.name FROM pin WHERE pin.peer = conversation.chat ORDER BY current DESC, first_ms DESC),"
                 " '')), read_n, unread, last_ms FROM conversation ORDER BY last_ms DESC"
             )
             return [Conversation(*row) for row in rows]
 
         return self._database.read(job)
 
-    def touch_conversation(self, conversation: bytes, peer: PeerID, name: str, now_ms: int) -> Deferred[None]:
+    def touch(self, conversation: bytes, chat: ChatID, name: str, now_ms: int) -> Deferred[None]:
         """The conversation exists, with this name, and something happened in it now."""
 
-        return self._database.run(lambda connection: touch(connection, conversation, peer, name, now_ms))
+        return self._database.run(lambda connection: touch(connection, conversation, chat, name, now_ms))
 
-    def written_to(self, me: PeerID) -> Deferred[set[PeerID]]:
-        """Whom we ever wrote to, or offered a file."""
+    def written_to(self, me: PeerID) -> Deferred[set[ChatID]]:
+        """Chats in which we ever wrote, or offered a file."""
 
-        def job(connection: Connection) -> set[PeerID]:
+        def job(connection: Connection) -> set[ChatID]:
             rows = connection.execute(
-                "SELECT peer FROM conversation WHERE EXISTS (SELECT 1 FROM history"
+                "SELECT chat FROM conversation WHERE EXISTS (SELECT 1 FROM history"
                 " WHERE history.conversation = conversation.conversation AND sender = ?)",
                 (me,),
             )
-            return {PeerID(peer) for (peer,) in rows}
+            return {ChatID(chat) for (chat,) in rows}
 
         return self._database.read(job)
 
-    def mark_read(self, peer: PeerID, n: int) -> Deferred[int]:
+    def mark_read(self, chat: ChatID, n: int) -> Deferred[int]:
         """Rows up to ``n`` were seen; the mark never goes back.  Returns what is unread still."""
 
         def job(connection: Connection) -> int:
             row = connection.execute(
-                "UPDATE conversation SET read_n = max(read_n, ?) WHERE peer = ? RETURNING conversation, read_n",
-                (n, peer),
+                "UPDATE conversation SET read_n = max(read_n, ?) WHERE chat = ? RETURNING conversation, read_n",
+                (n, chat),
             ).fetchone()
             if row is None:
                 return 0
             (unread,) = connection.execute(
-                "SELECT COUNT(*) FROM history WHERE conversation = ? AND n > ? AND sender = ?", (*row, peer)
+                "SELECT COUNT(*) FROM history WHERE conversation = ? AND n > ? AND sender = ?", (*row, chat)
             ).fetchone()
-            connection.execute("UPDATE conversation SET unread = ? WHERE peer = ?", (unread, peer))
+            connection.execute("UPDATE conversation SET unread = ? WHERE chat = ?", (unread, chat))
             return int(unread)
 
         return self._database.run(job)
@@ -84,31 +85,31 @@ class ConversationRows:
         """From the left; then those that are closed and have a draft."""
 
         def job(connection: Connection) -> list[OpenTabRow]:
-            rows = connection.execute("SELECT peer, draft, place IS NOT NULL FROM tab ORDER BY place IS NULL, place")
-            return [OpenTabRow(PeerID(peer), draft, bool(is_open)) for peer, draft, is_open in rows]
+            rows = connection.execute("SELECT chat, draft, place IS NOT NULL FROM tab ORDER BY place IS NULL, place")
+            return [OpenTabRow(ChatID(chat), draft, bool(is_open)) for chat, draft, is_open in rows]
 
         return self._database.read(job)
 
-    def set_tabs(self, peers: Sequence[PeerID]) -> Deferred[None]:
+    def set_tabs(self, chats: Sequence[ChatID]) -> Deferred[None]:
         """These tabs are open, from the left, and no others."""
 
         def job(connection: Connection) -> None:
             connection.execute("UPDATE tab SET place = NULL")
             connection.executemany(
-                "INSERT INTO tab (peer, place) VALUES (?, ?) ON CONFLICT (peer) DO UPDATE SET place = excluded.place",
-                ((peer, place) for place, peer in enumerate(peers)),
+                "INSERT INTO tab (chat, place) VALUES (?, ?) ON CONFLICT (chat) DO UPDATE SET place = excluded.place",
+                ((chat, place) for place, chat in enumerate(chats)),
             )
             connection.execute("DELETE FROM tab WHERE place IS NULL AND draft = ''")
 
         return self._database.run(job)
 
-    def set_draft(self, peer: PeerID, draft: str) -> Deferred[None]:
-        """What stands in the input for ``peer``."""
+    def set_draft(self, chat: ChatID, draft: str) -> Deferred[None]:
+        """What stands in the input of ``chat``."""
 
         def job(connection: Connection) -> None:
             connection.execute(
-                "INSERT INTO tab (peer, draft) VALUES (?, ?) ON CONFLICT (peer) DO UPDATE SET draft = excluded.draft",
-                (peer, draft),
+                "INSERT INTO tab (chat, draft) VALUES (?, ?) ON CONFLICT (chat) DO UPDATE SET draft = excluded.draft",
+                (chat, draft),
             )
             connection.execute("DELETE FROM tab WHERE place IS NULL AND draft = ''")
 

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import Event, StoreChanged
 from chatnet.core.text import SafeText, safe_line
+from chatnet.net.timers import cancel_timer
 from chatnet.peer.store.peer_store import PeerStore
 
 
@@ -60,8 +61,7 @@ class StoreHealth:
 
     def stop(self) -> None:
         self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_timer(self._timer)
 
     def _try(self) -> None:
         self._store.probe().addCallbacks(self._works, self._still_fails)
@@ -80,4 +80,4 @@ class StoreHealth:
         if isinstance(failure.value, StoreFailed):
             self.failed(failure.value)
         else:
-            self.log.failure("the store's trial met a defect of ours", failure)
+            self.log.failure("internal error while trying the store", failure)

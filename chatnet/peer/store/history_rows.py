@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from chatnet.core.events import MessageKind, MessageState
-from chatnet.core.identity import PeerID
+from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.host.database import Connection
 
-MESSAGE = "n, conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state, reason"
+MESSAGE = "n, conversation, chat, sender, id, kind, sent_ms, stored_ms, body, state, reason"
 MOST_VALUES = 10_000  # in one statement; SQLite takes 32,766
 _ROWS_AT_ONCE = 64  # stored by one statement
 
@@ -20,8 +20,8 @@ _ROWS_AT_ONCE = 64  # stored by one statement
 class NewMessage(NamedTuple):
     """What becomes a row of the history."""
 
-    conversation: bytes
-    peer: PeerID
+    conversation: bytes  # the id on the wire
+    chat: ChatID
     sender: PeerID
     id: bytes
     kind: MessageKind
@@ -35,8 +35,8 @@ class StoredMessage(NamedTuple):
     """One row of the history; ``n`` rises in the order of storing."""
 
     n: int
-    conversation: bytes
-    peer: PeerID
+    conversation: bytes  # the id on the wire
+    chat: ChatID
     sender: PeerID
     id: bytes
     kind: MessageKind
@@ -88,23 +88,23 @@ def add_messages(connection: Connection, messages: Sequence[NewMessage]) -> list
     (last,) = connection.execute("SELECT coalesce(max(n), 0) FROM history").fetchone()
     added = [StoredMessage(n, *message, reason="") for n, message in enumerate(messages, last + 1)]
     _insert(connection, "history", MESSAGE, added)
-    for (conversation, peer), (unread, last_ms) in _tally(messages).items():
+    for (conversation, chat), (unread, last_ms) in _tally(messages).items():
         connection.execute(
-            "INSERT INTO conversation (conversation, peer, unread, last_ms) VALUES (?, ?, ?, ?)"
+            "INSERT INTO conversation (conversation, chat, unread, last_ms) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (conversation) DO UPDATE"
             " SET unread = unread + excluded.unread, last_ms = max(last_ms, excluded.last_ms)",
-            (conversation, peer, unread, last_ms),
+            (conversation, chat, unread, last_ms),
         )
     return added
 
 
-def _tally(messages: Sequence[NewMessage]) -> dict[tuple[bytes, PeerID], tuple[int, int]]:
-    """By conversation and person: how many are theirs, and when the latest was stored."""
-    tally: dict[tuple[bytes, PeerID], tuple[int, int]] = {}
+def _tally(messages: Sequence[NewMessage]) -> dict[tuple[bytes, ChatID], tuple[int, int]]:
+    """By conversation and chat: how many are theirs, and when the latest was stored."""
+    tally: dict[tuple[bytes, ChatID], tuple[int, int]] = {}
     for message in messages:
-        talk = message.conversation, message.peer
+        talk = message.conversation, message.chat
         unread, last_ms = tally.get(talk, (0, 0))
-        tally[talk] = unread + (message.sender == message.peer), max(last_ms, message.stored_ms)
+        tally[talk] = unread + (chat_with(message.sender) == message.chat), max(last_ms, message.stored_ms)
     return tally
 
 
@@ -120,7 +120,7 @@ def _insert(connection: Connection, table: str, columns: str, rows: Sequence[Seq
 
 def put_out(connection: Connection, messages: Sequence[StoredMessage]) -> None:
     """These wait for their receivers from now on, when they were stored."""
-    rows = [(message.n, message.peer, message.id, message.stored_ms) for message in messages]
+    rows = [(message.n, message.chat, message.id, message.stored_ms) for message in messages]
     _insert(connection, "outbox", "n, peer, id, since_ms", rows)
 
 
@@ -137,11 +137,11 @@ def settle(connection: Connection, peer: PeerID, ids: Sequence[bytes], state: Me
     return numbers
 
 
-def touch(connection: Connection, conversation: bytes, peer: PeerID, name: str, now_ms: int) -> None:
+def touch(connection: Connection, conversation: bytes, chat: ChatID, name: str, now_ms: int) -> None:
     connection.execute(
-        "INSERT INTO conversation (conversation, peer, name, last_ms) VALUES (?, ?, ?, ?)"
+        "INSERT INTO conversation (conversation, chat, name, last_ms) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (conversation) DO UPDATE SET name = excluded.name, last_ms = max(last_ms, excluded.last_ms)",
-        (conversation, peer, name, now_ms),
+        (conversation, chat, name, now_ms),
     )
 
 

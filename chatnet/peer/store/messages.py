@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 from twisted.internet.defer import Deferred
 
 from chatnet.core.events import MessageKind, MessageState
-from chatnet.core.identity import PeerID
+from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.messages import Say
-from chatnet.host.database import Chain, Connection
+from chatnet.host.database import Chain, Connection, Database
 from chatnet.peer.store.history_rows import (
     MESSAGE,
     NewMessage,
@@ -26,8 +26,6 @@ from chatnet.peer.store.history_rows import (
 )
 from chatnet.peer.store.search_index import SearchIndex
 
-WAITING_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.HELD)
-
 
 class Incoming(NamedTuple):
     """What became of a message: ``message`` is the row that stands, also after a conflict."""
@@ -36,12 +34,19 @@ class Incoming(NamedTuple):
     message: StoredMessage
 
 
-class MessageRows(SearchIndex):
-    """See the module.  A part of ``PeerStore``; what it adds is counted, so that its words are found."""
+class MessageRows:
+    """Messages in the history and in the outbox.  A part of ``PeerStore``.
+
+    ``search`` is told how many rows are added, so that their words are found.
+    """
+
+    def __init__(self, database: Database, search: SearchIndex) -> None:
+        self._database = database
+        self._search = search
 
     def add_outgoing(self, message: NewMessage) -> Deferred[StoredMessage]:
         """A message of ours, in the history and in the outbox.  Its id is new."""
-        self._count_unindexed(1)
+        self._search.count_unindexed(1)
         return self._database.run_together(_add_outgoing, message)
 
     def add_incoming(
@@ -58,7 +63,7 @@ class MessageRows(SearchIndex):
             new: dict[bytes, NewMessage] = {}
             for say in says:
                 if say.id not in present and say.id not in new:
-                    about = (conversation, peer, peer, say.id, MessageKind.TEXT)
+                    about = (conversation, chat_with(peer), peer, say.id, MessageKind.TEXT)
                     new[say.id] = NewMessage(*about, say.sent_ms, now_ms, say.body, MessageState.RECEIVED)
             added = {row.id: row for row in add_messages(connection, list(new.values()))}
             present |= added
@@ -68,7 +73,7 @@ class MessageRows(SearchIndex):
                 for say in says
             ]
 
-        self._count_unindexed(len(says))
+        self._search.count_unindexed(len(says))
         return self._database.run(job, chain)
 
     def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:
@@ -116,27 +121,6 @@ class MessageRows(SearchIndex):
 
         return self._database.run(job)
 
-    def set_state(self, n: int, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
-        """Another state of one row; a state that does not wait takes it out of the outbox.
-
-        None, and nothing changed, when the row is not there, or is settled and would wait again.
-        """
-
-        def job(connection: Connection) -> StoredMessage | None:
-            if state not in WAITING_STATES:
-                connection.execute("DELETE FROM outbox WHERE n = ?", (n,))
-            elif connection.execute("SELECT 1 FROM outbox WHERE n = ?", (n,)).fetchone() is None:
-                return None
-            return only(
-                select_messages(
-                    connection,
-                    f"UPDATE history SET state = ?, reason = ? WHERE n = ? RETURNING {MESSAGE}",
-                    (state.value, reason, n),
-                )
-            )
-
-        return self._database.run(job)
-
     def expire(self, before_ms: int, under_way: Collection[int], reason: str) -> Deferred[list[StoredMessage]]:
         """What waits since before ``before_ms`` waits no longer; the rows that changed.
 
@@ -157,19 +141,19 @@ class MessageRows(SearchIndex):
 
         return self._database.run(job)
 
-    def resend(self, peer: PeerID, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
+    def resend(self, chat: ChatID, n: int, state: MessageState, now_ms: int) -> Deferred[StoredMessage | None]:
         """A message of ours that was refused or expired waits again, with the id it had.
 
-        None, and nothing changed, when row ``n`` of ``peer`` is no such message.
+        None, and nothing changed, when row ``n`` of ``chat`` is no such message.
         """
 
         def job(connection: Connection) -> StoredMessage | None:
             message = only(
                 select_messages(
                     connection,
-                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND peer = ? AND sender != peer"
+                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND chat = ? AND sender != chat"
                     f" AND kind = 'text' AND state IN ('refused', 'expired') RETURNING {MESSAGE}",
-                    (state.value, n, peer),
+                    (state.value, n, chat),
                 )
             )
             if message is not None:

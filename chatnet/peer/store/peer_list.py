@@ -25,11 +25,12 @@ class SavedList(NamedTuple):
 
 
 class PeerListRows:
-    """See the module.  A part of ``PeerStore``."""
+    """The list of peers and signed records.  A part of ``PeerStore``."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def load_list(self) -> Deferred[SavedList]:
+    def load(self) -> Deferred[SavedList]:
         """The list as it was last saved; empty, without a registry, before that."""
 
         def job(connection: Connection) -> SavedList:
@@ -43,7 +44,7 @@ class PeerListRows:
 
         return self._database.read(job)
 
-    def save_list(
+    def save(
         self,
         registry: PeerID,
         reset: bool,

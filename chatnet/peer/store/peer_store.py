@@ -1,4 +1,4 @@
-"""What a peer keeps, behind one door; each part has its file in ``stored``.
+"""What a peer keeps: one object with a part for each kind of thing, each part in its own file.
 
 Every method returns a Deferred that fires after the commit, and fails with StoreFailed when
 there was none.  Texts come out as they came in: who shows them cleans them.  Times are
@@ -10,35 +10,27 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from chatnet.core.limits import PROBE_BYTES
-from chatnet.host.database import Connection, Settings
-from chatnet.peer.store.conversations import Conversation, ConversationRows, OpenTabRow
-from chatnet.peer.store.history_rows import NewMessage, StoredMessage
-from chatnet.peer.store.messages import Incoming, MessageRows
-from chatnet.peer.store.peer_list import PeerListRows, SavedList
-from chatnet.peer.store.pins import Pin, PinRows
-from chatnet.peer.store.schema import MIGRATIONS
-from chatnet.peer.store.search_index import SearchHits
-from chatnet.peer.store.transfers import FileRow, TransferChanges, TransferRow, TransferRows
-
-__all__ = (
-    "MIGRATIONS",
-    "Conversation",
-    "FileRow",
-    "Incoming",
-    "NewMessage",
-    "OpenTabRow",
-    "PeerStore",
-    "Pin",
-    "SavedList",
-    "SearchHits",
-    "StoredMessage",
-    "TransferChanges",
-    "TransferRow",
-)
+from chatnet.host.database import Connection, Database, Settings
+from chatnet.peer.store.conversations import ConversationRows
+from chatnet.peer.store.messages import MessageRows
+from chatnet.peer.store.peer_list import PeerListRows
+from chatnet.peer.store.pins import PinRows
+from chatnet.peer.store.search_index import SearchIndex
+from chatnet.peer.store.transfers import TransferRows
 
 
-class PeerStore(Settings, PinRows, PeerListRows, MessageRows, ConversationRows, TransferRows):
-    """See the module.  Over a Database with MIGRATIONS."""
+class PeerStore:
+    """The parts of the store, over one Database with the migrations of ``schema``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.settings = Settings(database)
+        self.pins = PinRows(database)
+        self.peer_list = PeerListRows(database)
+        self.search = SearchIndex(database)
+        self.messages = MessageRows(database, self.search)
+        self.conversations = ConversationRows(database)
+        self.transfers = TransferRows(database)
 
     def next_seq(self, at_least: int = 1, step: int = 1) -> Deferred[int]:
         """The number for our next record: ``step`` more than the last, and ``at_least`` this; never twice."""

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from chatnet.core.events import MessageKind, MessageState
-from chatnet.core.identity import PeerID
+from chatnet.core.events import MessageKind, MessageState, VerifiedLevel
+from chatnet.core.identity import PeerID, chat_with
 from chatnet.host.database import Connection, Database
 from chatnet.peer.store.history_rows import (
     MOST_VALUES,
@@ -28,21 +28,22 @@ class Pin(NamedTuple):
     peer: PeerID
     name: str
     first_ms: int
-    verified: int
+    verified: VerifiedLevel
     seq: int  # of the highest signed record seen; 0 when none was
     current: bool
 
 
 class PinRows:
-    """See the module.  A part of ``PeerStore``."""
+    """Pins, blocks and unwanted keys.  A part of ``PeerStore``."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def pins(self) -> Deferred[list[Pin]]:
+    def all(self) -> Deferred[list[Pin]]:
         """All, the oldest first."""
         return self._database.read(lambda connection: _pins(connection, "1 = 1"))
 
-    def add_pin(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Pin]:
+    def add(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Pin]:
         """Remember the first key of a name; the pin that stands, which may be another key's."""
 
         def job(connection: Connection) -> Pin:
@@ -60,7 +61,7 @@ class PinRows:
         name: str,
         old: PeerID,
         new: PeerID,
-        verified: int,
+        verified: VerifiedLevel,
         conversation: bytes,
         sender: PeerID,
         now_ms: int,
@@ -81,7 +82,8 @@ class PinRows:
                 (name, new, now_ms, verified),
             )
             connection.execute("DELETE FROM unwanted_key WHERE peer = ?", (new,))
-            touch(connection, conversation, new, name, now_ms)
+            chat = chat_with(new)
+            touch(connection, conversation, chat, name, now_ms)
             ids = [id for (id,) in connection.execute("SELECT id FROM outbox WHERE peer = ? ORDER BY n", (old,))]
             former: list[StoredMessage] = []
             for start in range(0, len(ids), MOST_VALUES):
@@ -92,7 +94,7 @@ class PinRows:
             moved = add_messages(
                 connection,
                 [
-                    NewMessage(conversation, new, sender, row.id, about[0], row.sent_ms, now_ms, row.body, about[1])
+                    NewMessage(conversation, chat, sender, row.id, about[0], row.sent_ms, now_ms, row.body, about[1])
                     for row in former
                     if row.id not in there
                 ],
@@ -102,8 +104,8 @@ class PinRows:
 
         return self._database.run(job)
 
-    def set_verified(self, name: str, peer: PeerID, level: int) -> Deferred[None]:
-        """How people compared this key: 0 not, 1 by the short code, 2 by the whole number."""
+    def set_verified(self, name: str, peer: PeerID, level: VerifiedLevel) -> Deferred[None]:
+        """Remember how people compared this key."""
 
         def job(connection: Connection) -> None:
             connection.execute("UPDATE pin SET verified = ? WHERE name = ? AND peer = ?", (level, name, peer))
@@ -160,5 +162,6 @@ def _pins(connection: Connection, condition: str, *values: Any) -> list[Pin]:
         values,
     )
     return [
-        Pin(peer, name, first_ms, verified, seq, bool(current)) for peer, name, first_ms, verified, seq, current in rows
+        Pin(peer, name, first_ms, VerifiedLevel(verified), seq, bool(current))
+        for peer, name, first_ms, verified, seq, current in rows
     ]

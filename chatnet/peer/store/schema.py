@@ -165,4 +165,10 @@ CREATE TABLE file_rule (
     """
 ALTER TABLE transfer ADD COLUMN person TEXT NOT NULL DEFAULT '';  -- incoming: the name of their folder
 """,
+    """
+-- What one talks in: a person now, later also a room.  `conversation` stays the id on the wire.
+ALTER TABLE history RENAME COLUMN peer TO chat;
+ALTER TABLE conversation RENAME COLUMN peer TO chat;
+ALTER TABLE tab RENAME COLUMN peer TO chat;
+""",
 )

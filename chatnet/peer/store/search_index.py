@@ -23,12 +23,13 @@ class SearchHits(NamedTuple):
 
 
 class SearchIndex:
-    """See the module.  A part of ``PeerStore``."""
+    """Finds messages by their words.  A part of ``PeerStore``."""
 
-    _database: Database
-    _unindexed = 0  # rows stored since the last that was indexed, at most
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._unindexed = 0  # rows stored since the last that was indexed, at most
 
-    async def search(
+    async def find(
         self,
         query: Query,
         conversation: bytes | None = None,
@@ -71,8 +72,8 @@ class SearchIndex:
             while await self._database.run(_index):
                 pass
 
-    def _count_unindexed(self, rows: int) -> None:
-        """Index many rows at once: one by one it would cost more than storing them."""
+    def count_unindexed(self, rows: int) -> None:
+        """So many rows were stored; many are indexed at once: one by one it would cost more than storing them."""
         self._unindexed += rows
         if self._unindexed >= INDEX_ROWS:
             self._unindexed = 0

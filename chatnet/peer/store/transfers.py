@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import ENDED, FileRule, RuleKind, TransferState
 from chatnet.core.identity import PeerID
+from chatnet.core.transfer.transfer_machine import PausedBy
 from chatnet.host.database import Connection, Database
 
 _encode = msgspec.msgpack.encode
@@ -32,12 +33,12 @@ class TransferRow(NamedTuple):
     state: TransferState
     code: str
     reason: str
-    saved_to: str
+    saved_to: bytes
     offered_ms: int
     ended_ms: int | None
-    directory: str = ""  # incoming: the one that was chosen
+    directory: bytes = b""  # incoming: the one that was chosen
     stem: str = ""  # incoming: how the names of its parts begin
-    paused: int = 0  # 1: here, 2: there, 3: both
+    paused: PausedBy = PausedBy.NOBODY
     person: str = ""  # incoming: the name of their folder
 
 
@@ -47,11 +48,11 @@ class TransferChanges(TypedDict, total=False):
     state: TransferState
     code: str
     reason: str
-    saved_to: str
+    saved_to: bytes
     ended_ms: int | None
-    directory: str
+    directory: bytes
     stem: str
-    paused: int
+    paused: PausedBy
     person: str
 
 
@@ -60,26 +61,26 @@ class FileRow(NamedTuple):
     path: tuple[str, ...]
     size: int
     mtime_ms: int
-    source: str = ""
+    source: bytes = b""
     part: str = ""
     synced: int = 0
-    final: str = ""  # until it is done, the folder that it gets its name in
+    final: bytes = b""  # until it is done, the folder that it gets its name in
     done: bool = False
     mark: bytes = b""
     digest: bytes = b""
 
 
 class TransferRows:
-    """See the module.  A part of ``PeerStore``."""
+    """Transfers, their files and the rules for offers.  A part of ``PeerStore``."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def add_transfer(self, row: TransferRow, files: Sequence[FileRow]) -> Deferred[None]:
+    def add(self, row: TransferRow, files: Sequence[FileRow]) -> Deferred[None]:
         """An offer, either way.  Fails with sqlite3.IntegrityError when ``(peer, fid)`` is known."""
 
         def job(connection: Connection) -> None:
-            paths: dict[str, Any] = {"saved_to": os.fsencode(row.saved_to), "directory": os.fsencode(row.directory)}
-            values = row._replace(**paths, state=row.state.value)  # type: ignore[arg-type]
+            values = row._replace(state=row.state.value)  # type: ignore[arg-type]
             marks = ", ".join("?" * len(values))
             cursor = connection.execute(f"INSERT INTO transfer ({_TRANSFER}) VALUES ({marks})", values)
             connection.executemany(
@@ -89,18 +90,13 @@ class TransferRows:
 
         return self._database.run(job)
 
-    def update_transfer(
-        self, peer: PeerID, fid: bytes, **changes: Unpack[TransferChanges]
-    ) -> Deferred[TransferRow | None]:
+    def update(self, peer: PeerID, fid: bytes, **changes: Unpack[TransferChanges]) -> Deferred[TransferRow | None]:
         """Change the named columns; None when there is no such transfer."""
         values: dict[str, Any] = dict(changes)
         if unknown := values.keys() - TransferChanges.__annotations__.keys():
             raise TypeError(f"a transfer has no {unknown} to change")
         if "state" in values:
             values["state"] = changes["state"].value
-        for column in ("saved_to", "directory"):
-            if column in values:
-                values[column] = os.fsencode(values[column])
         assignments = ", ".join(f"{column} = ?" for column in values) or "fid = fid"
 
         def job(connection: Connection) -> TransferRow | None:
@@ -112,7 +108,7 @@ class TransferRows:
 
         return self._database.run(job)
 
-    def transfers(self) -> Deferred[list[TransferRow]]:
+    def all(self) -> Deferred[list[TransferRow]]:
         """All that were not forgotten, in the order of offering."""
 
         def job(connection: Connection) -> list[TransferRow]:
@@ -121,7 +117,7 @@ class TransferRows:
 
         return self._database.read(job)
 
-    def transfer_files(self, peer: PeerID, fid: bytes) -> Deferred[list[FileRow]]:
+    def files(self, peer: PeerID, fid: bytes) -> Deferred[list[FileRow]]:
         """The files of one transfer by their numbers; none once it is forgotten."""
 
         def job(connection: Connection) -> list[FileRow]:
@@ -156,34 +152,31 @@ class TransferRows:
 
         return self._database.run(job, lasting=False)
 
-    def files_whole(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, str, bytes, str]]) -> Deferred[None]:
+    def files_whole(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, str, bytes, bytes]]) -> Deferred[None]:
         """These, ``(number, part, digest, folder)``, are on the disk and verified; their names come next."""
 
         def job(connection: Connection) -> None:
             connection.executemany(
                 "UPDATE transfer_file SET part = ?, synced = size, digest = ?, final = ?"
                 " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ?",
-                [
-                    (os.fsencode(part), digest, os.fsencode(folder), peer, fid, number)
-                    for number, part, digest, folder in files
-                ],
+                [(os.fsencode(part), digest, folder, peer, fid, number) for number, part, digest, folder in files],
             )
 
         return self._database.run(job)
 
-    def files_done(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, str]]) -> Deferred[None]:
-        """These files, ``(number, final name)``, are verified and have their names; forgotten, they are found again."""
+    def files_done(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, bytes]]) -> Deferred[None]:
+        """These files, ``(number, final path)``, are verified and have their names; forgotten, they are found again."""
 
         def job(connection: Connection) -> None:
             connection.executemany(
                 "UPDATE transfer_file SET done = 1, synced = size, part = x'', final = ?"
                 " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ?",
-                [(os.fsencode(final), peer, fid, number) for number, final in files],
+                [(final, peer, fid, number) for number, final in files],
             )
 
         return self._database.run(job, lasting=False)
 
-    def files_anew(self, peer: PeerID, fid: bytes, numbers: Sequence[int]) -> Deferred[None]:
+    def reset_files(self, peer: PeerID, fid: bytes, numbers: Sequence[int]) -> Deferred[None]:
         """Nothing of these files is on the disk any more; forgotten, that is found out again."""
 
         def job(connection: Connection) -> None:
@@ -195,7 +188,7 @@ class TransferRows:
 
         return self._database.run(job, lasting=False)
 
-    def transfer(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow | None]:
+    def find(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow | None]:
         """One transfer, also a forgotten one."""
 
         def job(connection: Connection) -> TransferRow | None:
@@ -240,21 +233,18 @@ class TransferRows:
 def _transfer(row: Sequence[Any]) -> TransferRow:
     found = TransferRow(*row)
     return found._replace(
-        outgoing=bool(found.outgoing),
-        state=TransferState(found.state),
-        saved_to=os.fsdecode(found.saved_to),
-        directory=os.fsdecode(found.directory),
+        outgoing=bool(found.outgoing), state=TransferState(found.state), paused=PausedBy(found.paused)
     )
 
 
 def _file_values(file: FileRow) -> tuple[Any, ...]:
     return (
-        *(file.number, _encode(file.path), file.size, file.mtime_ms, os.fsencode(file.source), os.fsencode(file.part)),
-        *(file.synced, os.fsencode(file.final), file.done, file.mark, file.digest),
+        *(file.number, _encode(file.path), file.size, file.mtime_ms, file.source, os.fsencode(file.part)),
+        *(file.synced, file.final, file.done, file.mark, file.digest),
     )
 
 
 def _file(row: Sequence[Any]) -> FileRow:
     number, path, size, mtime_ms, source, part, synced, final, done, mark, digest = row
-    source, part, final = map(os.fsdecode, (source, part, final))
-    return FileRow(number, _path.decode(path), size, mtime_ms, source, part, synced, final, bool(done), mark, digest)
+    offered = _path.decode(path)
+    return FileRow(number, offered, size, mtime_ms, source, os.fsdecode(part), synced, final, bool(done), mark, digest)

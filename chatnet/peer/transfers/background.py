@@ -1,20 +1,18 @@
-"""What transfers have to say and to see to, without anybody who waits for it."""
+"""Background work of transfers: messages and coroutines that nobody awaits, owned so that ``stop`` can cancel them."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from chatnet.core.errors import ChatnetError
-from chatnet.core.identity import PeerID
-from chatnet.core.limits import ERRANDS
+from chatnet.core.identity import PeerID, short_text
+from chatnet.core.limits import BACKGROUND_TASKS
 from chatnet.core.messages import Message
-from chatnet.core.text import safe_line
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.link import Link, LinkUser
 
 
@@ -34,42 +32,35 @@ class TransferLinks(Protocol):
         """An open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
 
 
-class BackgroundTasks:
-    """The owner of what goes on by itself, with each peer; ``stop`` ends it."""
+class TransferTasks:
+    """Background tasks, counted for each peer so that a flood can be held back; ``stop`` cancels them."""
 
     log = Logger("chatnet.transfers")
 
     def __init__(self, clock: Any, links: TransferLinks) -> None:
         self._clock = clock
         self._links = links
+        self._tasks = BackgroundTasks(self.log)
         self._going: dict[PeerID, set[Deferred[None]]] = {}
         self._unread: dict[PeerID, Link] = {}
 
     def stop(self) -> None:
-        for going in [one for those in self._going.values() for one in those]:
-            going.cancel()
+        self._tasks.stop()
 
     def send(self, peer: PeerID, message: Message) -> None:
         """Send on the chat link, without waiting; if it cannot be, the file link's end will tell."""
         self.spawn(peer, self._links.send(peer, message))
 
     def spawn(self, peer: PeerID, work: Coroutine[Any, Any, None]) -> None:
-        """Own what goes on by itself: its failure has a line in the log."""
-        going: Deferred[None] = Deferred.fromCoroutine(work)
+        """Run ``work`` by itself, counted for ``peer``; its failure has a line in the log."""
+        going = self._tasks.spawn(work, f"working on transfers with {short_text(peer)}")
         self._going.setdefault(peer, set()).add(going)
-
-        def failed(failure: Failure) -> None:
-            if failure.check(ChatnetError, CancelledError):
-                self.log.info("not said or not kept: {text}", text=safe_line(str(failure.value)))
-            else:
-                self.log.failure("a transfer met a defect of ours", failure)
-
-        going.addErrback(failed).addCallback(lambda _: self._over(peer, going))
+        going.addCallback(lambda _: self._over(peer, going))
 
     def throttle(self, link: Link) -> None:
         """Read no further while too much is under way with its peer: a flood stays with who sends it."""
-        if len(self._going.get(link.peer, ())) >= ERRANDS:
-            link.pause_reading("errands")
+        if len(self._going.get(link.peer, ())) >= BACKGROUND_TASKS:
+            link.pause_reading("background")
             self._unread[link.peer] = link
 
     def _over(self, peer: PeerID, going: Deferred[None]) -> None:
@@ -77,8 +68,8 @@ class BackgroundTasks:
         those.discard(going)
         if not those:
             del self._going[peer]
-        if len(those) < ERRANDS // 2 and peer in self._unread:
-            self._unread.pop(peer).resume_reading("errands")
+        if len(those) < BACKGROUND_TASKS // 2 and peer in self._unread:
+            self._unread.pop(peer).resume_reading("background")
 
     async def send_pages(self, peer: PeerID, pages: Iterable[Message]) -> None:
         for page in pages:

@@ -1,4 +1,4 @@
-"""What becomes of one transfer: it breaks off and goes on, is held and let go, and ends.
+"""The lifecycle of one transfer: interrupted, resumed, paused, unpaused, ended.
 
 Every transfer ends in a named outcome that both sides are told: the one that ends it says so on the
 chat link and keeps the file link until the other closes it, so that the reason arrives before the loss.
@@ -22,7 +22,7 @@ from chatnet.core.events import TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import LATE_LINKS, PeerLimits
 from chatnet.core.messages import Cancel, Decline, DialMe, Pause, Resume, Verified
-from chatnet.core.transfer.transfer_machine import Step, ending_of, reason_of
+from chatnet.core.transfer.transfer_machine import PausedBy, Step, ending_of, reason_of
 from chatnet.net.link import Link, LinkUser
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.download import Download
@@ -30,9 +30,9 @@ from chatnet.peer.files.filesystem import DownloadTarget, Filesystem
 from chatnet.peer.files.journal import StoreJournal
 from chatnet.peer.files.part_files import remove_parts
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.transfers.background import BackgroundTasks, TransferLinks, done
+from chatnet.peer.transfers.background import TransferLinks, TransferTasks, done
 from chatnet.peer.transfers.receiver import Receiver
-from chatnet.peer.transfers.record import HERE, THERE, TransferRecord, candidates, former_files
+from chatnet.peer.transfers.record import TransferRecord, candidates, former_files
 from chatnet.peer.transfers.redial import Redial
 from chatnet.peer.transfers.table import TransferTable
 
@@ -48,11 +48,11 @@ class Lifecycle:
         limits: PeerLimits,
         store: PeerStore,
         table: TransferTable,
-        background: BackgroundTasks,
+        background: TransferTasks,
         links: TransferLinks,
         disk: DiskPool,
         filesystem: Filesystem,
-        downloads: str,
+        downloads: bytes,
         *,
         room: Callable[[], None],
         served: Callable[[bytes], LinkUser],
@@ -165,13 +165,13 @@ class Lifecycle:
 
     def pause(self, entry: TransferRecord, code: str) -> None:
         """Hold it, for a person's wish or for what is in its way here, and say so."""
-        entry.paused |= HERE
+        entry.paused |= PausedBy.HERE
         self._rest_paused(entry, code, by_me=True)
         self._background.send(entry.peer, Pause(entry.fid, code))
 
     def paused_there(self, entry: TransferRecord, code: str) -> None:
-        entry.paused |= THERE
-        if not entry.paused & HERE:
+        entry.paused |= PausedBy.THERE
+        if not entry.paused & PausedBy.HERE:
             self._rest_paused(entry, code, by_me=False)
 
     def _rest_paused(self, entry: TransferRecord, code: str, by_me: bool) -> None:
@@ -188,7 +188,7 @@ class Lifecycle:
         if not entry.paused:
             self._table.step(entry, Step.BROKEN)
         else:
-            self._rest_paused(entry, messages.PAUSED, by_me=bool(entry.paused & HERE))
+            self._rest_paused(entry, messages.PAUSED, by_me=bool(entry.paused & PausedBy.HERE))
 
     def block(self, entry: TransferRecord, error: ChatnetError) -> None:
         """What stands in a receiver's way: it is held where that may pass, else it ends."""
@@ -245,9 +245,9 @@ class Lifecycle:
     async def open_download(self, entry: TransferRecord) -> Download:
         entry.opening = True
         try:
-            rows = await self._store.transfer_files(entry.peer, entry.fid)
+            rows = await self._store.transfers.files(entry.peer, entry.fid)
             if entry.candidates_of is None:
-                received = await self._store.received_files(entry.peer)
+                received = await self._store.transfers.received_files(entry.peer)
                 entry.candidates_of = await self._disk.run(candidates, entry.files, received)
             former = await self._disk.run(former_files, rows, entry.candidates_of)
             return await self._disk.run(

@@ -1,11 +1,11 @@
 """All transfers of a peer, either way: who offered what to whom, whose turn it is, how it ended.
 
-The rules (states, words, pages) are ``core.transfer``; the bytes go through ``sending`` and
-``receiving``.  This module is the door: what the person wants and what the other side says is passed
-to the ``table`` (which there are), ``offers``, ``lifecycle`` (breaking off, going on, ending) and ``runs``.
+The rules (states, words, pages) are ``core.transfer``; the bytes go through ``sender`` and
+``receiver``.  This module passes what the person wants and what the other side says to the ``table``
+(which there are), ``offers``, ``lifecycle`` (interrupted, resumed, paused, ended) and ``scheduler``.
 
 One that lost its link goes on by itself, whoever was killed: both sides dial while something is
-unfinished; when a chat link is up each says how it stands, and the receiver sends its ACCEPT anew,
+unfinished; when a chat link is up each says how it stands, and the receiver sends its ACCEPT again,
 with what is missing.  So only the receiver begins anything, and only its disk counts.
 """
 
@@ -15,7 +15,6 @@ import hmac
 import os
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import gatherResults
@@ -43,18 +42,20 @@ from chatnet.core.messages import (
 )
 from chatnet.core.text import safe_line
 from chatnet.core.transfer.offers import AcceptAssembly
-from chatnet.core.transfer.transfer_machine import Step, after, ending_of
+from chatnet.core.transfer.transfer_machine import PausedBy, Step, after, ending_of
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.filesystem import Filesystem, Space
+from chatnet.peer.files.local_paths import absolute
 from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans, remove_parts
+from chatnet.peer.files.text_file import write_text
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.transfers.background import BackgroundTasks, TransferLinks
+from chatnet.peer.transfers.background import TransferLinks, TransferTasks
 from chatnet.peer.transfers.lifecycle import Lifecycle
 from chatnet.peer.transfers.offers import Offers
 from chatnet.peer.transfers.preferences import TransferPreferences
 from chatnet.peer.transfers.receiver import pass_over
-from chatnet.peer.transfers.record import HERE, TransferRecord, offered_record, prepare, recalled_record
+from chatnet.peer.transfers.record import TransferRecord, offered_record, prepare, recalled_record
 from chatnet.peer.transfers.scheduler import Scheduler
 from chatnet.peer.transfers.table import TransferTable
 
@@ -77,7 +78,7 @@ class Transfers:
         reactor: Any,
         limits: PeerLimits,
         store: PeerStore,
-        downloads: Path,
+        downloads: bytes,
         links: TransferLinks,
         *,
         changed: Callable[[Transfer], None],
@@ -91,13 +92,13 @@ class Transfers:
         self._clock = reactor
         self._limits = limits
         self._store = store
-        self._downloads = str(downloads)
+        self._downloads = downloads
         self._person = person_folder
         self._random = random_bytes
         self._uniform = uniform
         self._listed = listed
         self._disk = disk or DiskPool(reactor)
-        self._background = BackgroundTasks(reactor, links)
+        self._background = TransferTasks(reactor, links)
         self._table = TransferTable(reactor, store, self._background, changed)
         self._preferences = TransferPreferences(store)
         self._offers = Offers(reactor, limits, self._table, self._background, links, self._disk, self._apply_rule)
@@ -110,9 +111,9 @@ class Transfers:
             links,
             self._disk,
             Filesystem(random_bytes, space, limits.free_bytes_reserve),
-            str(downloads),
+            downloads,
             room=lambda: self._scheduler.start_queued(),
-            served=lambda fid: _FileLinkUser(self, fid),
+            served=lambda fid: FileLinkUser(self, fid=fid),
             uniform=uniform,
         )
         self._scheduler = Scheduler(
@@ -126,10 +127,10 @@ class Transfers:
         """Take up what the former process left unfinished."""
         self._disk.start()
         await self._preferences.recall()
-        rows = await self._store.transfers()
+        rows = await self._store.transfers.all()
         await self._disk.run(remove_orphans, self._downloads, {row.stem for row in rows if not row.state.ended})
         for row in rows:
-            files = [] if row.state.ended else await self._store.transfer_files(row.peer, row.fid)
+            files = [] if row.state.ended else await self._store.transfers.files(row.peer, row.fid)
             entry = await self._disk.run(recalled_record, row, files)
             self._table.entries[entry.fid] = entry
             await self._take_up_again(entry)
@@ -166,8 +167,8 @@ class Transfers:
         """Every transfer that is not forgotten, in the order of offering."""
         return self._table.snapshot()
 
-    async def offer(self, peer: bytes, paths: Sequence[str]) -> Transfer:
-        """Offer files and folders.  Raises LocalError: no-such-file, unreadable, empty, too-many, too-deep, offline."""
+    async def offer(self, peer: bytes, paths: Sequence[bytes]) -> Transfer:
+        """Offer files and folders.  Raises LocalError: offline, and what ``gather`` raises."""
         found, summary, rows = await self._disk.run(prepare, tuple(paths))
         entry = offered_record(self._random(FID_BYTES), PeerID(peer), True, summary, self._table.now_ms())
         entry.warning = safe_line(found.warning)  # about our own disk; the names are ours
@@ -187,9 +188,25 @@ class Transfers:
             raise
         return entry.snapshot()
 
-    async def accept(self, fid: bytes, directory: str = "") -> Transfer:
-        """Take an offer.  Raises LocalError: unknown-transfer, ended, no-space, unwritable, no-such-folder."""
+    async def offer_text(self, peer: bytes, folder: bytes, name: str, text: str) -> Transfer:
+        """Write ``text`` into a new file in ``folder`` and offer it; without an offer the file does not stay.
+
+        Raises LocalError: unwritable, offline.
+        """
+        path = await self._disk.run(write_text, folder, name, text)
+        try:
+            return await self.offer(peer, [path])
+        except BaseException:
+            await self._disk.run(os.unlink, path)
+            raise
+
+    async def accept(self, fid: bytes, directory: bytes = b"") -> Transfer:
+        """Take an offer, into ``directory`` or the usual place.
+
+        Raises LocalError: unknown-transfer, ended, relative-path, no-space, unwritable, no-such-folder.
+        """
         entry = self._table.offer_in(fid)
+        directory = absolute(directory) if directory else b""
         if entry.opening:
             return entry.snapshot()
         entry.directory, entry.person = directory, self._person(entry.peer)
@@ -234,15 +251,15 @@ class Transfers:
         entry = self._table.unfinished(fid)
         if entry.state is TransferState.OFFERED:
             raise LocalError("not-running", "There is nothing to pause before the offer is accepted.")
-        if not entry.paused & HERE:
+        if not entry.paused & PausedBy.HERE:
             self._lifecycle.pause(entry, messages.PAUSED)
         return entry.snapshot()
 
     async def resume(self, fid: bytes) -> Transfer:
         """Let it go on; a broken one is tried now.  Raises LocalError: unknown-transfer, ended, paused-there."""
         entry = self._table.unfinished(fid)
-        if entry.paused & HERE:
-            entry.paused &= ~HERE
+        if entry.paused & PausedBy.HERE:
+            entry.paused &= ~PausedBy.HERE
             self._background.send(entry.peer, Resume(fid))
             self._lifecycle.unpause(entry)
         if entry.paused:
@@ -321,7 +338,7 @@ class Transfers:
             if entry.peer != who or not entry.kept:
                 continue
             entry.answer = None
-            if entry.paused & HERE:
+            if entry.paused & PausedBy.HERE:
                 self._background.send(
                     who, Pause(entry.fid, entry.code if entry.code in _HINDRANCES else messages.PAUSED)
                 )
@@ -434,10 +451,10 @@ class Transfers:
         answer, entry.answer = entry.answer, None
         if answer.token == entry.token:
             return  # said twice
-        if entry.paused & HERE:
+        if entry.paused & PausedBy.HERE:
             self._background.send(peer, Pause(entry.fid, messages.PAUSED))
             return
-        entry.paused = 0
+        entry.paused = PausedBy.NOBODY
         if entry.state is TransferState.OFFERED:
             step = Step.ACCEPTED
         else:
@@ -455,10 +472,10 @@ class Transfers:
         entry = self._table.find_open(peer, fid)
         if entry is None:
             self._background.spawn(peer, self._tell_outcome(peer, fid))
-        elif entry.paused & HERE:
+        elif entry.paused & PausedBy.HERE:
             self._background.send(peer, Pause(fid, messages.PAUSED))
         elif entry.paused:
-            entry.paused = 0
+            entry.paused = PausedBy.NOBODY
             self._lifecycle.unpause(entry)
             self._lifecycle.redial.now(peer)
         elif not entry.outgoing and entry.state is TransferState.BROKEN:
@@ -466,7 +483,7 @@ class Transfers:
 
     async def _tell_outcome(self, peer: PeerID, fid: bytes) -> None:
         """Somebody asks about a transfer that is not open here, perhaps from before we forgot it."""
-        row = await self._store.transfer(peer, fid)
+        row = await self._store.transfers.find(peer, fid)
         if row is None or not row.state.ended:
             answer: Message = Cancel(fid, messages.LOST)
         elif row.state is TransferState.DONE:
@@ -479,18 +496,24 @@ class Transfers:
             self._background.send(peer, answer)
 
 
-class _FileLinkUser:
-    """What a file link that we dialled serves."""
+class FileLinkUser:
+    """The LinkUser of file links: of those that come in, or with ``fid`` of one that is dialled for a transfer."""
 
-    def __init__(self, transfers: Transfers, fid: bytes) -> None:
+    def __init__(
+        self, transfers: Transfers, *, welcome: Callable[[Link], Welcome] | None = None, fid: bytes | None = None
+    ) -> None:
         self._transfers = transfers
+        self._welcome = welcome
         self._fid = fid
 
     async def answer(self, link: Link, hello: Hello) -> Welcome:
-        raise Refused(messages.NOT_EXPECTED, "this side dialled")
+        if self._welcome is None or not self._transfers.expects(link.peer, hello.fid, hello.token):
+            raise Refused(messages.NOT_EXPECTED, "nobody waits for this file link")
+        return self._welcome(link)
 
     def opened(self, link: Link) -> None:
-        self._transfers.file_link_opened(link, self._fid)
+        hello = link.greeting  # of a link that we dialled, the WELCOME
+        self._transfers.file_link_opened(link, hello.fid if isinstance(hello, Hello) else self._fid)
 
     def received(self, link: Link, message: Message) -> None:
         self._transfers.file_received(link, message)

@@ -22,7 +22,7 @@ from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Decline, Offer
 from chatnet.core.transfer.offers import OfferAssembly, offer_pages
 from chatnet.peer.files.disk_threads import DiskPool
-from chatnet.peer.transfers.background import BackgroundTasks, TransferLinks
+from chatnet.peer.transfers.background import TransferLinks, TransferTasks
 from chatnet.peer.transfers.record import TransferRecord, file_rows, offered_record
 from chatnet.peer.transfers.table import TransferTable
 
@@ -48,7 +48,7 @@ class Offers:
         clock: Any,
         limits: PeerLimits,
         table: TransferTable,
-        background: BackgroundTasks,
+        background: TransferTasks,
         links: TransferLinks,
         disk: DiskPool,
         arrived: Callable[[TransferRecord], Awaitable[None]],

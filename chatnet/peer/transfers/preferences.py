@@ -21,9 +21,9 @@ class TransferPreferences:
         self._rules: dict[PeerID, FileRule] = {}
 
     async def recall(self) -> None:
-        self._rules = await self._store.file_rules()
+        self._rules = await self._store.transfers.file_rules()
         for pace, name in zip((self.up, self.down), SPEED_SETTINGS, strict=True):
-            pace.rate = int(await self._store.get(name) or 0) or None
+            pace.rate = int(await self._store.settings.get(name) or 0) or None
 
     def speed_limits(self) -> SpeedLimits:
         return SpeedLimits(self.up.rate, self.down.rate)
@@ -39,7 +39,7 @@ class TransferPreferences:
 
     async def keep_limits(self) -> None:
         for name, speed in zip(SPEED_SETTINGS, (self.up.rate, self.down.rate), strict=True):
-            await self._store.put(name, str(speed or 0))
+            await self._store.settings.put(name, str(speed or 0))
 
     def rule(self, peer: bytes) -> FileRule:
         """What happens to the offers of ``peer``."""
@@ -47,6 +47,6 @@ class TransferPreferences:
 
     async def set_rule(self, peer: bytes, rule: FileRule) -> FileRule:
         """From the next offer on."""
-        await self._store.set_file_rule(PeerID(peer), rule)
+        await self._store.transfers.set_file_rule(PeerID(peer), rule)
         self._rules[PeerID(peer)] = rule
         return rule

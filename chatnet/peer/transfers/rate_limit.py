@@ -39,7 +39,7 @@ class RateLimitedProducer:
         self._timer: IDelayedCall | None = None
 
     def limit_changed(self) -> None:
-        """Look at the limit anew."""
+        """Apply the limit that holds now."""
         if self._producer is None:
             return
         if self._pushing:

@@ -78,7 +78,7 @@ class Receiver:
         self._done: Deferred[None] = Deferred()
 
     async def run(self) -> None:
-        """Until every wanted file stands under its final name; the landing is closed afterwards.
+        """Until every wanted file stands under its final name; the download is closed afterwards.
 
         Raises LocalError(unwritable | digest) after a REJECT was sent, or RemoteError; then what has
         no final name is removed.  It is kept for LocalError(no-space), StoreFailed, and as ``stop``
@@ -123,7 +123,7 @@ class Receiver:
             raise RemoteError(messages.BAD_FRAME, "that is not for the sender of files to say now")
 
     def limit_changed(self) -> None:
-        """Look at the speed limit anew."""
+        """Apply the speed limit that holds now."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._read_on()
@@ -259,7 +259,7 @@ class Receiver:
     def _go_wrong(self, failure: Failure) -> None:
         error = failure.value
         if not isinstance(error, ChatnetError):
-            self.log.failure("a received file met a defect of ours", failure)
+            self.log.failure("internal error while writing a received file", failure)
             error = LocalError(messages.UNWRITABLE, "internal error")
         if self._error is None:
             self._keep = isinstance(error, StoreFailed) or error.code == messages.NO_SPACE

@@ -15,14 +15,14 @@ from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import SafeText, safe_line
 from chatnet.core.transfer.offers import AcceptAssembly, Summary
 from chatnet.core.transfer.queue import Rate
+from chatnet.core.transfer.transfer_machine import PausedBy
 from chatnet.net.link import Link
 from chatnet.peer.files.download import Download, Former
 from chatnet.peer.files.source import Fingerprint, Gathered, SourceFile, gather
-from chatnet.peer.store.peer_store import FileRow, TransferRow
+from chatnet.peer.store.transfers import FileRow, TransferRow
 from chatnet.peer.transfers.receiver import Receiver
 from chatnet.peer.transfers.sender import Sender
 
-HERE, THERE = 1, 2  # who holds a transfer
 _NOTHING = safe_line("")
 _mark = msgspec.msgpack.Decoder(Fingerprint)
 
@@ -43,18 +43,18 @@ class TransferRecord:
     state: TransferState = TransferState.OFFERED
     code: str = ""
     reason: SafeText = _NOTHING
-    saved_to: str = ""
+    saved_to: bytes = b""
     done_files: int = 0
     done_bytes: int = 0
     resumed_from: int = 0
-    paused: int = 0
-    directory: str = ""  # incoming
+    paused: PausedBy = PausedBy.NOBODY
+    directory: bytes = b""  # incoming
     person: str = ""  # incoming, since the acceptance: the name of their folder, which stays
     stem: str = ""  # incoming, since the acceptance
     kept: bool = False  # in the store, and so shown
     files: Sequence[OfferedFile] = ()
     sources: Sequence[SourceFile] = ()  # outgoing
-    candidates_of: dict[int, str] | None = None  # incoming: files of before that may be the same
+    candidates_of: dict[int, bytes] | None = None  # incoming: files of before that may be the same
     answer: AcceptAssembly | None = None  # outgoing, while its pages come
     wants: Sequence[Want] = ()
     token: bytes = b""  # since the acceptance: what a file link must show
@@ -105,10 +105,10 @@ class TransferRecord:
             self.state,
             self.code,
             self.reason,
-            self.saved_to if self.state is TransferState.DONE and not self.outgoing else "",
+            self.saved_to if self.state is TransferState.DONE and not self.outgoing else b"",
             self.offered_ms,
             self.resumed_from,
-            bool(self.paused & HERE),
+            bool(self.paused & PausedBy.HERE),
         )
 
     def row(self) -> TransferRow:
@@ -188,7 +188,7 @@ def recalled_record(row: TransferRow, files: Sequence[FileRow]) -> TransferRecor
     return entry
 
 
-def prepare(paths: tuple[str, ...]) -> tuple[Gathered, Summary, list[FileRow]]:
+def prepare(paths: tuple[bytes, ...]) -> tuple[Gathered, Summary, list[FileRow]]:
     """What there is to offer, as people see it and as the store keeps it."""
     found = gather(paths)
     summary = Summary()
@@ -205,25 +205,25 @@ def file_rows(files: Sequence[OfferedFile], sources: Sequence[SourceFile] = ()) 
             tuple(file.path),
             file.size,
             file.mtime_ms,
-            sources[number].path if sources else "",
+            sources[number].path if sources else b"",
             mark=msgspec.msgpack.encode(sources[number].mark) if sources else b"",
         )
         for number, file in enumerate(files)
     ]
 
 
-def former_files(rows: Sequence[FileRow], candidates_of: dict[int, str]) -> dict[int, Former]:
-    """What a landing is told of these; nothing of files that have nothing."""
+def former_files(rows: Sequence[FileRow], candidates_of: dict[int, bytes]) -> dict[int, Former]:
+    """Return, by number, what is left from before of the files that have something."""
     return {
         row.number: Former(
-            row.synced, row.digest, row.final, row.done, "" if row.done else candidates_of.get(row.number, "")
+            row.synced, row.digest, row.final, row.done, b"" if row.done else candidates_of.get(row.number, b"")
         )
         for row in rows
         if row.synced or row.digest or row.done or row.number in candidates_of
     }
 
 
-def candidates(files: Sequence[OfferedFile], received: Sequence[FileRow]) -> dict[int, str]:
+def candidates(files: Sequence[OfferedFile], received: Sequence[FileRow]) -> dict[int, bytes]:
     """Offered files within folders, by number -> the path of one that came before and looks the same."""
     known = {(row.path, row.size, row.mtime_ms): row.final for row in received if len(row.path) > 1 and row.size}
     return {

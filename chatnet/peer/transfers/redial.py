@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from chatnet.core.backoff import Uniform, peer_wait
 from chatnet.core.errors import ChatnetError
 from chatnet.core.identity import PeerID
+from chatnet.net.timers import cancel_timer
 
 
 class Redial:
@@ -97,6 +98,4 @@ class Redial:
             self._dialling.discard(peer)
 
     def _put_off(self, peer: PeerID) -> None:
-        timer = self._timers.pop(peer, None)
-        if timer is not None and timer.active():
-            timer.cancel()
+        cancel_timer(self._timers.pop(peer, None))

@@ -19,7 +19,7 @@ from chatnet.net.link import Link
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.download import Download
 from chatnet.peer.files.part_files import remove_parts
-from chatnet.peer.transfers.background import BackgroundTasks, done
+from chatnet.peer.transfers.background import TransferTasks, done
 from chatnet.peer.transfers.lifecycle import Lifecycle
 from chatnet.peer.transfers.preferences import TransferPreferences
 from chatnet.peer.transfers.receiver import Receiver
@@ -40,7 +40,7 @@ class Scheduler:
         clock: Any,
         limits: PeerLimits,
         table: TransferTable,
-        background: BackgroundTasks,
+        background: TransferTasks,
         lifecycle: Lifecycle,
         preferences: TransferPreferences,
         disk: DiskPool,
@@ -144,13 +144,13 @@ class Scheduler:
             if entry.work is work:
                 self._went_wrong(entry, link, error)
         except Exception:
-            self.log.failure("a transfer met a defect of ours")
+            self.log.failure("internal error while running a transfer")
             if entry.work is work:
                 self._lifecycle.give_up(entry, messages.UNREADABLE if entry.outgoing else messages.UNWRITABLE)
         else:
             if download is None or not download.mismatched:
                 entry.done_files = entry.total_files
-                entry.saved_to = download.saved_to if download else ""
+                entry.saved_to = download.saved_to if download else b""
                 await self._lifecycle.verified(entry, link)
         finally:
             if entry.work in (work, None):

@@ -99,7 +99,7 @@ class Sender:
             self._wake()
 
     def limit_changed(self) -> None:
-        """Look at the speed limit anew."""
+        """Apply the speed limit that holds now."""
         if self._sender is not None and self._paced is not None:
             self._sender.CHUNK_SIZE = chunk_bytes(self._pace)
             self._paced.limit_changed()

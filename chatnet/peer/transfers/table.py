@@ -14,8 +14,9 @@ from chatnet.core.events import Transfer, TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PROGRESS_SECONDS
 from chatnet.core.transfer.transfer_machine import Step, after, reason_of
-from chatnet.peer.store.peer_store import FileRow, PeerStore, TransferRow
-from chatnet.peer.transfers.background import BackgroundTasks, done
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.transfers import FileRow, TransferRow
+from chatnet.peer.transfers.background import TransferTasks, done
 from chatnet.peer.transfers.record import TransferRecord
 
 
@@ -25,7 +26,7 @@ class TransferTable:
     log = Logger("chatnet.transfers")
 
     def __init__(
-        self, clock: Any, store: PeerStore, background: BackgroundTasks, changed: Callable[[Transfer], None]
+        self, clock: Any, store: PeerStore, background: TransferTasks, changed: Callable[[Transfer], None]
     ) -> None:
         self.entries: dict[bytes, TransferRecord] = {}
         self._clock = clock
@@ -117,14 +118,14 @@ class TransferTable:
             size=entry.total_bytes,
         )
         before = entry.state
-        await self._store.add_transfer(row, rows)
+        await self._store.transfers.add(row, rows)
         entry.kept = True
         if entry.state is not before:  # it went on while it was stored
             await self.save(entry)
         self.tell(entry)
 
     def save(self, entry: TransferRecord) -> Deferred[TransferRow | None]:
-        return self._store.update_transfer(
+        return self._store.transfers.update(
             entry.peer,
             entry.fid,
             state=entry.state,
@@ -164,7 +165,7 @@ class TransferTable:
         for entry in tuple(self.entries.values()):
             if entry.ended and entry.kept and entry.working is None:
                 del self.entries[entry.fid]
-        await self._store.forget_ended()
+        await self._store.transfers.forget_ended()
 
     def now_ms(self) -> int:
         return int(self._clock.seconds() * 1000)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from chatnet.core.errors import LocalError
+from chatnet.core.events import VerifiedLevel
 from chatnet.core.identity import SHORT_CHARS, PeerID, conversation_of, key_text, safety_number, short_text
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.conversations import Conversations
@@ -18,8 +19,6 @@ from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.transfers.manager import Transfers
 from chatnet.peer.trust.short_code import ShortCodes
-
-BY_CODE, BY_NUMBER = 1, 2  # how people compared a key
 
 
 class Trust:
@@ -60,13 +59,13 @@ class Trust:
                 "wrong-prefix",
                 f"These are not the first {SHORT_CHARS} characters of {name}'s new key. Nothing changed.",
             )
-        await self._take(known, new, verified=0)
+        await self._take(known, new, VerifiedLevel.NOT)
 
     async def keep(self, peer: bytes) -> None:
         known, new = self._changed_key(peer)
         if new in self._roster.unwanted:
             raise LocalError("no-new-key", f"The key of {self._roster.name_of(known)} that you know is kept already.")
-        await self._store.add_unwanted_key(new, self._wall_ms())
+        await self._store.pins.add_unwanted_key(new, self._wall_ms())
         self._roster.unwanted.add(new)
         await self._outbox.release(known)
         self._people.tell(known)
@@ -79,24 +78,24 @@ class Trust:
         known = self._people.known(peer)
         return await self._short_codes.begin(known, self._roster.name_of(known))
 
-    async def confirm(self, peer: bytes, level: int) -> None:
+    async def confirm(self, peer: bytes, level: VerifiedLevel) -> None:
         known = self._people.known(peer)
         new, name = self._roster.new_key(known), self._roster.name_of(known)
-        if level == BY_CODE and not self._short_codes.was_compared(known):
+        if level is VerifiedLevel.BY_CODE and not self._short_codes.was_compared(known):
             raise LocalError("no-check", f"No code was compared with {name} yet: /verify {name} live")
-        if new is not None and level == BY_NUMBER:
+        if new is not None and level is VerifiedLevel.BY_NUMBER:
             await self._take(known, new, level)
             return
         self._people.pin_on_first_contact(known)
         if self._roster.vouched_name(known) is None:
             raise LocalError("no-check", f"Nothing binds a name to {name}'s key yet, so there is nothing to mark.")
-        await self._store.set_verified(name, known, level)
+        await self._store.pins.set_verified(name, known, level)
         self._roster.set_verified(known, level)
         self._people.tell(known)
 
     async def block(self, peer: bytes, blocked: bool) -> None:
         known = self._people.known(peer)
-        await self._store.set_blocked(known, blocked, self._wall_ms())
+        await self._store.pins.set_blocked(known, blocked, self._wall_ms())
         (self._roster.blocked.add if blocked else self._roster.blocked.discard)(known)
         if blocked:
             self._transfers.end_all_with(known)
@@ -110,12 +109,12 @@ class Trust:
             raise LocalError("no-new-key", f"{self._roster.name_of(known)} has no new key.")
         return known, new
 
-    async def _take(self, old: PeerID, new: PeerID, verified: int) -> None:
+    async def _take(self, old: PeerID, new: PeerID, verified: VerifiedLevel) -> None:
         """The name is the new key's from now on; what waited for the old one goes to the new one."""
         name, now, me = self._roster.name_of(old), self._wall_ms(), self._people.me
         conversation = conversation_of(me, new)
         for sweep in (1, 2):  # the second is for what was held while the first was written
-            former, moved = await self._store.take_key(
+            former, moved = await self._store.pins.take_key(
                 name, old, new, verified, conversation, me, now, "sent to the new key instead"
             )
             if sweep == 1:
@@ -124,7 +123,7 @@ class Trust:
                 self._roster.unwanted.discard(new)
                 self._roster.acquaintance(new).talked = True
             for row in former:
-                self._conversations.changed(old, row.n, row.state, row.reason)
+                self._conversations.changed(row.chat, row.n, row.state, row.reason)
             for row in moved:
                 self._conversations.added(row)
             self._people.waiting_changed(old, -len(former))

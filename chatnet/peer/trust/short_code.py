@@ -20,11 +20,11 @@ from twisted.internet.interfaces import IDelayedCall
 from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.identity import PeerID, short_code, short_commitment
 from chatnet.core.limits import MAX_SOURCES, PeerLimits
-from chatnet.core.messages import Check, Message
+from chatnet.core.messages import Check, CheckStep, Message
+from chatnet.net.timers import cancel_timer
 
 NONCE_BYTES = 16
 DAY_SECONDS = 86_400.0
-COMMIT, NONCE, REVEAL = 1, 2, 3
 
 
 @dataclass
@@ -94,7 +94,7 @@ class ShortCodes:
             )
         exchange = self._exchanges[peer] = _Exchange(self._random_bytes(NONCE_BYTES), self._deadline(peer), done=done)
         try:
-            await self._send(peer, Check(COMMIT, short_commitment(exchange.nonce)))
+            await self._send(peer, Check(CheckStep.COMMIT, short_commitment(exchange.nonce)))
         except ChatnetError:
             if self._exchanges.get(peer) is exchange:
                 self._close(peer)
@@ -104,18 +104,18 @@ class ShortCodes:
     async def received(self, peer: PeerID, check: Check) -> None:
         """A step of theirs; one that does not belong to an exchange is ignored."""
         exchange = self._exchanges.get(peer)
-        if check.step == COMMIT:
+        if check.step is CheckStep.COMMIT:
             await self._answer(peer, exchange, check.value)
-        elif check.step == NONCE and exchange is not None and exchange.ours:
+        elif check.step is CheckStep.NONCE and exchange is not None and exchange.ours:
             self._close(peer)
             try:
-                await self._send(peer, Check(REVEAL, exchange.nonce))
+                await self._send(peer, Check(CheckStep.REVEAL, exchange.nonce))
             except ChatnetError as error:
                 if exchange.done is not None:
                     exchange.done.errback(error)
                 return
             self._finish(peer, exchange, exchange.nonce, check.value)
-        elif check.step == REVEAL and exchange is not None and not exchange.ours:
+        elif check.step is CheckStep.REVEAL and exchange is not None and not exchange.ours:
             if hmac.compare_digest(short_commitment(check.value), exchange.commitment):
                 self._close(peer)
                 self._finish(peer, exchange, check.value, exchange.nonce)
@@ -137,7 +137,7 @@ class ShortCodes:
             self._end(peer, LocalError("check-failed", "Another check began."))
         nonce = self._random_bytes(NONCE_BYTES)
         self._exchanges[peer] = _Exchange(nonce, self._deadline(peer), commitment, done)
-        await self._send(peer, Check(NONCE, nonce))
+        await self._send(peer, Check(CheckStep.NONCE, nonce))
 
     def _finish(self, peer: PeerID, exchange: _Exchange, first: bytes, second: bytes) -> None:
         code = short_code(self._me, peer, first, second)
@@ -176,5 +176,4 @@ class ShortCodes:
 
     def _close(self, peer: PeerID) -> None:
         exchange = self._exchanges.pop(peer)
-        if exchange.timer.active():
-            exchange.timer.cancel()
+        cancel_timer(exchange.timer)

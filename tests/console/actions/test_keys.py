@@ -7,7 +7,7 @@ import segno
 
 from chatnet.console.overlays.page import qr_rows
 from chatnet.core.errors import LocalError
-from chatnet.core.events import CodeReady
+from chatnet.core.events import CodeReady, VerifiedLevel
 from chatnet.core.identity import grouped_text, join_string, short_text
 from tests.support.scripted_peer import key_of, somebody
 from tests.support.typist import Typist
@@ -42,7 +42,7 @@ def test_a_changed_key_says_the_ways_on(console: Typist) -> None:
 def test_trust_takes_the_new_key_and_opens_its_tab(console: Typist) -> None:
     console.type(f"/msg mallory<enter>/trust mallory {short_text(OTHER)}<enter>")
     assert console.calls("trust") == [("trust", MALLORY, short_text(OTHER))]
-    assert console.view.peer == OTHER
+    assert console.view.chat == OTHER
     assert "mallory>" in console.screen()
     assert "KEY CHANGED" not in console.screen()
 
@@ -74,7 +74,7 @@ def test_alt_k_keeps_the_old_key_and_does_nothing_elsewhere(console: Typist) -> 
 
 
 def test_a_verified_person_is_compared_again(console: Typist) -> None:
-    console.peer.change_person(MALLORY, verified=2)
+    console.peer.change_person(MALLORY, verified=VerifiedLevel.BY_NUMBER)
     console.type("/msg mallory<enter>")
     assert "/verify mallory take it, once you compared it as you did before" in console.words()
     assert "/trust" not in console.screen()
@@ -83,7 +83,7 @@ def test_a_verified_person_is_compared_again(console: Typist) -> None:
     assert "/verify mallory live" not in console.screen()
     console.type("<esc>/verify same<enter>")
     assert console.calls("confirm") == [("confirm", MALLORY, 2)]
-    assert console.view.peer == OTHER
+    assert console.view.chat == OTHER
     assert "mallory ✓ verified" in console.screen()
 
 
@@ -239,6 +239,6 @@ def test_the_code_is_drawn_as_it_is() -> None:
 
 
 def test_somebody_verified_offline_keeps_the_mark(console: Typist) -> None:
-    console.peer.put_people(somebody("zoe", console.peer.now_ms(), online=False, verified=1))
+    console.peer.put_people(somebody("zoe", console.peer.now_ms(), online=False, verified=VerifiedLevel.BY_CODE))
     console.wait(0.1)
     assert " ○ zoe ✓" in people_rows(console)

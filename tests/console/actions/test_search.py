@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import fail
@@ -66,7 +68,7 @@ def test_a_find_far_back_loads_the_rows_around_it(long: Typist) -> None:
     assert "line 600" in long.screen() or "line 59" in long.screen()
     long.type("<meta end>")
     assert "something new" in long.screen()
-    assert len(long.view.tab.pane.conversation.rows) <= limits.LIVE_MESSAGES
+    assert len(long.view.tab.pane.chat_rows.rows) <= limits.LIVE_MESSAGES
 
 
 def test_scrolling_down_from_a_find_reaches_the_newest_without_a_gap(long: Typist) -> None:
@@ -75,7 +77,7 @@ def test_scrolling_down_from_a_find_reaches_the_newest_without_a_gap(long: Typis
     for _ in range(60):
         long.type("<page down>")
     assert "line 1999" in long.screen()
-    numbers = [row.n for row in long.view.tab.pane.conversation.rows]
+    numbers = [row.n for row in long.view.tab.pane.chat_rows.rows]
     assert numbers == list(range(numbers[0], 2001))
     assert long.view.tab.pane.at_end()
 
@@ -98,7 +100,7 @@ def test_search_lists_everybodys_and_enter_goes_there(console: Typist) -> None:
     assert "Found: see tomorrow" in screen
     assert "2 messages" in screen
     console.type("<down><enter>")
-    assert console.view.peer == BOB
+    assert console.view.chat == BOB
     assert console.view.overlay is None
     assert console.view.tab.pane._found_n == 1
 
@@ -136,8 +138,11 @@ def test_results_come_in_pages(long: Typist) -> None:
 
 def test_export_names_the_file(console: Typist) -> None:
     console.type("/msg bob<enter>/export talk.json<enter>")
-    assert console.calls("export") == [("export", BOB, "talk.json", "json")]
-    assert "8 messages written to /home/talk.json" in console.screen()
+    path = os.path.join(os.getcwd(), "talk.json")
+    assert console.calls("export") == [("export", BOB, os.fsencode(path), "json")]
+    assert f"8 messages written to {path}" in console.view.footer.status
+    console.type("/export ~/talk.txt<enter>")
+    assert console.calls("export")[1] == ("export", BOB, os.fsencode(Path.home() / "talk.txt"), "text")
     console.peer.export = lambda *args: (_ for _ in ()).throw(LocalError("exists", "x is there already"))  # type: ignore
     console.type("/export x.txt<enter>")
     assert "Not exported: x is there already" in console.screen()

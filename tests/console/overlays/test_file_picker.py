@@ -48,7 +48,7 @@ def test_enter_opens_a_folder_and_sends_a_file(picking: Typist, folder: Path) ->
     picking.type("<enter>")
     assert "deep.txt" in picking.screen()
     picking.type("<enter>")
-    assert picking.calls("offer") == [("offer", BOB, (f"{folder}/sub/deep.txt",))]
+    assert picking.calls("offer") == [("offer", BOB, (os.fsencode(f"{folder}/sub/deep.txt"),))]
     assert "deep.txt is offered to bob." in picking.screen()
     picking.type("<ctrl o>")
     assert "deep.txt" in picking.screen()  # the last directory
@@ -58,7 +58,7 @@ def test_enter_opens_a_folder_and_sends_a_file(picking: Typist, folder: Path) ->
 
 def test_marks_are_sent_together_in_their_order(picking: Typist, folder: Path) -> None:
     picking.type("<down><space><up><up><space>s")
-    assert picking.calls("offer") == [("offer", BOB, (f"{folder}/a.txt", f"{folder}/sub"))]
+    assert picking.calls("offer") == [("offer", BOB, (os.fsencode(f"{folder}/a.txt"), os.fsencode(f"{folder}/sub")))]
 
 
 def test_esc_closes_and_sends_nothing(picking: Typist) -> None:
@@ -74,7 +74,7 @@ def test_mouse_marks_and_a_double_click_sends(picking: Typist, folder: Path) -> 
     picking.click("[x] a.txt")
     picking.wait(1)
     picking.click("a.txt", times=2)
-    assert picking.calls("offer") == [("offer", BOB, (f"{folder}/a.txt",))]
+    assert picking.calls("offer") == [("offer", BOB, (os.fsencode(f"{folder}/a.txt"),))]
 
 
 def test_a_folder_that_cannot_be_read_is_said(picking: Typist, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,4 +105,4 @@ def test_letters_show_only_the_names_with_them(picking: Typist, folder: Path) ->
     picking.type("<esc>")
     assert "a.txt" in picking.screen()
     picking.type("/a.t<enter>")
-    assert picking.calls("offer") == [("offer", BOB, (f"{folder}/a.txt",))]
+    assert picking.calls("offer") == [("offer", BOB, (os.fsencode(f"{folder}/a.txt"),))]

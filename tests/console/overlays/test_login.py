@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import fail
+
 from chatnet.console.app import LoginDefaults
+from chatnet.core.errors import CannotListen
 from chatnet.core.events import RegistryPhase
 from tests.support.scripted_peer import ScriptedPeer
 from tests.support.typist import Typist, new_clock
@@ -18,6 +21,7 @@ def test_defaults_stand_in_the_fields_and_enter_logs_in() -> None:
     screen = console.screen()
     for text in ("Your name", "root", "Registry", "127.0.0.1:9900", "Presentation server", "[ Login ]"):
         assert text in screen
+    assert "Tab next field" in screen
     assert "registry" not in console.lines()[0]
     console.type("<ctrl a><ctrl k>carol<enter>")
     assert console.calls("login") == [("login", "carol", "127.0.0.1:9900", "")]
@@ -44,6 +48,16 @@ def test_refusals_stand_above_the_fields_and_the_form_is_there_again() -> None:
     console.type("xy<enter>")
     console.wait(0.5)
     assert "Welcome, xy" in console.screen()
+    console.close()
+
+
+def test_a_port_that_is_taken_is_told_with_the_option_that_chooses_another() -> None:
+    console = form()
+    taken = CannotListen("in-use", "cannot listen on port 7000: already in use.", "tcp:7001")
+    console.peer.login = lambda name, registry, presentation="": fail(taken)  # type: ignore[method-assign]
+    console.type("<enter>")
+    console.wait(0.5)
+    assert "port 7000: already in use. Start again with --listen tcp:7001." in " ".join(console.screen().split())
     console.close()
 
 

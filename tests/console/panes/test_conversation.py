@@ -11,11 +11,13 @@ from chatnet.console.panes.base import PaneContext
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.theme import UNICODE
 from chatnet.core.events import HistoryPage, MessageKind, MessageState, Snapshot
+from chatnet.core.identity import short_text
 from chatnet.core.text import SafeText, safe_text
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
 from tests.support.typist import START, Typist, new_clock
 
-BOB, ECHO = key_of("bob"), key_of("echo")
+BOB, ECHO, MALLORY = key_of("bob"), key_of("echo"), key_of("mallory")
+
 NASTY = [
     "\u0301",
     "\u200d",
@@ -55,7 +57,7 @@ def pane_of(bodies: list[str]) -> ConversationPane:
     snapshot: Snapshot = peer.subscribe(lambda event: None).snapshot
     scene = PaneContext(ConsoleModel(snapshot), UNICODE, lambda: int(START * 1000))
     pane = ConversationPane(scene, BOB)
-    pane.conversation.put_page(HistoryPage(tuple(peer.rows[BOB]), False, 0))
+    pane.chat_rows.put_page(HistoryPage(tuple(peer.rows[BOB]), False, 0))
     return pane
 
 
@@ -175,8 +177,8 @@ def test_a_row_of_a_file_that_was_forgotten_keeps_its_title(console: Typist) -> 
 
 def test_a_title_in_a_file_row_is_one_line() -> None:
     pane = pane_of(["a\nb"])
-    row = pane.conversation.rows[0]
-    pane.conversation.rows[0] = msgspec.structs.replace(row, kind=MessageKind.FILE)
+    row = pane.chat_rows.rows[0]
+    pane.chat_rows.rows[0] = msgspec.structs.replace(row, kind=MessageKind.FILE)
     assert "a⏎b" in " ".join(line.decode() for line in pane.render((80, 10)).text)
 
 
@@ -202,3 +204,24 @@ def test_a_file_whose_transfer_is_cleared_says_what_became_of_it(console: Typist
     console.peer.rows[BOB][-1] = msgspec.structs.replace(row, reason=safe_text("you cancelled it"))
     console.type("/msg bob<enter>")
     assert "film.mp4  ✗ you cancelled it" in console.screen()
+
+
+def test_held_sending_is_explained(console: Typist) -> None:
+    console.type("/msg mallory<enter>")
+    screen = console.screen()
+    assert "mallory (held)>" in screen
+    assert "KEY CHANGED" in screen
+    assert short_text(MALLORY) in screen
+    assert short_text(key_of("another mallory")) in screen
+    assert "/trust mallory XXXXXXXX" in screen
+    console.type("is it you?<enter>")
+    assert "held, not sent" in console.screen()
+    assert "mallory!" in console.lines()[1]
+
+
+def test_offline_is_explained(console: Typist) -> None:
+    console.type("/msg alice again<enter>")
+    text = console.words()
+    assert "· waiting, alice is offline (last seen" in text
+    assert "It will be sent when alice is back, also after a restart." in text
+    assert "▲2" in console.screen()

@@ -132,6 +132,6 @@ def test_ten_thousand_changes_at_once_are_quick_enough() -> None:
 
 def test_alt_g_goes_to_somebody_by_a_few_letters(console: Typist) -> None:
     console.type("half<meta g>jud<enter>")
-    assert console.view.peer == key_of("judy")
+    assert console.view.chat == key_of("judy")
     console.type("<meta 1>")
     assert console.view.input.text == "half"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from chatnet.core.errors import LocalError
 from chatnet.core.events import FileRule, RuleKind, TransferState
 from chatnet.core.text import safe_line
 from tests.support.scripted_peer import key_of
@@ -29,7 +31,7 @@ def test_alt_y_accepts_the_newest_offer_of_this_tab_only(console: Typist) -> Non
     assert "Only with an empty input" in console.screen()
     assert console.calls("accept") == []
     console.type("<ctrl u><meta y>")
-    assert console.calls("accept") == [("accept", newest.fid, "")]
+    assert console.calls("accept") == [("accept", newest.fid, b"")]
     console.wait(5)
     assert "/s" in console.screen()
     assert "█" in console.screen()
@@ -43,7 +45,7 @@ def test_alt_n_refuses_and_alt_s_asks_for_a_directory(console: Typist, tmp_path:
     assert console.view.input.text == "/accept 1 ~/"
     console.type(f"<backspace><backspace>{tmp_path}/new folder<enter>")
     fid = next(iter(console.peer.transfers))
-    assert console.calls("accept") == [("accept", fid, f"{tmp_path}/new folder")]
+    assert console.calls("accept") == [("accept", fid, os.fsencode(tmp_path / "new folder"))]
     other = console.peer.offered(BOB, "b", 10)
     console.wait(0.1)
     console.type("<meta n>")
@@ -91,7 +93,7 @@ def test_the_tab_of_transfers_has_bars_and_keys(console: Typist) -> None:
     console.type("c")
     assert console.calls("cancel") == [("cancel", mine.fid)]
     console.type("<down>y")
-    assert console.calls("accept") == [("accept", other.fid, "")]
+    assert console.calls("accept") == [("accept", other.fid, b"")]
     console.type("<down>n")
     assert len(console.calls("refuse")) == 1
     console.type("n")
@@ -121,10 +123,10 @@ def test_esc_leaves_the_command_line_of_the_list(console: Typist) -> None:
 def test_send_by_command(console: Typist, tmp_path: Path) -> None:
     (tmp_path / "photo one.jpg").write_bytes(b"x" * 100)
     console.type(f"/send bob '{tmp_path}/photo one.jpg'<enter>")
-    assert console.calls("offer") == [("offer", BOB, (f"{tmp_path}/photo one.jpg",))]
+    assert console.calls("offer") == [("offer", BOB, (os.fsencode(tmp_path / "photo one.jpg"),))]
     assert "photo one.jpg is offered to bob." in console.screen()
     console.type(f"/msg echo<enter>/send {tmp_path}/photo\\ one.jpg<enter>")
-    assert console.calls("offer")[1] == ("offer", ECHO, (f"{tmp_path}/photo one.jpg",))
+    assert console.calls("offer")[1] == ("offer", ECHO, (os.fsencode(tmp_path / "photo one.jpg"),))
 
 
 def test_a_name_before_files_is_a_person_though_a_file_is_called_so(
@@ -136,7 +138,10 @@ def test_a_name_before_files_is_a_person_though_a_file_is_called_so(
     console.type("/msg echo<enter>/send bob plan<enter>")
     console.type("/msg echo<enter>/send ./bob plan<enter>")
     console.type("/msg echo<enter>/send bob<enter>")
-    offers = [(person, tuple(Path(path).name for path in paths)) for _, person, paths in console.calls("offer")]
+    offers = [
+        (person, tuple(os.fsdecode(os.path.basename(path)) for path in paths))
+        for _, person, paths in console.calls("offer")
+    ]
     assert offers == [(BOB, ("plan",)), (ECHO, ("bob", "plan")), (ECHO, ("bob",))]
 
 
@@ -221,22 +226,39 @@ def test_a_path_with_blanks_is_told_to_be_quoted(console: Typist, tmp_path: Path
     console.type(f"/send bob {tmp_path}/two words.txt<enter>")
     assert f'A name with blanks is put in quotes: "{tmp_path}/two words.txt"' in console.view.footer.status
     console.type(f'<ctrl u>/send bob "{tmp_path}/two words.txt"<enter>')
-    assert console.calls("offer") == [("offer", BOB, (str(tmp_path / "two words.txt"),))]
+    assert console.calls("offer") == [("offer", BOB, (os.fsencode(tmp_path / "two words.txt"),))]
 
 
-def test_a_text_too_long_for_a_message_goes_as_a_file(console: Typist, tmp_path: Path) -> None:
-    model = console.console.model
-    assert model.me is not None
-    model.me = msgspec.structs.replace(model.me, data_dir=str(tmp_path))
+def test_a_text_too_long_for_a_message_goes_as_a_file(console: Typist) -> None:
     text = "long\n" * 5_000
     console.type("/msg bob<enter>")
     console.paste(text)
     console.type("<enter><meta s>")
-    ((_, peer, (path,)),) = console.calls("offer")
-    assert peer == BOB
-    assert Path(path).read_text() == text
-    assert Path(path).stat().st_mode & 0o777 == 0o600
+    ((_, chat, sent, name),) = console.calls("offer_text")
+    assert (chat, sent) == (BOB, text)
+    assert re.fullmatch(r"message-\d{4}-\d\d-\d\d-\d{6}\.txt", name)
     assert console.view.input.text == ""
+
+
+def test_a_long_text_that_is_not_offered_stands_in_the_input_again(console: Typist) -> None:
+    text = "long\n" * 5_000
+    console.type("/msg bob<enter>")
+    console.paste(text)
+    console.peer.fail_next = LocalError("offline", "bob is offline: files need both of you there.")
+    console.type("<meta s>")
+    assert len(console.calls("offer_text")) == 1
+    assert console.view.input.text == text
+    assert "Not sent: bob is offline" in console.screen()
+
+
+def test_a_path_that_is_not_utf_8_is_shown(console: Typist) -> None:
+    offer = console.peer.offered(BOB, "a.bin", 10)
+    console.peer.change_transfer(offer.fid, state=TransferState.DONE, saved_to=b"/d\xff/bob/a.bin")
+    console.wait(0.1)
+    console.type("/msg bob<enter>")
+    assert "saved as /d\ufffd/bob/a.bin" in console.screen()
+    console.type("<f4>")
+    assert "saved as /d\ufffd/bob/a.bin" in console.screen()
 
 
 def test_a_long_path_is_whole_in_the_list_of_transfers(console: Typist) -> None:

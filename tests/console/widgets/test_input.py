@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from chatnet.console.terminal import PASTE_SECONDS
 from tests.support.scripted_peer import key_of
@@ -107,7 +110,7 @@ def test_tab_completes_paths(console: Typist, tmp_path: Path) -> None:
     console.type(f"/send bob {tmp_path}/my<tab>")
     assert console.view.input.text == f"/send bob {tmp_path}/my\\ "
     console.type("p<tab><enter>")
-    assert console.calls("offer") == [("offer", BOB, (f"{tmp_path}/my photo.jpg",))]
+    assert console.calls("offer") == [("offer", BOB, (os.fsencode(tmp_path / "my photo.jpg"),))]
     console.type(f"/accept 1 {tmp_path}/m<tab>")
     assert console.view.input.text == f"/accept 1 {tmp_path}/my\\ folder/"
 
@@ -128,3 +131,32 @@ def test_ctrl_r_finds_what_was_sent(console: Typist) -> None:
     assert console.view.input.text == "apples and pears"
     console.type("<down><down>")
     assert console.view.input.text == "apples again"
+
+
+def test_history_of_the_input(console: Typist) -> None:
+    console.type("/msg bob<enter>one<enter>two<enter>dra<up>")
+    assert console.view.input.text == "two"
+    console.type("<up>")
+    assert console.view.input.text == "one"
+    console.type("<down><down>")
+    assert console.view.input.text == "dra"
+
+
+def test_readline_keys(console: Typist) -> None:
+    console.type("/msg bob<enter>one two three<ctrl w><ctrl w><ctrl y><ctrl a>X<ctrl e>Y<meta b><meta d>")
+    assert console.view.input.text == "Xone two "
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        ("/msg bob<enter>", "2 lines were pasted; Enter sends them as one message."),
+        ("/msg bob<enter>/say ", "2 lines were pasted; Enter runs all of it as one /say."),
+        ("/msg bob<enter>/nothing ", "it begins with a slash but is no command"),
+        ("", "2 lines were pasted; nobody is chosen here yet"),
+    ],
+)
+def test_the_words_after_a_paste_say_what_enter_does(console: Typist, before: str, words: str) -> None:
+    console.type(before)
+    console.paste("one\ntwo")
+    assert words in console.screen()

@@ -12,8 +12,9 @@ from chatnet.core.directory.changelog import Change, ChangeLog, EpochSpan, Reade
 from chatnet.core.framing import Framer
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_FRAME, MAX_PAGE_ENTRIES
-from chatnet.core.messages import ListEntry, ListPage, decode
+from chatnet.core.messages import ListEntry, ListPage
 from chatnet.core.records import Endpoint, endpoint
+from tests.support.wire import decode
 
 EPOCH = b"e" * 16
 LOOPBACK = endpoint("127.0.0.1", 4000)

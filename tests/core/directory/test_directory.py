@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from chatnet.core import messages
 from chatnet.core.directory.changelog import Reader
-from chatnet.core.directory.directory import Claimed, Directory, bad_name_text
+from chatnet.core.directory.directory import Claimed, Directory
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.framing import PREFIX_BYTES
 from chatnet.core.identity import PeerID, peer_id_of
 from chatnet.core.limits import MAX_TEXT_BYTES, RegistryLimits
 from chatnet.core.messages import ListEntry, ListPage
 from chatnet.core.records import Endpoint, SignedRecord, endpoint, sign_record
+from tests.support.wire import decode
 
 LIMITS = RegistryLimits()
 THERE = endpoint("10.0.0.2", 1).ip
@@ -123,12 +124,6 @@ def test_a_bad_name_is_refused_in_words_that_are_safe(name: str) -> None:
     assert len(text) <= MAX_TEXT_BYTES
 
 
-def test_the_words_for_a_bad_name() -> None:
-    assert bad_name_text("x y") == (
-        "'x y' cannot be a name: 1 to 32 of a-z, 0-9, - and _, beginning and ending with a letter or digit."
-    )
-
-
 # --- records ------------------------------------------------------------------------------------
 
 
@@ -169,7 +164,7 @@ def test_the_record_itself_can_be_looked_up_and_is_forgotten_in_time() -> None:
 
 def read_all(rules: Directory, reader: Reader, known: dict[bytes, ListEntry]) -> None:
     while (data := rules.next_page(reader)) is not None:
-        page = cast(ListPage, messages.decode("from-registry", data[PREFIX_BYTES:]))
+        page = cast(ListPage, decode("from-registry", data[PREFIX_BYTES:]))
         if page.reset:
             known.clear()
         known.update((e.peer, e) for e in page.joined)

@@ -64,7 +64,7 @@ def test_a_snapshot_in_pages_takes_nobody_away_before_its_last_page() -> None:
     assert names(some) == {"bob", "dave"}
 
 
-def test_a_snapshot_that_begins_anew_forgets_its_first_half() -> None:
+def test_a_snapshot_that_begins_again_forgets_its_first_half() -> None:
     some = roster(CAROL_ENTRY, BOB_ENTRY)
     some.apply(page(CAROL_ENTRY, reset=True, more=True), 10)
     some.apply(page(BOB_ENTRY, reset=True, more=True), 10)

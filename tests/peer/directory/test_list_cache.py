@@ -32,7 +32,7 @@ def test_a_list_between_two_pages_has_no_cursor(keeper: ListCache) -> None:
     assert keeper.cursor == b"whole"
 
 
-def test_a_snapshot_that_broke_off_is_asked_for_anew(keeper: ListCache) -> None:
+def test_a_snapshot_that_broke_off_is_asked_for_again(keeper: ListCache) -> None:
     keeper.page(REGISTRY, page(b"half", reset=True, more=True), 0)
     assert keeper.cursor == b""
     keeper.page(REGISTRY, page(b"half", reset=True, more=True), 0)

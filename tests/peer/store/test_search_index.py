@@ -1,20 +1,20 @@
-"""The store's side of finding, expiring, sending again, and of what the screen had open."""
+"""What a search finds in the history, and how the index follows it."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_twisted
 
 from chatnet.core import limits
-from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.messages import Say
 from chatnet.host.database import Database
-from chatnet.peer.store.peer_store import MIGRATIONS, NewMessage, OpenTabRow, PeerStore, StoredMessage
+from chatnet.peer.store.history_rows import NewMessage, StoredMessage
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
 from chatnet.peer.store.search_query import understand_query
 
 ME, BOB, EVE = b"m" * 32, b"b" * 32, b"e" * 32
@@ -23,34 +23,19 @@ DAY_MS = 86_400_000
 WAITING, EXPIRED, REFUSED = MessageState.WAITING, MessageState.EXPIRED, MessageState.REFUSED
 
 
-@pytest_twisted.async_yield_fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    from twisted.internet import reactor
-
-    database = Database(tmp_path / "peer.db", MIGRATIONS, reactor)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-def store(database: Database) -> PeerStore:
-    return PeerStore(database)
-
-
 async def say(store: PeerStore, n: int, body: str, at_ms: int = 1000, peer: bytes = BOB) -> StoredMessage:
     talk = TALK if peer == BOB else OTHER
     message = NewMessage(talk, peer, ME, n.to_bytes(16), MessageKind.TEXT, at_ms, at_ms, body, WAITING)
-    return await store.add_outgoing(message)
+    return await store.messages.add_outgoing(message)
 
 
 async def hear(store: PeerStore, n: int, body: str, at_ms: int = 1000, peer: bytes = BOB) -> None:
     talk = TALK if peer == BOB else OTHER
-    await store.add_incoming(peer, [Say(talk, n.to_bytes(16), at_ms, body)], at_ms)
+    await store.messages.add_incoming(peer, [Say(talk, n.to_bytes(16), at_ms, body)], at_ms)
 
 
 async def found(store: PeerStore, typed: str, *where: object, **more: object) -> list[str]:
-    page = await store.search(understand_query(typed), *where, **more)  # type: ignore[arg-type]
+    page = await store.search.find(understand_query(typed), *where, **more)  # type: ignore[arg-type]
     return [row.body for row in page.rows]
 
 
@@ -96,12 +81,12 @@ async def test_pages_meet_without_gap_or_overlap(store: PeerStore, monkeypatch: 
         await hear(store, n, f"word {n} {'rare' if n % 10 == 0 else ''}", peer=BOB if n % 2 else EVE)
     query, rows, before, pages = understand_query("word rare"), [], None, 0
     while pages == 0 or before is not None:
-        page = await store.search(query, None, EVE, None, before, 2)
+        page = await store.search.find(query, None, EVE, None, before, 2)
         rows += [row.body for row in page.rows]
         before, pages = page.before_n, pages + 1
     assert rows == ["word 30 rare", "word 20 rare", "word 10 rare", "word 0 rare"]
     piece = understand_query("😀")
-    page = await store.search(piece)  # nothing among the first seven: the page says where to go on
+    page = await store.search.find(piece)  # nothing among the first seven: the page says where to go on
     assert (page.rows, page.before_n) == ([], 34)
 
 
@@ -111,7 +96,7 @@ async def test_what_was_undone_is_not_found_and_what_follows_is(store: PeerStore
 
     def broken(connection: sqlite3.Connection) -> None:
         connection.execute(
-            "INSERT INTO history (conversation, peer, sender, id, kind, sent_ms, stored_ms, body, state)"
+            "INSERT INTO history (conversation, chat, sender, id, kind, sent_ms, stored_ms, body, state)"
             " VALUES (?, ?, ?, ?, 'text', 1, 1, 'undone', 'received')",
             (TALK, BOB, BOB, b"x" * 16),
         )
@@ -153,7 +138,7 @@ async def test_a_database_of_the_first_step_is_found_in_after_its_migration(tmp_
     store = PeerStore(database)
     assert await found(store, f"number{limits.INDEX_ROWS + 5}") == [f"old number{limits.INDEX_ROWS + 5}"]
     assert await found(store, "number7 ") == ["old number7"]
-    expired = await store.expire(2500, (), "old")  # since when each waits came with it
+    expired = await store.messages.expire(2500, (), "old")  # since when each waits came with it
     assert [row.body for row in expired] == ["old number0", "old number1", "old number2"]
     await database.close()
 
@@ -161,59 +146,6 @@ async def test_a_database_of_the_first_step_is_found_in_after_its_migration(tmp_
 @pytest_twisted.ensureDeferred
 async def test_many_rows_are_indexed_before_anybody_searches(store: PeerStore, database: Database) -> None:
     for n in range(limits.INDEX_ROWS + 1):
-        store.add_incoming(BOB, [Say(TALK, n.to_bytes(16), 1, f"word{n}")], 1)
+        store.messages.add_incoming(BOB, [Say(TALK, n.to_bytes(16), 1, f"word{n}")], 1)
     (indexed,) = await database.read(lambda connection: connection.execute("SELECT n FROM indexed").fetchone())
     assert indexed >= limits.INDEX_ROWS - 1
-
-
-@pytest_twisted.ensureDeferred
-async def test_expired_rows_leave_the_outbox_and_come_back_with_their_id(store: PeerStore) -> None:
-    old, sent, new = await say(store, 1, "old", 10), await say(store, 2, "sent", 10), await say(store, 3, "new", 100)
-    (gone,) = await store.expire(50, {sent.n}, "nobody took it")
-    assert (gone.n, gone.state, gone.reason) == (old.n, EXPIRED, "nobody took it")
-    assert [row.n for row in await store.outbox(BOB, 0, 10)] == [sent.n, new.n]
-    assert await store.resend(EVE, old.n, WAITING, 200) is None
-    assert await store.resend(BOB, new.n, WAITING, 200) is None
-    again = await store.resend(BOB, old.n, WAITING, 200)
-    assert again is not None
-    assert (again.n, again.id, again.state, again.reason) == (old.n, old.id, WAITING, "")
-    assert [row.n for row in await store.outbox(BOB, 0, 10)] == [old.n, sent.n, new.n]
-    assert [row.n for row in await store.expire(150, (), "")] == [sent.n, new.n]  # it waits since 200 now
-    assert await store.waiting() == {BOB: 1}
-
-
-@pytest_twisted.ensureDeferred
-async def test_tabs_and_drafts_stay(store: PeerStore, database: Database) -> None:
-    await store.set_tabs([BOB, EVE])
-    await store.set_draft(EVE, "half a thou")
-    await store.set_draft(ME, "to myself")
-    await database.close()
-    await database.open()
-    assert await store.tabs() == [
-        OpenTabRow(BOB, "", True),
-        OpenTabRow(EVE, "half a thou", True),
-        OpenTabRow(ME, "to myself", False),
-    ]
-    await store.set_tabs([EVE])
-    await store.set_draft(ME, "")
-    assert await store.tabs() == [OpenTabRow(EVE, "half a thou", True)]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_full_disk_is_told_and_the_probe_sees_its_end(store: PeerStore, database: Database) -> None:
-    await say(store, 1, "before it was full")
-    failures: list[StoreFailed] = []
-    database.on_failure = failures.append
-    await database.read(lambda c: c.execute(f"PRAGMA max_page_count = {c.execute('PRAGMA page_count').fetchone()[0]}"))
-    with pytest.raises(StoreFailed) as full:
-        await say(store, 2, "x" * 16_000)
-    assert full.value.code == "no-space"
-    with pytest.raises(StoreFailed):
-        await store.probe()
-    assert [failure.code for failure in failures] == ["no-space", "no-space"]
-    assert await found(store, "full") == ["before it was full"]
-    await database.read(lambda c: c.execute("PRAGMA max_page_count = 1000000"))
-    await store.probe()
-    await say(store, 2, "x" * 16_000)
-    assert await store.get("probe") is None
-    assert len(failures) == 2

@@ -17,7 +17,8 @@ from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Hello, Message, Welcome
 from chatnet.host.database import Database
 from chatnet.net.link import Link, LinkEnd
-from chatnet.peer.store.peer_store import MIGRATIONS, PeerStore
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.schema import MIGRATIONS
 from chatnet.peer.transfers.manager import Transfers
 from tests.support.links import Station, hello
 
@@ -57,7 +58,7 @@ class Party:
             self.reactor,
             self.limits,
             self.store,
-            self.downloads,
+            os.fsencode(self.downloads),
             self,
             changed=self.hear,
             person_folder=lambda peer: "dave",

@@ -28,7 +28,7 @@ DONE = (TransferState.DONE, TransferState.DONE)
 SLOW = 24 * MIB  # bytes a second: slow enough to be met on the way
 
 
-async def under_way(alice: Party, bob: Party, path: str, least: int = SYNC_BYTES + MIB) -> bytes:
+async def under_way(alice: Party, bob: Party, path: bytes, least: int = SYNC_BYTES + MIB) -> bytes:
     """The fid of a transfer of which more than one mark has been made."""
     await alice.transfers.set_speed_limits(SLOW, None)
     offer = await offered(alice, bob, path)
@@ -85,7 +85,7 @@ async def test_a_folder_goes_on_in_the_same_folder(parties, tmp_path: Path) -> N
     sent = {f"photos/{n:03d}.jpg": os.urandom(n * 37) for n in range(100)} | {"photos/z": os.urandom(16 * MIB)}
     for name, data in sent.items():
         write(tmp_path / "from", name, data)
-    fid = await under_way(alice, bob, str(tmp_path / "from" / "photos"))
+    fid = await under_way(alice, bob, os.fsencode(tmp_path / "from" / "photos"))
     await bob.restart()
     await see_done(alice, bob, fid)
     assert landed(bob) == sent
@@ -109,15 +109,15 @@ async def test_a_flipped_byte_in_the_part_is_found(parties, tmp_path: Path) -> N
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_whole_part_that_was_spoiled_begins_anew_and_goes_on_like_others(parties, tmp_path: Path) -> None:
+async def test_a_corrupt_whole_part_is_fetched_again_and_goes_on_like_others(parties, tmp_path: Path) -> None:
     alice, bob = await parties(uniform=quick)
     data = os.urandom(16 * MIB)
     fid = await under_way(alice, bob, write(tmp_path, "a", data))
     await bob.transfers.stop()
     (part,) = (bob.downloads / PARTIAL).iterdir()
     part.write_bytes(bytes(len(data)))  # as if it was killed on the way to the name, and then the disk
-    whole = [(0, part.name, blake3(data).digest(), str(bob.downloads / "dave"))]
-    await bob.store.files_whole(alice.peer, fid, whole)
+    whole = [(0, part.name, blake3(data).digest(), os.fsencode(bob.downloads / "dave"))]
+    await bob.store.transfers.files_whole(alice.peer, fid, whole)
     await bob.restart()
     await bob.until(lambda: (t := bob.latest(fid)) is not None and t.done_bytes > SYNC_BYTES + MIB)
     assert bob.latest(fid).resumed_from == 0
@@ -176,7 +176,7 @@ async def test_a_lost_last_word_is_asked_for(parties, tmp_path: Path) -> None:
     offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
     await bob.transfers.accept(offer.fid)
     await both_end(alice, bob, offer.fid)
-    await alice.store.update_transfer(bob.peer, offer.fid, state=TransferState.RUNNING)
+    await alice.store.transfers.update(bob.peer, offer.fid, state=TransferState.RUNNING)
     await bob.transfers.forget_ended()
     await alice.restart()
     assert (await alice.end(offer.fid)).state is TransferState.DONE
@@ -186,23 +186,23 @@ async def test_a_lost_last_word_is_asked_for(parties, tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_an_end_that_the_store_did_not_take_is_found_again(parties, tmp_path: Path) -> None:
     alice, bob = await parties(uniform=quick)
-    update = bob.store.update_transfer
+    update = bob.store.transfers.update
 
     def full(*which: Any, **changes: Any) -> Any:
         if changes["state"] is TransferState.DONE:
             return fail(StoreFailed("no-space", "the disk is full"))
         return update(*which, **changes)
 
-    bob.store.update_transfer = full  # type: ignore[method-assign]
+    bob.store.transfers.update = full  # type: ignore[method-assign]
     offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
     await bob.transfers.accept(offer.fid)
     here, there = await both_end(alice, bob, offer.fid)
     assert (here.state, there.state) == DONE
     assert landed(bob) == {"a": b"hello"}
     await bob.restart()
-    assert [row.state for row in await bob.store.transfers()] != [TransferState.DONE]
+    assert [row.state for row in await bob.store.transfers.all()] != [TransferState.DONE]
     assert (await bob.end(offer.fid)).state is TransferState.DONE
-    assert [row.state for row in await bob.store.transfers()] == [TransferState.DONE]
+    assert [row.state for row in await bob.store.transfers.all()] == [TransferState.DONE]
     assert landed(bob) == {"a": b"hello"}
 
 
@@ -285,7 +285,7 @@ async def test_a_limit_that_comes_while_a_file_runs(parties, tmp_path: Path) -> 
     path = tmp_path / "large"
     with path.open("wb") as sparse:
         sparse.truncate(4096 * MIB)
-    offer = await offered(alice, bob, str(path))
+    offer = await offered(alice, bob, os.fsencode(path))
     await bob.transfers.accept(offer.fid)
     await bob.until(lambda: (t := bob.latest()) is not None and t.done_bytes > 0)
     await alice.transfers.set_speed_limits(MIB, None)
@@ -338,7 +338,7 @@ async def test_a_folder_that_comes_again_is_not_sent_again(parties, tmp_path: Pa
     for name, data in sent.items():
         write(tmp_path / "from", name, data)
     folder = tmp_path / "from" / "p"
-    first = await offered(alice, bob, str(folder))
+    first = await offered(alice, bob, os.fsencode(folder))
     await bob.transfers.accept(first.fid)
     await both_end(alice, bob, first.fid)
     (folder / "new").write_bytes(b"new")
@@ -348,7 +348,7 @@ async def test_a_folder_that_comes_again_is_not_sent_again(parties, tmp_path: Pa
     got: list[Any] = []
     received = bob.received
     bob.received = lambda link, message: (got.append(message), received(link, message))  # type: ignore[method-assign]
-    again = await offered(alice, bob, str(folder))
+    again = await offered(alice, bob, os.fsencode(folder))
     await bob.transfers.accept(again.fid)
     here, there = await both_end(alice, bob, again.fid)
     assert (here.state, there.state) == DONE

@@ -18,7 +18,7 @@ from chatnet.core import messages
 from chatnet.core.errors import LocalError, Refused
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.framing import frame
-from chatnet.core.limits import ERRANDS, PROGRESS_SECONDS, WRITE_CHUNK_BYTES, PeerLimits
+from chatnet.core.limits import BACKGROUND_TASKS, PROGRESS_SECONDS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import (
     Accept,
     Cancel,
@@ -62,11 +62,11 @@ async def parties(tmp_path: Path):
         assert list(party.downloads.glob(f"{PARTIAL}/*")) == []
 
 
-def write(folder: Path, name: str, data: bytes) -> str:
+def write(folder: Path, name: str, data: bytes) -> bytes:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    return str(path)
+    return os.fsencode(path)
 
 
 def landed(party: Party) -> dict[str, bytes]:
@@ -75,7 +75,7 @@ def landed(party: Party) -> dict[str, bytes]:
     return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
 
-async def offered(alice: Party, bob: Party, *paths: str) -> Transfer:
+async def offered(alice: Party, bob: Party, *paths: bytes) -> Transfer:
     offer = await alice.transfers.offer(bob.peer, paths)
     await bob.see(TransferState.OFFERED, fid=offer.fid)
     return offer
@@ -86,11 +86,11 @@ def quick(low: float, high: float) -> float:
     return 0.02
 
 
-def sparse(folder: Path, size: int) -> str:
+def sparse(folder: Path, size: int) -> bytes:
     path = folder / "large"
     with path.open("wb") as made:
         made.truncate(size)
-    return str(path)
+    return os.fsencode(path)
 
 
 async def both_end(alice: Party, bob: Party, fid: bytes) -> tuple[Transfer, Transfer]:
@@ -115,12 +115,12 @@ async def test_a_file_arrives_whole(parties, tmp_path: Path, size: int) -> None:
     assert (here.state, there.state) == (TransferState.DONE, TransferState.DONE)
     assert here.done_bytes == there.done_bytes == size
     assert here.done_files == there.done_files == 1
-    assert there.saved_to == str(bob.downloads / "dave" / "video.mkv")
+    assert there.saved_to == os.fsencode(bob.downloads / "dave" / "video.mkv")
     assert landed(bob) == {"video.mkv": data}
     for party in (alice, bob):
-        (row,) = await party.store.transfers()
+        (row,) = await party.store.transfers.all()
         assert row.state is TransferState.DONE
-    (file,) = await bob.store.transfer_files(alice.peer, offer.fid)
+    (file,) = await bob.store.transfers.files(alice.peer, offer.fid)
     assert (file.done, file.final) == (True, there.saved_to)
 
 
@@ -150,7 +150,7 @@ async def test_files_and_a_folder_in_one_offer(parties, tmp_path: Path) -> None:
     for name, data in sent.items():
         write(tmp_path / "from", name, data)
     note = write(tmp_path / "from", "note.txt", b"note")
-    offer = await offered(alice, bob, str(tmp_path / "from" / "photos"), note)
+    offer = await offered(alice, bob, os.fsencode(tmp_path / "from" / "photos"), note)
     assert offer.title == "photos/ and 1 more"
     assert offer.total_files == 202
     await bob.transfers.accept(offer.fid)
@@ -158,8 +158,8 @@ async def test_files_and_a_folder_in_one_offer(parties, tmp_path: Path) -> None:
     assert (here.state, there.state) == (TransferState.DONE, TransferState.DONE)
     assert there.done_files == here.done_files == 202
     assert landed(bob) == sent | {"note.txt": b"note"}
-    assert there.saved_to == str(bob.downloads / "dave")
-    assert all(file.done for file in await bob.store.transfer_files(alice.peer, offer.fid))
+    assert there.saved_to == os.fsencode(bob.downloads / "dave")
+    assert all(file.done for file in await bob.store.transfers.files(alice.peer, offer.fid))
 
 
 @pytest_twisted.ensureDeferred
@@ -169,7 +169,7 @@ async def test_an_offer_of_many_pages(parties, tmp_path: Path) -> None:
     folder.mkdir()
     for n in range(2_500):
         (folder / f"{n:05d}-with-a-longer-name").touch()
-    offer = await offered(alice, bob, str(folder))
+    offer = await offered(alice, bob, os.fsencode(folder))
     assert offer.total_files == 2_500
     await bob.transfers.accept(offer.fid)
     here, there = await both_end(alice, bob, offer.fid)
@@ -257,7 +257,7 @@ async def test_nobody_there(parties, tmp_path: Path) -> None:
         await alice.transfers.offer(b"x" * 32, [write(tmp_path, "a", b"")])
     assert caught.value.text == "dave is offline: files need both of you there."
     assert alice.transfers.snapshot() == ()
-    assert await alice.store.transfers() == []
+    assert await alice.store.transfers.all() == []
 
 
 @pytest_twisted.ensureDeferred
@@ -305,7 +305,7 @@ async def test_a_full_disk_holds_it_and_both_are_told(parties, tmp_path: Path, c
     sent = {f"p/{n:03d}": b"\xff" * size for n in range(count)}  # no frame begins so
     for name, data in sent.items():
         write(tmp_path, name, data)
-    offer = await offered(alice, bob, str(tmp_path / "p"))
+    offer = await offered(alice, bob, os.fsencode(tmp_path / "p"))
     await bob.transfers.accept(offer.fid)
     here = await alice.see(TransferState.PAUSED, fid=offer.fid)
     there = await bob.see(TransferState.PAUSED, fid=offer.fid)
@@ -348,7 +348,7 @@ async def test_cancelled(parties, tmp_path: Path, who: str, when: str) -> None:
     path = tmp_path / "large"
     with path.open("wb") as sparse:
         sparse.truncate(512 * MIB)
-    offer = await offered(alice, bob, str(path))
+    offer = await offered(alice, bob, os.fsencode(path))
     if when == "running":
         await bob.transfers.accept(offer.fid)
         await bob.until(lambda: (t := bob.latest()) is not None and t.done_bytes > 0)
@@ -410,7 +410,7 @@ async def test_a_source_that_changes_while_it_is_sent(parties, tmp_path: Path, c
     path = tmp_path / "large"
     with path.open("wb") as sparse:
         sparse.truncate(64 * MIB)
-    offer = await offered(alice, bob, str(path))
+    offer = await offered(alice, bob, os.fsencode(path))
     await bob.transfers.accept(offer.fid)
     await alice.see(TransferState.RUNNING)
     os.truncate(path, 63 * MIB if change == "shorter" else 65 * MIB)
@@ -501,7 +501,7 @@ async def test_the_hand_made_sender_is_served_when_it_is_right(parties, stranger
     write_raw(link, frame(encode(File(0, 0, 5))) + data + frame(encode(End(0, blake3(data).digest()))))
     assert await stranger.heard(Verified) == Verified(b"F" * 16)
     assert landed(bob) == {"a": b"hello"}
-    (row,) = await bob.store.transfers()
+    (row,) = await bob.store.transfers.all()
     assert row.state is TransferState.DONE  # committed before it was said
 
 
@@ -597,7 +597,7 @@ async def test_a_reader_that_stops_costs_no_memory(parties, stranger, tmp_path: 
         sparse.truncate(512 * MIB)
     port = stranger.listen()
     alice.others[stranger.peer] = SimpleNamespace(port=port)  # type: ignore[assignment]
-    offer = await alice.transfers.offer(stranger.peer, [str(path)])
+    offer = await alice.transfers.offer(stranger.peer, [os.fsencode(path)])
     offered = await stranger.heard(Offer)
     stranger.user.on_message = lambda link, message: link.pause_reading() if isinstance(message, File) else None
     chat = next(link for link in stranger.user.links if link.role == messages.ROLE_CHAT)
@@ -639,7 +639,7 @@ async def test_a_flood_of_questions_waits_with_who_sends_it(parties, stranger, q
     for number in range(2_000):
         stranger.chat.send(question(number.to_bytes(16, "big")))
     await stranger.user.until(lambda: sum(isinstance(m, Cancel | Decline) for m in stranger.user.messages) == answers)
-    assert ERRANDS // 2 < top <= ERRANDS + 5  # the offers that are taken are stored too
+    assert BACKGROUND_TASKS // 2 < top <= BACKGROUND_TASKS + 5  # the offers that are taken are stored too
     assert stranger.chat.is_open
 
 
@@ -659,7 +659,7 @@ async def test_a_disk_that_waits_stops_the_reading(parties, tmp_path: Path) -> N
     path = tmp_path / "large"
     with path.open("wb") as sparse:
         sparse.truncate(64 * MIB)
-    offer = await offered(alice, bob, str(path))
+    offer = await offered(alice, bob, os.fsencode(path))
     await bob.transfers.accept(offer.fid)
     await bob.see(TransferState.RUNNING)
     try:
@@ -687,7 +687,7 @@ async def test_progress_is_told_a_few_times_a_second(parties, tmp_path: Path) ->
     path = tmp_path / "large"
     with path.open("wb") as sparse:
         sparse.truncate(128 * MIB)
-    offer = await offered(alice, bob, str(path))
+    offer = await offered(alice, bob, os.fsencode(path))
     began = alice.reactor.seconds()
     await bob.transfers.accept(offer.fid)
     await both_end(alice, bob, offer.fid)
@@ -737,11 +737,11 @@ async def test_into_a_folder_of_ones_choice(parties, tmp_path: Path) -> None:
     alice, bob = await parties()
     offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
     with pytest.raises(LocalError) as caught:
-        await bob.transfers.accept(offer.fid, str(tmp_path / "nowhere"))
+        await bob.transfers.accept(offer.fid, os.fsencode(tmp_path / "nowhere"))
     assert caught.value.code == "no-such-folder"
     (tmp_path / "there").mkdir()
-    await bob.transfers.accept(offer.fid, str(tmp_path / "there"))
-    assert (await bob.end(offer.fid)).saved_to == str(tmp_path / "there" / "a")
+    await bob.transfers.accept(offer.fid, os.fsencode(tmp_path / "there"))
+    assert (await bob.end(offer.fid)).saved_to == os.fsencode(tmp_path / "there" / "a")
     assert (tmp_path / "there" / "a").read_bytes() == b"hello"
 
 
@@ -764,7 +764,7 @@ async def test_a_cancelled_file_flows_no_further(parties, stranger, tmp_path: Pa
     path = tmp_path / "large"
     with path.open("wb") as sparse:
         sparse.truncate(1024 * MIB)
-    offer = await alice.transfers.offer(stranger.peer, [str(path)])
+    offer = await alice.transfers.offer(stranger.peer, [os.fsencode(path)])
     got = [0]
 
     def count(data: bytes) -> None:

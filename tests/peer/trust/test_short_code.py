@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from chatnet.core.errors import LocalError, Unreachable
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import PeerLimits
-from chatnet.core.messages import Check, Message
-from chatnet.peer.trust.short_code import COMMIT, NONCE, REVEAL, ShortCodes
+from chatnet.core.messages import Check, CheckStep, Message
+from chatnet.peer.trust.short_code import ShortCodes
 
 LOW, HIGH, MALLORY = PeerID(b"\x01" * 32), PeerID(b"\x02" * 32), PeerID(b"\x03" * 32)
 LIMITS = PeerLimits()
@@ -144,7 +144,7 @@ def test_a_broken_commitment_shows_no_code(ann: Side, bob: Side, byte: int) -> N
     (reveal,) = ann.take()
     value = bytearray(reveal.value)
     value[byte] ^= 1
-    bob.hear(LOW, Check(REVEAL, bytes(value)), reveal)
+    bob.hear(LOW, Check(CheckStep.REVEAL, bytes(value)), reveal)
     assert bob.shown == []
     assert bob.broken == [LOW]
     assert not bob.short_codes.was_compared(LOW)
@@ -153,22 +153,22 @@ def test_a_broken_commitment_shows_no_code(ann: Side, bob: Side, byte: int) -> N
 @pytest.mark.parametrize(
     "steps",
     [
-        [Check(NONCE, bytes(16))],
-        [Check(REVEAL, bytes(16))],
-        [Check(COMMIT, bytes(32)), Check(NONCE, bytes(16))],
-        [Check(COMMIT, bytes(32)), Check(REVEAL, bytes(16))],
+        [Check(CheckStep.NONCE, bytes(16))],
+        [Check(CheckStep.REVEAL, bytes(16))],
+        [Check(CheckStep.COMMIT, bytes(32)), Check(CheckStep.NONCE, bytes(16))],
+        [Check(CheckStep.COMMIT, bytes(32)), Check(CheckStep.REVEAL, bytes(16))],
     ],
 )
 def test_steps_out_of_order_show_nothing(ann: Side, steps: list[Check]) -> None:
     ann.hear(HIGH, *steps)
     assert ann.shown == []
-    assert [check.step for check in ann.take()] == ([NONCE] if steps[0].step == COMMIT else [])
+    assert [check.step for check in ann.take()] == ([CheckStep.NONCE] if steps[0].step == CheckStep.COMMIT else [])
 
 
 def test_a_nonce_counts_once(ann: Side) -> None:
     outcome = ann.begin(HIGH)
-    ann.hear(HIGH, Check(NONCE, bytes(16)), Check(NONCE, b"x" * 16))
-    assert [check.step for check in ann.take()] == [COMMIT, REVEAL]
+    ann.hear(HIGH, Check(CheckStep.NONCE, bytes(16)), Check(CheckStep.NONCE, b"x" * 16))
+    assert [check.step for check in ann.take()] == [CheckStep.COMMIT, CheckStep.REVEAL]
     assert len(ann.shown) == len(outcome) == 1
 
 
@@ -184,7 +184,7 @@ def test_some_a_day_whoever_begins(clock: Clock, ann: Side, bob: Side) -> None:
     (refused,) = ann.begin(HIGH)
     assert isinstance(refused, LocalError)
     assert refused.code == "too-often"
-    ann.hear(HIGH, Check(COMMIT, bytes(32)))  # bob's program does not count
+    ann.hear(HIGH, Check(CheckStep.COMMIT, bytes(32)))  # bob's program does not count
     assert ann.take() == []
     assert ann.begin(MALLORY) == []  # another person has a count of his own
     ann.take()
@@ -200,7 +200,7 @@ def test_nobody_there(clock: Clock, ann: Side) -> None:
     assert outcome == []
     clock.advance(1)
     assert outcome[0].code == "check-late"
-    ann.hear(HIGH, Check(NONCE, bytes(16)))  # too late
+    ann.hear(HIGH, Check(CheckStep.NONCE, bytes(16)))  # too late
     assert ann.shown == []
 
 

@@ -1,0 +1,132 @@
+"""What may be said on which link: one row for each role that a HELLO can name.
+
+A role has the kinds of messages that its dialler may send, those that its listener may send, and
+the limits in which its links differ from all others.  Decoders are built from the rows, so that
+nothing else knows a role by its name in order to read frames: a new role is a new row.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+
+from chatnet.core.errors import BadFrame
+from chatnet.core.messages import (
+    ROLE_CHAT,
+    ROLE_FILE,
+    ROLE_PROBE,
+    ROLE_REGISTRY,
+    Accept,
+    Ack,
+    Announce,
+    Bye,
+    Cancel,
+    Check,
+    Decline,
+    DialMe,
+    End,
+    Error,
+    File,
+    Found,
+    Hello,
+    ListPage,
+    Lookup,
+    Message,
+    Nack,
+    Offer,
+    Pause,
+    Ping,
+    Pong,
+    Reject,
+    Resume,
+    Say,
+    Verified,
+    Welcome,
+)
+from chatnet.core.text import wire_line
+
+Kinds = tuple[type[Message], ...]
+
+# What each side of every open link may send, whatever its role.
+EVERY_LINK: Kinds = (Ping, Pong, Bye, Error)
+
+_CHAT: Kinds = (Say, Ack, Nack, Offer, Accept, Decline, DialMe, Cancel, Pause, Resume, Verified, Check)
+_FILE: Kinds = (File, End, Verified, Reject)
+
+
+class Decoder:
+    """Reads frames that hold a message of one of ``kinds``, two or more; the protocol's vectors call it ``name``."""
+
+    def __init__(self, name: str, kinds: Kinds) -> None:
+        self.name = name
+        self.kinds = kinds
+        union: Any = functools.reduce(operator.or_, cast(Any, kinds))
+        self._read: Callable[[bytes], Message] = msgspec.msgpack.Decoder(union).decode
+
+    def decode(self, body: bytes) -> Message:
+        """The message in a frame's body.
+
+        Raises BadFrame, whatever the bytes are: this is the only place that decodes.
+        """
+        try:
+            return self._read(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+            raise BadFrame(wire_line(f"not a message that can come here: {error}")) from None
+
+
+@dataclass(frozen=True)
+class Role:
+    """One row of the table: what each side may send on an open link, and where its limits differ.
+
+    ``ping_seconds`` and ``silence_seconds`` take the place of the program's own limits on links of
+    this role: after how long without a byte a side pings, and after how long it cuts a mute one.
+    """
+
+    name: str
+    from_dialler: Decoder
+    from_listener: Decoder
+    ping_seconds: float | None = None
+    silence_seconds: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        dialler: Kinds,
+        listener: Kinds,
+        *,
+        ping_seconds: float | None = None,
+        silence_seconds: float | None = None,
+    ) -> Role:
+        """The row of a role whose sides send these kinds, beside those of every link."""
+        if dialler == listener:
+            to = back = Decoder(name, dialler + EVERY_LINK)
+        else:
+            to, back = Decoder(f"to-{name}", dialler + EVERY_LINK), Decoder(f"from-{name}", listener + EVERY_LINK)
+        return cls(name, to, back, ping_seconds, silence_seconds)
+
+
+# Before a link is open: the first frame of each side.
+FROM_DIALLER = Decoder("from-dialler", (Hello, Error))
+FROM_LISTENER = Decoder("from-listener", (Welcome, Error))
+
+ROLES: dict[str, Role] = {
+    role.name: role
+    for role in (
+        #       role           from the dialler    from the listener
+        Role.of(ROLE_REGISTRY, (Lookup, Announce), (ListPage, Found)),
+        Role.of(ROLE_CHAT, _CHAT, _CHAT),
+        Role.of(ROLE_FILE, _FILE, _FILE),
+        Role.of(ROLE_PROBE, (), ()),
+    )
+}
+
+# Every decoder by its name.
+DECODERS: dict[str, Decoder] = {decoder.name: decoder for decoder in (FROM_DIALLER, FROM_LISTENER)} | {
+    decoder.name: decoder for role in ROLES.values() for decoder in (role.from_dialler, role.from_listener)
+}

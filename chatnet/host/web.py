@@ -1,0 +1,104 @@
+"""A small web server on a port of its own, on this machine only unless it is told otherwise.
+
+``twisted.web`` is imported only where such a port is opened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+
+from chatnet.net.bind_errors import cannot_listen
+from chatnet.net.listening import bound
+
+if TYPE_CHECKING:
+    from twisted.web.resource import IResource
+    from twisted.web.server import Site
+
+LOOPBACK = ":interface=127.0.0.1"
+MISDIRECTED = 421  # RFC 9110, section 15.5.20
+
+
+def on_loopback(endpoint: str) -> str:
+    """``endpoint``, on 127.0.0.1 only unless it names an interface."""
+    return endpoint + LOOPBACK if re.match(r"tcp:(?!.*interface=)", endpoint) else endpoint
+
+
+def any_host(host: str) -> bool:
+    """The check of a site that may be asked for under every name."""
+    return True
+
+
+class WebPort:
+    """One port and the site that is served there.
+
+    ``endpoint`` is a server endpoint string; ``tcp:`` without an interface means 127.0.0.1.
+    ``make_site`` is called when the port is opened.  ``usual_port`` is the number that is proposed
+    where the given one is not permitted.
+    """
+
+    def __init__(self, reactor: Any, endpoint: str, make_site: Callable[[], Site], usual_port: int) -> None:
+        self._reactor = reactor
+        self._endpoint = on_loopback(endpoint)
+        self._make_site = make_site
+        self._usual_port = usual_port
+        self._port: IListeningPort | None = None
+
+    def open(self) -> None:
+        """Bind the port.  Raises CannotListen, or LocalError for a kind of endpoint that takes its time."""
+        try:
+            self._port = bound(serverFromString(self._reactor, self._endpoint), self._make_site())
+        except CannotListenError as error:
+            raise cannot_listen(error, self._endpoint, self._usual_port) from None
+
+    @property
+    def address(self) -> Any:
+        """Where it listens, once it is open: ``host`` and ``port``, or the name of a unix socket."""
+        assert self._port is not None
+        return self._port.getHost()
+
+    def close(self) -> Deferred[Any]:
+        """Stop listening; fires when the port is free."""
+        port, self._port = self._port, None
+        return maybeDeferred(port.stopListening if port is not None else lambda: None)
+
+
+def quiet_site(pages: Mapping[bytes, IResource], is_expected_host: Callable[[str], bool] = any_host) -> Site:
+    """A site with ``pages`` below its root and nothing else, which logs no request and shows no traceback.
+
+    ``is_expected_host`` is asked about the name in each request's Host header, without its port; a
+    request for another name is refused before any page sees it.  A page that trusts whoever
+    reaches this machine needs that: a foreign web page can have a name of its own point here
+    (DNS rebinding).
+    """
+    from twisted.web.pages import errorPage, notFound
+    from twisted.web.resource import Resource
+    from twisted.web.server import Site
+
+    class Root(Resource):
+        def getChildWithDefault(self, path: bytes, request: Any) -> Any:
+            host = request.getRequestHostname().decode("ascii", "replace")
+            if not is_expected_host(host):
+                return errorPage(MISDIRECTED, "Misdirected Request", "This server is not known by that name.")
+            return super().getChildWithDefault(path, request)  # type: ignore[no-untyped-call]
+
+        def getChild(self, path: bytes, request: Any) -> Any:
+            return notFound()
+
+    class QuietSite(Site):
+        noisy = False
+        displayTracebacks = False
+
+        def log(self, request: Any) -> None:
+            """Who reads here is no news."""
+
+    root = Root()  # type: ignore[no-untyped-call]
+    for path, page in pages.items():
+        root.putChild(path, page)
+    return QuietSite(root)  # type: ignore[no-untyped-call]

@@ -1,0 +1,121 @@
+"""Files that come in: private, bounded, whole or not there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from blake3 import blake3
+
+from chatnet.core.errors import LocalError, RemoteError
+from chatnet.peer.files.download import GROUP_FILES
+from chatnet.peer.files.filesystem import DownloadTarget, Filesystem
+from chatnet.peer.files.part_files import PARTIAL
+from tests.peer.files.downloads import land, new_download, offered, open_descriptors, tree
+
+
+def test_a_file_gets_its_final_name(tmp_path: Path) -> None:
+    download = land(tmp_path / "down", [(offered("a.txt"), b"hello")])
+    assert tree(tmp_path / "down") == {"bob/a.txt": b"hello"}
+    assert download.saved_to == os.fsencode(tmp_path / "down" / "bob" / "a.txt")
+    assert download.done_files == 1
+
+
+def test_modes_are_private_under_any_umask(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        land(tmp_path / "down", [(offered("d/run.sh"), b"hello")])
+    finally:
+        os.umask(old)
+    for path in (tmp_path / "down").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_descriptors_are_given_back(tmp_path: Path) -> None:
+    before = open_descriptors()
+    land(tmp_path, [(offered(f"d/{n}/f"), b"hello") for n in range(10)])
+    with pytest.raises(LocalError):
+        land(tmp_path, [(offered("g", b""), b"x" * 10)], Filesystem(reserve_bytes=2**62))
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("where", ["bob", PARTIAL])
+@pytest.mark.parametrize("what", ["link", "file"])
+def test_a_link_or_a_file_in_place_of_our_own_folders_is_refused(tmp_path: Path, where: str, what: str) -> None:
+    outside, down = tmp_path / "outside", tmp_path / "down"
+    outside.mkdir()
+    down.mkdir()
+    if what == "link":
+        (down / where).symlink_to(outside)
+    else:
+        (down / where).write_bytes(b"")
+    before = open_descriptors()
+    with pytest.raises(LocalError) as caught:
+        land(down, [(offered("a"), b"hello")])
+    assert caught.value.code == "unwritable"
+    assert tree(outside) == {}
+    assert open_descriptors() == before
+
+
+def test_a_wrong_digest_leaves_nothing(tmp_path: Path) -> None:
+    download = new_download(DownloadTarget(os.fsencode(tmp_path), "bob"), [offered("a")])
+    download.begin(0)
+    download.write([b"hellO"])
+    with pytest.raises(LocalError) as caught:
+        download.end(blake3(b"hello").digest())
+    assert caught.value.code == "digest"
+    download.discard()
+    download.close()
+    assert tree(tmp_path) == {}
+
+
+def test_more_bytes_than_offered_are_not_written(tmp_path: Path) -> None:
+    download = new_download(DownloadTarget(os.fsencode(tmp_path), "bob"), [offered("a")])
+    download.begin(0)
+    with pytest.raises(RemoteError):
+        download.write([b"hell", b"o!"])
+    download.discard()
+    download.close()
+    assert tree(tmp_path) == {}
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    def space(fd: int) -> Any:
+        return SimpleNamespace(f_bavail=10, f_frsize=4096)
+
+    with pytest.raises(LocalError) as caught:
+        land(tmp_path, [(offered("a"), b"hello")], Filesystem(space=space, reserve_bytes=40_956))
+    assert caught.value.code == "no-space"
+    assert tree(tmp_path) == {}
+    land(tmp_path, [(offered("a"), b"hello")], Filesystem(space=space, reserve_bytes=40_955))
+
+
+def test_small_files_come_in_groups(tmp_path: Path) -> None:
+    count = 2 * GROUP_FILES + 3
+    download = new_download(DownloadTarget(os.fsencode(tmp_path), "bob"), [offered(f"d/{n}") for n in range(count)])
+    seen = []
+    for index in range(count):
+        download.begin(index)
+        download.write([b"hello"])
+        download.end(blake3(b"hello").digest())
+        seen.append(download.done_files)
+    assert sorted(set(seen)) == [0, GROUP_FILES, 2 * GROUP_FILES]
+    download.finish()
+    download.close()
+    assert download.done_files == count
+    assert len(tree(tmp_path)) == count
+
+
+def test_a_folder_of_the_users_choice(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    assert land(tmp_path / "down", [(offered("a"), b"hello")], directory=os.fsencode(there)).saved_to == os.fsencode(
+        there / "a"
+    )
+    with pytest.raises(LocalError) as caught:
+        land(tmp_path / "down", [(offered("a"), b"hello")], directory=os.fsencode(tmp_path / "not there"))
+    assert caught.value.code == "no-such-folder"

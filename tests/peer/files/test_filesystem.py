@@ -1,0 +1,86 @@
+"""Disks without hard links, or without a rename that replaces nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from chatnet.core.messages import OfferedFile
+from chatnet.peer.files import final_names as naming
+from chatnet.peer.files.download import Download
+from chatnet.peer.files.filesystem import DownloadTarget, Filesystem
+from tests.peer.files.downloads import Ending, land, no_links, offered, tree
+
+
+def test_without_hard_links_nothing_is_replaced_either(tmp_path: Path) -> None:
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / "a").write_bytes(b"mine")
+    land(tmp_path, [(offered("a"), b"hello")], Filesystem(link=no_links))
+    assert tree(tmp_path) == {"bob/a": b"mine", "bob/a (2)": b"hello"}
+
+
+def test_without_hard_links_and_renaming_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda *args, **kwargs: object())  # a system library without either call
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / "a").write_bytes(b"mine")
+    land(tmp_path, [(offered("a"), b"hello"), (offered("c"), b"world")], Filesystem(link=no_links))
+    assert tree(tmp_path) == {"bob/a": b"mine", "bob/a (2)": b"hello", "bob/c": b"world"}
+
+
+def failing(code: int) -> Callable[[str, str, int, int], None]:
+    def fail(old: str, new: str, source: int, folder: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL, errno.EXDEV])
+def test_without_links_and_without_such_a_rename(tmp_path: Path, code: int) -> None:
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / "a").write_bytes(b"there before")
+    filesystem = Filesystem(link=failing(errno.EXDEV), rename=failing(code))
+    land(tmp_path, [(OfferedFile(["a"], 5, 1_600_000_000_000), b"hello"), (offered("p/b"), b"world")], filesystem)
+    assert tree(tmp_path) == {"bob/a": b"there before", "bob/a (2)": b"hello", "bob/p/b": b"world"}
+    assert (tmp_path / "bob" / "a (2)").stat().st_mtime == 1_600_000_000
+    assert stat.S_IMODE((tmp_path / "bob" / "a (2)").stat().st_mode) == 0o600
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nobody clears up."""
+
+
+@pytest.mark.parametrize("copied", [b"", b"hel", b"hello"])
+def test_a_copy_that_is_killed_leaves_no_half_file_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bytes
+) -> None:
+    filesystem = Filesystem(link=failing(errno.EXDEV), rename=failing(errno.EXDEV))
+    journal, files = Ending(""), [offered("a")]
+    place = DownloadTarget(os.fsencode(tmp_path), "bob", b"", "ab" * 8)
+    download = Download(place, files, filesystem, {}, journal)
+    download.begin(0)
+    download.write([b"hello"])
+    download.end(blake3(b"hello").digest())
+
+    def copy_cut_short(old: str, new: str, source: int, folder: int) -> None:
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+        os.write(fd, copied)
+        os.close(fd)
+        raise Killed
+
+    monkeypatch.setattr(naming, "copy", copy_cut_short)
+    with pytest.raises(Killed):
+        download.finish()
+    download.close()
+    assert not (tmp_path / "bob" / "a").exists()
+    monkeypatch.undo()
+    download = Download(place, files, filesystem, journal.former, journal)
+    assert download.wants == []
+    download.close()
+    assert tree(tmp_path) == {"bob/a": b"hello"}
+    assert [path.name for path in (tmp_path / "bob").iterdir()] == ["a"]

@@ -1,0 +1,93 @@
+"""Final names: nothing is replaced, and nothing is written outside the folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatnet.core.errors import LocalError
+from chatnet.peer.files.download import SMALL_BYTES
+from chatnet.peer.files.filesystem import DownloadTarget
+from chatnet.peer.files.part_files import PARTIAL
+from tests.peer.files.downloads import land, new_download, offered, tree
+
+
+def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:
+    mine = tmp_path / "bob"
+    mine.mkdir()
+    (mine / "a.txt").write_bytes(b"mine")
+    (mine / "a (2).txt").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(mine / "a (3).txt")
+    (mine / "a (4).txt").mkdir()
+    download = land(tmp_path, [(offered("a.txt"), b"hello")])
+    assert download.saved_to.endswith(b"a (5).txt")
+    assert tree(tmp_path) == {"bob/a.txt": b"mine", "bob/a (2).txt": tree(tmp_path)["bob/a (2).txt"]} | {
+        "bob/a (5).txt": b"hello"
+    }
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_each_transfer_makes_a_folder_of_its_own(tmp_path: Path) -> None:
+    files = [(offered("p/a"), b"hello"), (offered("p/s/b"), b"hello")]
+    assert land(tmp_path, files).saved_to == os.fsencode(tmp_path / "bob" / "p")
+    assert land(tmp_path, files).saved_to == os.fsencode(tmp_path / "bob" / "p (2)")
+    assert set(tree(tmp_path)) == {"bob/p/a", "bob/p/s/b", "bob/p (2)/a", "bob/p (2)/s/b"}
+
+
+def test_a_link_in_place_of_an_offered_folder_is_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    down = tmp_path / "down"
+    (down / "bob").mkdir(parents=True)
+    (down / "bob" / "p").symlink_to(outside)
+    land(down, [(offered("p/a"), b"hello")])
+    assert tree(outside) == {}
+    assert (down / "bob" / "p (2)" / "a").read_bytes() == b"hello"
+
+
+def test_a_folder_exchanged_for_a_link_while_files_come_is_not_followed(tmp_path: Path) -> None:
+    outside, down = tmp_path / "outside", tmp_path / "down"
+    outside.mkdir()
+    data = b"x" * SMALL_BYTES
+    files = [offered("p/a", data), offered("q/b", data), offered("p/c", data)]
+    download = new_download(DownloadTarget(os.fsencode(down), "bob"), files)
+    for index in range(3):
+        download.begin(index)
+        download.write([data])
+        if index < 2:
+            download.end(blake3(data).digest())
+    os.rename(down / "bob" / "p", down / "bob" / "old")
+    (down / "bob" / "p").symlink_to(outside)
+    with pytest.raises(LocalError) as caught:
+        download.end(blake3(data).digest())
+    assert caught.value.code == "unwritable"
+    download.discard()
+    download.close()
+    assert tree(outside) == {}
+    assert list((down / PARTIAL).iterdir()) == []
+
+
+def test_names_that_clean_to_the_same_stay_apart(tmp_path: Path) -> None:
+    land(tmp_path, [(offered(["a?"]), b"hello"), (offered(["a*"]), b"hello"), (offered(["..", "x"]), b"hello")])
+    assert set(tree(tmp_path)) == {"bob/a_", "bob/a_ (2)", "bob/folder/x"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=4), min_size=1, max_size=5))
+def test_no_offered_name_reaches_outside(paths: list[list[str]]) -> None:
+    with tempfile.TemporaryDirectory() as base:
+        down = Path(base, "down")
+        land(down, [(offered(path), b"hello") for path in paths])
+        assert sorted(os.listdir(base)) == ["down"]
+        assert sorted(os.listdir(down)) == [PARTIAL, "bob"]
+        found = tree(down)
+        assert len(found) == len(paths)
+        assert set(found.values()) == {b"hello"}
+        assert all(name.startswith("bob/") for name in found)
+        assert not any(part.startswith(".") for name in found for part in name.split("/"))

@@ -1,0 +1,53 @@
+"""The last list of a registry, and signed records."""
+
+from __future__ import annotations
+
+import pytest_twisted
+
+from chatnet.core.messages import ListEntry
+from chatnet.core.records import Endpoint, SignedRecord
+from chatnet.peer.store.peer_list import SavedList
+from tests.peer.store.rows import ANOTHER, BOB, EVE, REGISTRY, again, entry
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_list_survives_and_changes(store, database):
+    assert await store.peer_list.load() == SavedList(None, b"", 0, [])
+    assert await store.peer_list.save(REGISTRY, True, [entry(BOB, 1), entry(EVE, 1, "eve")], [], b"one", 10) == []
+    await store.peer_list.save(REGISTRY, False, [entry(BOB, 2, port=2000)], [EVE, b"?" * 32], b"two", 20)
+    store = await again(database)
+    assert await store.peer_list.load() == SavedList(REGISTRY, b"two", 20, [entry(BOB, 2, port=2000)])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_snapshot_replaces_the_list_but_not_by_older_entries(store):
+    await store.peer_list.save(REGISTRY, True, [entry(BOB, 5), entry(EVE, 1, "eve")], [], b"one", 10)
+    assert await store.peer_list.save(REGISTRY, True, [entry(BOB, 4, port=9)], [], b"two", 20) == [BOB]
+    assert await store.peer_list.load() == SavedList(REGISTRY, b"two", 20, [entry(BOB, 5)])
+    assert await store.peer_list.save(REGISTRY, False, [entry(BOB, 5, port=9)], [], b"three", 30) == []
+    assert (await store.peer_list.load()).entries == [entry(BOB, 5, port=9)]
+    # Another registry's list has nothing to do with the former.
+    assert await store.peer_list.save(ANOTHER, False, [entry(BOB, 1)], [], b"x", 40) == []
+    assert await store.peer_list.load() == SavedList(ANOTHER, b"x", 40, [entry(BOB, 1)])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_verified_record_holds_against_older_ones_and_older_entries(store):
+    new, old = SignedRecord(b"k" * 32, b"new", b"s" * 64), SignedRecord(b"k" * 32, b"old", b"s" * 64)
+    await store.pins.add("bob", BOB, 10)
+    assert await store.peer_list.record(BOB) is None
+    assert await store.peer_list.save_record(BOB, new, 7) is True
+    assert await store.peer_list.save_record(BOB, old, 6) is False
+    assert await store.peer_list.save_record(BOB, new, 7) is True
+    assert await store.peer_list.record(BOB) == new
+    assert (await store.pins.all())[0].seq == 7
+    assert await store.peer_list.save(REGISTRY, True, [entry(BOB, 6)], [], b"", 10) == [BOB]
+    assert (await store.peer_list.load()).entries == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_ten_thousand_entries(store):
+    entries = [ListEntry(n.to_bytes(32, "big"), f"n{n}", [Endpoint(b"\x7f\x00\x00\x01", 1)], 1) for n in range(10_000)]
+    await store.peer_list.save(REGISTRY, True, entries, [], b"c", 1)
+    await store.peer_list.save(REGISTRY, True, entries[1:], [], b"d", 2)
+    assert (await store.peer_list.load()).entries == entries[1:]

@@ -1,0 +1,58 @@
+"""Transfers and their files, and what is forgotten of them."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+import pytest_twisted
+
+from chatnet.core.events import TransferState
+from chatnet.peer.store.transfers import FileRow, TransferRow
+from tests.peer.store.rows import BOB, EVE, again, id16
+
+OFFER = TransferRow(BOB, id16(1), False, "photos/ (2)", 2, 30, TransferState.OFFERED, "", "", b"", 100, None)
+
+FILES = [
+    FileRow(0, ("photos", "a.jpg"), 10, 1, part="0a.part"),
+    FileRow(1, ("photos", "b\u202egpj.exe"), 20, 2, source=b"/home/m/\xff.jpg"),  # a path that is no text
+]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_transfer_and_its_files_survive(store, database):
+    await store.transfers.add(OFFER, FILES)
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.transfers.add(OFFER._replace(title="again"), [])
+    changed = await store.transfers.update(BOB, id16(1), state=TransferState.RUNNING, saved_to=b"/d/\xff")
+    assert changed == OFFER._replace(state=TransferState.RUNNING, saved_to=b"/d/\xff")
+    await store.transfers.file_synced(BOB, id16(1), 1, "0b.part", 15)
+    await store.transfers.files_done(BOB, id16(1), [(0, b"a (2).jpg")])
+    store = await again(database)
+    assert await store.transfers.all() == [changed]
+    assert await store.transfers.files(BOB, id16(1)) == [
+        FILES[0]._replace(part="", synced=10, final=b"a (2).jpg", done=True),
+        FILES[1]._replace(part="0b.part", synced=15),
+    ]
+    assert await store.transfers.update(EVE, id16(1), state=TransferState.DONE) is None
+    with pytest.raises(TypeError):
+        store.transfers.update(BOB, id16(1), peer=EVE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_ended_transfers_are_forgotten_but_their_ids_stay_known(store):
+    await store.transfers.add(OFFER, FILES)
+    await store.transfers.add(OFFER._replace(fid=id16(2), offered_ms=50), FILES)
+    await store.transfers.add(OFFER._replace(peer=EVE), [])  # the same id from somebody else is another one
+    assert [(row.peer, row.fid) for row in await store.transfers.all()] == [
+        (BOB, id16(2)),
+        (BOB, id16(1)),
+        (EVE, id16(1)),
+    ]
+    await store.transfers.update(BOB, id16(1), state=TransferState.FAILED, code="lost", reason="gone", ended_ms=200)
+    await store.transfers.forget_ended()
+    assert [(row.peer, row.fid) for row in await store.transfers.all()] == [(BOB, id16(2)), (EVE, id16(1))]
+    assert await store.transfers.files(BOB, id16(1)) == []
+    assert await store.transfers.files(BOB, id16(2)) == FILES
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.transfers.add(OFFER, FILES)
