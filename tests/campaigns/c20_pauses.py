@@ -121,7 +121,7 @@ class Plan:
     def round(self) -> list[Action]:
         self._titles = self._titles[-12:]
         kinds = (*SAYS, *OFFERS, *DECISIONS, *TROUBLES, *RARE_TROUBLES)
-        actions: list[Action] = []
+        actions = [*self._one("say", 0.0), *self._one("say", 0.0), *self._one("offer", 0.0)]  # before the trouble
         for at in sorted(self._chance.uniform(0, self._shape.storm_seconds) for _ in range(self._shape.actions)):
             actions += self._one(self._chance.choice(kinds), at)
         return sorted(actions, key=lambda action: action.at)

@@ -70,14 +70,29 @@ def weaken(what: str) -> None:
 
 
 def _replaced_is_final() -> None:
-    """Version 0.1.0: a chat link that ended as replaced is followed by no further dial, until the next message."""
+    """Version 0.1.0: a newer link takes the place of the one that is there, whose end is followed by no further dial.
+
+    Until the next message, that is.
+    """
     from chatnet.core import messages
     from chatnet.core.errors import Unreachable
     from chatnet.peer.links.chat_links import ChatLinks
     from chatnet.peer.messages.outbox import Outbox
 
     replaced: set[bytes] = set()
+    hidden: set[bytes] = set()  # peers whose present link is no reason to refuse a new one
     forget, opened, dial, say = ChatLinks._forget, ChatLinks.opened, ChatLinks.dial, Outbox.say
+    answer, open_link = ChatLinks.answer, ChatLinks.open_link
+
+    async def taken(links: Any, link: Any, hello: Any) -> Any:
+        hidden.add(link.peer)
+        try:
+            return await answer(links, link, hello)
+        finally:
+            hidden.discard(link.peer)
+
+    def not_hidden(links: Any, peer: Any) -> Any:
+        return None if peer in hidden else open_link(links, peer)
 
     def noted(links: Any, link: Any, end: Any) -> None:
         current = links.links.get(link.peer) is link
@@ -101,6 +116,7 @@ def _replaced_is_final() -> None:
 
     ChatLinks._forget, ChatLinks.opened = noted, cleared  # type: ignore[method-assign]
     ChatLinks.dial, Outbox.say = refused, said  # type: ignore[method-assign]
+    ChatLinks.answer, ChatLinks.open_link = taken, not_hidden  # type: ignore[method-assign]
 
 
 def _refusal_said_once() -> None:
