@@ -30,7 +30,13 @@ PEER_LINKS = (*PEER_TRANSFERS, "chatnet.peer.links")
 PEER_MESSAGES = (*PEER_LINKS, "chatnet.peer.messages")
 PEER_TRUST = (*PEER_MESSAGES, "chatnet.peer.trust")
 FRONT = (*CORE, "chatnet.peer.api")
-CONSOLE_TABLES = (*FRONT, "chatnet.console.model", "chatnet.console.keymap", "chatnet.console.commands")
+CONSOLE_TABLES = (
+    *FRONT,
+    "chatnet.console.people_order",
+    "chatnet.console.model",
+    "chatnet.console.keymap",
+    "chatnet.console.commands",
+)
 CONSOLE_PANES = (*CONSOLE_TABLES, "chatnet.console.widgets", "chatnet.console.panes")
 CONSOLE_OVERLAYS = (*CONSOLE_PANES, "chatnet.console.overlays")
 CONSOLE_WINDOW = (*CONSOLE_OVERLAYS, "chatnet.console.window", "chatnet.console.completion")
@@ -53,7 +59,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "chatnet.peer.messages": PEER_MESSAGES,
     "chatnet.peer.trust": PEER_TRUST,
     "chatnet.peer": (*PEER_TRUST, "chatnet.peer"),
-    "chatnet.console.model": CORE,
+    "chatnet.console.people_order": CORE,
+    "chatnet.console.model": (*CORE, "chatnet.console.people_order"),
     "chatnet.console.keymap": CORE,
     "chatnet.console.commands": CORE,
     "chatnet.console.terminal": (*CORE, TERMINAL_OUTPUT),

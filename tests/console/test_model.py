@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.console.model import ChatRows, PeopleOrder
+from chatnet.console.model import ChatRows
+from chatnet.console.people_order import PeopleOrder
 from chatnet.core import limits
 from chatnet.core.events import HistoryPage, MessageChanged, MessageState
 from chatnet.core.text import SafeText

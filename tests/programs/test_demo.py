@@ -170,7 +170,7 @@ def stand_in(tmp_path: Path, told: Path, console: str = "sys.exit(5)", registry:
 
 @contextlib.contextmanager
 def demonstration(tmp_path: Path, twistd: Path) -> Iterator[subprocess.Popen[str]]:
-    program = "import sys; from pathlib import Path; from chatnet import demo; sys.exit(demo.show(Path(sys.argv[1])))"
+    program = "import pathlib, sys; from chatnet.programs import demo; sys.exit(demo.show(pathlib.Path(sys.argv[1])))"
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(twistd)],
         env={**os.environ, "TMPDIR": str(tmp_path), "CHATNET_NAME": "somebody"},

@@ -25,7 +25,6 @@ from chatnet.core import messages
 from chatnet.core.errors import LocalError, RemoteError
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import safe_file_name, shown_path
-from chatnet.core.transfer.offers import size_text
 from chatnet.peer.files.filesystem import (
     FOLDER,
     DownloadTarget,
@@ -38,6 +37,7 @@ from chatnet.peer.files.filesystem import (
     write_all,
 )
 from chatnet.peer.files.final_names import FinalNames
+from chatnet.peer.files.free_space import check_space
 from chatnet.peer.files.journal import Journal
 from chatnet.peer.files.part_files import STEM_BYTES, PartFile, PartFiles
 
@@ -341,11 +341,7 @@ class Download:
         opened.callback(self._names.close)
 
     def _check_space(self, size: int) -> None:
-        space = self._filesystem.space(self._target)
-        free = space.f_bavail * space.f_frsize - self._filesystem.reserve_bytes
-        if free < size:
-            where = shown_path(self._names.path, 200)
-            raise LocalError(messages.NO_SPACE, f"needs {size_text(size)}, {size_text(max(0, free))} free in {where}")
+        check_space(self._filesystem, self._target, self._names.path, size)
 
     # --- from part to file ---
 

@@ -22,7 +22,8 @@ from chatnet.core.events import TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import LATE_LINKS, PeerLimits
 from chatnet.core.messages import Cancel, Decline, DialMe, Pause, Resume, Verified
-from chatnet.core.transfer.transfer_machine import PausedBy, Step, ending_of, reason_of
+from chatnet.core.transfer.reasons import reason_of
+from chatnet.core.transfer.transfer_machine import PausedBy, Step, ending_of
 from chatnet.net.link import Link, LinkUser
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.download import Download

@@ -6,7 +6,7 @@ from chatnet.core.errors import LocalError
 from chatnet.core.events import FileRule, SpeedLimits
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import LEAST_SPEED
-from chatnet.core.transfer.queue import Pace
+from chatnet.core.transfer.speed import Pace
 from chatnet.peer.store.peer_store import PeerStore
 
 SPEED_SETTINGS = ("speed_up", "speed_down")

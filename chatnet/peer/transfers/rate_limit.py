@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IPus
 from zope.interface import implementer
 
 from chatnet.core.limits import WRITE_CHUNK_BYTES
-from chatnet.core.transfer.queue import Pace
+from chatnet.core.transfer.speed import Pace
 
 LEAST_CHUNK_BYTES = 4_096
 CHUNKS_PER_SECOND = 20  # of a slow transfer: small pieces, so that it does not go by jerks

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, RemoteError, StoreFailed
 from chatnet.core.messages import End, File, Message, OfferedFile, Reject, Want
-from chatnet.core.transfer.queue import Pace
+from chatnet.core.transfer.speed import Pace
 from chatnet.net.link import Link
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.download import UNMARKED_BYTES, Download

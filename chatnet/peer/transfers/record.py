@@ -14,7 +14,7 @@ from chatnet.core.identity import PeerID
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import SafeText, safe_line
 from chatnet.core.transfer.offers import AcceptAssembly, Summary
-from chatnet.core.transfer.queue import Rate
+from chatnet.core.transfer.speed import Rate
 from chatnet.core.transfer.transfer_machine import PausedBy
 from chatnet.net.link import Link
 from chatnet.peer.files.download import Download, Former

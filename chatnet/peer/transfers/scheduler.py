@@ -13,7 +13,8 @@ from chatnet.core.errors import ChatnetError, LocalError, Refused, StoreFailed
 from chatnet.core.events import TransferState
 from chatnet.core.limits import PeerLimits
 from chatnet.core.transfer.offers import accept_pages
-from chatnet.core.transfer.queue import Rate, has_turn
+from chatnet.core.transfer.queue import has_turn
+from chatnet.core.transfer.speed import Rate
 from chatnet.core.transfer.transfer_machine import Step
 from chatnet.net.link import Link
 from chatnet.peer.files.disk_threads import DiskPool

@@ -16,7 +16,7 @@ from twisted.protocols.basic import FileSender
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, Refused, RemoteError
 from chatnet.core.messages import End, File, Message, Reject, Verified, Want
-from chatnet.core.transfer.queue import Pace
+from chatnet.core.transfer.speed import Pace
 from chatnet.net.link import Link
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.source import Source, SourceFile, open_sources

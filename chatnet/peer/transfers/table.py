@@ -13,7 +13,8 @@ from chatnet.core.errors import LocalError
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PROGRESS_SECONDS
-from chatnet.core.transfer.transfer_machine import Step, after, reason_of
+from chatnet.core.transfer.reasons import reason_of
+from chatnet.core.transfer.transfer_machine import Step, after
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.store.transfers import FileRow, TransferRow
 from chatnet.peer.transfers.background import TransferTasks, done

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatnet.core.limits import PeerLimits
-from chatnet.core.transfer.queue import Pace, Rate, has_turn
+from chatnet.core.transfer.queue import has_turn
+from chatnet.core.transfer.speed import Pace, Rate
 
 
 def test_speed_is_that_of_the_last_seconds() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from chatnet.core import messages
 from chatnet.core.events import ENDED, TransferState
-from chatnet.core.transfer.transfer_machine import Step, after, ending_of, reason_of
+from chatnet.core.transfer.reasons import reason_of
+from chatnet.core.transfer.transfer_machine import Step, after, ending_of
 
 # --- states ---
 

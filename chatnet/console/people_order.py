@@ -1,0 +1,97 @@
+"""The people and their order on the screen, kept sorted while thousands come and go."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+
+from chatnet.core.events import Person
+from chatnet.core.identity import short_text
+
+_FEW = 64  # changes up to which inserting one by one beats sorting all
+
+
+class Order:
+    """PeerIDs by name: kept sorted, so that a list of thousands is never sorted for one change."""
+
+    def __init__(self) -> None:
+        self._keys: list[tuple[str, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._keys[index][1]
+
+    def add(self, key: tuple[str, bytes]) -> None:
+        insort(self._keys, key)
+
+    def drop(self, key: tuple[str, bytes]) -> None:
+        index = bisect_left(self._keys, key)
+        if index < len(self._keys) and self._keys[index] == key:
+            del self._keys[index]
+
+    def fill(self, keys: list[tuple[str, bytes]]) -> None:
+        self._keys = sorted(keys)
+
+
+class PeopleOrder:
+    """The people, and their order on the screen: online by name, then the others by name."""
+
+    def __init__(self) -> None:
+        self.people: dict[bytes, Person] = {}
+        self.online = Order()
+        self.offline = Order()
+        self.version = 0
+
+    def put(self, people: tuple[Person, ...]) -> None:
+        """Replace what is known of each."""
+        self.version += 1
+        if len(people) > _FEW:
+            self.people.update((person.peer, person) for person in people)
+            for order, online in ((self.online, True), (self.offline, False)):
+                order.fill([(p.name, p.peer) for p in self.people.values() if p.online is online])
+            return
+        for person in people:
+            old = self.people.get(person.peer)
+            self.people[person.peer] = person
+            if old is not None:
+                if (old.name, old.online) == (person.name, person.online):
+                    continue
+                self._order(old).drop((old.name, old.peer))
+            self._order(person).add((person.name, person.peer))
+
+    def drop(self, peer: bytes) -> None:
+        person = self.people.pop(peer, None)
+        if person is not None:
+            self.version += 1
+            self._order(person).drop((person.name, peer))
+
+    def _order(self, person: Person) -> Order:
+        return self.online if person.online else self.offline
+
+    def name(self, peer: bytes) -> str:
+        """The person's name, or the short key of somebody unknown."""
+        person = self.people.get(peer)
+        return person.name if person is not None else f"?{short_text(peer)}"
+
+    def find(self, who: str) -> Person | None:
+        """By name, by the short or the whole key, or by the beginning of exactly one name."""
+        plain = who.strip().lower()
+        if not plain:
+            return None
+        begins: list[Person] = []
+        for person in self.people.values():
+            if person.name == plain:
+                return person
+            if person.name.startswith(plain):
+                begins.append(person)
+        if len(begins) == 1:
+            return begins[0]
+        for person in self.people.values():
+            if short_text(person.peer).lower() == plain.lstrip("?"):
+                return person
+        return None
+
+    def names(self) -> list[str]:
+        """Every name, sorted, those who are online first."""
+        return [self.people[order[i]].name for order in (self.online, self.offline) for i in range(len(order))]

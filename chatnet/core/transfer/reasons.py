@@ -1,0 +1,55 @@
+"""Why a transfer ended or rests, as a sentence for the person at either side."""
+
+from __future__ import annotations
+
+from chatnet.core import messages
+from chatnet.core.text import SafeText, safe_line
+
+# By code: for the side where it happened, then for the other one.
+_AT_SENDER = {
+    messages.CHANGED: (
+        "a file changed while it was sent: send it again",
+        "a file changed there while it was sent: ask for it again",
+    ),
+    messages.UNREADABLE: ("a file can no longer be read here", "a file can no longer be read there"),
+}
+_AT_RECEIVER = {
+    messages.DECLINED: ("you refused it", "they refused it"),
+    messages.NO_SPACE: ("too little space on this disk", "too little space on their disk"),
+    messages.UNWRITABLE: ("it cannot be written here: look at the download folder", "it cannot be written there"),
+    messages.TOO_MANY: (
+        "they made more offers than are taken at a time",
+        "they take no more offers at present: wait for an answer to those that are open",
+    ),
+    messages.STORE: ("the database could not keep it", "it could not be kept there: offer it again later"),
+    messages.CONFLICT: ("it used the number of another transfer", "its number is in use there: offer it again"),
+    messages.DIGEST: (
+        "what arrived is not what was sent: nothing was kept of it",
+        "it arrived damaged and was not kept: send it again",
+    ),
+}
+_AT_EITHER = {
+    messages.USER: ("you cancelled it", "they cancelled it"),
+    messages.BAD_FRAME: ("the other side broke the protocol", "this side broke the protocol"),
+    messages.PAUSED: ("you paused it", "they paused it"),
+    messages.STOPPING: ("the program was ended here", "the program was ended there"),
+}
+_BETWEEN = {
+    messages.LOST: "the connection broke before it was complete",
+    messages.LATE: "no connection for it came in time",
+}
+
+
+def reason_of(code: str, outgoing: bool, by_me: bool) -> SafeText:
+    """Why a transfer ended, for the person at this side; empty for an empty code.
+
+    ``by_me`` says which side found it; it decides only where the code leaves that open.
+    """
+    if not code:
+        return safe_line("")
+    if code in _BETWEEN:
+        return safe_line(_BETWEEN[code])
+    for place, here in ((_AT_SENDER, outgoing), (_AT_RECEIVER, not outgoing), (_AT_EITHER, by_me)):
+        if code in place:
+            return safe_line(place[code][0 if here else 1])
+    return safe_line(f"they ended it ({code})")
