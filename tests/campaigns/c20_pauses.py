@@ -65,8 +65,13 @@ NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 REGISTRY = "registry"
 ENDED = ("done", "declined", "cancelled", "failed")
 ERRORS = re.compile(r"internal error|Traceback|defect of ours|Unhandled")
-LIMITS = ("offers_per_minute=1000", "offers_pending=1000", "free_bytes_reserve=1048576")
-DAY = 86_400.0
+LIMITS = (
+    "offers_per_minute=1000",
+    "offers_pending=1000",
+    "free_bytes_reserve=1048576",
+    "expire_check_seconds=2",  # of messages that wait for 30 days: no clock that is set makes one expire
+)
+LONG_STEP = 40 * 86_400.0  # of a clock: longer than a message waits before it expires
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,7 @@ class Plan:
         if kind == "weather":
             return [Action(at, kind, who, {"how": chance.choice(WEATHERS), "seconds": min(seconds, 10)})]
         if kind == "clock":
-            step = self._log(1, 40 * DAY) * chance.choice((-1, 1))
+            step = chance.choice((self._log(1, LONG_STEP), LONG_STEP)) * chance.choice((-1, 1))
             return [Action(at, kind, chance.choice((*self._names, REGISTRY)), {"by": round(step, 1)})]
         return [Action(at, kind, who, {"seconds": min(seconds, 10)})]  # disk, descriptors
 
