@@ -63,6 +63,7 @@ DISK_BYTES = 48 * 1024 * 1024
 LARGEST_FILE = 3 * 1024 * 1024
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 REGISTRY = "registry"
+CROSSED = (("cancelled", "user"), ("declined", "declined"))  # both decided while they were apart: each knows its own
 ENDED = ("done", "declined", "cancelled", "failed")
 ERRORS = re.compile(r"internal error|Traceback|defect of ours|Unhandled")
 LIMITS = (
@@ -674,7 +675,8 @@ class Set:
             return [("a transfer waits, and for no person", shown)]
         if any(one["state"] not in (*ENDED, "offered", "paused") for one in (here, there)):
             return [("a transfer neither ended nor waits for a person", shown)]
-        if (here["state"], here["code"]) != (there["state"], there["code"]):
+        ends = (here["state"], here["code"]), (there["state"], there["code"])
+        if ends[0] != ends[1] and ends != CROSSED:
             return [(NOT_AGREED, shown)]
         if there["state"] == "done" and path.exists():
             final = Path(there["saved_to"])
