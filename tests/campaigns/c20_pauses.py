@@ -915,9 +915,10 @@ def control(case: Case) -> Figures:
     shape = Shape(TRIES, 2, 4, 0, 0, 0, 1)
 
     async def replaced(this: Set) -> None:
-        """The listener is stopped while several of its addresses are dialled."""
+        """The listener is stopped while all of its addresses are dialled, and answers before the dialler hears of it."""
+        slow = Action(0.0, "network", "bob", {"how": "delay", "delay": 0.2, "seconds": 5, "address": -1})
         stop = Action(0.0, "stop at a dial", "bob", {"seconds": 1.5, "bytes": 0})
-        await this.perform([stop, Action(0.1, "say", "alice", {"to": "bob", "number": 1})])
+        await this.perform([slow, stop, Action(0.1, "say", "alice", {"to": "bob", "number": 1})])
         await this.recover("a stop at the first dial", CONTROL_SECONDS)
 
     async def refused(this: Set) -> None:
