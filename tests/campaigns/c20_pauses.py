@@ -915,7 +915,7 @@ def control(case: Case) -> Figures:
     shape = Shape(TRIES, 2, 4, 0, 0, 0, 1)
 
     async def replaced(this: Set) -> None:
-        """The listener is stopped while all of its addresses are dialled, and answers before the dialler hears of it."""
+        """The listener is stopped while all of its addresses are dialled; it answers before that is heard."""
         slow = Action(0.0, "network", "bob", {"how": "delay", "delay": 0.2, "seconds": 5, "address": -1})
         stop = Action(0.0, "stop at a dial", "bob", {"seconds": 1.5, "bytes": 0})
         await this.perform([slow, stop, Action(0.1, "say", "alice", {"to": "bob", "number": 1})])
