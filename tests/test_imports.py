@@ -41,6 +41,8 @@ CONSOLE_PANES = (*CONSOLE_TABLES, "chatnet.console.widgets", "chatnet.console.pa
 CONSOLE_OVERLAYS = (*CONSOLE_PANES, "chatnet.console.overlays")
 CONSOLE_WINDOW = (*CONSOLE_OVERLAYS, "chatnet.console.window", "chatnet.console.completion")
 
+TERMINAL_OUTPUT = "chatnet.host.local_output"  # the one thing that a console wants of the machine itself
+
 ROOMS: dict[str, tuple[str, ...]] = {
     "chatnet.core": CORE,
     "chatnet.net": (*CORE, "chatnet.net"),
@@ -61,14 +63,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "chatnet.console.model": (*CORE, "chatnet.console.people_order"),
     "chatnet.console.keymap": CORE,
     "chatnet.console.commands": CORE,
-    "chatnet.console.terminal": CORE,
+    "chatnet.console.terminal": (*CORE, TERMINAL_OUTPUT),
     "chatnet.console.completion": CONSOLE_TABLES,
     "chatnet.console.widgets": (*CORE, "chatnet.console.widgets"),
     "chatnet.console.panes": CONSOLE_PANES,
     "chatnet.console.overlays": CONSOLE_OVERLAYS,
     "chatnet.console.window": CONSOLE_WINDOW,
     "chatnet.console.actions": (*CONSOLE_WINDOW, "chatnet.console.actions"),
-    "chatnet.console": (*FRONT, "chatnet.console"),
+    "chatnet.console": (*FRONT, TERMINAL_OUTPUT, "chatnet.console"),
     "chatnet.programs": ("chatnet",),
 }
 

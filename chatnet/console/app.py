@@ -20,11 +20,12 @@ from chatnet.console.actions.all import Actions
 from chatnet.console.model import ConsoleModel
 from chatnet.console.overlays.login import LoginDefaults
 from chatnet.console.panes.base import PaneContext
-from chatnet.console.terminal import GuardedLoop, free_the_signal_keys, terminal_screen
+from chatnet.console.terminal import GuardedLoop, TerminalWriter, UnwrappedScreen, free_the_signal_keys
 from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.core import limits
 from chatnet.core.events import CodeReady, Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
 from chatnet.core.text import shown_path
+from chatnet.host.local_output import write_now
 from chatnet.peer.api import PeerApi, Subscription
 
 __all__ = ["Console", "LoginDefaults"]
@@ -71,6 +72,7 @@ class Console(Service):
         self._screen = screen
         self._real = screen is None
         self._subscription: Subscription | None = None
+        self._writer: TerminalWriter | None = None
         self._loop: GuardedLoop | None = None
         self._draw_timer: Any = None
         self._tick_timer: Any = None
@@ -117,7 +119,10 @@ class Console(Service):
         scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000))
         self.actions = Actions(self._api, scene, self._reactor, self)
         if self._screen is None:
-            self._screen = terminal_screen(self._input, self._output)
+            assert self._input is not None
+            assert self._output is not None
+            self._writer = TerminalWriter(self._reactor, self._output)
+            self._screen = UnwrappedScreen(self._input, self._writer)
             atexit.register(self._give_back)
         self._loop = GuardedLoop(
             self.actions.view,
@@ -127,6 +132,8 @@ class Console(Service):
             on_paste=self.actions.paste,
             on_trouble=self.trouble,
             on_input_closed=self._input_closed,
+            writer=self._writer,
+            on_caught_up=self.request_draw,
         )
         if snapshot.me is not None:
             self.actions.restore(snapshot.tabs)
@@ -160,16 +167,17 @@ class Console(Service):
         if self._screen is not None and self._screen.started:
             with suppress(OSError, termios.error):  # it is gone, with whatever was on it
                 self._screen.stop()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _last_words(self, error: Exception, log_file: str) -> None:
-        if self._output is None:
-            return
         log = f" The log is {log_file}." if log_file else ""
-        self._output.write(
+        write_now(
+            self._output,
             f"chatpeer: the console could not be opened ({type(error).__name__}: {error}).{log}\n"
-            "The peer goes on without it. Ctrl-C ends it; --headless starts it without a console.\n"
+            "The peer goes on without it. Ctrl-C ends it; --headless starts it without a console.\n",
         )
-        self._output.flush()
 
     def _input_closed(self) -> None:
         """The terminal is gone: nobody can quit any more but we."""
@@ -215,8 +223,8 @@ class Console(Service):
 
     def _draw(self) -> None:
         self._draw_timer = None
-        if self.actions is None or self._loop is None:
-            return
+        if self.actions is None or self._loop is None or self._loop.is_behind:
+            return  # what nobody can see is not looked at; it is drawn when the terminal has caught up
         self.actions.look()
         self.actions.view.refresh()
         self._loop.draw_screen()
@@ -241,6 +249,8 @@ class Console(Service):
 
     def _show_title(self) -> None:
         me, unread = self.model.me, self.model.unread()
+        if self._loop is not None and self._loop.is_behind:
+            return
         title = f"{me.name if me is not None else 'chatnet'}{f' ({unread})' if unread else ''} — chatnet"
         if title != self._title and hasattr(self._screen, "set_title"):
             self._title = title

@@ -1,14 +1,27 @@
-"""urwid under Twisted: nothing that fails reaches the screen or ends the loop, and a paste is one thing."""
+"""urwid under Twisted: nothing that fails reaches the screen or ends the loop, and a paste is one thing.
+
+A terminal that nobody reads (suspended, a stalled ssh) holds up its own screen and nothing else.
+"""
 
 from __future__ import annotations
 
+import termios
 from collections.abc import Callable, Iterable
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import urwid
+from twisted.internet.interfaces import IWriteDescriptor
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chatnet.core.limits import TERMINAL_BACKLOG_BYTES
+from chatnet.host.local_output import LocalOutput
 
 PASTE_BEGIN, PASTE_END = "begin paste", "end paste"
+CANCEL_SEQUENCE = "\x18"  # CAN: what was begun of an escape sequence is none
+SETTLE_SECONDS = 0.02  # for the sequences that give the terminal back: a turn of the reactor
 WRAP_OFF, WRAP_ON = "\x1b[?7l", "\x1b[?7h"
 PASTE_SECONDS = 2.0  # a paste whose end mark does not come is over after this silence
 
@@ -28,6 +41,105 @@ def pasted_text(keys: Iterable[Input]) -> str:
         elif key == "tab":
             out.append("\t")
     return "".join(out)
+
+
+@implementer(IWriteDescriptor)
+class TerminalWriter:
+    """What urwid writes, on its way to a terminal that may take it late.
+
+    While something is left (``is_behind``) nobody should draw: at most one frame waits, and when it is out
+    ``on_caught_up`` is called, for the newest to be drawn.  ``on_gone`` is called when the terminal is no more.
+    """
+
+    def __init__(self, reactor: Any, output: TextIO) -> None:
+        self.on_caught_up: Callable[[], None] = lambda: None
+        self.on_gone: Callable[[], None] = lambda: None
+        self.is_spoilt = False  # something was dropped: the screen must be drawn whole
+        self._reactor = reactor
+        self._encoding = output.encoding or "utf-8"
+        self._output = LocalOutput(output.fileno())
+        self._text: list[str] = []  # not flushed
+        self._left = b""
+        self._watching = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the terminal has not yet taken everything."""
+        return bool(self._left)
+
+    # --- a text stream, for urwid ---
+
+    def write(self, text: str) -> None:
+        self._text.append(text)
+
+    def flush(self) -> None:
+        """Write what the terminal takes; the rest follows.  Raises OSError when it is gone."""
+        data = "".join(self._text).encode(self._encoding, "replace")
+        self._text.clear()
+        if len(self._left) + len(data) > TERMINAL_BACKLOG_BYTES and self._left:
+            self.is_spoilt = True
+            return
+        self._left += data
+        self._write_on()
+
+    def fileno(self) -> int:
+        """A descriptor of the terminal that is ours alone."""
+        return self._output.fd
+
+    def start_over(self) -> None:
+        """Forget what the terminal has not taken: what follows makes it whole."""
+        if self._left:
+            self._left = CANCEL_SEQUENCE.encode()
+            self.is_spoilt = True
+            with suppress(OSError, termios.error):
+                termios.tcflush(self.fileno(), termios.TCOFLUSH)
+
+    def settle(self) -> None:
+        """Write the last words as far as they are taken soon, and be idle."""
+        left, self._left = self._left, b""
+        self._watch(False)
+        with suppress(OSError):
+            self._output.write_within(left, SETTLE_SECONDS)
+
+    def close(self) -> None:
+        """The terminal belongs to others again."""
+        self._left = b""
+        self._watch(False)
+        self._output.close()
+
+    def _write_on(self) -> None:
+        try:
+            while self._left and (taken := self._output.write(self._left)):
+                self._left = self._left[taken:]
+        except OSError:
+            self._left = b""
+            self._watch(False)
+            raise
+        self._watch(bool(self._left))
+
+    def _watch(self, on: bool) -> None:
+        if on != self._watching:
+            self._watching = on
+            (self._reactor.addWriter if on else self._reactor.removeWriter)(self)
+
+    # --- the reactor tells that there is room ---
+
+    def doWrite(self) -> None:
+        try:
+            self._write_on()
+        except OSError:
+            self.on_gone()
+            return
+        if not self._left:
+            self.on_caught_up()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._left = b""
+        self._watching = False
+        self.on_gone()
+
+    def logPrefix(self) -> str:
+        return "terminal"
 
 
 class PromptLoop(urwid.TwistedEventLoop):
@@ -51,6 +163,8 @@ class GuardedLoop(urwid.MainLoop):
         on_paste: Callable[[str], None],
         on_trouble: Callable[[str], None],
         on_input_closed: Callable[[], None],
+        writer: TerminalWriter | None = None,
+        on_caught_up: Callable[[], None] = lambda: None,
     ) -> None:
         loop = urwid.GuardedEventLoop(PromptLoop(reactor, manage_reactor=False), self._failed)
         super().__init__(widget, palette, screen=screen, event_loop=loop)
@@ -59,6 +173,23 @@ class GuardedLoop(urwid.MainLoop):
         self._paste: list[Input] | None = None
         self._paste_timer: Any = None
         self._draw_trouble = ""  # the last one, told once and not at every draw
+        self._writer = writer
+        self._on_caught_up = on_caught_up
+        if writer is not None:
+            writer.on_caught_up = self._caught_up
+            writer.on_gone = on_input_closed
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the terminal has not taken the last frame yet: then none is drawn, and the newest when it has."""
+        return self._writer is not None and self._writer.is_behind
+
+    def _caught_up(self) -> None:
+        assert self._writer is not None
+        if self._writer.is_spoilt:
+            self._writer.is_spoilt = False
+            self.screen.clear()
+        self._on_caught_up()
 
     def process_input(self, keys: Iterable[Input]) -> bool:
         """Keys one by one, each guarded; what is pasted is gathered, and nothing in it acts."""
@@ -107,8 +238,8 @@ class GuardedLoop(urwid.MainLoop):
         self._on_trouble(f"Something went wrong in the console ({type(error).__name__}); /log says where to read more.")
 
     def draw_screen(self) -> None:
-        """Draw; a screen that cannot be drawn says so instead."""
-        if not self.screen.started:
+        """Draw, if the terminal has room for it; a screen that cannot be drawn says so instead."""
+        if not self.screen.started or self.is_behind:
             return
         try:
             super().draw_screen()
@@ -141,21 +272,25 @@ class UnwrappedScreen(urwid.display.raw.Screen):
     is longer there than here must not go on in the next one, over names and people.
     """
 
+    def __init__(self, input: TextIO, writer: TerminalWriter) -> None:
+        super().__init__(input, writer, bracketed_paste_mode=True, focus_reporting=False, extended_keys=True)
+        self._writer = writer
+
     def start(self, *args: Any, **kwargs: Any) -> Any:
         started = super().start(*args, **kwargs)
         self.write(WRAP_OFF)
         return started
 
     def stop(self) -> Any:
-        if self.started:
-            self.write(WRAP_ON)
-        return super().stop()
-
-
-def terminal_screen(input: Any, output: Any) -> Any:
-    """The real screen, with every key a key."""
-    screen = UnwrappedScreen(input, output, bracketed_paste_mode=True, focus_reporting=False, extended_keys=True)
-    return screen
+        """Give the terminal back; one that nobody reads gets the sequences for that instead of the last frame."""
+        if not self.started:
+            return super().stop()
+        self._writer.start_over()
+        self.write(WRAP_ON)
+        try:
+            return super().stop()
+        finally:
+            self._writer.settle()
 
 
 def free_the_signal_keys(screen: Any, input: Any) -> None:

@@ -12,7 +12,9 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
 
 from chatnet.core.errors import CannotListen, ChatnetError, LocalError
+from chatnet.core.limits import LAST_WORDS_SECONDS
 from chatnet.core.text import safe_text
+from chatnet.host.local_output import write_now
 
 START_FAILED = 1
 _ADVICE = {
@@ -24,9 +26,8 @@ _ADVICE = {
 
 
 def say(text: str) -> None:
-    """A greeting for the person at the terminal; twistd's logging has ``sys.stdout`` by then."""
-    if sys.__stdout__ is not None:
-        print(text, file=sys.__stdout__, flush=True)
+    """Greet the person at the terminal, who may not read it; twistd's logging has ``sys.stdout`` by then."""
+    write_now(sys.__stdout__, f"{text}\n")
 
 
 def is_at_terminal() -> bool:
@@ -40,8 +41,7 @@ def is_at_terminal() -> bool:
 
 def complain(command: str, text: str) -> None:
     """One plain line on the terminal's error output."""
-    if sys.__stderr__ is not None:
-        print(f"{command}: {safe_text(text)}", file=sys.__stderr__, flush=True)
+    write_now(sys.__stderr__, f"{command}: {safe_text(text)}\n", LAST_WORDS_SECONDS)
 
 
 def refuse_start(command: str, error: ChatnetError, daemon: bool) -> NoReturn:
@@ -86,9 +86,6 @@ def stop_with(reactor: IReactorCore, code: int, line: str = "") -> None:
 
 
 def _end(code: int, line: str) -> None:
-    if line and sys.__stderr__ is not None:
-        print(safe_text(line), file=sys.__stderr__)
-    for stream in (sys.__stdout__, sys.__stderr__):
-        if stream is not None:
-            stream.flush()
+    write_now(sys.__stdout__, "")
+    write_now(sys.__stderr__, f"{safe_text(line)}\n" if line else "", LAST_WORDS_SECONDS)
     os._exit(code)

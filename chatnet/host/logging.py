@@ -5,6 +5,8 @@ It waits in memory until the profile is known, since a peer may learn its name f
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import sys
 import threading
@@ -21,6 +23,7 @@ from zope.interface import implementer
 
 from chatnet.core.limits import LOG_BYTES, LOG_FILES
 from chatnet.core.text import safe_line
+from chatnet.host.local_output import LineOutput, LocalOutput
 
 WAITING_LINES = 1_000  # kept in memory while there is no file
 LINES_PER_SECOND = 10  # of one kind; the rest is counted
@@ -40,7 +43,7 @@ class ProgramLog:
     def __init__(self, chosen: str = "") -> None:
         self._chosen = chosen
         self._path: Path | None = Path(chosen) if chosen and chosen != TO_STDOUT else None
-        self._file: LogFile | None = None
+        self._file: LogFile | LineOutput | None = None
         self._waiting: deque[str] = deque(maxlen=WAITING_LINES)
         self._second = 0
         self._kinds: Counter[tuple[str, str]] = Counter()
@@ -97,20 +100,20 @@ class ProgramLog:
             yield from lines_of(event)
 
     def _write(self, line: str) -> None:
-        if self._chosen == TO_STDOUT:
-            if sys.__stdout__ is not None:
-                print(line, file=sys.__stdout__, flush=True)
-        elif self._path is None:
+        if self._path is None and self._chosen != TO_STDOUT:
             self._waiting.append(line)
-        else:
-            # A full disk, or no descriptor left: the program is worth more than its log, and the
-            # next line tries again.
-            try:
-                if self._file is None:
-                    self._file = _log_file(self._path, private=not self._chosen)
+            return
+        # A full disk, or no descriptor left: the program is worth more than its log, and the
+        # next line tries again.
+        try:
+            if self._file is None:
+                self._file = _log_file(self._path, private=not self._chosen)
+            if isinstance(self._file, LineOutput):
+                self._file.write(line)
+            else:
                 self._file.write(f"{line}\n".encode())
-            except (OSError, ValueError):
-                self._file = None
+        except (OSError, ValueError):
+            self._file = None
 
 
 class LoggedService(MultiService):
@@ -159,15 +162,40 @@ def _stamp(seconds: float | None) -> str:
     return formatTime(seconds)
 
 
-def _log_file(path: Path, private: bool) -> LogFile:
+def _log_file(path: Path | None, private: bool) -> LogFile | LineOutput:
+    """The log of a program at ``path``; None is standard output.
+
+    Only a regular file is rotated and gets a mode.  A pipe, a FIFO or a device is written to as far as
+    its reader takes it, and left as it is.
+    """
+    if path is None:
+        return LineOutput(_standard_output, WAITING_LINES)
     try:
         is_plain = stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
         is_plain = True
+    if not is_plain:
+        return LineOutput(lambda: _opened(path), WAITING_LINES)
     return LogFile(
         path.name,
         str(path.parent),
-        rotateLength=LOG_BYTES if is_plain else None,  # a device or a pipe must not be renamed
+        rotateLength=LOG_BYTES,
         defaultMode=0o600 if private else None,
         maxRotatedFiles=LOG_FILES - 1,
     )
+
+
+def _standard_output() -> LocalOutput:
+    """Raises OSError where there is none."""
+    if sys.__stdout__ is None:
+        raise OSError(errno.EBADF, "there is no standard output")
+    return LocalOutput(sys.__stdout__.fileno())
+
+
+def _opened(path: Path) -> LocalOutput:
+    """Raises OSError, also for a FIFO that nobody reads."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        return LocalOutput(fd)
+    finally:
+        os.close(fd)

@@ -8,7 +8,7 @@ A campaign is a module with ``NAME``, ``SIZES`` (``ci``, ``gate``, ``nightly``) 
 does not hold.  What a failing case needs to happen again (seed, n, the input) is in the line.  One
 with ``HONEST`` has so many honest peers connected meanwhile, by size.  One that says how long
 somebody waits is ``TIMED``: it runs alone, and in memory, as a disk that others
-keep busy is none of its business.
+keep busy is none of its business.  One that is run ``BY_HAND`` has sizes of its own.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def main(module: types.ModuleType, arguments: Sequence[str] | None = None) -> No
     parser = argparse.ArgumentParser(description=module.__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--n", type=int, help=f"size; else by name: {module.SIZES}")
-    parser.add_argument("--size", choices=sorted(module.SIZES), default="ci")
+    parser.add_argument("--size", choices=sorted(module.SIZES), default=next(iter(module.SIZES)))
     parser.add_argument("--honest", type=int, help="honest peers that are connected meanwhile; else by the size")
     parser.add_argument("--control", action="store_true", help="the weakened build, in which the attack must succeed")
     given = parser.parse_args(arguments)

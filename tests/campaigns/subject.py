@@ -1,7 +1,7 @@
 """A whole registry or headless peer that a campaign attacks, as a process of its own.
 
     python -m tests.campaigns.subject PROGRAM FIGURES [--weak WHAT] [--years N] [--jump SECONDS]
-        [--accept] [--restless] [--echo] -- OPTIONS OF THE PROGRAM
+        [--accept] [--restless] [--echo] [--console] -- OPTIONS OF THE PROGRAM
 
 Four times a second, and at the end, it writes what it has seen of itself into FIGURES: errors logged,
 stalls of its reactor, lines of its log, and how far strangers came.  Its weaknesses are the builds
@@ -35,7 +35,14 @@ from tests.campaigns.harness import StallWatch
 
 TELL_SECONDS = 0.25
 YEAR_SECONDS = 365.25 * 86_400
-WEAKNESSES = ("any-handshake", "no-deadlines", "welcome-before-commit", "dial-on-push", "timers-by-wall-clock")
+WEAKNESSES = (
+    "any-handshake",
+    "no-deadlines",
+    "welcome-before-commit",
+    "dial-on-push",
+    "timers-by-wall-clock",
+    "blocking-write",
+)
 
 
 class Seen:
@@ -108,10 +115,11 @@ class Clock:
     def install(self) -> None:
         time.time = self
         ReactorBase.seconds = staticmethod(self)  # it keeps the one that it found when it was imported
-        signal.signal(signal.SIGUSR2, self._step)
+        signal.signal(signal.SIGUSR2, lambda *_: self.step(self._jump))
 
-    def _step(self, *_: object) -> None:
-        self._offset += self._jump
+    def step(self, seconds: float) -> None:
+        """Set the clock, forth or back."""
+        self._offset += seconds
 
 
 def weaken(what: str) -> None:
@@ -151,6 +159,14 @@ def weaken(what: str) -> None:
                 node.contacts.link_to(entry.peer).addErrback(lambda _: None)
 
         Node._page = eager  # type: ignore[method-assign]
+    elif what == "blocking-write":
+        from chatnet.host.local_output import LocalOutput
+
+        def patient(output: LocalOutput, data: bytes) -> int:
+            os.set_blocking(output.fd, True)
+            return os.write(output.fd, data) if data else 0
+
+        LocalOutput.write = patient  # type: ignore[method-assign]
     elif what == "timers-by-wall-clock":
         from chatnet.programs import peer, registry
 
@@ -186,7 +202,7 @@ def main() -> None:
     parser.add_argument("--weak", choices=("", *WEAKNESSES), default="")
     parser.add_argument("--years", type=float, default=0)
     parser.add_argument("--jump", type=float, default=0)
-    for flag in ("accept", "restless", "echo"):
+    for flag in ("accept", "restless", "echo", "console"):
         parser.add_argument(f"--{flag}", action="store_true")
     border = sys.argv.index("--")
     given = parser.parse_args(sys.argv[1:border])
@@ -203,6 +219,7 @@ def main() -> None:
 
     reactor: Any = any_reactor
     options: Any = registry.RegistryOptions() if given.program == "registry" else peer.Options()
+    options.parent = {"nodaemon": True} if given.console else None  # as twistd -n: in a terminal with the console
     options.parseOptions(sys.argv[border + 1 :])
     service: Any = (registry if given.program == "registry" else peer).makeService(options)
     observers = [service.log] if service.log is not None else []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import termios
+import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -13,6 +15,7 @@ import pyte
 import pytest
 
 from chatnet.console.app import Console
+from chatnet.core.limits import TERMINAL_BACKLOG_BYTES
 from tests.support.scripted_peer import furnished, key_of
 from tests.support.typist import new_clock
 
@@ -125,3 +128,116 @@ def test_a_terminal_that_is_gone_ends_the_program(terminal: Terminal) -> None:
     console._loop._failed(urwid.InputClosedError("gone"))
     assert console._api.quits == 1  # type: ignore[attr-defined]
     assert console._loop is None
+
+
+# --- a terminal that nobody reads ---
+
+
+@pytest.fixture
+def deadline() -> Iterator[None]:
+    """A write that waits for the reader would wait for ever."""
+
+    def late(*_: object) -> None:
+        raise AssertionError("a write to the terminal waits")
+
+    former = signal.signal(signal.SIGALRM, late)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, former)
+
+
+def stalled(terminal: Terminal, clock: Any) -> Console:
+    """A console whose terminal has taken all that it can, with bob's pane in front."""
+    console = opened(terminal, clock)
+    console.actions.view.show(console.actions.view.open(key_of("bob")))  # type: ignore[union-attr]
+    for number in range(3_000):
+        hear(console, clock, f"{number} " + "many words " * 6)
+        if console._loop.is_behind:  # type: ignore[union-attr]
+            return console
+    raise AssertionError("the terminal takes everything")
+
+
+def hear(console: Console, clock: Any, text: str) -> None:
+    console._api.hear(key_of("bob"), text)  # type: ignore[attr-defined]
+    clock.pump([0.04] * 2)
+
+
+def read_on(terminal: Terminal, clock: Any) -> str:
+    """As a reactor does: everything that the terminal gets from now on."""
+    written = terminal.written()
+    while clock.writers:
+        for writer in list(clock.writers):
+            writer.doWrite()
+        written += terminal.written()
+    clock.pump([0.04] * 5)
+    return written + terminal.written()
+
+
+def test_a_terminal_that_nobody_reads_holds_up_nothing(terminal: Terminal, deadline: None) -> None:
+    clock = new_clock()
+    screen = pyte.Screen(80, 24)
+    stream = pyte.Stream(screen)
+    console = stalled(terminal, clock)
+    for number in range(500):
+        hear(console, clock, f"unseen {number}")
+    assert console._writer is not None
+    assert len(console._writer._left) < TERMINAL_BACKLOG_BYTES
+    assert os.get_blocking(terminal.output.fileno())  # the shell has the same open file
+    stream.feed(_UNKNOWN.sub("", read_on(terminal, clock)))
+    assert any("unseen 499" in line for line in screen.display)
+    shown = [line.rstrip() for line in screen.display]
+    console.redraw()
+    clock.pump([0.04] * 2)
+    stream.feed(_UNKNOWN.sub("", read_on(terminal, clock)))
+    assert [line.rstrip() for line in screen.display] == shown  # nothing of the frames left out is missing
+    console.stopService()
+
+
+def test_only_what_could_be_seen_is_read(terminal: Terminal, deadline: None) -> None:
+    clock = new_clock()
+    console = stalled(terminal, clock)
+    marks = [call for call in console._api.calls if call[0] == "mark_read"]  # type: ignore[attr-defined]
+    hear(console, clock, "unseen")
+    assert [call for call in console._api.calls if call[0] == "mark_read"] == marks  # type: ignore[attr-defined]
+    read_on(terminal, clock)
+    assert [call for call in console._api.calls if call[0] == "mark_read"] != marks  # type: ignore[attr-defined]
+    console.stopService()
+
+
+def test_the_title_follows_when_the_terminal_reads_again(terminal: Terminal, deadline: None) -> None:
+    clock = new_clock()
+    console = stalled(terminal, clock)
+    console._api.hear(key_of("dave"), "hello")  # type: ignore[attr-defined]
+    for _ in range(3):
+        clock.pump([0.5] * 2)
+    unread = console.model.unread()
+    written = read_on(terminal, clock)
+    clock.pump([0.5] * 4)
+    assert f"carol ({unread}) — chatnet" in written + read_on(terminal, clock)
+    console.stopService()
+
+
+def test_whole_again_although_nobody_reads_it(terminal: Terminal, deadline: None) -> None:
+    before = terminal.settings()
+    clock = new_clock()
+    console = stalled(terminal, clock)
+    began = time.monotonic()
+    console.stopService()
+    assert time.monotonic() - began < 1.0
+    assert terminal.settings() == before
+    assert os.get_blocking(terminal.output.fileno())
+    assert not clock.writers
+    written = terminal.written()
+    assert all(mode in written for mode in GIVEN_BACK)
+
+
+def test_a_terminal_that_goes_while_it_is_behind_ends_the_program(terminal: Terminal, deadline: None) -> None:
+    clock = new_clock()
+    console = stalled(terminal, clock)
+    (writer,) = clock.writers
+    os.close(terminal.ours)
+    writer.doWrite()
+    assert console._api.quits == 1  # type: ignore[attr-defined]
+    assert console._loop is None
+    terminal.ours = os.open("/dev/null", os.O_RDONLY)

@@ -99,6 +99,7 @@ class Terminal(Process):
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
         self._held = b""
+        self.is_read = True  # what it writes is taken; False: as a suspended terminal
         self.raw = bytearray()
         self._size(*size)
         self.before = termios.tcgetattr(self._slave)
@@ -168,7 +169,7 @@ class Terminal(Process):
     # --- the line ---
 
     def look(self) -> None:
-        while self.master >= 0 and select.select([self.master], [], [], 0)[0]:
+        while self.is_read and self.master >= 0 and select.select([self.master], [], [], 0)[0]:
             data = os.read(self.master, 65_536)
             self.raw += data
             data = _REPORT.sub(b"", self._held + data)
@@ -177,6 +178,7 @@ class Terminal(Process):
             self._stream.feed(data[: tail.start()] if tail else data)
 
     def close(self) -> None:
+        self.is_read = True
         if self.lives:
             self.popen.send_signal(signal.SIGCONT)
             self.popen.terminate()
@@ -262,9 +264,8 @@ class Stage:
             if condition():
                 return
             assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}\n{self.report()}"
-            masters = [
-                process.master for process in self.processes if isinstance(process, Terminal) and process.master >= 0
-            ]
+            terminals = [process for process in self.processes if isinstance(process, Terminal) and process.is_read]
+            masters = [terminal.master for terminal in terminals if terminal.master >= 0]
             select.select(masters, [], [], LOOK_SECONDS)
 
     def report(self) -> str:
