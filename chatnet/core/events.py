@@ -75,7 +75,7 @@ class Person(Plain, frozen=True):
     verified: VerifiedLevel = VerifiedLevel.NOT
     blocked: bool = False
     unanswered_since_ms: int | None = None  # of the link: since when the other side does not answer
-    waiting_code: str = ""  # why what waits has to wait: an end of a dial or link, "held" or "store"; may be empty
+    waiting_code: str = ""  # why what waits has to wait: an End of ``core.link_policy``, as "wrong-key"; may be empty
     next_try_ms: int | None = None  # when the next dial is, while something waits without a link
 
 

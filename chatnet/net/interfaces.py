@@ -12,15 +12,26 @@ from twisted.logger import Logger
 
 from chatnet.core.addresses import is_dialable_ip
 from chatnet.core.dialrules import Network
+from chatnet.core.errors import LocalError
 from chatnet.core.limits import ADDRESS_WATCH_SECONDS, MAX_ENDPOINTS
 from chatnet.core.records import Endpoint, endpoint
 from chatnet.net.timers import cancel_timer
 
 
+def _adapters() -> list[Any]:
+    """All interfaces of this machine.  Raises LocalError("interfaces"), as without free file descriptors."""
+    try:
+        return list(ifaddr.get_adapters())
+    except OSError as error:
+        raise LocalError(
+            "interfaces", f"the addresses of this machine cannot be read: {error.strerror or error}"
+        ) from None
+
+
 def own_networks() -> list[Network]:
-    """The networks that our interfaces are in, loopback among them."""
+    """The networks that our interfaces are in, loopback among them.  Raises LocalError("interfaces")."""
     found: list[Network] = []
-    for adapter in ifaddr.get_adapters():
+    for adapter in _adapters():
         for ip in adapter.ips:
             host = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
             found.append(ipaddress.ip_network((host.partition("%")[0], ip.network_prefix), strict=False))
@@ -28,15 +39,18 @@ def own_networks() -> list[Network]:
 
 
 def own_addresses() -> frozenset[tuple[str, int]]:
-    """The addresses of our interfaces with their prefix lengths, by which a change is seen."""
-    return frozenset((str(ip.ip), ip.network_prefix) for adapter in ifaddr.get_adapters() for ip in adapter.ips)
+    """The addresses of our interfaces with their prefix lengths, by which a change is seen.
+
+    Raises LocalError("interfaces").
+    """
+    return frozenset((str(ip.ip), ip.network_prefix) for adapter in _adapters() for ip in adapter.ips)
 
 
 class AddressWatch:
     """Tells when the addresses of this machine have changed; looks every ADDRESS_WATCH_SECONDS.
 
     changed: called after each change, also of addresses that no record names.
-    read: gives the present addresses; it may raise OSError, as without free file descriptors, and is
+    read: gives the present addresses; it may raise LocalError, as without free file descriptors, and is
         then asked again at the next look.
     """
 
@@ -54,8 +68,8 @@ class AddressWatch:
         self._known: frozenset[tuple[str, int]] | None = None  # not read yet, for a lack of descriptors
         try:
             self._known = read()
-        except OSError as error:
-            self.log.warn("the addresses of this machine could not be read: {why}", why=error)
+        except LocalError as error:
+            self.log.warn("{why}", why=error.text)
         self._timer: IDelayedCall | None = clock.callLater(ADDRESS_WATCH_SECONDS, self._look)
 
     def stop(self) -> None:
@@ -70,6 +84,8 @@ class AddressWatch:
                 self._known = now
                 self.log.info("the addresses of this machine have changed")
                 self._changed()
+        except LocalError as error:
+            self.log.warn("{why}", why=error.text)
         except Exception:
             self.log.failure("internal error while looking at the addresses of this machine")
 
@@ -78,7 +94,7 @@ def published_endpoints(bound: tuple[tuple[str, int], ...]) -> list[Endpoint]:
     """What a record says for ports bound at ``(interface, port)``: at most MAX_ENDPOINTS.
 
     A port on all addresses gives those of the interfaces, without loopback and link-local ones;
-    a port on one address gives that.
+    a port on one address gives that.  Raises LocalError("interfaces").
     """
     found: list[Endpoint] = []
     for host, port in bound:
@@ -86,7 +102,7 @@ def published_endpoints(bound: tuple[tuple[str, int], ...]) -> list[Endpoint]:
         if not address.is_unspecified:
             found.append(endpoint(host, port))
             continue
-        for adapter in ifaddr.get_adapters():
+        for adapter in _adapters():
             for ip in adapter.ips:
                 text = ip.ip if isinstance(ip.ip, str) else ip.ip[0].partition("%")[0]
                 own = ipaddress.ip_address(text)

@@ -16,8 +16,8 @@ from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, Refused
 from chatnet.core.messages import Hello, Message, Welcome
 from chatnet.core.text import safe_line
-from chatnet.net.background import log_failure
 from chatnet.net.link import Link, LinkEnd, LinkUser
+from chatnet.net.retry import Retry
 from chatnet.net.timers import cancel_timer
 
 INTERNAL_ERROR = "internal"  # the code of an attempt that an exception of another kind than ChatnetError ended
@@ -76,40 +76,36 @@ class PersistentLink:
         self._clock = clock
         self._policy = policy
         self._owner = owner
-        self._what = what
         self._failures = 0
-        self._retry: IDelayedCall | None = None
+        self._retry = Retry(clock, f"dialling {what}", self._attempt, self._failed)
         self._steady: IDelayedCall | None = None
-        self._attempt: Deferred[None] | None = None
-        self._trying = False
         self._loss: LinkLost | None = None  # of a link that came and went within the present attempt
         self._first: Deferred[None] | None = None  # who waits for the end of the first attempt
         self._stopped = True
 
     async def start(self) -> None:
-        """Make the first attempt; return when the link is open, or will be tried again.
+        """Make the first attempt; return when the link is open, or will be tried again.  Called once.
 
         Raises the ChatnetError of an attempt that was final, after ``gave_up`` has heard of it, and
         CancelledError if ``stop`` is called meanwhile.  Who cancels this only waits no longer.
         """
         self._stopped = False
         first = self._first = Deferred()
-        self._begin()
+        self._retry.now()
         await first
 
     def retry_now(self) -> None:
         """Try at once, also after ``gave_up``; nothing happens while there is a link or an attempt."""
-        if not self._stopped and self.link is None and not self._trying:
-            self._begin()
+        if not self._stopped and self.link is None:
+            self._retry.now()
 
     async def stop(self) -> None:
         """Say goodbye.  Afterwards no attempt, no timer and no link is left."""
         self._stopped = True
-        self._cancel_timers()
+        cancel_timer(self._steady)
         if self._first is not None:
             self._first.cancel()
-        if self._attempt is not None:
-            self._attempt.cancel()
+        self._retry.stop()
         link = self.link
         if link is not None:
             link.leave()
@@ -117,39 +113,37 @@ class PersistentLink:
 
     # --- attempts -----------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        self._cancel_timers()
-        self._trying = True
+    async def _attempt(self) -> None:
         self._loss = None
-        attempt = self._attempt = Deferred.fromCoroutine(self._try())
-        attempt.addErrback(lambda failure: log_failure(self.log, failure, f"dialling {self._what}"))
-        attempt.addBoth(self._attempt_over)
-
-    def _attempt_over(self, _: object) -> None:
-        self._attempt = None
-
-    async def _try(self) -> None:
-        error: ChatnetError | None = None
-        try:
-            await self._owner.dial(self)
-        except ChatnetError as refusal:
-            error = refusal
-        except Exception as defect:  # also CancelledError: the attempts end with ``stop`` alone
-            if not self._stopped:
-                self.log.failure("internal error while dialling {what}", what=self._what)
-            error = LocalError(INTERNAL_ERROR, f"internal error: {safe_line(str(defect)) or type(defect).__name__}")
-        finally:
-            self._trying = False
-        if self._stopped:
-            return
-        if self.link is None:
-            error = self._loss or error or LocalError(INTERNAL_ERROR, "internal error: the link did not open")
-            if error is not self._loss and not self._failures:
-                self._failures = 1
-            if not self._try_later(error):
-                self._first_over(error)
-                return
+        await self._owner.dial(self)
+        if self.link is None and not self._stopped:
+            raise self._loss or LocalError(INTERNAL_ERROR, "internal error: the link did not open")
         self._first_over(None)
+
+    def _failed(self, error: BaseException) -> float | None:
+        """Seconds until the next attempt; None for no other one."""
+        if self.link is not None:  # it opened all the same
+            self._first_over(None)
+            return None
+        known = self._loss or error
+        if not isinstance(known, ChatnetError):  # also CancelledError: the attempts end with ``stop`` alone
+            text = f"internal error: {safe_line(str(error)) or type(error).__name__}"
+            known = LocalError(INTERNAL_ERROR, text)
+        if known is not self._loss and not self._failures:
+            self._failures = 1
+        wait = self._wait(known)
+        self._first_over(known if wait is None else None)
+        return wait
+
+    def _wait(self, error: ChatnetError) -> float | None:
+        """Seconds until the next attempt, by the policy, and the owner hears of it."""
+        wait = self._policy.wait_seconds(self._failures, error)
+        if wait is None:
+            self._owner.gave_up(error)
+            return None
+        self._failures += 1
+        self._owner.waiting(error, wait)
+        return wait
 
     def _first_over(self, final: ChatnetError | None) -> None:
         first, self._first = self._first, None
@@ -160,24 +154,8 @@ class PersistentLink:
         else:
             first.errback(final)
 
-    def _try_later(self, error: ChatnetError) -> bool:
-        """Whether another attempt will follow."""
-        wait = self._policy.wait_seconds(self._failures, error)
-        if wait is None:
-            self._owner.gave_up(error)
-            return False
-        self._failures += 1
-        self._retry = self._clock.callLater(wait, self._begin)
-        self._owner.waiting(error, wait)
-        return True
-
     def _held(self) -> None:
         self._failures = 0
-
-    def _cancel_timers(self) -> None:
-        cancel_timer(self._retry)
-        cancel_timer(self._steady)
-        self._retry = self._steady = None
 
     # --- LinkUser -----------------------------------------------------------------------------
 
@@ -208,5 +186,6 @@ class PersistentLink:
         try:
             self._owner.lost(link, end)
         finally:
-            if not self._trying:
-                self._try_later(self._loss)
+            wait = self._wait(self._loss) if not self._retry.is_running else None
+            if wait is not None:
+                self._retry.later(wait)

@@ -39,14 +39,15 @@ class Retry:
         self._what = what
         self._attempt = attempt
         self._failed = failed
-        self._running: Deferred[None] | None = None
+        self._trying = False
+        self._running: Deferred[None] | None = None  # the attempt under way, once it has waited for something
         self._timer: IDelayedCall | None = None
         self._stopped = False
 
     @property
     def is_running(self) -> bool:
         """Whether an attempt is under way."""
-        return self._running is not None
+        return self._trying
 
     @property
     def is_due(self) -> bool:
@@ -66,15 +67,15 @@ class Retry:
     def now(self) -> None:
         """Try at once; nothing changes while an attempt is under way."""
         self.cancel()
-        if not self._stopped and self._running is None:
+        if not self._stopped and not self._trying:
+            self._trying = True
             running = Deferred.fromCoroutine(self._run())
-            if not running.called:
-                self._running = running
+            self._running = running if self._trying else None
 
     def later(self, seconds: float) -> None:
         """Try so many seconds from now, and not before; nothing changes while an attempt is under way."""
         self.cancel()
-        if not self._stopped and self._running is None:
+        if not self._stopped and not self._trying:
             self._timer = self._clock.callLater(seconds, self._fire)
 
     def cancel(self) -> None:
@@ -100,7 +101,7 @@ class Retry:
             await self._attempt()
         except Exception as error:  # a lack of descriptors, a defect: nothing ends the loop
             wait = self._after(error)
-        self._running = None
+        self._trying, self._running = False, None
         if wait is not None:
             self.later(wait)
 

@@ -336,24 +336,12 @@ class Node:
         self.contacts.add(self.outbox)
         self.contacts.add(self.inbox)
         self.contacts.add(self.transfers)
-        self.registration = Registration(
-            clock,
-            self.dialler,
-            self._registry,
-            hello=self._registry_hello,
-            remember_key=lambda key: self.store.pins.pin_registry(self._registry.shown, key, wall_ms()),
-            listed=lambda: len(self.roster.listed),
-            on_state=lambda state: self._emit(RegistryChanged(state)),
-            on_page=self._page,
-            on_elsewhere=self._registered_elsewhere,
-            wall_ms=wall_ms,
-            uniform=self._chance.uniform,
-        )
+        self.registration = Registration(clock, self.dialler, self._registry, self, self._chance.uniform)
         self._closers.append(self._leave_registry)
         self.address_watch = AddressWatch(clock, self._addresses_changed)
         self._closers.append(self.address_watch.stop)
 
-    # --- what we say about ourselves ------------------------------------------------------------
+    # --- what we say about ourselves, and RegistrationOwner -------------------------------------
 
     @property
     def listening(self) -> tuple[str, ...]:
@@ -378,7 +366,7 @@ class Node:
     def wall_ms(self) -> int:
         return round(self._wall() * 1000)
 
-    async def _registry_hello(self, outdated: bool) -> Hello:
+    async def registry_hello(self, outdated: bool) -> Hello:
         self._networks = own_networks()
         record = await self.hello_builder.record(published_endpoints(self.listener.addresses), outdated)
         self._announced = record
@@ -399,9 +387,18 @@ class Node:
             self._announced = record
             self.registration.announce(record)
 
+    async def remember_registry(self, key: PeerID) -> None:
+        await self.store.pins.pin_registry(self._registry.shown, key, self.wall_ms())
+
+    def listed(self) -> int:
+        return len(self.roster.listed)
+
+    def registry_changed(self, state: RegistryState) -> None:
+        self._emit(RegistryChanged(state))
+
     # --- the list -----------------------------------------------------------------------------
 
-    def _page(self, page: ListPage) -> None:
+    def list_page(self, page: ListPage) -> None:
         registry = self.registration.place.key
         changes = self.roster.apply(page, self.wall_ms())
         if registry is not None:
@@ -450,7 +447,7 @@ class Node:
         if peer in self.roster.listed and error.code != "too-soon":
             self.notices.not_reached(peer, self.roster.name_of(peer), error)
 
-    def _registered_elsewhere(self) -> None:
+    def registered_elsewhere(self) -> None:
         self.contacts.give_way()
         self.runs_elsewhere()
 

@@ -53,32 +53,26 @@ class Sheep:
             herd.reactor,
             Dialler(herd.reactor, TLS(self.identity), herd.settings),
             RegistryAddress("127.0.0.1", herd.registry.port),
-            hello=self._hello,
-            remember_key=self._remember,
-            listed=lambda: len(self.list),
-            on_state=self._state,
-            on_page=self._page,
-            on_elsewhere=lambda: None,
-            wall_ms=lambda: int(time.time() * 1000),
-            uniform=herd.uniform,
+            self,
+            herd.uniform,
         )
         self.wrong_since: float | None = None
         self.wrong_worst = 0.0
 
-    async def _hello(self, outdated: bool) -> Hello:
+    async def registry_hello(self, outdated: bool) -> Hello:
         self.herd.tries.append(time.monotonic())
         self.seq += 1
         key, sign = self.identity.public_key, self.identity.sign
         record = sign_record(key, sign, self.name, [endpoint("127.0.0.1", 40_000)], self.seq, 0)
         return hello(ROLE_REGISTRY, self.name, record=record, since=self.cursor)
 
-    async def _remember(self, key: PeerID) -> None:
+    async def remember_registry(self, key: PeerID) -> None:
         """Its place remembers."""
 
-    def _state(self, state: RegistryState) -> None:
+    def registry_changed(self, state: RegistryState) -> None:
         check(state.phase is not RegistryPhase.REFUSED, "a peer was refused for good", reason=state.reason)
 
-    def _page(self, page: ListPage) -> None:
+    def list_page(self, page: ListPage) -> None:
         if page.reset:
             self.fresh = {}
         target = self.list if self.fresh is None else self.fresh
@@ -88,6 +82,15 @@ class Sheep:
         if self.fresh is not None and not page.more:
             self.list, self.fresh = self.fresh, None
         self.cursor = None if page.more else page.cursor
+
+    def listed(self) -> int:
+        return len(self.list)
+
+    def registered_elsewhere(self) -> None:
+        """Every sheep is there once."""
+
+    def wall_ms(self) -> int:
+        return int(time.time() * 1000)
 
     @property
     def is_back(self) -> bool:

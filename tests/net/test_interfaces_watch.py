@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.internet.task import Clock
 
+from chatnet.core.errors import LocalError
 from chatnet.core.limits import ADDRESS_WATCH_SECONDS
 from chatnet.net.interfaces import AddressWatch, own_addresses
+from tests.support.shortage import no_descriptors
 
 HOME, ROAD = frozenset({("192.0.2.7", 24)}), frozenset({("198.51.100.9", 24)})
 
@@ -24,11 +27,11 @@ def test_each_change_is_told_once() -> None:
 
 def test_a_lack_of_descriptors_ends_no_watch() -> None:
     clock, told = Clock(), []
-    answers: list[frozenset[tuple[str, int]] | OSError] = [HOME, OSError(24, "too many open files"), ROAD]
+    answers: list[frozenset[tuple[str, int]] | LocalError] = [HOME, LocalError("interfaces", "no descriptors"), ROAD]
 
     def read() -> frozenset[tuple[str, int]]:
         answer = answers.pop(0)
-        if isinstance(answer, OSError):
+        if isinstance(answer, LocalError):
             raise answer
         return answer
 
@@ -51,6 +54,12 @@ def test_a_defect_in_who_hears_of_it_ends_no_watch() -> None:
         clock.advance(ADDRESS_WATCH_SECONDS)
     assert told == [1, 1]
     watch.stop()
+
+
+def test_without_descriptors_the_addresses_cannot_be_read() -> None:
+    with no_descriptors(), pytest.raises(LocalError) as refusal:
+        own_addresses()
+    assert refusal.value.code == "interfaces"
 
 
 def test_this_machine_has_addresses() -> None:

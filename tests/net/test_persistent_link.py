@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,7 +16,6 @@ from twisted.python.failure import Failure
 
 from chatnet.core.errors import ChatnetError, Refused, Unreachable, WrongKey
 from chatnet.core.messages import Ping
-from chatnet.net.interfaces import own_networks
 from chatnet.net.link import Link, LinkEnd, LinkUser
 from chatnet.net.persistent_link import LinkLost, PersistentLink
 from tests.support.shortage import no_descriptors
@@ -123,7 +123,7 @@ def critical() -> Iterator[list[str]]:
     lines: list[str] = []
 
     def observe(event: Any) -> None:
-        if event["log_namespace"].startswith("chatnet.net.persistent_link"):
+        if event["log_namespace"].startswith("chatnet.net.retry"):
             lines.append(formatEvent(event))
 
     globalLogPublisher.addObserver(observe)
@@ -218,12 +218,12 @@ def test_a_final_answer_may_also_end_a_link(owner: Owner) -> None:
 
 
 def test_a_lack_of_descriptors_does_not_end_the_attempts(owner: Owner, critical: list[str]) -> None:
-    """The system's own OSError, as the list of interfaces meets it: the attempts go on, and succeed afterwards."""
+    """The system's own OSError: the attempts go on, and succeed afterwards."""
     seen: list[OSError] = []
 
     async def dial(user: LinkUser) -> Link:
         try:
-            own_networks()
+            os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as error:
             seen.append(error)
             raise

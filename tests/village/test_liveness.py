@@ -55,23 +55,59 @@ async def test_a_receiver_that_stands_still_at_the_first_dial_gets_it(village: V
     assert len(village.net.lines(ann.machine.host, bob.machine.host)) == 1
 
 
-@pytest.mark.parametrize("code", [*sorted(set(REMOTE_CODES) - {"lost", "timeout", "bye"}), "full-moon"])
-@pytest_twisted.ensureDeferred
-async def test_whatever_code_ends_a_link_what_waits_is_delivered(village: Village, code: str) -> None:
+LISTED = pytest.mark.parametrize("listed", [True, False], ids=["listed", "unlisted"])
+
+
+async def sent_and_unread(village: Village, listed: bool) -> tuple[Villager, Villager, Link, Link]:
+    """Ann has sent a message that bob does not read; both ends of their link."""
     ann, bob = await village.people("ann", "bob")
     await said(village, ann, bob, "before")
-    bob.node.links.links[ann.peer].close(code, "a test")
+    await village.pass_time(3)  # the registry has proven the addresses, and tells nothing more of bob
+    if not listed:
+        ann.node.roster.listed.discard(bob.peer)
+    here, there = ann.node.links.links[bob.peer], bob.node.links.links[ann.peer]
+    there.pause_reading("test")
     await village.done(ann.door.say(chat_with(bob.peer), "after"))
+    await village.until(lambda: ann.states(bob.peer)[-1] is MessageState.SENT)
+    return ann, bob, here, there
+
+
+@LISTED
+@pytest.mark.parametrize("code", [*sorted(set(REMOTE_CODES) - {"lost", "timeout", "bye"}), "full-moon"])
+@pytest_twisted.ensureDeferred
+async def test_whatever_code_ends_a_link_what_waits_is_delivered(village: Village, code: str, listed: bool) -> None:
+    ann, bob, _, there = await sent_and_unread(village, listed)
+    there.close(code, "a test")
     await village.until(lambda: ann.states(bob.peer) == [DELIVERED] * 2, within=60)
     assert bob.texts(ann.peer) == ["before", "after"]
 
 
+@LISTED
+@pytest.mark.parametrize("way", ["bye", "cut", "silence", "idle", "ours"])
+@pytest_twisted.ensureDeferred
+async def test_however_a_link_ends_what_waits_is_delivered(village: Village, way: str, listed: bool) -> None:
+    ann, bob, here, there = await sent_and_unread(village, listed)
+    {
+        "bye": there.leave,
+        "cut": lambda: village.net.cut(ann.machine.host, bob.machine.host),
+        "silence": lambda: None,
+        "idle": here.leave,
+        "ours": lambda: here.close(messages.REPLACED, "a test"),
+    }[way]()
+    await village.until(lambda: ann.states(bob.peer) == [DELIVERED] * 2, within=60)
+    assert bob.texts(ann.peer) == ["before", "after"]
+
+
+@LISTED
 @pytest.mark.parametrize("code", [*sorted(set(DIAL_CODES) - {"stopped", "elsewhere"}), "full-moon"])
 @pytest_twisted.ensureDeferred
 async def test_whatever_ends_a_dial_what_waits_is_delivered(
-    village: Village, code: str, monkeypatch: pytest.MonkeyPatch
+    village: Village, code: str, listed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann, bob = await village.people("ann", "bob")
+    await village.pass_time(3)  # the registry has proven the addresses, and tells nothing more of bob
+    if not listed:
+        ann.node.roster.listed.discard(bob.peer)
     dial, failures = ann.node.links.dial_chat, [code] * 3
 
     async def failing(peer: Any) -> Link:

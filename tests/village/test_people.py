@@ -211,7 +211,7 @@ async def test_a_peer_that_lacked_descriptors_while_the_registry_was_away_comes_
     await village.shut_registry()
     await village.until(lambda: ann.phase is RegistryPhase.LOST and bob.phase is RegistryPhase.LOST)
     with no_descriptors():
-        await village.until(lambda: ann.state and ann.state.code == "internal", within=60)
+        await village.until(lambda: ann.state and ann.state.code == "interfaces", within=60)
     assert ann.phase is RegistryPhase.LOST
     village.open_registry()
     await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"}, within=120)

@@ -57,6 +57,8 @@ class Header(Box):
                 return f"{word} up {dot} {count_text(state.listed, 'peer')}", False
             case RegistryPhase.LOST:
                 return f"{word} LOST {age} {dot} {len(model.roster.online)} reachable", True
+            case RegistryPhase.REFUSED if state.code == "elsewhere":
+                return f"{word} ELSEWHERE", True
             case RegistryPhase.REFUSED:
                 return f"{word} REFUSED us", True
             case RegistryPhase.WRONG_KEY:

@@ -84,6 +84,12 @@ class NetPane(ScrollPane):
                     return [*found, ("text", self._retry()), *_NEVER_FOUND]
                 found.append(("text", f"{self._retry()} Chats and transfers continue meanwhile."))
                 return found
+            case RegistryPhase.REFUSED if registry.code == "elsewhere":
+                who = self.scene.model.me.name if self.scene.model.me is not None else "This key"
+                return [
+                    ("state.error", f"{who} also runs somewhere else, and this one has stopped trying. "),
+                    ("text", "/takeover takes your place here."),
+                ]
             case RegistryPhase.REFUSED:
                 return [("state.error", f"The registry {address} refused{self._because(reason)}.")]
             case RegistryPhase.WRONG_KEY:

@@ -8,9 +8,9 @@ its number: the next attempt brings one with a higher number.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from twisted.logger import Logger
@@ -61,41 +61,47 @@ class RegistryReconnectPolicy:
         return None if step.action in (Action.FINAL, Action.NOTHING) else step.seconds
 
 
-class Registration:
-    """Keeps this peer signed in at one registry.  The owner gives the hooks and calls ``start`` and ``stop``.
+class RegistrationOwner(Protocol):
+    """Who is signed in, and hears what the registry says."""
 
-    ``hello(outdated)`` makes the HELLO of one attempt, with our record and the cursor of the list;
-    ``outdated``: the registry knows a newer record of ours than it was told last.
-    """
+    async def registry_hello(self, outdated: bool) -> Hello:
+        """The HELLO of one attempt, with our record and the cursor of the list; raises ChatnetError.
+
+        ``outdated``: the registry knows a newer record of ours than it was told last.
+        """
+
+    async def remember_registry(self, key: PeerID) -> None:
+        """Keep the key that answered first.  Raises StoreFailed."""
+
+    def listed(self) -> int:
+        """The length of the last list."""
+
+    def registry_changed(self, state: RegistryState) -> None:
+        """The registration stands otherwise than before."""
+
+    def list_page(self, page: ListPage) -> None:
+        """A page of the list came; may raise RemoteError."""
+
+    def registered_elsewhere(self) -> None:
+        """Another instance of our key is signed in, and this one gives way."""
+
+    def wall_ms(self) -> int:
+        """The time of day."""
+
+
+class Registration:
+    """Keeps this peer signed in at one registry.  The owner calls ``start`` and ``stop``."""
 
     log = Logger("chatnet.registration")
 
     def __init__(
-        self,
-        clock: Any,
-        dialler: Dialler,
-        place: RegistryAddress,
-        *,
-        hello: Callable[[bool], Awaitable[Hello]],
-        remember_key: Callable[[PeerID], Awaitable[None]],
-        listed: Callable[[], int],
-        on_state: Callable[[RegistryState], None],
-        on_page: Callable[[ListPage], None],
-        on_elsewhere: Callable[[], None],
-        wall_ms: Callable[[], int],
-        uniform: Uniform,
+        self, clock: Any, dialler: Dialler, place: RegistryAddress, owner: RegistrationOwner, uniform: Uniform
     ) -> None:
         self.place = place
         self._dialler = dialler
-        self._hello = hello
-        self._remember_key = remember_key
-        self._listed = listed
-        self._on_state = on_state
-        self._on_page = on_page
-        self._on_elsewhere = on_elsewhere
-        self._wall_ms = wall_ms
+        self._owner = owner
         self._tasks = BackgroundTasks(self.log)
-        self._policy = RegistryReconnectPolicy(listed, uniform, clock.seconds)
+        self._policy = RegistryReconnectPolicy(owner.listed, uniform, clock.seconds)
         self._connection = PersistentLink(clock, self._policy, self, "the registry")
         self._first_seen = False  # the registry's key was taken at first sight
         self._outdated = False  # the registry knows a newer record of ours than we do
@@ -126,9 +132,9 @@ class Registration:
 
     def recount(self) -> None:
         """The list has another length now."""
-        if self._listed() != self.state.listed:
-            self.state = msgspec.structs.replace(self.state, listed=self._listed())
-            self._on_state(self.state)
+        if self._owner.listed() != self.state.listed:
+            self.state = msgspec.structs.replace(self.state, listed=self._owner.listed())
+            self._owner.registry_changed(self.state)
 
     def announce(self, record: SignedRecord) -> None:
         """Tell the registry a newer record."""
@@ -144,7 +150,7 @@ class Registration:
 
     async def dial(self, user: LinkUser) -> Link:
         """One attempt to sign in.  Raises ChatnetError."""
-        hello = await self._hello(self._outdated)
+        hello = await self._owner.registry_hello(self._outdated)
         self._outdated = False
         return await self._dialler.dial_host(self.place.host, self.place.port, user, hello, self.place.key)
 
@@ -158,7 +164,7 @@ class Registration:
 
     def received(self, link: Link, message: Message) -> None:
         if isinstance(message, ListPage):
-            self._on_page(message)
+            self._owner.list_page(message)
             if message.more:  # a long list is taken a page a turn
                 link.pause_reading("page")
                 link.resume_reading("page")
@@ -171,7 +177,7 @@ class Registration:
     def waiting(self, error: ChatnetError, wait_seconds: float) -> None:
         self._outdated = self._outdated or TABLE[attempt_end(error)].action is Action.NEWER_RECORD
         text = "the connection to the registry is gone" if isinstance(error, LinkLost) else error.text
-        self._tell(RegistryPhase.LOST, text, error.code, self._wall_ms() + round(wait_seconds * 1000))
+        self._tell(RegistryPhase.LOST, text, error.code, self._owner.wall_ms() + round(wait_seconds * 1000))
 
     def gave_up(self, error: ChatnetError) -> None:
         if isinstance(error, WrongKey) and self.place.key is not None:
@@ -183,13 +189,13 @@ class Registration:
             )
         elif isinstance(error, LinkLost) and error.code == messages.REPLACED:
             self._tell(RegistryPhase.REFUSED, "this key also runs somewhere else", ELSEWHERE)
-            self._on_elsewhere()
+            self._owner.registered_elsewhere()
         else:
             self._tell(RegistryPhase.REFUSED, error.text, error.code)
 
     async def _remember(self, key: PeerID) -> None:
         try:
-            await self._remember_key(key)
+            await self._owner.remember_registry(key)
         except StoreFailed as error:  # then the next start takes the key at first sight again
             self.log.warn("the registry's key could not be kept: {text}", text=error.text)
 
@@ -202,11 +208,11 @@ class Registration:
             phase=phase,
             address=self.place.shown,
             key=self.place.key,
-            since_ms=self._wall_ms(),
+            since_ms=self._owner.wall_ms(),
             retry_at_ms=retry_at_ms,
             reason=safe_line(text) if text else SafeText(""),
             code=code,
-            listed=self._listed(),
+            listed=self._owner.listed(),
             first_seen=self._first_seen,
         )
 
@@ -214,4 +220,4 @@ class Registration:
         before, self.state = self.state, self._state(phase, text, code, retry_at_ms)
         if before.phase is phase:  # the phase goes on: since when it holds stays
             self.state = msgspec.structs.replace(self.state, since_ms=before.since_ms)
-        self._on_state(self.state)
+        self._owner.registry_changed(self.state)

@@ -243,9 +243,7 @@ class Outbox:
 
     def _send(self, peer: PeerID, out: _Outbound, effect: Send[StoredMessage]) -> None:
         link = self._links.open_link(peer)
-        if link is None:  # it is closing: what waits need not wait for the end of that
-            out.inputs.append(out.machine.link_down)
-            self._contacts.wake(peer)
+        if link is None:  # it is closing: its end puts these back, and decides when to dial again
             return
         link.send_frames(
             b"".join(

@@ -50,3 +50,12 @@ def test_notices_come_into_the_net_tab(console: Typist) -> None:
     console.wait(0.1)
     assert "! " in console.screen()
     assert "the clock of bob" in console.screen()
+
+
+def test_a_second_place_is_said_with_the_way_back(console: Typist) -> None:
+    console.peer.put_registry(RegistryPhase.REFUSED, "this key also runs somewhere else", "elsewhere")
+    console.wait(0.1)
+    assert "registry ELSEWHERE" in console.lines()[0]
+    assert "carol also runs somewhere else" in console.words()
+    console.type("/takeover<enter>")
+    assert console.calls("take_over") == [("take_over",)]
