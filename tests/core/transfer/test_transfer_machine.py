@@ -617,3 +617,25 @@ def test_a_table_without_a_row_or_with_one_twice_cannot_be_made() -> None:
         table_of(phases, inputs, {ev.ChatUp: {Phase.OFFERED: row}})
     with pytest.raises(ValueError, match="stands twice"):
         table_of(phases, inputs, {ev.ChatUp: {phases: row, Phase.DONE: row}})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_that_does_nothing_any_more_is_noticed(kind: type[TransferMachine], monkeypatch: Any) -> None:
+    """The control of the tests above: each row, emptied, turns one of them red."""
+    unnoticed = []
+    for (phase, event), row in kind.TABLE.items():
+        if isinstance(row, Nothing):
+            continue
+        with monkeypatch.context() as patched:
+            patched.setitem(kind.TABLE, (phase, event), lambda machine, event: iter(()))
+            try:
+                test_every_phase_answers_to_everything(kind, phase, event)
+                if event is ev.Recalled:
+                    for state, paused, told, expired in itertools.product(
+                        TransferState, range(4), *[(False, True)] * 2
+                    ):
+                        test_whatever_the_store_has_is_taken_up(kind, state, paused, told, expired)
+            except (AssertionError, AttributeError, IndexError):
+                continue
+        unnoticed.append((phase, event))
+    assert unnoticed == []
