@@ -179,8 +179,8 @@ MUTANTS = (
         "        if not self.told:\n            yield from self._say_outcome()\n",
         "        yield from ()\n",
         (
-            "tests/village/test_file_faults.py::test_a_cancel_reaches_who_was_away",
-            "tests/village/test_file_faults.py::test_a_refusal_reaches_who_was_away",
+            "tests/peer/transfers/test_transfers.py"
+            "::test_an_outcome_is_told_on_each_link_to_who_never_asks_until_it_is_heard",
         ),
     ),
     Mutant(
