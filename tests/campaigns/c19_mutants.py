@@ -168,10 +168,41 @@ MUTANTS = (
     ),
     Mutant(
         "the token of a file link",
-        "chatnet/peer/transfers/manager.py",
-        'hmac.compare_digest(entry.token, token or b"")',
-        "token is not None",
+        "chatnet/core/transfer/transfer_machine.py",
+        "hmac.compare_digest(self.run.token, token)",
+        "len(token) > 0",
         ("tests/peer/transfers/test_transfers.py::test_only_the_expected_link_comes_in_and_only_once",),
+    ),
+    Mutant(
+        "the outcome of a transfer is said on each new link until it is heard",
+        "chatnet/core/transfer/transfer_machine.py",
+        "        if not self.told:\n            yield from self._say_outcome()\n",
+        "        yield from ()\n",
+        (
+            "tests/peer/transfers/test_transfers.py"
+            "::test_an_outcome_is_told_on_each_link_to_who_never_asks_until_it_is_heard",
+        ),
+    ),
+    Mutant(
+        "an offer that nobody has heard is waited for",
+        "chatnet/core/transfer/outgoing.py",
+        "            return not self.confirmed\n",
+        "            return False\n",
+        ("tests/village/test_file_faults.py::test_an_offer_that_died_with_its_link_arrives",),
+    ),
+    Mutant(
+        "what the store did not take of a transfer is saved later",
+        "chatnet/core/transfer/transfer_machine.py",
+        "        if self.unsaved:\n            self.unsaved = False\n            yield Persist()\n",
+        "        yield from ()\n",
+        ("tests/village/test_file_faults.py::test_an_ending_that_met_a_full_disk_is_written_when_there_is_space",),
+    ),
+    Mutant(
+        "what a part holds counts as free",
+        "chatnet/peer/files/download.py",
+        "max(want.offset, self._parts.held_bytes(want.file, size))",
+        "want.offset",
+        ("tests/village/test_file_faults.py::test_what_a_part_holds_counts_as_free",),
     ),
     Mutant(
         "an old entry of the list changes nothing",

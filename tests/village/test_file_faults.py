@@ -188,6 +188,7 @@ async def test_an_ending_that_met_a_full_disk_is_written_when_there_is_space(vil
     await village.pass_time(5)
     (transfer,) = bob.node.transfers.snapshot()
     assert (transfer.state, transfer.code) == (TransferState.CANCELLED, messages.USER)
+    assert transfer.reason == "you cancelled it"  # its own store says so, and nobody had to be asked
 
 
 # --- files and machines ---

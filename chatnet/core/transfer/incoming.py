@@ -591,7 +591,7 @@ IncomingTransfer.TABLE = table_of(
         HeardVerified: {IncomingTransfer.PHASES: NOT_SENT},
         ChatUp: {
             UNANSWERED: T._waiting_linked,
-            Phase.QUEUED: T._link_noted,
+            Phase.QUEUED: Nothing("it has a link, and its acceptance asks when its turn has come"),
             Phase.CALLING: T._accept_on_link,
             WITH_LINK: T._link_noted,
             Phase.BROKEN: T._broken_linked,
@@ -741,7 +741,8 @@ IncomingTransfer.TABLE = table_of(
         Stopping: {
             UNANSWERED: T._stop_timers,
             UNDER_WAY: T._stop,
-            RESTING: T._stop_timers,
+            (Phase.BROKEN, Phase.PAUSED, Phase.HELD): T._stop_timers,
+            Phase.REOPENING: Nothing("the look at the disk ends by itself"),
             Phase.DONE: T._stop_done,
             FRUITLESS: Nothing("nothing of it runs"),
         },

@@ -100,7 +100,9 @@ def _walk(top: bytes, parts: list[str], files: list[SourceFile], unread: list[st
         try:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
-        except OSError:
+        except OSError as error:
+            if error.errno in PASSING_ERRORS:  # it is not the folder's fault: nothing is left out in silence
+                raise _unreadable(error) from None
             unread.append(here[-1])
             continue
         below = []

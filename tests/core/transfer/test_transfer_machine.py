@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from chatnet.core import messages
 from chatnet.core.events import TransferState
-from chatnet.core.messages import Cancel, Decline, Pause, Resume, Verified
+from chatnet.core.messages import Cancel, Decline, DialMe, Pause, Resume, Verified
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.incoming import IncomingTransfer
 from chatnet.core.transfer.outgoing import OutgoingTransfer
@@ -41,6 +42,7 @@ EXAMPLES: dict[type[ev.Input], tuple[ev.Input, ...]] = {
     ev.Recalled: (ev.Recalled(), ev.Recalled(expired=True)),
 }
 TIMERS_OF = {Phase.CALLING: ev.Timer.LINK, Phase.HELD: ev.Timer.SPACE}
+UNANSWERED = (Phase.OFFERED, Phase.OPENING)
 WITH_LINK = (Phase.READY, Phase.RUNNING, Phase.CHECKING)
 
 
@@ -63,12 +65,13 @@ def standing(kind: type[TransferMachine], phase: Phase) -> Iterator[Side]:
     """A side in this phase, in each way in which it can stand there, with what its owner has then."""
     outgoing = kind.OUTGOING
     under_way = phase in (Phase.QUEUED, Phase.CALLING, *WITH_LINK)
-    for chat, paused, told, rest, sure in itertools.product(
+    for chat, paused, told, rest, sure, unsaved in itertools.product(
         (True, False),
         [PausedBy(n) for n in (1, 2, 3)] if phase is Phase.PAUSED else [PausedBy(phase is Phase.HELD)],
         (True, False) if phase.ended else (True,),
         ("", "working", "opening") if not outgoing and phase in (Phase.BROKEN, Phase.PAUSED, Phase.FAILED) else ("",),
-        (True, False) if phase in (Phase.OFFERED, Phase.PAUSED) else (True,),
+        (True, False) if phase in (*UNANSWERED, Phase.PAUSED, Phase.HELD, Phase.CALLING) else (True,),
+        (True, False),
     ):
         if not chat and phase in (Phase.QUEUED, Phase.CALLING):
             continue  # they end with the chat link
@@ -79,7 +82,8 @@ def standing(kind: type[TransferMachine], phase: Phase) -> Iterator[Side]:
         machine: Any = kind(FID, LIMITS, phase, linked=chat, paused=paused, told=told)
         side.machine = machine
         if phase in (Phase.CALLING, *WITH_LINK):
-            machine.run = Run(b"T" * 32, dialling=phase is Phase.CALLING and outgoing, linked=phase in WITH_LINK)
+            dialling = phase is Phase.CALLING and (outgoing or not sure)
+            machine.run = Run(b"T" * 32, dialling=dialling, linked=phase in WITH_LINK)
             side.dialling = b"T" * 32 if machine.run.dialling else None
         if phase in WITH_LINK:
             side.link = FileLink()
@@ -93,16 +97,22 @@ def standing(kind: type[TransferMachine], phase: Phase) -> Iterator[Side]:
             side.opened = phase in (Phase.QUEUED, Phase.CALLING)
         elif phase is Phase.OFFERED:
             machine.confirmed = machine.settled = sure
-        if phase is Phase.PAUSED or (phase is Phase.OFFERED and not outgoing):
+        if phase in (Phase.PAUSED, Phase.HELD) or (phase in UNANSWERED and not outgoing):
             machine.doubtful = not sure
         timer = TIMERS_OF.get(phase)
         if phase is Phase.BROKEN and chat and not rest:
             timer = ev.Timer.RETRY
-        if timer is not None:
-            machine.armed.add(timer)
-            side.timers.add(timer)
+        asking = chat and not sure and phase is not Phase.CALLING
+        for one in {timer, ev.Timer.ASK if asking else None} - {None}:
+            machine.armed.add(one)
+            side.timers.add(one)
         if phase is Phase.HELD:
-            machine.code = messages.NO_SPACE
+            machine.code = messages.NO_SPACE if chat else messages.STORE
+        if phase is Phase.DONE and not outgoing and not told:
+            machine.run, side.link = Run(b"T" * 32, linked=True), FileLink()
+            machine.armed.add(ev.Timer.LINK)
+            side.timers.add(ev.Timer.LINK)
+        machine.unsaved = unsaved
         assert waits_for(side), (machine, "the test's own start")
         yield side
 
@@ -174,27 +184,279 @@ def can_happen(side: Side, event: ev.Input) -> bool:
 
 @pytest.mark.parametrize(("kind", "phase", "event"), rows())
 def test_every_phase_answers_to_everything(kind: type[TransferMachine], phase: Phase, event: type[ev.Input]) -> None:
-    """After it nothing waits for nothing, and each effect could be carried out where it came."""
+    """The answer is right; after it nothing waits for nothing, and each effect could be carried out where it came.
+
+    What no owner that keeps its word gives in a phase, a late or a doubled report, has an answer all the same.
+    """
     nothing = isinstance(kind.TABLE[phase, event], Nothing)
     for example in examples(event):
         for side in standing(kind, phase):
-            if can_happen(side, example):
+            before = copy.copy(side.machine)
+            before.run = copy.copy(before.run)
+            if not can_happen(side, example):
+                before.working = before.opening = True  # it says so late
+                side.machine = copy.copy(before)
+                effects = side.machine.handle(example) if event is not ev.Recalled else ()
+            else:
                 happens(side, example)
                 effects = side.give(example)
                 if event is ev.Stopping:
-                    assert [side.timers, side.running, side.opened, side.link, side.dialling] == [
-                        set(),
-                        False,
-                        False,
-                        None,
-                        None,
-                    ]
+                    left = (side.timers, side.running, side.opened, side.link, side.dialling)
+                    assert left == (set(), False, False, None, None)
                 else:
                     assert waits_for(side), (side.machine, effects)
-                if nothing:
-                    assert effects == ()
-                    assert side.machine.phase is phase
-                    assert isinstance(kind.TABLE[phase, event], Nothing)
+            if nothing:
+                assert effects == ()
+                assert side.machine.phase is phase
+            elif event is not ev.Recalled:
+                right(before, example, side.machine, effects)
+
+
+SAVED = {ev.Persist, ev.Tell}
+
+
+def right(was: Any, event: ev.Input, now: Any, effects: tuple[ev.Effect, ...]) -> None:
+    """Whether ``now`` and ``effects`` are the right answer of a transfer that stood as ``was``."""
+    did = {type(effect) for effect in effects}
+    objected = [effect.code for effect in effects if isinstance(effect, ev.Objection)]
+    incoming, open_before = not was.OUTGOING, not was.ended
+    match event:
+        case ev.PersonAccepts() | ev.PersonRefuses() if was.OUTGOING:
+            assert objected == ["own-offer"]
+        case ev.PersonAccepts() if was.phase is Phase.OFFERED:
+            assert now.opening
+            assert did == {ev.OpenDownload}
+        case ev.PersonAccepts():
+            assert objected == ["answered"]
+        case ev.PersonRefuses() if was.phase not in UNANSWERED:
+            assert objected == ["answered"]
+        case ev.PersonRefuses():
+            ends(now, Phase.DECLINED, messages.DECLINED, False, effects)
+        case ev.PersonShuns() if incoming and was.phase in UNANSWERED:
+            ends(now, Phase.DECLINED, messages.DECLINED, False, effects)
+        case ev.PersonCancels() | ev.PersonShuns():
+            ends(now, Phase.CANCELLED, messages.USER, False, effects)
+        case ev.PersonPauses() | ev.PersonResumes() if was.phase in UNANSWERED:
+            assert objected == ["not-running"]
+        case ev.PersonPauses() | ev.PersonResumes() if was.ended:
+            assert objected == ["ended"]
+        case ev.PersonPauses():
+            assert (now.phase, PausedBy.HERE in now.paused) == (Phase.PAUSED, True)
+            if was.phase is not Phase.PAUSED:
+                assert did >= SAVED
+                assert now.run is None
+                assert (ev.Send(Pause(FID, messages.PAUSED)) in effects) is was.linked
+                assert now.doubtful or was.linked
+        case ev.PersonResumes() if PausedBy.THERE in was.paused:
+            assert (now.paused, objected) == (PausedBy.THERE, ["paused-there"])
+        case ev.PersonResumes() | ev.RetryDue():
+            goes_on(was, now, effects)
+        case ev.HeardAccept() if was.ended:
+            assert ev.Send(now.outcome()) in effects
+        case ev.HeardAccept() if PausedBy.HERE in was.paused:
+            assert did == {ev.Send}
+        case ev.HeardAccept() if was.run is not None and was.run.token == event.token:
+            assert did == set()
+        case ev.HeardAccept():
+            assert (now.phase, now.run.token, now.paused) == (Phase.CALLING, event.token, PausedBy.NOBODY)
+            assert did >= SAVED | {ev.Arm, ev.DialFile}
+        case ev.HeardDialMe() if was.phase is Phase.CALLING and was.run.dialling:
+            assert effects == ()
+        case ev.HeardDialMe() if was.phase is Phase.CALLING:
+            assert effects == (ev.DialFile(now.run.token, LIMITS.file_link_seconds),)
+        case ev.HeardDialMe() | ev.HeardResume() if PausedBy.HERE in was.paused:
+            assert isinstance(effects[-1].message, Pause)
+            assert PausedBy.THERE not in now.paused or isinstance(event, ev.HeardDialMe)
+        case ev.HeardDialMe() if was.phase is Phase.PAUSED:
+            assert effects == ()
+        case ev.HeardDecline() | ev.HeardCancel() | ev.HeardVerified() | ev.OutcomeHeard() if was.ended:
+            assert now.told
+            assert now.phase is was.phase
+            assert did == (set() if was.told else {ev.Persist})
+        case ev.HeardDecline(code):
+            ends(now, Phase.DECLINED, code, True, effects)
+        case ev.HeardVerified():
+            ends(now, Phase.DONE, "", True, effects)
+        case ev.HeardCancel(messages.LOST) if was.phase is Phase.OFFERED and was.OUTGOING:
+            assert ev.SendOffer() in effects
+            assert not now.confirmed
+        case ev.HeardCancel(code):
+            ends(now, Phase.CANCELLED if code == messages.USER else Phase.FAILED, code, True, effects)
+        case ev.HeardPause() | ev.HeardResume() | ev.HeardDialMe() if was.ended:
+            asks_back = was.OUTGOING and was.phase is Phase.DONE
+            assert ev.Send(Resume(FID) if asks_back else now.outcome()) in effects
+            assert (ev.Confirm(ev.OutcomeHeard()) in effects) is (not was.told and not asks_back)
+        case ev.HeardPause():
+            assert (now.phase, PausedBy.THERE in now.paused) == (Phase.PAUSED, True)
+            assert now.run is None
+        case ev.HeardResume() if was.phase is Phase.CALLING:
+            assert effects == (ev.SendAccept(was.run.token),)
+        case ev.HeardResume() if was.phase is Phase.BROKEN and was.OUTGOING:
+            assert effects == (ev.Send(Resume(FID)),)
+        case ev.HeardResume():
+            goes_on(was, now, effects)
+        case ev.ChatUp():
+            assert now.linked
+            links(was, now, effects)
+        case ev.ChatDown(in_order):
+            assert not now.linked
+            assert (ev.Contact() in effects) is now.needs_contact
+            if was.phase in (Phase.QUEUED, Phase.CALLING):
+                assert (now.phase, now.code, now.run) == (Phase.BROKEN, messages.LOST, None)
+            if was.phase is Phase.OFFERED and was.OUTGOING:
+                assert now.confirmed is (in_order and was.settled)
+        case ev.WordHeard() if was.OUTGOING and was.phase is Phase.OFFERED:
+            assert now.confirmed
+        case ev.WordHeard():
+            assert not now.doubtful
+        case ev.FileLinkOpened() if was.phase is Phase.CALLING:
+            assert (now.phase, now.run.linked, now.late) == (Phase.READY, True, 0)
+            assert did >= ({ev.StartReceiving} if incoming else {ev.AskTurn})
+        case ev.FileLinkOpened():
+            assert effects == (ev.RefuseLink(),)
+        case ev.FileLinkLost() if was.phase is Phase.DONE:
+            assert now.run is None
+            assert now.told is (was.told or event.code == "bye")
+        case ev.FileLinkLost(_, _, True):
+            assert now.phase is was.phase
+            assert was.OUTGOING or not now.run.linked
+        case ev.FileLinkLost(messages.BAD_FRAME):
+            ends(now, Phase.FAILED, messages.BAD_FRAME, False, effects)
+        case ev.FileLinkLost():
+            breaks(now, messages.LOST, effects)
+        case ev.FileDialFailed():
+            assert not now.run.dialling
+            assert incoming or ev.Send(DialMe(FID)) in effects
+        case ev.RunBegan():
+            assert now.state is TransferState.RUNNING
+        case ev.RunComplete():
+            assert now.state is TransferState.CHECKING
+        case ev.RunVerified():
+            assert (now.state, now.told) == (TransferState.DONE, was.OUTGOING)
+            assert did >= SAVED
+        case ev.RunFailed(code):
+            ends(now, Phase.FAILED, code, False, effects)
+        case ev.RunRefused(code):
+            ends(now, Phase.FAILED, code, True, effects)
+        case ev.RunHindered(messages.NO_SPACE | messages.STORE) if incoming:
+            assert (now.phase, now.code, now.paused) == (Phase.HELD, event.code, PausedBy.HERE)
+            assert ev.Timer.SPACE in now.armed
+        case ev.RunHindered(code):
+            breaks(now, code, effects)
+        case ev.RunMismatched():
+            assert (now.phase, now.run) == (Phase.BROKEN, None)
+        case ev.RunRested():
+            assert not now.working
+            assert (ev.RemoveParts() in effects) is (was.ended and was.phase is not Phase.DONE)
+            assert now.phase is was.phase or now.phase is Phase.REOPENING
+        case ev.DownloadOpened(missing) if was.phase in (Phase.OPENING, Phase.REOPENING, Phase.BROKEN):
+            assert not now.opening
+            there = Phase.QUEUED if was.linked else Phase.BROKEN
+            assert now.phase is (there if missing else Phase.DONE)
+            assert did >= SAVED
+        case ev.DownloadOpened():
+            assert not now.opening
+            assert now.phase is was.phase
+            assert ev.StopRun(keep=True) in effects
+            assert (ev.RemoveParts() in effects) is (was.ended and was.phase is not Phase.DONE)
+        case ev.DownloadFailed() | ev.DownloadHindered() if was.phase is Phase.OPENING:
+            assert (now.phase, now.opening, effects) == (Phase.OFFERED, False, ())
+        case ev.DownloadFailed() if was.phase in (Phase.REOPENING, Phase.BROKEN):
+            assert not now.opening
+            ends(now, Phase.FAILED, event.code, False, effects)
+        case ev.DownloadHindered(messages.BUSY) if was.phase in (Phase.REOPENING, Phase.BROKEN):
+            breaks(now, messages.BUSY, effects)
+            assert ev.Timer.RETRY in now.armed
+        case ev.DownloadHindered() if was.phase in (Phase.REOPENING, Phase.BROKEN):
+            assert (now.phase, now.code, now.opening) == (Phase.HELD, event.code, False)
+        case ev.DownloadFailed() | ev.DownloadHindered():
+            assert not now.opening
+            assert (ev.RemoveParts() in effects) is (was.ended and was.phase is not Phase.DONE)
+        case ev.SpaceDue():
+            assert effects == (ev.LookForSpace(was.code),)
+        case ev.SpaceSeen(enough):
+            assert now.phase is (Phase.REOPENING if enough else Phase.HELD)
+        case ev.TurnGranted() if was.phase is Phase.QUEUED:
+            assert (now.phase, now.run.token) == (Phase.CALLING, event.token)
+            assert ev.SendAccept(event.token) in effects
+        case ev.TurnGranted() if was.phase is Phase.READY:
+            assert now.state is TransferState.RUNNING
+            assert did >= SAVED | {ev.StartSending}
+        case ev.TurnGranted():
+            assert effects == (ev.FreeTurn(),)
+        case ev.LinkLate() if was.phase is Phase.DONE:
+            assert did >= {ev.LeaveLink}
+            assert now.run is None
+        case ev.LinkLate():
+            breaks(now, messages.LATE, effects)
+            assert now.late == was.late + 1
+        case ev.AskDue() if was.phase is Phase.BROKEN:
+            goes_on(was, now, effects)
+        case ev.AskDue() if was.phase is Phase.OFFERED and was.OUTGOING and was.confirmed:
+            assert now.settled
+        case ev.AskDue():
+            assert effects == (ev.Confirm(ev.WordHeard()),)
+        case ev.Unsaved():
+            assert now.unsaved
+            assert now.phase is was.phase
+        case ev.StoreBack():
+            assert not now.unsaved
+            assert was.unsaved <= (ev.Persist() in effects)
+            assert (now.phase is was.phase) is not (was.phase is Phase.HELD and was.code == messages.STORE)
+        case ev.Stopping():
+            assert now.armed == set()
+            assert open_before is not now.ended
+        case _:
+            raise AssertionError(f"nobody has said what is right for {was.phase} and {event}")
+
+
+def ends(now: Any, phase: Phase, code: str, told: bool, effects: tuple[ev.Effect, ...]) -> None:
+    assert (now.phase, now.code, now.told) == (phase, code, told)
+    assert (now.run, now.armed, now.paused) == (None, set(), PausedBy.NOBODY)
+    assert {type(effect) for effect in effects} >= SAVED
+    if not told:
+        said = {ev.Send(now.outcome()), ev.Confirm(ev.OutcomeHeard())} if now.linked else {ev.Contact()}
+        assert said <= {effect for effect in effects if not isinstance(effect, ev.Send | ev.Persist)} | said
+        assert all(one in effects for one in said)
+
+
+def breaks(now: Any, code: str, effects: tuple[ev.Effect, ...]) -> None:
+    assert (now.phase, now.code, now.run) == (Phase.BROKEN, code, None)
+    assert {type(effect) for effect in effects} >= SAVED
+    assert ev.Timer.RETRY in now.armed or ev.Contact() in effects
+
+
+def goes_on(was: Any, now: Any, effects: tuple[ev.Effect, ...]) -> None:
+    """The receiver looks at its disk, the sender asks for that; without a link one is needed."""
+    assert now.paused is PausedBy.NOBODY
+    if not was.linked and was.phase is not Phase.HELD:
+        assert ev.Contact() in effects
+    elif was.OUTGOING:
+        assert ev.Send(Resume(FID)) in effects
+        assert ev.Timer.ASK in now.armed
+    else:
+        busy = was.working or was.opening
+        assert now.phase is (Phase.BROKEN if busy else Phase.REOPENING)
+        assert (ev.OpenDownload() in effects) is not busy
+
+
+def links(was: Any, now: Any, effects: tuple[ev.Effect, ...]) -> None:
+    """What is said on a new chat link."""
+    said = [effect.message for effect in effects if isinstance(effect, ev.Send)]
+    if was.ended:
+        assert said == ([] if was.told else [now.outcome()])
+    elif PausedBy.HERE in was.paused:
+        assert [type(message) for message in said] == [Pause]
+    elif was.OUTGOING or was.phase in (*UNANSWERED, Phase.PAUSED):
+        assert said == [Resume(FID)]
+    elif was.phase is Phase.CALLING:
+        assert effects == (ev.SendAccept(was.run.token),)
+    elif was.phase is Phase.BROKEN:
+        linked = copy.copy(was)
+        linked.linked = True
+        goes_on(linked, now, effects)
+    else:
+        assert said == []
 
 
 @pytest.mark.parametrize("expired", [False, True])
@@ -355,3 +617,25 @@ def test_a_table_without_a_row_or_with_one_twice_cannot_be_made() -> None:
         table_of(phases, inputs, {ev.ChatUp: {Phase.OFFERED: row}})
     with pytest.raises(ValueError, match="stands twice"):
         table_of(phases, inputs, {ev.ChatUp: {phases: row, Phase.DONE: row}})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_that_does_nothing_any_more_is_noticed(kind: type[TransferMachine], monkeypatch: Any) -> None:
+    """The control of the tests above: each row, emptied, turns one of them red."""
+    unnoticed = []
+    for (phase, event), row in kind.TABLE.items():
+        if isinstance(row, Nothing):
+            continue
+        with monkeypatch.context() as patched:
+            patched.setitem(kind.TABLE, (phase, event), lambda machine, event: iter(()))
+            try:
+                test_every_phase_answers_to_everything(kind, phase, event)
+                if event is ev.Recalled:
+                    for state, paused, told, expired in itertools.product(
+                        TransferState, range(4), *[(False, True)] * 2
+                    ):
+                        test_whatever_the_store_has_is_taken_up(kind, state, paused, told, expired)
+            except (AssertionError, AttributeError, IndexError):
+                continue
+        unnoticed.append((phase, event))
+    assert unnoticed == []

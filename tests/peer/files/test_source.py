@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import time
@@ -190,3 +191,17 @@ def test_too_few_descriptors_leave_none_open(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert caught.value.code == "busy"
     assert open_descriptors() == before
+
+
+def test_a_folder_that_cannot_be_looked_at_for_lack_of_descriptors_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+
+    def scandir(path: bytes) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(LocalError) as caught:
+        gather([os.fsencode(tmp_path)])
+    assert caught.value.code == "busy"

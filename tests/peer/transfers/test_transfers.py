@@ -844,3 +844,34 @@ async def test_every_word_about_what_has_ended_is_answered(
     stranger.user.messages.clear()
     stranger.chat.send(word)
     await stranger.until_heard(answer)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_outcome_is_told_on_each_link_to_who_never_asks_until_it_is_heard(
+    parties, stranger, tmp_path: Path
+) -> None:
+    """A program of version 0.1.0 asks nothing about an offer that waits for its person."""
+    (alice,) = await parties(1)
+    alice.others[stranger.peer] = SimpleNamespace(port=stranger.listen())  # type: ignore[assignment]
+    offer = await alice.transfers.offer(stranger.peer, [write(tmp_path, "a", b"hello")])
+    await stranger.heard(Offer)
+    alice.others.clear()  # so that the stranger dials
+    stranger.user.links[0].abort()
+    await alice.until(lambda: alice.chats == {})
+    await alice.transfers.cancel(offer.fid)
+    outcome = Cancel(offer.fid, messages.USER)
+    for processed in (False, True):
+        stranger.user.messages.clear()
+        link = await stranger.dial(alice.port, alice.peer)  # type: ignore[arg-type]
+        if not processed:
+            link.pause_reading()  # it is on its way, and never read
+        else:
+            await stranger.until_heard(outcome)
+        await deferLater(alice.reactor, 0.1)
+        link.abort()
+        await alice.until(lambda: alice.chats == {})
+    assert not alice.transfers.waits_for(stranger.peer)
+    stranger.user.messages.clear()
+    link = await stranger.dial(alice.port, alice.peer)  # type: ignore[arg-type]
+    await deferLater(alice.reactor, 0.1)
+    assert stranger.user.messages == []
