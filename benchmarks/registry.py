@@ -50,6 +50,7 @@ from support import (
 from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import RESUME, ROLE_REGISTRY, VERSION, Hello, VersionRange, encode
 from chatnet.core.records import Endpoint, sign_record
+from chatnet.net.certificate import certificate_of
 from chatnet.net.identity import Identity
 
 PORT = 40_000
@@ -59,7 +60,7 @@ HELLO_NILS = b"\xc0\xc0\xc0"  # since, fid and token: load.c puts a cursor in
 def client(number: int) -> bytes:
     """One peer as load.c reads it."""
     identity = Identity(Ed25519PrivateKey.generate())
-    certificate = identity.certificate().public_bytes(Encoding.DER)
+    certificate = certificate_of(identity.private_key).public_bytes(Encoding.DER)
     addresses = [Endpoint(bytes([10, 1, number >> 8 & 255, number & 255]), PORT), Endpoint(bytes([127, 0, 0, 1]), PORT)]
     name = f"peer{number:05d}"
     issued_ms = int(time.time() * 1000)

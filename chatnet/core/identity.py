@@ -1,7 +1,7 @@
 """Who somebody is: the hash of an Ed25519 public key, and its texts for people.
 
 A peer's identity is ``PeerID = SHA-256(SubjectPublicKeyInfo)``, 32 bytes.  Names are claims
-beside it and live elsewhere.
+beside it; their rules stand in ``names``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 from typing import NewType
 
 from chatnet.core.addresses import host_port
-from chatnet.core.text import safe_line
 
 PeerID = NewType("PeerID", bytes)
 ChatID = NewType("ChatID", bytes)  # the PeerID of the person one talks with; later also the id of a room
@@ -25,11 +24,6 @@ SHORT_CHARS = 8
 # RFC 8410, section 4: the DER SubjectPublicKeyInfo of an Ed25519 key is this, then the 32 key bytes.
 ED25519_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 
-# \Z and not $: the latter also matches before a final newline.
-NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?\Z"
-RESERVED_NAMES = frozenset({"registry", "admin", "system", "me", "all", "here"})
-
-_NAME = re.compile(NAME_PATTERN)
 _JOIN = re.compile(r"chatnet:(?P<host>\[[0-9a-fA-F:.%a-z]+\]|[^:/\[\]\s]+):(?P<port>[0-9]{1,5})/(?P<key>[A-Za-z2-7-]+)")
 _SAFETY_ROUNDS = 5200  # Signal's count: slow enough to make a search of look-alike keys dear
 
@@ -87,21 +81,6 @@ def conversation_of(one: PeerID, other: PeerID) -> bytes:
     """The 32-byte id that the wire has for the conversation of two people: the same from both sides."""
     low, high = sorted((one, other))
     return hashlib.sha256(low + high).digest()
-
-
-def is_valid_name(name: str) -> bool:
-    """Whether ``name`` may be claimed: the grammar, and not a reserved word."""
-    return _NAME.fullmatch(name) is not None and name not in RESERVED_NAMES
-
-
-def why_not_a_name(text: str) -> str:
-    """Why ``text`` cannot be claimed as a name, as one sentence for people; empty when it can be."""
-    if is_valid_name(text):
-        return ""
-    shown = safe_line(text, 60)
-    if text in RESERVED_NAMES:
-        return f"'{shown}' is reserved. Choose another name."
-    return f"'{shown}' cannot be a name: 1 to 32 of a-z, 0-9, - and _, beginning and ending with a letter or digit."
 
 
 def join_string(host: str, port: int, peer_id: bytes) -> str:

@@ -19,8 +19,9 @@ from msgspec import Meta
 
 from chatnet.core.addresses import host_port, unmapped
 from chatnet.core.errors import RemoteError
-from chatnet.core.identity import NAME_PATTERN, PeerID, is_valid_name, peer_id_of
+from chatnet.core.identity import PeerID, peer_id_of
 from chatnet.core.limits import MAX_ENDPOINTS, MAX_INTEGER, MAX_NAME_CHARS, MAX_RECORD_BYTES
+from chatnet.core.names import NAME_PATTERN, is_valid_name
 
 SIGNED_PREFIX = b"chatnet peer-record v1\0"
 

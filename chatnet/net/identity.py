@@ -1,21 +1,14 @@
-"""The long-lived key of a registry or a peer, and the certificate that carries it.
-
-The file is PKCS#8 PEM, mode 0600.  The certificate is a constant envelope made at each start:
-nothing in it is believed, so nothing of it is kept.
-"""
+"""The long-lived key of a registry or a peer: a file of PKCS#8 PEM, mode 0600."""
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.x509.oid import NameOID
 
 from chatnet.core.errors import LocalError
 from chatnet.core.identity import PeerID, peer_id_of
@@ -40,24 +33,6 @@ class Identity:
 
     def sign(self, data: bytes) -> bytes:
         return self.private_key.sign(data)
-
-    def certificate(self) -> x509.Certificate:
-        """The key in a self-signed envelope that never expires.
-
-        9999-12-31 is what RFC 5280 sets aside for "no well-defined expiry": a wrong clock cannot
-        lock anybody out.  The name is constant: strangers who connect see this certificate.
-        """
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "chatnet")])
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(self.private_key.public_key())
-            .serial_number(1)
-            .not_valid_before(dt.datetime(1970, 1, 2))
-            .not_valid_after(dt.datetime(9999, 12, 31, 23, 59, 59))
-            .sign(self.private_key, None)
-        )
 
 
 def load_or_make_identity(directory: Path) -> Identity:

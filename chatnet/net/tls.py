@@ -28,6 +28,7 @@ from zope.interface import implementer
 from chatnet.core.errors import RemoteError, WrongKey
 from chatnet.core.identity import PeerID, peer_id_of, same_id, short_text
 from chatnet.core.messages import ALPN
+from chatnet.net.certificate import certificate_of
 from chatnet.net.identity import Identity
 from chatnet.net.transport import SocketTLS, UpperProtocol
 from chatnet.net.turn_budget import TurnBudget
@@ -53,7 +54,7 @@ class TLS:
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 30 kB less for each idle connection
         context.clear_mode(MODE_ENABLE_PARTIAL_WRITE)  # four records of a piece in one call
         context.set_tls13_ciphersuites(CIPHERS)
-        context.use_certificate(identity.certificate())
+        context.use_certificate(certificate_of(identity.private_key))
         context.use_privatekey(identity.private_key)
         # VERIFY_PEER alone lets in a client that has no certificate.
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _single_certificate)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TextIO
 
-from chatnet.core.identity import why_not_a_name
+from chatnet.core.addresses import REGISTRY_PORT
 from chatnet.core.limits import LinkLimits, PeerLimits
+from chatnet.core.names import why_not_a_name
 from chatnet.host.config import BadSetting
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
-from chatnet.peer.directory.registry_address import DEFAULT_HOST, DEFAULT_PORT, RegistryAddress, parse_registry_address
+from chatnet.peer.directory.registry_address import DEFAULT_HOST, RegistryAddress, parse_registry_address
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class PeerOptions(ProgramOptions):
             "registry",
             None,
             None,
-            f"The registry: its join string, or tcp:HOST:PORT; else {DEFAULT_HOST}:{DEFAULT_PORT} (CHATNET_REGISTRY).",
+            f"The registry: its join string, or tcp:HOST:PORT; else {DEFAULT_HOST}:{REGISTRY_PORT} (CHATNET_REGISTRY).",
         ],
         ["downloads", None, None, "Where received files go, each sender's in a folder (CHATNET_DOWNLOADS)."],
     ]
@@ -75,7 +76,7 @@ class PeerOptions(ProgramOptions):
             warnings=self.warnings(),
             name=_checked_name(name.text()) if name else "",
             registry=(
-                registry.checked(parse_registry_address) if registry else RegistryAddress(DEFAULT_HOST, DEFAULT_PORT)
+                registry.checked(parse_registry_address) if registry else RegistryAddress(DEFAULT_HOST, REGISTRY_PORT)
             ),
             headless=headless.flag() if headless else False,
             ascii=ascii_signs.flag() if ascii_signs else False,

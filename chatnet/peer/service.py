@@ -16,6 +16,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatnet.core.addresses import REGISTRY_PORT
 from chatnet.core.errors import ChatnetError, LocalError, Refused, WrongKey
 from chatnet.core.events import (
     ChatMessage,
@@ -37,7 +38,8 @@ from chatnet.core.events import (
     TransferChanged,
     VerifiedLevel,
 )
-from chatnet.core.identity import ChatID, why_not_a_name
+from chatnet.core.identity import ChatID
+from chatnet.core.names import why_not_a_name
 from chatnet.core.text import SafeText, safe_line
 from chatnet.host.event_feed import EventFeed, EventFeedSubscription
 from chatnet.host.exits import refuse_start, stop, stop_with
@@ -48,7 +50,6 @@ from chatnet.peer.node import Node
 from chatnet.peer.options import PeerSettings
 
 T = TypeVar("T")
-USUAL_PORT = 9900  # what is proposed in place of a port that may not be used
 
 
 class PeerService(Service):
@@ -133,7 +134,7 @@ class PeerService(Service):
         try:
             node.prepare()
         except CannotListenError as error:
-            raise cannot_listen(error, self._settings.listen[0], USUAL_PORT) from None
+            raise cannot_listen(error, self._settings.listen[0], REGISTRY_PORT) from None
         if self._log is not None:
             self._log.open(node.places.log)
         self._nodes = [former for former in self._nodes if not former.is_closed] + [node]

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.application.service import IService, Service
 
 from chatnet.core.errors import LocalError
-from chatnet.core.identity import is_valid_name
+from chatnet.core.names import is_valid_name
 from chatnet.host.exits import complain, refuse_start, stop
 from chatnet.host.gc_tuning import freeze_long_lived
 from chatnet.host.logging import LoggedService

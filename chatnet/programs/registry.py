@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet import __version__
-from chatnet.core.addresses import host_port, is_loopback
+from chatnet.core.addresses import REGISTRY_PORT, host_port, is_loopback
 from chatnet.core.errors import ChatnetError
 from chatnet.core.identity import grouped_text, join_string
 from chatnet.host.exits import is_at_terminal, refuse_start, say, stop_with
@@ -26,7 +26,7 @@ from chatnet.host.profile_lock import ProfileLock
 from chatnet.net.bind_errors import cannot_listen
 from chatnet.net.identity import load_or_make_identity
 from chatnet.net.interfaces import published_endpoints
-from chatnet.registry.options import DEFAULT_PORT, NAME, RegistryOptions, RegistrySettings
+from chatnet.registry.options import NAME, RegistryOptions, RegistrySettings
 from chatnet.registry.service import RegistryService
 
 Options = RegistryOptions
@@ -63,8 +63,8 @@ class RegistryProgram(MultiService):
             super().startService()  # type: ignore[no-untyped-call]
             signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
         except CannotListenError as error:
-            listen = self._settings.listen[0] if self._settings.listen else f"tcp:{DEFAULT_PORT}"
-            refuse_start(COMMAND, cannot_listen(error, listen, DEFAULT_PORT), self._settings.daemon)
+            listen = self._settings.listen[0] if self._settings.listen else f"tcp:{REGISTRY_PORT}"
+            refuse_start(COMMAND, cannot_listen(error, listen, REGISTRY_PORT), self._settings.daemon)
         except ChatnetError as error:
             refuse_start(COMMAND, error, self._settings.daemon)
 
@@ -91,7 +91,7 @@ class RegistryProgram(MultiService):
             places.database,
             settings.limits,
             settings.listen,
-            DEFAULT_PORT,
+            REGISTRY_PORT,
             features=FEATURES,
         )
         registry.serving.addCallbacks(self._serving, self._not_serving, (registry,))
@@ -156,7 +156,7 @@ def _joins(registry: RegistryService) -> list[str]:
 
 
 def _option(port: int) -> str:
-    return "" if port == DEFAULT_PORT else f" --registry 127.0.0.1:{port}"
+    return "" if port == REGISTRY_PORT else f" --registry 127.0.0.1:{port}"
 
 
 def leave_join(path: Path, join: str) -> None:

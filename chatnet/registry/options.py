@@ -11,12 +11,11 @@ from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, for
 from chatnet.host.paths import ProfilePaths
 
 NAME = "registry"  # of its profile; no peer may have it
-DEFAULT_PORT = 9900
 
 
 @dataclass(frozen=True)
 class RegistrySettings(ProgramSettings):
-    """What the registry is told; an empty ``listen`` is DEFAULT_PORT of all addresses, IPv4 and IPv6."""
+    """What the registry is told; an empty ``listen`` is REGISTRY_PORT of all addresses, IPv4 and IPv6."""
 
     limits: RegistryLimits
 

@@ -19,6 +19,7 @@ from OpenSSL import SSL
 from chatnet.core.framing import frame
 from chatnet.core.messages import encode
 from chatnet.core.records import endpoint, sign_record
+from chatnet.net.certificate import certificate_of
 from tests.campaigns.field import Subject
 from tests.campaigns.harness import Case, Figures, check, main, open_files
 from tests.net.test_tls import context, envelope, ours, p256, rsa_key, stolen_certificate
@@ -178,7 +179,7 @@ def old_session(port: int) -> tuple[SSL.Context, object, object]:
     """
     identity, made = new_identity(), context()  # a session is good in its own context only
     one = Stranger(made, port)
-    one.tls.use_certificate(identity.certificate())
+    one.tls.use_certificate(certificate_of(identity.private_key))
     one.tls.use_privatekey(identity.private_key)
     while True:
         flight = one.flight()

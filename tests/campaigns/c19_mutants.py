@@ -154,7 +154,7 @@ MUTANTS = (
     ),
     Mutant(
         "the grammar of names",
-        "chatnet/core/identity.py",
+        "chatnet/core/names.py",
         'NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?',
         'NAME_PATTERN = r"^[\\w](?:[\\w-]{0,30}[\\w])?',
         ("tests/core/test_identity.py::test_names_that_nobody_may_have",),
@@ -189,7 +189,7 @@ MUTANTS = (
     ),
     Mutant(
         "the grammar of names on the wire",
-        "chatnet/core/identity.py",
+        "chatnet/core/names.py",
         '[a-z0-9])?\\Z"',
         '[a-z0-9])?$"',
         ("tests/core/test_messages.py::test_a_listed_name_is_a_name",),

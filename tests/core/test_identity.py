@@ -13,11 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatnet.core.identity import (
-    RESERVED_NAMES,
     PeerID,
     conversation_of,
     grouped_text,
-    is_valid_name,
     join_string,
     key_text,
     parse_join_string,
@@ -26,8 +24,8 @@ from chatnet.core.identity import (
     safety_number,
     same_id,
     short_text,
-    why_not_a_name,
 )
+from chatnet.core.names import RESERVED_NAMES, is_valid_name, why_not_a_name
 
 IDS = st.binary(min_size=32, max_size=32).map(PeerID)
 ONE, OTHER = PeerID(b"\1" * 32), PeerID(b"\2" * 32)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chatnet.core.errors import LocalError
 from chatnet.core.identity import peer_id_of
+from chatnet.net.certificate import certificate_of
 from chatnet.net.identity import KEY_FILE, load_or_make_identity
 
 
@@ -133,8 +134,8 @@ def test_an_unfinished_file_that_is_a_link_is_not_followed(tmp_path: Path) -> No
 
 def test_the_certificate_is_a_constant_envelope_that_does_not_expire(tmp_path: Path) -> None:
     identity = load_or_make_identity(tmp_path)
-    certificate = identity.certificate()
-    assert certificate.public_bytes(serialization.Encoding.DER) == identity.certificate().public_bytes(
+    certificate = certificate_of(identity.private_key)
+    assert certificate.public_bytes(serialization.Encoding.DER) == certificate_of(identity.private_key).public_bytes(
         serialization.Encoding.DER
     )
     assert certificate.subject == certificate.issuer == x509.Name.from_rfc4514_string("CN=chatnet")

@@ -25,6 +25,7 @@ from chatnet.core.errors import ChatnetError, RemoteError, WrongKey
 from chatnet.core.framing import Framer, frame
 from chatnet.core.limits import MAX_FRAME
 from chatnet.core.messages import ALPN, ROLE_CHAT, Hello, Say, Welcome, encode
+from chatnet.net.certificate import certificate_of
 from chatnet.net.identity import Identity
 from chatnet.net.link import Link, LinkEnd
 from chatnet.net.listening import LinkFactory, Listener
@@ -76,7 +77,7 @@ def envelope(key: Any, days: tuple[int, int] = (2020, 2040)) -> x509.Certificate
 
 
 def ours(identity: Identity, **others: Any) -> SSL.Context:
-    return context(identity.private_key, identity.certificate(), **others)
+    return context(identity.private_key, certificate_of(identity.private_key), **others)
 
 
 def p256() -> SSL.Context:

@@ -44,7 +44,8 @@ from chatnet.core.events import (
     TransferState,
     VerifiedLevel,
 )
-from chatnet.core.identity import ChatID, PeerID, chat_with, key_text, short_text, why_not_a_name
+from chatnet.core.identity import ChatID, PeerID, chat_with, key_text, short_text
+from chatnet.core.names import why_not_a_name
 from chatnet.core.text import SafeText, name_warning, safe_line, safe_text, shown_path
 from chatnet.peer.api import Subscription
 

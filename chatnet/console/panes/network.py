@@ -6,12 +6,13 @@ from chatnet.console.panes.base import ScrollPane
 from chatnet.console.widgets.base import Block
 from chatnet.console.widgets.text import Markup, Row
 from chatnet.console.widgets.wording import age_text, clock_text, count_text
+from chatnet.core.addresses import REGISTRY_PORT
 from chatnet.core.events import NoticeLevel, RegistryPhase, RegistryState
 from chatnet.core.identity import join_string, short_text
 from chatnet.core.text import safe_line, safe_text, shown_path
 
 THIS_MACHINE = ("127.", "localhost:", "[::1]")
-USUAL_REGISTRY = "127.0.0.1:9900"  # what a peer takes that was told of none
+USUAL_REGISTRY = f"127.0.0.1:{REGISTRY_PORT}"  # what a peer takes that was told of none
 _NAMES_SHOWN = 8
 _NEVER_FOUND: tuple[Markup, ...] = (
     ("text", "Not started yet? On its machine:"),

@@ -18,9 +18,10 @@ from chatnet.core import messages
 from chatnet.core.directory.changelog import ChangeLog, EpochSpan, Reader
 from chatnet.core.directory.listed_endpoints import listed_endpoints
 from chatnet.core.errors import Refused, RemoteError
-from chatnet.core.identity import PeerID, why_not_a_name
+from chatnet.core.identity import PeerID
 from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import ListEntry
+from chatnet.core.names import why_not_a_name
 from chatnet.core.records import Endpoint, RecordFields, SignedRecord, verify_record
 from chatnet.core.text import wire_line
 

@@ -6,12 +6,11 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from chatnet.core.addresses import host_port
+from chatnet.core.addresses import REGISTRY_PORT, host_port
 from chatnet.core.identity import PeerID, join_string, parse_join_string
 from chatnet.core.text import safe_line
 
 DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 9900
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?")
 
@@ -52,7 +51,7 @@ def parse_registry_address(text: str) -> RegistryAddress:
     found = bracketed or plain
     if not found:
         raise _wrong(text)
-    return RegistryAddress(_host(found[1], text), _port(found[2] or str(DEFAULT_PORT), text))
+    return RegistryAddress(_host(found[1], text), _port(found[2] or str(REGISTRY_PORT), text))
 
 
 def _endpoint(text: str) -> RegistryAddress:
