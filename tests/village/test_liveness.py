@@ -13,6 +13,7 @@ import pytest_twisted
 from chatnet.core import messages
 from chatnet.core.events import MessageState, RegistryPhase
 from chatnet.core.identity import chat_with
+from chatnet.core.limits import PeerLimits
 from chatnet.core.link_policy import DIAL_CODES, REMOTE_CODES
 from chatnet.core.messages import Ack, Message
 from chatnet.net import interfaces
@@ -158,6 +159,29 @@ async def test_while_somebody_listed_is_waited_for_a_try_comes_every_twenty_seco
     await village.pass_time(70)  # before the registry misses it
     assert len(tries) >= 4
     assert max(after - before for before, after in pairwise(tries)) <= 20 + 6
+
+
+@pytest_twisted.ensureDeferred
+async def test_for_what_waits_no_more_nobody_is_dialled(village: Village) -> None:
+    ann = village.villager("ann", limits=PeerLimits(expire_days=20 / 86_400, expire_check_seconds=5.0)).start()
+    bob = village.villager("bob").start()
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"})
+    key, tries = bob.peer, []
+    village.net.gone.add(bob.machine.host)
+    dial = ann.node.links.dial_chat
+
+    async def counted(peer: Any) -> Link:
+        tries.append(now(ann))
+        return await dial(peer)
+
+    ann.node.links.dial_chat = counted  # type: ignore[method-assign]
+    await village.done(ann.door.say(chat_with(key), "hello"))
+    await village.until(lambda: ann.states(key) == [EXPIRED], within=40)
+    tried = len(tries)
+    assert tried > 1
+    await village.pass_time(30)
+    assert len(tries) == tried
+    assert (ann.people[key].waiting_code, ann.people[key].next_try_ms) == ("", None)
 
 
 @pytest_twisted.ensureDeferred

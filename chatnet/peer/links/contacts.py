@@ -247,6 +247,11 @@ class Contacts:
     # --- dialling -------------------------------------------------------------------------------
 
     async def _attempt(self, peer: PeerID) -> None:
+        contact = self._contact(peer)
+        if not contact.asked and not self._waits(peer):  # it has expired, or is held for a decision
+            self._tell(peer, contact, None)
+            self._contacts.pop(peer, None)
+            return
         link = await self._links.dial_chat(peer)
         present = self._links.open_link(peer)
         _settle(self._contact(peer), present or link)
