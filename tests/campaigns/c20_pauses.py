@@ -89,7 +89,7 @@ class Shape:
     killed: int = 0  # so many peers may be killed; 0: each of them, and the registry
 
 
-CI = Shape(sets=2, peers=3, addresses=2, actions=16, storm_seconds=4, longest_pause=3, rest_every=2)
+CI = Shape(sets=2, peers=3, addresses=3, actions=24, storm_seconds=4, longest_pause=3, rest_every=2)
 GATE = Shape(sets=10, peers=4, addresses=3, actions=40, storm_seconds=12, longest_pause=40, rest_every=4)
 CI_ROUNDS = 10  # up to so many rounds are a CI run
 
@@ -161,9 +161,10 @@ class Plan:
         if kind == "stop":
             return [Action(at, kind, chance.choice((*self._names, who, REGISTRY)), {"seconds": seconds})]
         if kind == "stop at a dial":
-            facts = {"seconds": seconds, "bytes": chance.choice((0, 0, 0, chance.randint(1, 3_000)))}
+            facts = {"by": other, "seconds": seconds, "bytes": chance.choice((0, 0, 0, chance.randint(1, 3_000)))}
             self._number += 1
-            return [Action(at, kind, who, facts), Action(at, "say", other, {"to": who, "number": self._number})]
+            said = {"to": who, "number": self._number}
+            return [Action(at, kind, who, facts), Action(at + LOOK_SECONDS, "say", other, said)]
         if kind == "kill":
             mortal = (
                 self._names[-self._shape.killed :] if self._shape.killed else (*self._names, *self._names, REGISTRY)
@@ -482,6 +483,9 @@ class Set:
             await self._stopped(member, facts["seconds"])
         elif action.kind == "stop at a dial":
             dialled = asyncio.Event()
+            for proxy in (*member.proxies, *self.members[facts["by"]].proxies):  # or there would be no dial
+                for connection in tuple(proxy.connections):
+                    connection.cut()
             for proxy in member.proxies:
                 proxy.when_carried(facts["bytes"], lambda: self._stop_now(member, dialled))
             with contextlib.suppress(asyncio.TimeoutError):
@@ -917,7 +921,7 @@ def control(case: Case) -> Figures:
     async def replaced(this: Set) -> None:
         """The listener is stopped while all of its addresses are dialled; it answers before that is heard."""
         slow = Action(0.0, "network", "bob", {"how": "delay", "delay": 0.2, "seconds": 5, "address": -1})
-        stop = Action(0.0, "stop at a dial", "bob", {"seconds": 1.5, "bytes": 0})
+        stop = Action(0.0, "stop at a dial", "bob", {"by": "alice", "seconds": 1.5, "bytes": 0})
         await this.perform([slow, stop, Action(0.1, "say", "alice", {"to": "bob", "number": 1})])
         await this.recover("a stop at the first dial", CONTROL_SECONDS)
 
