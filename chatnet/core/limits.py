@@ -15,7 +15,9 @@ from typing import Any, Self
 
 MAX_FRAME_HELLO = 4_096  # before WELCOME: what a stranger can make us hold
 MAX_FRAME = 65_536  # afterwards: a full page of the list, or a message with its envelope
-MAX_INTEGER = 2**53  # exact in every language's number
+MAX_INTEGER = 2**53  # that is taken: exact in every language's number
+MAX_SENT_INTEGER = 2**53 - 1  # that is said: with its neighbours exact in every language's number
+MAX_STORED_INTEGER = 2**63 - 1  # that a column of the database holds, and a time of a file in nanoseconds
 MAX_BODY_BYTES = 16_384  # one message, UTF-8
 MAX_TEXT_BYTES = 200  # the reason in an ERROR
 MAX_RETRY_SECONDS = 86_400  # that an ERROR may ask to wait
@@ -65,6 +67,8 @@ SEARCH_ROWS = 10_000  # rows that one call looks at: well under 100 ms
 CLOCK_SLACK_MS = 86_400_000  # how far a clock that was set may have put rows out of their order in time
 MAX_DRAFT_CHARS = 1_000_000  # what the editor takes; longer is no draft
 LIVE_MESSAGES = 500  # rows a pane keeps before it asks the store again
+WRITE_BACK_BYTES = 524_288  # written and sent on to the disk; twice as much is what a commit beside it waits behind
+LATEST_FILE_MS = 4_102_444_800_000  # times of files from 2100 on are no times
 LOG_BYTES = 5_000_000
 LOG_FILES = 5
 DOUBLE_CLICK_SECONDS = 0.4

@@ -191,7 +191,7 @@ def content(index: int) -> bytes:
 def ordeal(case: Case, filesystem: Filesystem, odds: float) -> Figures:
     whole = {content(index) for index in range(len(OFFERED))} | set(PRECIOUS.values()) | {VICTIM}
     received = attacks = 0
-    download.sync_all = lambda folder, names: None
+    download.sync_all = lambda filesystem, folder, names: None
     download.SMALL_BYTES, download.SYNC_BYTES = SMALL, SYNC  # type: ignore[misc]
     for number in range(case.n):
         place = case.directory / str(number)

@@ -13,16 +13,17 @@ where it was:
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from blake3 import blake3
 
 from chatnet.core import messages
 from chatnet.core.errors import LocalError, RemoteError
+from chatnet.core.limits import WRITE_BACK_BYTES
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import safe_file_name, shown_path
 from chatnet.peer.files.filesystem import (
@@ -39,15 +40,13 @@ from chatnet.peer.files.filesystem import (
 from chatnet.peer.files.final_names import FinalNames
 from chatnet.peer.files.free_space import check_space
 from chatnet.peer.files.journal import Journal
+from chatnet.peer.files.niceties import FULL
 from chatnet.peer.files.part_files import STEM_BYTES, PartFile, PartFiles
 
 SMALL_BYTES = 1_048_576  # smaller files share one sync
 GROUP_FILES = 64  # so many of them
 SYNC_BYTES = 1_572_864  # written since the last mark: the next one is due
 UNMARKED_BYTES = 2_621_440  # nothing is written beyond; with what waits for it, less than 4 MiB are sent again
-LATEST_MS = 4_102_444_800_000  # times of files from 2100 on are no times
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,7 @@ class Download:
         self.mismatched: list[int] = []
         self._files = files
         self._filesystem = filesystem
+        self._nice = filesystem.niceties
         self._former = former
         self._journal = journal
         self._part: PartFile | None = None
@@ -146,7 +146,7 @@ class Download:
                     self._check_space(file.size)
                 self._part, self._digest = self._parts.new(index, file), blake3()
             if file.size >= SMALL_BYTES:  # a full disk is told now and not at the end
-                os.posix_fallocate(self._part.fd, 0, file.size)
+                self._nice.allocate(self._part.fd, file.size)
 
     def write(self, chunks: Sequence[bytes]) -> None:
         """The next bytes of the part; they are hashed as they are written."""
@@ -160,6 +160,7 @@ class Download:
             write_all(part.fd, data)
         part.written += len(data)
         self._digest.update(data)
+        part.write_back(WRITE_BACK_BYTES, self._filesystem)
 
     def next_mark(self) -> Mark | None:
         """What ``sync`` is to make certain now, if anything; to be asked between two steps, and passed to it."""
@@ -175,7 +176,7 @@ class Download:
         """Make it certain; beside the other steps, in a thread of its own."""
         with self._disk_errors():
             try:
-                os.fdatasync(mark.fd)
+                self._nice.sync_data(mark.fd)
             finally:
                 os.close(mark.fd)
             self._note_synced(mark.part, mark.count)
@@ -191,10 +192,9 @@ class Download:
         if part.written != part.file.size or self._digest.digest() != digest:
             raise LocalError(messages.DIGEST, "the digest is not the one that was sent")
         with self._disk_errors():
-            if 0 < part.file.mtime_ms < LATEST_MS:
-                os.utime(part.fd, ns=(part.file.mtime_ms * 1_000_000,) * 2)
+            self._nice.set_time(part.fd, part.file.mtime_ms)
             if part.file.size >= SMALL_BYTES:
-                os.fsync(part.fd)
+                self._nice.sync_file(part.fd)
             part.digest = digest
             self._part = None
             self._whole.append(part)
@@ -220,7 +220,7 @@ class Download:
                 self._settle()
             if part is not None and part.written > part.synced:
                 with contextlib.suppress(OSError):
-                    os.fdatasync(part.fd)
+                    self._nice.sync_data(part.fd)
                     self._note_synced(part, part.written)
         finally:
             if part is not None:
@@ -355,7 +355,7 @@ class Download:
             return
         if any(part.file.size < SMALL_BYTES for part in self._whole):
             self._check_space(0)
-            sync_all(self._parts.folder, [part.name for part in self._whole])
+            sync_all(self._filesystem, self._parts.folder, [part.name for part in self._whole])
         whole = []
         for part in self._whole:
             self._names.folder_of(part.file)
@@ -373,14 +373,14 @@ class Download:
         """These have their names, for certain; their parts are needed no more."""
         touched = {tuple(part.file.path[:-1]): part.file for part, _ in named}
         for file in touched.values():
-            os.fsync(self._names.folder_of(file))
+            self._nice.sync_folder(self._names.folder_of(file))
         if any(touched):
-            os.fsync(self._target)
+            self._nice.sync_folder(self._target)
         placed = [(part.index, os.path.join(self._names.path_of(part.file), os.fsencode(name))) for part, name in named]
         if placed:
             self._journal.placed(placed)
         for (part, _), (index, path) in zip(named, placed, strict=True):
-            self._parts.remove(part.name)  # unless a rename took it away
+            self._nice.remove_part(partial(self._parts.remove, part.name))  # unless a rename took it away
             self._count(index, part.file, path)
 
     def _count(self, index: int, file: OfferedFile, path: bytes) -> None:
@@ -402,5 +402,5 @@ class Download:
         try:
             yield
         except OSError as error:
-            code = messages.NO_SPACE if error.errno in _FULL else messages.UNWRITABLE
+            code = messages.NO_SPACE if error.errno in FULL else messages.UNWRITABLE
             raise LocalError(code, f"cannot write there ({os.strerror(error.errno or 0).lower()})") from error

@@ -17,11 +17,12 @@ from chatnet.core.errors import LocalError
 from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeName, safe_file_name
 from chatnet.peer.files.filesystem import FOLDER, NEW, Filesystem, copy, digest_at
+from chatnet.peer.files.niceties import LACKING, Nicety
 from chatnet.peer.files.part_files import PartFile
 
 NUMBERS = 999  # "name (2).ext" to "name (999).ext"
 
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+_NO_LINKS = LACKING | {errno.EMLINK, errno.EXDEV}
 
 
 class FinalNames:
@@ -79,7 +80,7 @@ class FinalNames:
             except FileExistsError:
                 continue
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not copied and (status.st_dev, status.st_ino) != part.inode:
+            if not copied and not self._is_the_part(status, part, name, folder):
                 os.unlink(name, dir_fd=folder)
                 raise LocalError(messages.UNWRITABLE, "somebody exchanged the part file")
             return name
@@ -99,6 +100,12 @@ class FinalNames:
                 return name
         return None
 
+    def _is_the_part(self, status: os.stat_result, part: PartFile, name: str, folder: int) -> bool:
+        """By its inode; a file system whose inodes change with the name is asked for the content."""
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        return (status.st_dev, status.st_ino) == part.inode or digest_at(name, folder) == part.digest
+
     def _link(self, part: PartFile, name: str, parts: int, folder: int) -> bool:
         """FileExistsError if the name is taken; whether the file there is a copy."""
         try:
@@ -107,6 +114,7 @@ class FinalNames:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
+            self._filesystem.niceties.note(Nicety.LINK, error)
         try:
             self._filesystem.rename(part.name, name, parts, folder)
             return False
@@ -114,6 +122,8 @@ class FinalNames:
             raise
         except OSError as error:
             elsewhere = error.errno == errno.EXDEV
+            if not elsewhere:
+                self._filesystem.niceties.note(Nicety.RENAME, error)
         return self._take(part, name, parts, folder, elsewhere)
 
     def _take(self, part: PartFile, name: str, parts: int, folder: int, elsewhere: bool) -> bool:
@@ -123,7 +133,7 @@ class FinalNames:
             whole, source, parts = f".{part.name}", parts, folder
             with contextlib.suppress(FileNotFoundError):  # of a process that ended here
                 os.unlink(whole, dir_fd=folder)
-            copy(part.name, whole, source, folder)
+            copy(self._filesystem, part.name, whole, source, folder)
         try:
             os.close(os.open(name, NEW, 0o600, dir_fd=folder))
             try:

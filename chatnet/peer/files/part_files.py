@@ -18,7 +18,7 @@ from blake3 import blake3
 from chatnet.core import messages
 from chatnet.core.errors import LocalError
 from chatnet.core.messages import OfferedFile
-from chatnet.peer.files.filesystem import AGAIN, FOLDER, NEW, DownloadTarget, is_own_file, opened_folder
+from chatnet.peer.files.filesystem import AGAIN, FOLDER, NEW, DownloadTarget, Filesystem, is_own_file, opened_folder
 from chatnet.peer.files.source import HASH_BYTES
 
 PARTIAL = ".partial"
@@ -39,6 +39,14 @@ class PartFile:
     written: int = 0
     synced: int = 0
     digest: bytes = b""
+    sent_on: tuple[int, int] = (0, 0)  # where the last window that is on its way to the disk begins and ends
+
+    def write_back(self, window: int, filesystem: Filesystem) -> None:
+        """Send what was written on its way to the disk, once it is a ``window``; waits for the window before."""
+        before, start = self.sent_on
+        if self.written - start >= window:
+            filesystem.write_back(self.fd, start, self.written, before)
+            self.sent_on = (start, self.written)
 
 
 class PartFiles:
@@ -86,7 +94,9 @@ class PartFiles:
         except BaseException:
             os.close(fd)
             raise
-        return PartFile(index, file, name, fd, (status.st_dev, status.st_ino), offset, offset), digest
+        return PartFile(
+            index, file, name, fd, (status.st_dev, status.st_ino), offset, offset, sent_on=(offset, offset)
+        ), digest
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):

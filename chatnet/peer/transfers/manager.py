@@ -45,7 +45,7 @@ from chatnet.core.transfer.offers import AcceptAssembly
 from chatnet.core.transfer.transfer_machine import PausedBy, Step, after, ending_of
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.files.disk_threads import DiskPool
-from chatnet.peer.files.filesystem import Filesystem, Space
+from chatnet.peer.files.filesystem import Filesystem, Space, known_space
 from chatnet.peer.files.local_paths import absolute
 from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans, remove_parts
 from chatnet.peer.files.text_file import write_text
@@ -86,7 +86,7 @@ class Transfers:
         random_bytes: Callable[[int], bytes] = os.urandom,
         uniform: Uniform = random.uniform,
         listed: Callable[[], int] = lambda: 0,
-        space: Space = os.fstatvfs,
+        space: Space = known_space,
         disk: DiskPool | None = None,
     ) -> None:
         self._clock = reactor
