@@ -68,6 +68,7 @@ CLOCK_SLACK_MS = 86_400_000  # how far a clock that was set may have put rows ou
 MAX_DRAFT_CHARS = 1_000_000  # what the editor takes; longer is no draft
 LIVE_MESSAGES = 500  # rows a pane keeps before it asks the store again
 WRITE_BACK_BYTES = 524_288  # written and sent on to the disk; twice as much is what a commit beside it waits behind
+LAST_DAY_MS = 253_402_128_000_000  # 31 December 9999: calendars end there
 LATEST_FILE_MS = 4_102_444_800_000  # times of files from 2100 on are no times
 LOG_BYTES = 5_000_000
 LOG_FILES = 5

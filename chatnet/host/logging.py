@@ -5,7 +5,6 @@ It waits in memory until the profile is known, since a peer may learn its name f
 
 from __future__ import annotations
 
-import stat
 import sys
 import threading
 from collections import Counter, deque
@@ -16,11 +15,11 @@ from twisted.application.service import MultiService
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, formatTime
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
-from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
-from chatnet.core.limits import LOG_BYTES, LOG_FILES
+from chatnet.core.limits import LOG_BYTES
 from chatnet.core.text import safe_line
+from chatnet.host.log_file import RotatingFile
 
 WAITING_LINES = 1_000  # kept in memory while there is no file
 LINES_PER_SECOND = 10  # of one kind; the rest is counted
@@ -40,7 +39,7 @@ class ProgramLog:
     def __init__(self, chosen: str = "") -> None:
         self._chosen = chosen
         self._path: Path | None = Path(chosen) if chosen and chosen != TO_STDOUT else None
-        self._file: LogFile | None = None
+        self._file: RotatingFile | None = None
         self._waiting: deque[str] = deque(maxlen=WAITING_LINES)
         self._second = 0
         self._kinds: Counter[tuple[str, str]] = Counter()
@@ -107,7 +106,7 @@ class ProgramLog:
             # next line tries again.
             try:
                 if self._file is None:
-                    self._file = _log_file(self._path, private=not self._chosen)
+                    self._file = RotatingFile(self._path, LOG_BYTES, private=not self._chosen)
                 self._file.write(f"{line}\n".encode())
             except (OSError, ValueError):
                 self._file = None
@@ -157,17 +156,3 @@ def _namespace(event: LogEvent) -> str:
 
 def _stamp(seconds: float | None) -> str:
     return formatTime(seconds)
-
-
-def _log_file(path: Path, private: bool) -> LogFile:
-    try:
-        is_plain = stat.S_ISREG(path.stat().st_mode)
-    except FileNotFoundError:
-        is_plain = True
-    return LogFile(
-        path.name,
-        str(path.parent),
-        rotateLength=LOG_BYTES if is_plain else None,  # a device or a pipe must not be renamed
-        defaultMode=0o600 if private else None,
-        maxRotatedFiles=LOG_FILES - 1,
-    )

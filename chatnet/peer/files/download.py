@@ -41,7 +41,7 @@ from chatnet.peer.files.final_names import FinalNames
 from chatnet.peer.files.free_space import check_space
 from chatnet.peer.files.journal import Journal
 from chatnet.peer.files.niceties import FULL
-from chatnet.peer.files.part_files import STEM_BYTES, PartFile, PartFiles
+from chatnet.peer.files.part_files import STEM_BYTES, PartFile, parts_of
 
 SMALL_BYTES = 1_048_576  # smaller files share one sync
 GROUP_FILES = 64  # so many of them
@@ -326,16 +326,15 @@ class Download:
             except (FileNotFoundError, NotADirectoryError):
                 shown = shown_path(place.directory, 200)
                 raise LocalError("no-such-folder", f"There is no folder '{shown}'.") from None
-        os.makedirs(place.downloads, mode=0o700, exist_ok=True)
-        root = os.path.realpath(place.downloads)
-        home = keep(os.open(root, FOLDER))
-        if not place.directory:
+        else:
+            os.makedirs(place.downloads, mode=0o700, exist_ok=True)
+            root = os.path.realpath(place.downloads)
+            home = keep(os.open(root, FOLDER))
             name = safe_file_name(place.person, "peer")
             target, path = keep(opened_folder(home, name)), os.path.join(root, os.fsencode(name))
-        # A part lies on the file system of its final name, or it could not be linked to it.
-        near = home if os.fstat(home).st_dev == os.fstat(target).st_dev else target
         self._target = target
-        self._parts = PartFiles(near, place.stem or self._filesystem.random(STEM_BYTES).hex())
+        stem = place.stem or self._filesystem.random(STEM_BYTES).hex()
+        self._parts = parts_of(place, target, stem)
         opened.callback(self._parts.close)
         self._names = FinalNames(target, path, self._filesystem)
         opened.callback(self._names.close)

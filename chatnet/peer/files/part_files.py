@@ -106,6 +106,34 @@ class PartFiles:
         _remove_all(self.folder, self._stem)
 
 
+def parts_of(place: DownloadTarget, target: int, stem: str) -> PartFiles:
+    """Where the parts of a transfer lie whose files get their names in the open folder ``target``.
+
+    That is the usual download folder, unless it lies on another file system, from which a part could not be linked,
+    or cannot be written at all, which a folder that the user chose has not to wait for.
+    """
+    try:
+        return _usual_parts(place, target, stem) or PartFiles(target, stem)
+    except OSError:
+        if not place.directory:
+            raise
+        return PartFiles(target, stem)
+
+
+def _usual_parts(place: DownloadTarget, target: int, stem: str) -> PartFiles | None:
+    home = os.open(os.path.realpath(place.downloads), FOLDER)
+    try:
+        if os.fstat(home).st_dev != os.fstat(target).st_dev:
+            return None
+        if place.directory and not os.access(PARTIAL, os.W_OK | os.X_OK, dir_fd=home):
+            os.close(opened_folder(home, PARTIAL))  # made if it is not there; else it cannot be written
+            if not os.access(PARTIAL, os.W_OK | os.X_OK, dir_fd=home):
+                return None
+        return PartFiles(home, stem)
+    finally:
+        os.close(home)
+
+
 def remove_parts(place: DownloadTarget) -> None:
     """The parts of a transfer that has ended, wherever they lie."""
     if not place.stem:
