@@ -115,8 +115,10 @@ class Notes:
         self.former[index] = Former(synced=count)
         self._end()
 
-    def whole(self, files: Any) -> None:
+    def whole(self, files: Any, placed: Any = ()) -> None:
         self._end()
+        for index, path in placed:
+            self.former[index] = Former(final=path, done=True)
         for index, _, digest, folder in files:
             self.former[index] = Former(OFFERED[index][1], digest, folder)
         self._end()

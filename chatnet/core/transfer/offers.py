@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -16,14 +17,13 @@ from chatnet.core.limits import (
     PAGE_BYTES,
 )
 from chatnet.core.messages import Accept, Offer, OfferedFile, Want
-from chatnet.core.text import SafeName, SafeText, name_warning, safe_file_name, safe_line
+from chatnet.core.text import PROGRAM_SUFFIXES, SafeName, SafeText, name_warning, safe_file_name, safe_line
 
 NAMES_SHOWN = 5
 
 # --- names ------------------------------------------------------------------------------------
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ -]*(\.[A-Za-z0-9_-]+)*")
-_HARMLESS_ENDS = frozenset({"txt", "md", "jpg", "jpeg", "png", "gif", "pdf", "mp3", "mp4", "mkv", "csv", "json"})
 
 
 def clean_path(path: Sequence[str]) -> tuple[SafeName, ...]:
@@ -62,7 +62,7 @@ class Summary:
 
 def _warning(path: Sequence[str]) -> str:
     last = path[-1]
-    if _PLAIN.fullmatch(last) and last.rpartition(".")[2].lower() in _HARMLESS_ENDS:
+    if _PLAIN.fullmatch(last) and os.path.splitext(last)[1].lower() not in PROGRAM_SUFFIXES:
         return ""  # most names by far, and a hundred times quicker
     return name_warning(last)
 

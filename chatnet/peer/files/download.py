@@ -113,6 +113,7 @@ class Download:
         self._same: list[_Candidate] = []  # those that are, and wait for their common note
         self._digest = blake3()
         self._whole: list[PartFile] = []  # verified small files that wait for their common sync
+        self._unnoted: list[tuple[PartFile, bytes]] = []  # named, and the journal does not know it yet
         self._last: tuple[OfferedFile, bytes] | None = None
         with self._disk_errors(), contextlib.ExitStack() as opened:
             self._reach(place, opened)
@@ -208,6 +209,7 @@ class Download:
         with self._disk_errors():
             self._note_same()
             self._settle()
+            self._note_placed()
         if self._last is not None:
             self.saved_to = self._where(*self._last)
 
@@ -218,6 +220,7 @@ class Download:
             with contextlib.suppress(OSError, LocalError):
                 self._note_same()
                 self._settle()
+                self._note_placed()
             if part is not None and part.written > part.synced:
                 with contextlib.suppress(OSError):
                     self._nice.sync_data(part.fd)
@@ -293,7 +296,8 @@ class Download:
         found = self._names.find(file, inode, was.digest)
         if found is None:
             return False
-        self._note([(PartFile(index, file, name, -1, inode or (0, 0)), found)])
+        self._names.touched.add(tuple(file.path[:-1]))
+        self._take([(PartFile(index, file, name, -1, inode or (0, 0)), found)])
         return True
 
     def _compare(self, likeness: _Candidate, digest: bytes) -> None:
@@ -354,33 +358,42 @@ class Download:
             return
         if any(part.file.size < SMALL_BYTES for part in self._whole):
             self._check_space(0)
-            sync_all(self._filesystem, self._parts.folder, [part.name for part in self._whole])
+            if sync_all(self._filesystem, self._parts.folder, [part.name for part in self._whole]):
+                self._names.are_certain(self._parts.folder)
         whole = []
         for part in self._whole:
             self._names.folder_of(part.file)
             whole.append((part.index, part.name, part.digest, self._names.path_of(part.file)))
-        self._journal.whole(whole)
+        self._names.make_certain()
+        self._journal.whole(whole, [(part.index, path) for part, path in self._unnoted])
+        self._forget_parts()
         named: list[tuple[PartFile, str]] = []
         try:
             for part in self._whole:
                 named.append((part, self._names.give(part, self._parts.folder)))
         finally:
             del self._whole[: len(named)]
-            self._note(named)
+            self._take(named)
 
-    def _note(self, named: Sequence[tuple[PartFile, str]]) -> None:
-        """These have their names, for certain; their parts are needed no more."""
-        touched = {tuple(part.file.path[:-1]): part.file for part, _ in named}
-        for file in touched.values():
-            self._nice.sync_folder(self._names.folder_of(file))
-        if any(touched):
-            self._nice.sync_folder(self._target)
-        placed = [(part.index, os.path.join(self._names.path_of(part.file), os.fsencode(name))) for part, name in named]
-        if placed:
-            self._journal.placed(placed)
-        for (part, _), (index, path) in zip(named, placed, strict=True):
+    def _take(self, named: Sequence[tuple[PartFile, str]]) -> None:
+        """These have their names.  That becomes certain, and is written down, with the next that are whole."""
+        for part, name in named:
+            path = os.path.join(self._names.path_of(part.file), os.fsencode(name))
+            self._unnoted.append((part, path))
+            self._count(part.index, part.file, path)
+
+    def _note_placed(self) -> None:
+        """Write down now what has its name."""
+        self._names.make_certain()
+        if self._unnoted:
+            self._journal.placed([(part.index, path) for part, path in self._unnoted])
+            self._forget_parts()
+
+    def _forget_parts(self) -> None:
+        """The parts of what is named and noted are needed no more."""
+        noted, self._unnoted = self._unnoted, []
+        for part, _ in noted:
             self._nice.remove_part(partial(self._parts.remove, part.name))  # unless a rename took it away
-            self._count(index, part.file, path)
 
     def _count(self, index: int, file: OfferedFile, path: bytes) -> None:
         self.done_files += 1

@@ -162,16 +162,20 @@ def copy(filesystem: Filesystem, old: str, new: str, source: int, folder: int) -
         os.close(made)
 
 
-def sync_all(filesystem: Filesystem, folder: int, names: Sequence[str]) -> None:
-    """Make these files durable: by one call for the file system if there is one, else one by one."""
+def sync_all(filesystem: Filesystem, folder: int, names: Sequence[str]) -> bool:
+    """Make these files durable: by one call for the file system if there is one, else one by one.
+
+    Returns whether it was the whole file system.
+    """
     if len(names) > 1 and filesystem.niceties.attempt(Nicety.SYNC_ALL, _syncfs, folder):
-        return
+        return True
     for name in names:
         fd = os.open(name, READ, dir_fd=folder)
         try:
             filesystem.niceties.sync_file(fd)
         finally:
             os.close(fd)
+    return False
 
 
 def _syncfs(folder: int) -> None:

@@ -34,6 +34,7 @@ class FinalNames:
         self._filesystem = filesystem
         self._made: dict[tuple[str, ...], str] = {}  # an offered folder -> the name it got here
         self._open: tuple[tuple[str, ...], int] | None = None  # the folder that was used last
+        self.touched: set[tuple[str, ...]] = set()  # offered folders that hold names which a crash could take
 
     def close(self) -> None:
         if self._open is not None:
@@ -45,6 +46,12 @@ class FinalNames:
         path = tuple(file.path[:-1])
         if self._open is not None and self._open[0] == path:
             return self._open[1]
+        fd = self._descended(path)
+        self.close()
+        self._open = (path, fd)
+        return fd
+
+    def _descended(self, path: tuple[str, ...]) -> int:
         fd = os.dup(self._target)
         try:
             for depth in range(1, len(path) + 1):
@@ -54,9 +61,22 @@ class FinalNames:
         except BaseException:
             os.close(fd)
             raise
-        self.close()
-        self._open = (path, fd)
         return fd
+
+    def are_certain(self, folder: int) -> None:
+        """The whole file system of ``folder`` was synced: with it all names that were given there."""
+        if os.fstat(folder).st_dev == os.fstat(self._target).st_dev:
+            self.touched.clear()
+
+    def make_certain(self) -> None:
+        """Bring every name that was given so far to the disk, those of new folders too."""
+        touched, self.touched = self.touched, set()
+        for path in touched:
+            fd = self._descended(path)
+            try:
+                self._filesystem.niceties.sync_folder(fd)
+            finally:
+                os.close(fd)
 
     def path_of(self, file: OfferedFile) -> bytes:
         """The folder that it lies in, once that is made."""
@@ -83,6 +103,7 @@ class FinalNames:
             if not copied and not self._is_the_part(status, part, name, folder):
                 os.unlink(name, dir_fd=folder)
                 raise LocalError(messages.UNWRITABLE, "somebody exchanged the part file")
+            self.touched.add(tuple(part.file.path[:-1]))
             return name
         raise LocalError(messages.UNWRITABLE, f"there are {NUMBERS} files of that name already")
 
@@ -152,6 +173,7 @@ class FinalNames:
         if name is not None:
             with contextlib.suppress(FileNotFoundError):  # somebody took it away meanwhile
                 return os.open(name, FOLDER, dir_fd=parent)
+        self.touched.add(path[:-1])
         name = self._made[path] = _make_folder(parent, safe_file_name(path[-1], "folder"))
         return os.open(name, FOLDER, dir_fd=parent)
 

@@ -33,7 +33,7 @@ from chatnet.peer.files.part_files import remove_parts
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.transfers.background import TransferLinks, TransferTasks, done
 from chatnet.peer.transfers.receiver import Receiver
-from chatnet.peer.transfers.record import TransferRecord, candidates, former_files
+from chatnet.peer.transfers.record import TransferRecord, former_files
 from chatnet.peer.transfers.redial import Redial
 from chatnet.peer.transfers.table import TransferTable
 
@@ -248,8 +248,7 @@ class Lifecycle:
         try:
             rows = await self._store.transfers.files(entry.peer, entry.fid)
             if entry.candidates_of is None:
-                received = await self._store.transfers.received_files(entry.peer)
-                entry.candidates_of = await self._disk.run(candidates, entry.files, received)
+                entry.candidates_of = await self._store.transfers.received_like(entry.peer, entry.fid)
             former = await self._disk.run(former_files, rows, entry.candidates_of)
             return await self._disk.run(
                 Download, self.place(entry), entry.files, self._filesystem, former, self._journal(entry)

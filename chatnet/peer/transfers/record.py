@@ -221,13 +221,3 @@ def former_files(rows: Sequence[FileRow], candidates_of: dict[int, bytes]) -> di
         for row in rows
         if row.synced or row.digest or row.done or row.number in candidates_of
     }
-
-
-def candidates(files: Sequence[OfferedFile], received: Sequence[FileRow]) -> dict[int, bytes]:
-    """Offered files within folders, by number -> the path of one that came before and looks the same."""
-    known = {(row.path, row.size, row.mtime_ms): row.final for row in received if len(row.path) > 1 and row.size}
-    return {
-        number: known[key]
-        for number, file in enumerate(files)
-        if (key := (tuple(file.path), file.size, file.mtime_ms)) in known
-    }
