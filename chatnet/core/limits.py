@@ -15,7 +15,9 @@ from typing import Any, Self
 
 MAX_FRAME_HELLO = 4_096  # before WELCOME: what a stranger can make us hold
 MAX_FRAME = 65_536  # afterwards: a full page of the list, or a message with its envelope
-MAX_INTEGER = 2**53  # exact in every language's number
+MAX_INTEGER = 2**53  # that is taken: exact in every language's number
+MAX_SENT_INTEGER = 2**53 - 1  # that is said: with its neighbours exact in every language's number
+MAX_STORED_INTEGER = 2**63 - 1  # that a column of the database holds, and a time of a file in nanoseconds
 MAX_BODY_BYTES = 16_384  # one message, UTF-8
 MAX_TEXT_BYTES = 200  # the reason in an ERROR
 MAX_RETRY_SECONDS = 86_400  # that an ERROR may ask to wait
@@ -75,6 +77,9 @@ SEARCH_ROWS = 10_000  # rows that one call looks at: well under 100 ms
 CLOCK_SLACK_MS = 86_400_000  # how far a clock that was set may have put rows out of their order in time
 MAX_DRAFT_CHARS = 1_000_000  # what the editor takes; longer is no draft
 LIVE_MESSAGES = 500  # rows a pane keeps before it asks the store again
+WRITE_BACK_BYTES = 524_288  # written and sent on to the disk; twice as much is what a commit beside it waits behind
+LAST_DAY_MS = 253_402_128_000_000  # 31 December 9999: calendars end there
+LATEST_FILE_MS = 4_102_444_800_000  # times of files from 2100 on are no times
 LOG_BYTES = 5_000_000
 LOG_FILES = 5
 LAST_WORDS_SECONDS = 1.0  # that a program which ends waits for a terminal that does not read them

@@ -7,7 +7,6 @@ that holds it.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections import deque
@@ -22,6 +21,7 @@ from twisted.logger import Logger
 
 from chatnet.core.errors import StoreFailed
 from chatnet.core.limits import DATABASE_BUSY_MS, GROUP_COMMIT_ROWS, TOGETHER_ROWS
+from chatnet.host.private_files import make_private, make_private_directories, make_private_file
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -204,7 +204,7 @@ class Database:
         self._reactor.callFromThread(self._end)
 
     def _connect(self) -> Connection:
-        _make_private_file(self.path)
+        _make_private_database(self.path)
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
         try:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -398,23 +398,12 @@ def _store_failed(error: Exception) -> StoreFailed:
     return StoreFailed("store", f"the database failed: {error}")
 
 
-def _make_private_file(path: Path) -> None:
+def _make_private_database(path: Path) -> None:
     """An empty file that only its owner may open, whatever the umask; SQLite gives its own the same mode."""
-    for directory in reversed(path.parents):
-        if not directory.exists():
-            directory.mkdir(0o700)
-            directory.chmod(0o700)
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
+    make_private_directories(path.parent)
+    if not make_private_file(path):
         for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-            if name.exists() and name.stat().st_mode & 0o077:
-                name.chmod(0o600)
-        return
-    try:
-        os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+            make_private(name)
 
 
 class Settings:

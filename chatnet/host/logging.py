@@ -18,12 +18,12 @@ from twisted.application.service import MultiService
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, formatTime
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
-from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
-from chatnet.core.limits import LOG_BYTES, LOG_FILES
+from chatnet.core.limits import LOG_BYTES
 from chatnet.core.text import safe_line
 from chatnet.host.local_output import LineOutput, LocalOutput
+from chatnet.host.log_file import RotatingFile
 
 WAITING_LINES = 1_000  # kept in memory while there is no file
 LINES_PER_SECOND = 10  # of one kind; the rest is counted
@@ -43,7 +43,7 @@ class ProgramLog:
     def __init__(self, chosen: str = "") -> None:
         self._chosen = chosen
         self._path: Path | None = Path(chosen) if chosen and chosen != TO_STDOUT else None
-        self._file: LogFile | LineOutput | None = None
+        self._file: RotatingFile | LineOutput | None = None
         self._waiting: deque[str] = deque(maxlen=WAITING_LINES)
         self._second = 0
         self._kinds: Counter[tuple[str, str]] = Counter()
@@ -162,11 +162,10 @@ def _stamp(seconds: float | None) -> str:
     return formatTime(seconds)
 
 
-def _log_file(path: Path | None, private: bool) -> LogFile | LineOutput:
+def _log_file(path: Path | None, private: bool) -> RotatingFile | LineOutput:
     """The log of a program at ``path``; None is standard output.
 
-    Only a regular file is rotated and gets a mode.  A pipe, a FIFO or a device is written to as far as
-    its reader takes it, and left as it is.
+    A pipe, a FIFO or a device is written to as far as its reader takes it, and left as it is.
     """
     if path is None:
         return LineOutput(_standard_output, WAITING_LINES)
@@ -176,13 +175,7 @@ def _log_file(path: Path | None, private: bool) -> LogFile | LineOutput:
         is_plain = True
     if not is_plain:
         return LineOutput(lambda: _opened(path), WAITING_LINES)
-    return LogFile(
-        path.name,
-        str(path.parent),
-        rotateLength=LOG_BYTES,
-        defaultMode=0o600 if private else None,
-        maxRotatedFiles=LOG_FILES - 1,
-    )
+    return RotatingFile(path, LOG_BYTES, private)
 
 
 def _standard_output() -> LocalOutput:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 from chatnet.core.errors import LocalError
+from chatnet.host.private_files import make_private_directory
 
 PROGRAM = "chatnet"
 SYSTEM_CONFIG = Path("/etc/chatnet/config.toml")
-PRIVATE = 0o700
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,16 @@ class ProfilePaths:
     def prepare(self, downloads: bool = True) -> bool:
         """Make the directories, 0700 under any umask; ``downloads``, if wanted, as the user's other files are.
 
-        True when the profile is new.  Fails with LocalError when a directory cannot be made, or
-        others could read it.
+        True when the profile is new.  Fails with LocalError when data or state cannot be made, or
+        others could read them; without downloads, files are refused that go there.
         """
         is_new = not self.data.exists()
         for directory in (self.data, self.state):
             _make_private(directory)
             _check_private(directory)
         if downloads:
-            try:
+            with suppress(OSError):  # whoever chooses another folder for what comes does not need it
                 self.downloads.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _cannot_make(self.downloads, error) from error
         return is_new
 
     def remove(self) -> None:
@@ -96,8 +95,7 @@ def _make_private(directory: Path) -> None:
         missing.append(missing[-1].parent)
     for path in reversed(missing):
         try:
-            path.mkdir(mode=PRIVATE)
-            path.chmod(PRIVATE)  # a strict umask may have taken our own rights away
+            make_private_directory(path)
         except FileExistsError:
             continue  # another program of ours was quicker, or it is a file: checked next
         except OSError as error:

@@ -22,6 +22,7 @@ from chatnet.host.gc_tuning import freeze_long_lived
 from chatnet.host.logging import LoggedService
 from chatnet.host.metrics import MetricsService
 from chatnet.host.monotonic_reactor import make_steady
+from chatnet.host.private_files import make_private_file
 from chatnet.host.profile_lock import ProfileLock
 from chatnet.net.bind_errors import cannot_listen
 from chatnet.net.identity import load_or_make_identity
@@ -163,7 +164,6 @@ def leave_join(path: Path, join: str) -> None:
     """For ``make demo`` and scripts: whole or not at all, and nobody else can put another registry there."""
     unfinished = path.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
-    unfinished.touch(mode=0o600)
-    unfinished.chmod(0o600)  # a strict umask may have taken our own rights away
+    make_private_file(unfinished)
     unfinished.write_text(join + "\n")
     unfinished.replace(path)

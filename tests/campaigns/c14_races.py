@@ -115,8 +115,10 @@ class Notes:
         self.former[index] = Former(synced=count)
         self._end()
 
-    def whole(self, files: Any) -> None:
+    def whole(self, files: Any, placed: Any = ()) -> None:
         self._end()
+        for index, path in placed:
+            self.former[index] = Former(final=path, done=True)
         for index, _, digest, folder in files:
             self.former[index] = Former(OFFERED[index][1], digest, folder)
         self._end()
@@ -191,7 +193,7 @@ def content(index: int) -> bytes:
 def ordeal(case: Case, filesystem: Filesystem, odds: float) -> Figures:
     whole = {content(index) for index in range(len(OFFERED))} | set(PRECIOUS.values()) | {VICTIM}
     received = attacks = 0
-    download.sync_all = lambda folder, names: None
+    download.sync_all = lambda filesystem, folder, names: None
     download.SMALL_BYTES, download.SYNC_BYTES = SMALL, SYNC  # type: ignore[misc]
     for number in range(case.n):
         place = case.directory / str(number)

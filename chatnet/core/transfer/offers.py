@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 
 from chatnet.core import messages
 from chatnet.core.errors import RemoteError
-from chatnet.core.limits import MAX_INTEGER, MAX_OFFER_BYTES, MAX_OFFER_FILES, MAX_OFFER_PAGE_FILES, PAGE_BYTES
+from chatnet.core.limits import (
+    MAX_INTEGER,
+    MAX_OFFER_BYTES,
+    MAX_OFFER_FILES,
+    MAX_OFFER_PAGE_FILES,
+    MAX_SENT_INTEGER,
+    PAGE_BYTES,
+)
 from chatnet.core.messages import Accept, Offer, OfferedFile, Want
-from chatnet.core.text import SafeName, SafeText, name_warning, safe_file_name, safe_line
+from chatnet.core.text import PROGRAM_SUFFIXES, SafeName, SafeText, name_warning, safe_file_name, safe_line
 
 NAMES_SHOWN = 5
 
 # --- names ------------------------------------------------------------------------------------
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ -]*(\.[A-Za-z0-9_-]+)*")
-_HARMLESS_ENDS = frozenset({"txt", "md", "jpg", "jpeg", "png", "gif", "pdf", "mp3", "mp4", "mkv", "csv", "json"})
 
 
 def clean_path(path: Sequence[str]) -> tuple[SafeName, ...]:
@@ -55,7 +62,7 @@ class Summary:
 
 def _warning(path: Sequence[str]) -> str:
     last = path[-1]
-    if _PLAIN.fullmatch(last) and last.rpartition(".")[2].lower() in _HARMLESS_ENDS:
+    if _PLAIN.fullmatch(last) and os.path.splitext(last)[1].lower() not in PROGRAM_SUFFIXES:
         return ""  # most names by far, and a hundred times quicker
     return name_warning(last)
 
@@ -76,6 +83,35 @@ def size_text(size: int) -> str:
 def offered_bytes(file: OfferedFile) -> int:
     """At most so many bytes on the wire."""
     return sum(len(part.encode()) + 3 for part in file.path) + 24
+
+
+class OfferSize:
+    """How much one offer is, and whether it is too much: the same for who sends it and who reads it.
+
+    ``most`` is the greatest number of bytes: a reader takes one more than a sender says.
+    """
+
+    def __init__(self, most: int = MAX_SENT_INTEGER) -> None:
+        self._most = most
+        self._files = 0
+        self._bytes = 0
+        self._names = 0
+
+    def add(self, file: OfferedFile) -> tuple[str, str] | None:
+        """Count a file.  Returns a code and a sentence once the offer is more than one may be."""
+        self._files += 1
+        self._bytes += file.size
+        self._names += offered_bytes(file)
+        if self._files > MAX_OFFER_FILES:
+            return messages.TOO_MANY, f"one offer holds at most {MAX_OFFER_FILES:,} files"
+        if self._names > MAX_OFFER_BYTES:
+            return messages.TOO_MANY, f"the names of one offer take at most {size_text(MAX_OFFER_BYTES)}"
+        if self._bytes > self._most:
+            return (
+                "too-large",
+                f"one offer holds at most {self._most:,} bytes: '{safe_line(file.path[-1], 80)}' is too much",
+            )
+        return None
 
 
 def offer_pages(fid: bytes, files: Sequence[OfferedFile]) -> Iterator[Offer]:
@@ -106,16 +142,15 @@ class OfferAssembly:
         self.fid = fid
         self.files: list[OfferedFile] = []
         self.summary = Summary()
-        self._bytes = 0
+        self._size = OfferSize(MAX_INTEGER)
 
     def add(self, page: Offer) -> bool:
         """Take a page; True with the last.  RemoteError("too-many") above what an offer may hold."""
         for file in page.files:
-            self._bytes += offered_bytes(file)
+            if self._size.add(file):
+                raise RemoteError(messages.TOO_MANY, "an offer of more files than one may hold")
             self.files.append(file)
             self.summary.add(file)
-        if len(self.files) > MAX_OFFER_FILES or self._bytes > MAX_OFFER_BYTES or self.summary.size > MAX_INTEGER:
-            raise RemoteError(messages.TOO_MANY, "an offer of more files than one may hold")
         return not page.more
 
 

@@ -13,16 +13,17 @@ where it was:
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from blake3 import blake3
 
 from chatnet.core import messages
 from chatnet.core.errors import LocalError, NoSpace, RemoteError
+from chatnet.core.limits import WRITE_BACK_BYTES
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import safe_file_name, shown_path
 from chatnet.peer.files.filesystem import (
@@ -39,16 +40,14 @@ from chatnet.peer.files.filesystem import (
 from chatnet.peer.files.final_names import FinalNames
 from chatnet.peer.files.free_space import check_space
 from chatnet.peer.files.journal import Journal
-from chatnet.peer.files.part_files import STEM_BYTES, PartFile, PartFiles
+from chatnet.peer.files.niceties import FULL
+from chatnet.peer.files.part_files import STEM_BYTES, PartFile, parts_of
 from chatnet.peer.files.source import PASSING_ERRORS
 
 SMALL_BYTES = 1_048_576  # smaller files share one sync
 GROUP_FILES = 64  # so many of them
 SYNC_BYTES = 1_572_864  # written since the last mark: the next one is due
 UNMARKED_BYTES = 2_621_440  # nothing is written beyond; with what waits for it, less than 4 MiB are sent again
-LATEST_MS = 4_102_444_800_000  # times of files from 2100 on are no times
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,7 @@ class Download:
         self.mismatched: list[int] = []
         self._files = files
         self._filesystem = filesystem
+        self._nice = filesystem.niceties
         self._former = former
         self._journal = journal
         self._part: PartFile | None = None
@@ -114,6 +114,7 @@ class Download:
         self._same: list[_Candidate] = []  # those that are, and wait for their common note
         self._digest = blake3()
         self._whole: list[PartFile] = []  # verified small files that wait for their common sync
+        self._unnoted: list[tuple[PartFile, bytes]] = []  # named, and the journal does not know it yet
         self._last: tuple[OfferedFile, bytes] | None = None
         with self._disk_errors(), contextlib.ExitStack() as opened:
             self._reach(place, opened)
@@ -147,7 +148,7 @@ class Download:
                     self._check_space(file.size)
                 self._part, self._digest = self._parts.new(index, file), blake3()
             if file.size >= SMALL_BYTES:  # a full disk is told now and not at the end
-                os.posix_fallocate(self._part.fd, 0, file.size)
+                self._nice.allocate(self._part.fd, file.size)
 
     def write(self, chunks: Sequence[bytes]) -> None:
         """The next bytes of the part; they are hashed as they are written."""
@@ -161,6 +162,7 @@ class Download:
             write_all(part.fd, data)
         part.written += len(data)
         self._digest.update(data)
+        part.write_back(WRITE_BACK_BYTES, self._filesystem)
 
     def next_mark(self) -> Mark | None:
         """What ``sync`` is to make certain now, if anything; to be asked between two steps, and passed to it."""
@@ -176,7 +178,7 @@ class Download:
         """Make it certain; beside the other steps, in a thread of its own."""
         with self._disk_errors():
             try:
-                os.fdatasync(mark.fd)
+                self._nice.sync_data(mark.fd)
             finally:
                 os.close(mark.fd)
             self._note_synced(mark.part, mark.count)
@@ -191,10 +193,9 @@ class Download:
         if part.written != part.file.size or self._digest.digest() != digest:
             raise LocalError(messages.DIGEST, "the digest is not the one that was sent")
         with self._disk_errors():
-            if 0 < part.file.mtime_ms < LATEST_MS:
-                os.utime(part.fd, ns=(part.file.mtime_ms * 1_000_000,) * 2)
+            self._nice.set_time(part.fd, part.file.mtime_ms)
             if part.file.size >= SMALL_BYTES:
-                os.fsync(part.fd)
+                self._nice.sync_file(part.fd)
             part.digest = digest
             self._part = None
             self._whole.append(part)
@@ -217,6 +218,7 @@ class Download:
         with self._disk_errors():
             self._note_same()
             self._settle()
+            self._note_placed()
         if self._last is not None:
             self.saved_to = self._where(*self._last)
 
@@ -227,9 +229,10 @@ class Download:
             with contextlib.suppress(OSError, LocalError):
                 self._note_same()
                 self._settle()
+                self._note_placed()
             if part is not None and part.written > part.synced:
                 with contextlib.suppress(OSError):
-                    os.fdatasync(part.fd)
+                    self._nice.sync_data(part.fd)
                     self._note_synced(part, part.written)
         finally:
             if part is not None:
@@ -302,7 +305,8 @@ class Download:
         found = self._names.find(file, inode, was.digest)
         if found is None:
             return False
-        self._note([(PartFile(index, file, name, -1, inode or (0, 0)), found)])
+        self._names.touched.add(tuple(file.path[:-1]))
+        self._take([(PartFile(index, file, name, -1, inode or (0, 0)), found)])
         return True
 
     def _compare(self, likeness: _Candidate, digest: bytes) -> None:
@@ -335,16 +339,15 @@ class Download:
             except (FileNotFoundError, NotADirectoryError):
                 shown = shown_path(place.directory, 200)
                 raise LocalError("no-such-folder", f"There is no folder '{shown}'.") from None
-        os.makedirs(place.downloads, mode=0o700, exist_ok=True)
-        root = os.path.realpath(place.downloads)
-        home = keep(os.open(root, FOLDER))
-        if not place.directory:
+        else:
+            os.makedirs(place.downloads, mode=0o700, exist_ok=True)
+            root = os.path.realpath(place.downloads)
+            home = keep(os.open(root, FOLDER))
             name = safe_file_name(place.person, "peer")
             target, path = keep(opened_folder(home, name)), os.path.join(root, os.fsencode(name))
-        # A part lies on the file system of its final name, or it could not be linked to it.
-        near = home if os.fstat(home).st_dev == os.fstat(target).st_dev else target
         self._target = target
-        self._parts = PartFiles(near, place.stem or self._filesystem.random(STEM_BYTES).hex())
+        stem = place.stem or self._filesystem.random(STEM_BYTES).hex()
+        self._parts = parts_of(place, target, stem)
         opened.callback(self._parts.close)
         self._names = FinalNames(target, path, self._filesystem)
         opened.callback(self._names.close)
@@ -369,33 +372,42 @@ class Download:
             return
         if any(part.file.size < SMALL_BYTES for part in self._whole):
             self._check_space(0)
-            sync_all(self._parts.folder, [part.name for part in self._whole])
+            if sync_all(self._filesystem, self._parts.folder, [part.name for part in self._whole]):
+                self._names.are_certain(self._parts.folder)
         whole = []
         for part in self._whole:
             self._names.folder_of(part.file)
             whole.append((part.index, part.name, part.digest, self._names.path_of(part.file)))
-        self._journal.whole(whole)
+        self._names.make_certain()
+        self._journal.whole(whole, [(part.index, path) for part, path in self._unnoted])
+        self._forget_parts()
         named: list[tuple[PartFile, str]] = []
         try:
             for part in self._whole:
                 named.append((part, self._names.give(part, self._parts.folder)))
         finally:
             del self._whole[: len(named)]
-            self._note(named)
+            self._take(named)
 
-    def _note(self, named: Sequence[tuple[PartFile, str]]) -> None:
-        """These have their names, for certain; their parts are needed no more."""
-        touched = {tuple(part.file.path[:-1]): part.file for part, _ in named}
-        for file in touched.values():
-            os.fsync(self._names.folder_of(file))
-        if any(touched):
-            os.fsync(self._target)
-        placed = [(part.index, os.path.join(self._names.path_of(part.file), os.fsencode(name))) for part, name in named]
-        if placed:
-            self._journal.placed(placed)
-        for (part, _), (index, path) in zip(named, placed, strict=True):
-            self._parts.remove(part.name)  # unless a rename took it away
-            self._count(index, part.file, path)
+    def _take(self, named: Sequence[tuple[PartFile, str]]) -> None:
+        """These have their names.  That becomes certain, and is written down, with the next that are whole."""
+        for part, name in named:
+            path = os.path.join(self._names.path_of(part.file), os.fsencode(name))
+            self._unnoted.append((part, path))
+            self._count(part.index, part.file, path)
+
+    def _note_placed(self) -> None:
+        """Write down now what has its name."""
+        self._names.make_certain()
+        if self._unnoted:
+            self._journal.placed([(part.index, path) for part, path in self._unnoted])
+            self._forget_parts()
+
+    def _forget_parts(self) -> None:
+        """The parts of what is named and noted are needed no more."""
+        noted, self._unnoted = self._unnoted, []
+        for part, _ in noted:
+            self._nice.remove_part(partial(self._parts.remove, part.name))  # unless a rename took it away
 
     def _count(self, index: int, file: OfferedFile, path: bytes) -> None:
         self.done_files += 1
@@ -417,7 +429,7 @@ class Download:
             yield
         except OSError as error:
             text = f"cannot write there ({os.strerror(error.errno or 0).lower()})"
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise NoSpace(text) from error
             code = messages.BUSY if error.errno in PASSING_ERRORS else messages.UNWRITABLE
             raise LocalError(code, text) from error

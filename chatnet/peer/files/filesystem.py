@@ -11,10 +11,12 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blake3 import blake3
 
+from chatnet.core.limits import WRITE_BACK_BYTES
+from chatnet.peer.files.niceties import Niceties, Nicety
 from chatnet.peer.files.source import HASH_BYTES
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,8 +27,10 @@ NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 Space = Callable[[int], os.statvfs_result]
 Link = Callable[[str, str, int, int], None]  # existing name, new name, their folders
 Rename = Callable[[str, str, int, int], None]  # the same; raises FileExistsError instead of replacing
+WriteBack = Callable[[int, int, int, int], None]  # descriptor; begin and end of a window; begin of the one before
 
 _NO_REPLACE = 1  # RENAME_NOREPLACE, linux/fs.h
+_WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4  # SYNC_FILE_RANGE_..., linux/fs.h
 
 
 def rename(old: str, new: str, source: int, folder: int) -> None:
@@ -39,15 +43,39 @@ def rename(old: str, new: str, source: int, folder: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def write_back(fd: int, start: int, end: int, before: int) -> None:
+    """Begin to bring the bytes from ``start`` to ``end`` to the disk, and wait for those from ``before`` to ``start``.
+
+    So no more than two such windows are ever on their way, and whoever commits beside it waits behind no more
+    (``sync_file_range(2)``).  It makes nothing certain: that is ``fdatasync``'s.  Does nothing where the system has
+    no such call, or the file system does not know it.
+    """
+    call = getattr(_libc(), "sync_file_range", None)
+    if call is not None and end > start:
+        call(fd, ctypes.c_int64(start), ctypes.c_int64(end - start), _WRITE)
+        if start > before:
+            call(fd, ctypes.c_int64(before), ctypes.c_int64(start - before), _WAIT_BEFORE | _WRITE | _WAIT_AFTER)
+
+
+def known_space(fd: int) -> os.statvfs_result:
+    """Like ``fstatvfs``; OSError(ENOSYS) from a file system that knows no sizes, and answers with zeros."""
+    space = os.fstatvfs(fd)
+    if space.f_blocks == 0:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    return space
+
+
 @dataclass(frozen=True)
 class Filesystem:
     """What of it differs from machine to machine; a test gives its own."""
 
     random: Callable[[int], bytes] = os.urandom
-    space: Space = os.fstatvfs
+    space: Space = known_space
     reserve_bytes: int = 0
     link: Link = lambda old, new, src, dst: os.link(old, new, src_dir_fd=src, dst_dir_fd=dst, follow_symlinks=False)
     rename: Rename = rename
+    write_back: WriteBack = write_back
+    niceties: Niceties = field(default_factory=Niceties, compare=False)
 
 
 @dataclass(frozen=True)
@@ -110,17 +138,21 @@ def write_all(fd: int, data: bytes) -> None:
             at += os.write(fd, view[at:])
 
 
-def copy(old: str, new: str, source: int, folder: int) -> None:
+def copy(filesystem: Filesystem, old: str, new: str, source: int, folder: int) -> None:
     """Into a new file ``new``, durably; nothing is left of it if that fails."""
     made = os.open(new, NEW, 0o600, dir_fd=folder)
     try:
         original = os.open(old, READ, dir_fd=source)
         try:
             status = os.fstat(original)
-            while data := os.read(original, HASH_BYTES):
+            before = start = at = 0
+            while data := os.read(original, WRITE_BACK_BYTES):
                 write_all(made, data)
-            os.utime(made, ns=(status.st_mtime_ns, status.st_mtime_ns))
-            os.fsync(made)
+                at += len(data)
+                filesystem.write_back(made, start, at, before)
+                before, start = start, at
+            filesystem.niceties.set_time_ns(made, status.st_mtime_ns)
+            filesystem.niceties.sync_file(made)
         finally:
             os.close(original)
     except BaseException:
@@ -130,17 +162,29 @@ def copy(old: str, new: str, source: int, folder: int) -> None:
         os.close(made)
 
 
-def sync_all(folder: int, names: Sequence[str]) -> None:
-    """Make these files durable: by one call for the file system if there is one, else one by one."""
-    syncfs = getattr(_libc(), "syncfs", None)
-    if syncfs is not None and len(names) > 1 and syncfs(folder) == 0:
-        return
+def sync_all(filesystem: Filesystem, folder: int, names: Sequence[str]) -> bool:
+    """Make these files durable: by one call for the file system if there is one, else one by one.
+
+    Returns whether it was the whole file system.
+    """
+    if len(names) > 1 and filesystem.niceties.attempt(Nicety.SYNC_ALL, _syncfs, folder):
+        return True
     for name in names:
         fd = os.open(name, READ, dir_fd=folder)
         try:
-            os.fsync(fd)
+            filesystem.niceties.sync_file(fd)
         finally:
             os.close(fd)
+    return False
+
+
+def _syncfs(folder: int) -> None:
+    syncfs = getattr(_libc(), "syncfs", None)
+    if syncfs is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if syncfs(folder):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _libc() -> ctypes.CDLL:

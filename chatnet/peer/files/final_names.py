@@ -17,11 +17,12 @@ from chatnet.core.errors import LocalError
 from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeName, safe_file_name
 from chatnet.peer.files.filesystem import FOLDER, NEW, Filesystem, copy, digest_at
+from chatnet.peer.files.niceties import LACKING, Nicety
 from chatnet.peer.files.part_files import PartFile
 
 NUMBERS = 999  # "name (2).ext" to "name (999).ext"
 
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+_NO_LINKS = LACKING | {errno.EMLINK, errno.EXDEV}
 
 
 class FinalNames:
@@ -33,6 +34,7 @@ class FinalNames:
         self._filesystem = filesystem
         self._made: dict[tuple[str, ...], str] = {}  # an offered folder -> the name it got here
         self._open: tuple[tuple[str, ...], int] | None = None  # the folder that was used last
+        self.touched: set[tuple[str, ...]] = set()  # offered folders that hold names which a crash could take
 
     def close(self) -> None:
         if self._open is not None:
@@ -44,6 +46,12 @@ class FinalNames:
         path = tuple(file.path[:-1])
         if self._open is not None and self._open[0] == path:
             return self._open[1]
+        fd = self._descended(path)
+        self.close()
+        self._open = (path, fd)
+        return fd
+
+    def _descended(self, path: tuple[str, ...]) -> int:
         fd = os.dup(self._target)
         try:
             for depth in range(1, len(path) + 1):
@@ -53,9 +61,22 @@ class FinalNames:
         except BaseException:
             os.close(fd)
             raise
-        self.close()
-        self._open = (path, fd)
         return fd
+
+    def are_certain(self, folder: int) -> None:
+        """The whole file system of ``folder`` was synced: with it all names that were given there."""
+        if os.fstat(folder).st_dev == os.fstat(self._target).st_dev:
+            self.touched.clear()
+
+    def make_certain(self) -> None:
+        """Bring every name that was given so far to the disk, those of new folders too."""
+        touched, self.touched = self.touched, set()
+        for path in touched:
+            fd = self._descended(path)
+            try:
+                self._filesystem.niceties.sync_folder(fd)
+            finally:
+                os.close(fd)
 
     def path_of(self, file: OfferedFile) -> bytes:
         """The folder that it lies in, once that is made."""
@@ -79,9 +100,10 @@ class FinalNames:
             except FileExistsError:
                 continue
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not copied and (status.st_dev, status.st_ino) != part.inode:
+            if not copied and not self._is_the_part(status, part, name, folder):
                 os.unlink(name, dir_fd=folder)
                 raise LocalError(messages.UNWRITABLE, "somebody exchanged the part file")
+            self.touched.add(tuple(part.file.path[:-1]))
             return name
         raise LocalError(messages.UNWRITABLE, f"there are {NUMBERS} files of that name already")
 
@@ -99,6 +121,12 @@ class FinalNames:
                 return name
         return None
 
+    def _is_the_part(self, status: os.stat_result, part: PartFile, name: str, folder: int) -> bool:
+        """By its inode; a file system whose inodes change with the name is asked for the content."""
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        return (status.st_dev, status.st_ino) == part.inode or digest_at(name, folder) == part.digest
+
     def _link(self, part: PartFile, name: str, parts: int, folder: int) -> bool:
         """FileExistsError if the name is taken; whether the file there is a copy."""
         try:
@@ -107,6 +135,7 @@ class FinalNames:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
+            self._filesystem.niceties.note(Nicety.LINK, error)
         try:
             self._filesystem.rename(part.name, name, parts, folder)
             return False
@@ -114,6 +143,8 @@ class FinalNames:
             raise
         except OSError as error:
             elsewhere = error.errno == errno.EXDEV
+            if not elsewhere:
+                self._filesystem.niceties.note(Nicety.RENAME, error)
         return self._take(part, name, parts, folder, elsewhere)
 
     def _take(self, part: PartFile, name: str, parts: int, folder: int, elsewhere: bool) -> bool:
@@ -123,7 +154,7 @@ class FinalNames:
             whole, source, parts = f".{part.name}", parts, folder
             with contextlib.suppress(FileNotFoundError):  # of a process that ended here
                 os.unlink(whole, dir_fd=folder)
-            copy(part.name, whole, source, folder)
+            copy(self._filesystem, part.name, whole, source, folder)
         try:
             os.close(os.open(name, NEW, 0o600, dir_fd=folder))
             try:
@@ -142,6 +173,7 @@ class FinalNames:
         if name is not None:
             with contextlib.suppress(FileNotFoundError):  # somebody took it away meanwhile
                 return os.open(name, FOLDER, dir_fd=parent)
+        self.touched.add(path[:-1])
         name = self._made[path] = _make_folder(parent, safe_file_name(path[-1], "folder"))
         return os.open(name, FOLDER, dir_fd=parent)
 

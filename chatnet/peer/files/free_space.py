@@ -6,11 +6,21 @@ from chatnet.core.errors import NoSpace
 from chatnet.core.text import shown_path
 from chatnet.core.transfer.offers import size_text
 from chatnet.peer.files.filesystem import Filesystem
+from chatnet.peer.files.niceties import Nicety
+
+ENOUGH = 2**63 - 1  # bytes, where nobody knows how much is free
 
 
 def free_bytes(filesystem: Filesystem, folder: int) -> int:
-    """What a transfer may take below ``folder``, an open descriptor; negative when others took of the reserve."""
-    space = filesystem.space(folder)
+    """Return what a transfer may take below ``folder``, an open descriptor; negative when others took of the reserve.
+
+    A file system that does not know its free space has enough.
+    """
+    try:
+        space = filesystem.space(folder)
+    except OSError as error:
+        filesystem.niceties.note(Nicety.FREE_SPACE, error)
+        return ENOUGH
     return space.f_bavail * space.f_frsize - filesystem.reserve_bytes
 
 

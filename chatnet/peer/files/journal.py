@@ -15,18 +15,22 @@ from chatnet.peer.store.peer_store import PeerStore
 class Journal(Protocol):
     """Each call returns when it is written, and raises StoreFailed if it cannot be.
 
-    ``whole`` is on disk then: a name comes only after it.  The others hold once a later one is; forgotten
-    with the machine's power, bytes are sent again, or named files found again by what ``whole`` said.
+    ``whole`` is on disk then: a name comes only after it, and so is what it says of files ``placed`` before.  The
+    others hold once a later one is; forgotten with the machine's power, bytes are sent again, or named files
+    found again by what ``whole`` said.
     """
 
     def synced(self, index: int, part: str, count: int) -> None:
         """The first ``count`` bytes of ``part`` are on the disk."""
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
-        """Index, part, digest and folder of files that are there and verified, about to be named."""
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]], placed: Sequence[tuple[int, bytes]] = ()) -> None:
+        """Index, part, digest and folder of files that are there and verified, about to be named.
+
+        ``placed`` are those before them, whose names are certain by now: one commit for both.
+        """
 
     def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
-        """Index and path of files that have their names."""
+        """Index and path of files that have their names, for certain."""
 
     def reset(self, indices: Sequence[int]) -> None:
         """What ``synced`` and ``whole`` said of these files is true no more."""
@@ -44,8 +48,8 @@ class StoreJournal:
     def synced(self, index: int, part: str, count: int) -> None:
         self._wait(self._store.transfers.file_synced, index, part, count)
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
-        self._wait(self._store.transfers.files_whole, files)
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]], placed: Sequence[tuple[int, bytes]] = ()) -> None:
+        self._wait(self._store.transfers.files_whole, files, placed)
 
     def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
         self._wait(self._store.transfers.files_done, files)

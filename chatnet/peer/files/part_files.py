@@ -18,7 +18,7 @@ from blake3 import blake3
 from chatnet.core import messages
 from chatnet.core.errors import LocalError
 from chatnet.core.messages import OfferedFile
-from chatnet.peer.files.filesystem import AGAIN, FOLDER, NEW, DownloadTarget, is_own_file, opened_folder
+from chatnet.peer.files.filesystem import AGAIN, FOLDER, NEW, DownloadTarget, Filesystem, is_own_file, opened_folder
 from chatnet.peer.files.source import HASH_BYTES
 
 PARTIAL = ".partial"
@@ -39,6 +39,14 @@ class PartFile:
     written: int = 0
     synced: int = 0
     digest: bytes = b""
+    sent_on: tuple[int, int] = (0, 0)  # where the last window that is on its way to the disk begins and ends
+
+    def write_back(self, window: int, filesystem: Filesystem) -> None:
+        """Send what was written on its way to the disk, once it is a ``window``; waits for the window before."""
+        before, start = self.sent_on
+        if self.written - start >= window:
+            filesystem.write_back(self.fd, start, self.written, before)
+            self.sent_on = (start, self.written)
 
 
 class PartFiles:
@@ -100,7 +108,9 @@ class PartFiles:
         except BaseException:
             os.close(fd)
             raise
-        return PartFile(index, file, name, fd, (status.st_dev, status.st_ino), offset, offset), digest
+        return PartFile(
+            index, file, name, fd, (status.st_dev, status.st_ino), offset, offset, sent_on=(offset, offset)
+        ), digest
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -108,6 +118,34 @@ class PartFiles:
 
     def remove_all(self) -> None:
         _remove_all(self.folder, self._stem)
+
+
+def parts_of(place: DownloadTarget, target: int, stem: str) -> PartFiles:
+    """Where the parts of a transfer lie whose files get their names in the open folder ``target``.
+
+    That is the usual download folder, unless it lies on another file system, from which a part could not be linked,
+    or cannot be written at all, which a folder that the user chose has not to wait for.
+    """
+    try:
+        return _usual_parts(place, target, stem) or PartFiles(target, stem)
+    except OSError:
+        if not place.directory:
+            raise
+        return PartFiles(target, stem)
+
+
+def _usual_parts(place: DownloadTarget, target: int, stem: str) -> PartFiles | None:
+    home = os.open(os.path.realpath(place.downloads), FOLDER)
+    try:
+        if os.fstat(home).st_dev != os.fstat(target).st_dev:
+            return None
+        if place.directory and not os.access(PARTIAL, os.W_OK | os.X_OK, dir_fd=home):
+            os.close(opened_folder(home, PARTIAL))  # made if it is not there; else it cannot be written
+            if not os.access(PARTIAL, os.W_OK | os.X_OK, dir_fd=home):
+                return None
+        return PartFiles(home, stem)
+    finally:
+        os.close(home)
 
 
 def remove_parts(place: DownloadTarget) -> None:

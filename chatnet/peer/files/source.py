@@ -19,9 +19,10 @@ from blake3 import blake3
 from chatnet.core import messages
 from chatnet.core.closest import closest_match
 from chatnet.core.errors import LocalError
-from chatnet.core.limits import MAX_OFFER_FILES, MAX_PATH_PART_BYTES, MAX_PATH_PARTS
+from chatnet.core.limits import MAX_PATH_PART_BYTES, MAX_PATH_PARTS, MAX_SENT_INTEGER, MAX_STORED_INTEGER
 from chatnet.core.messages import OfferedFile
 from chatnet.core.text import safe_line, shown_path
+from chatnet.core.transfer.offers import OfferSize
 from chatnet.peer.files.local_paths import absolute
 
 HASH_BYTES = 1_048_576
@@ -33,12 +34,20 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Fingerprint(NamedTuple):
-    """By which a file is known to be the same and unchanged."""
+    """By which a file is known to be the same and unchanged.
+
+    Size and time count: the numbers of the device and of the inode live as long as a mount does, and are
+    kept for programs of version 0.1.0.  What is the same by these and is not, the digest finds.
+    """
 
     device: int
     inode: int
     size: int
     mtime_ns: int
+
+    def fits(self, other: Fingerprint) -> bool:
+        """Whether it is the same file, unchanged, for all that can be said before it is read."""
+        return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
 
 
 class SourceFile(NamedTuple):
@@ -58,15 +67,18 @@ class Gathered:
 
 
 def fingerprint_of(status: os.stat_result) -> Fingerprint:
-    return Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    """Of a file; a time that our records cannot hold is the nearest one that they can."""
+    mtime_ns = max(-MAX_STORED_INTEGER, min(MAX_STORED_INTEGER, status.st_mtime_ns))
+    return Fingerprint(status.st_dev, status.st_ino, status.st_size, mtime_ns)
 
 
 def gather(paths: Sequence[bytes]) -> Gathered:
     """The regular files at and below ``paths``, folders in order; links inside folders are not followed.
 
-    Raises LocalError: relative-path, no-such-file, unreadable, empty, too-many, too-deep.
+    Raises LocalError: relative-path, no-such-file, unreadable, empty, too-many, too-large, too-deep.
     """
     files: list[SourceFile] = []
+    total = OfferSize()
     unread: list[str] = []
     for given in paths:
         path = absolute(given)
@@ -77,13 +89,13 @@ def gather(paths: Sequence[bytes]) -> Gathered:
         name = wire_name(os.path.basename(path) or b"files")
         real = os.path.realpath(path)
         if stat.S_ISDIR(status.st_mode):
-            _walk(real, [name], files, unread)
+            _walk(real, [name], files, unread, total)
         elif not stat.S_ISREG(status.st_mode):
             raise LocalError(messages.UNREADABLE, f"'{safe_line(name)}' is neither a file nor a folder")
         elif not os.access(real, os.R_OK):
             raise LocalError(messages.UNREADABLE, f"cannot read '{safe_line(name)}' (permission denied)")
         else:
-            files.append(_source(real, [name], status))
+            files.append(_source(real, [name], status, total))
     if not files:
         raise LocalError("empty", "there is no file in it" if not unread else f"cannot read '{safe_line(unread[0])}'")
     warning = ""
@@ -93,7 +105,7 @@ def gather(paths: Sequence[bytes]) -> Gathered:
     return Gathered(files, warning)
 
 
-def _walk(top: bytes, parts: list[str], files: list[SourceFile], unread: list[str]) -> None:
+def _walk(top: bytes, parts: list[str], files: list[SourceFile], unread: list[str], total: OfferSize) -> None:
     pending = [(top, parts)]
     while pending:
         folder, here = pending.pop()
@@ -113,23 +125,25 @@ def _walk(top: bytes, parts: list[str], files: list[SourceFile], unread: list[st
             elif entry.is_file(follow_symlinks=False):
                 if len(inside) > MAX_PATH_PARTS:
                     raise LocalError("too-deep", f"folders more than {MAX_PATH_PARTS - 1} deep cannot be offered")
-                if len(files) >= MAX_OFFER_FILES:
-                    raise LocalError(messages.TOO_MANY, f"one offer holds at most {MAX_OFFER_FILES:,} files")
                 try:
                     status = entry.stat(follow_symlinks=False)
                 except OSError:
                     unread.append(inside[-1])
                     continue
                 if os.access(entry.path, os.R_OK, follow_symlinks=True):
-                    files.append(_source(entry.path, inside, status))
+                    files.append(_source(entry.path, inside, status, total))
                 else:
                     unread.append(inside[-1])
         pending.extend(reversed(below))
 
 
-def _source(path: bytes, parts: list[str], status: os.stat_result) -> SourceFile:
-    mark = fingerprint_of(status)
-    return SourceFile(path, OfferedFile(parts, mark.size, max(0, mark.mtime_ns // 1_000_000)), mark)
+def _source(path: bytes, parts: list[str], status: os.stat_result, total: OfferSize) -> SourceFile:
+    mtime_ms = max(0, min(MAX_SENT_INTEGER, status.st_mtime_ns // 1_000_000))
+    offered = OfferedFile(parts, status.st_size, mtime_ms)
+    objection = total.add(offered)
+    if objection:
+        raise LocalError(*objection)
+    return SourceFile(path, offered, fingerprint_of(status))
 
 
 def wire_name(name: bytes) -> str:
@@ -175,7 +189,8 @@ class Source:
         try:
             if not self._is_the_same():
                 raise LocalError(messages.CHANGED, "it is not the file that was offered")
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            with contextlib.suppress(OSError):  # Nicety.READ_AHEAD: not worth a line in the log
+                os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             self._hash_head(offset)
         except OSError as error:
             self.close()
@@ -218,7 +233,7 @@ class Source:
 
     def _is_the_same(self) -> bool:
         status = os.fstat(self._fd)
-        return stat.S_ISREG(status.st_mode) and fingerprint_of(status) == self._mark
+        return stat.S_ISREG(status.st_mode) and fingerprint_of(status).fits(self._mark)
 
     def _hash_head(self, offset: int) -> None:
         while offset:

@@ -13,7 +13,7 @@ import msgspec
 from chatnet.core.errors import LocalError
 from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
-from chatnet.core.limits import EXPORT_ROWS
+from chatnet.core.limits import EXPORT_ROWS, LAST_DAY_MS
 from chatnet.core.text import safe_text, shown_path
 from chatnet.peer.directory.people import People
 from chatnet.peer.files.disk_threads import DiskPool
@@ -162,5 +162,5 @@ class _Writer:
 
 
 def _time(ms: int) -> datetime:
-    """Local time, with its zone."""
-    return datetime.fromtimestamp(ms / 1000).astimezone()
+    """Local time, with its zone; of a time that no calendar has, the last one that it has."""
+    return datetime.fromtimestamp(min(ms, LAST_DAY_MS) / 1000).astimezone()

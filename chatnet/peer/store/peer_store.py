@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from chatnet.core.limits import PROBE_BYTES
+from chatnet.core.limits import MAX_SENT_INTEGER, PROBE_BYTES
 from chatnet.host.database import Connection, Database, Settings
 from chatnet.peer.store.conversations import ConversationRows
 from chatnet.peer.store.messages import MessageRows
@@ -38,8 +38,8 @@ class PeerStore:
         def job(connection: Connection) -> int:
             (value,) = connection.execute(
                 "INSERT INTO setting VALUES ('seq', CAST(?1 AS TEXT)) ON CONFLICT (key) DO UPDATE"
-                " SET value = CAST(max(CAST(value AS INTEGER) + ?2, ?1) AS TEXT) RETURNING value",
-                (at_least, step),
+                " SET value = CAST(min(max(CAST(value AS INTEGER) + ?2, ?1), ?3) AS TEXT) RETURNING value",
+                (at_least, step, MAX_SENT_INTEGER),
             ).fetchone()
             return int(value)
 

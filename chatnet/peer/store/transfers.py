@@ -16,6 +16,7 @@ from chatnet.host.database import Connection, Database
 
 _encode = msgspec.msgpack.encode
 _path = msgspec.msgpack.Decoder(tuple[str, ...])
+_ONE_PART = b"\x91"  # how the MessagePack of a path without folders begins
 _TRANSFER = (
     "peer, fid, outgoing, title, total_files, total_bytes, state, code, reason, saved_to, offered_ms, ended_ms,"
     " directory, stem, paused, person, told, forgotten"
@@ -157,14 +158,24 @@ class TransferRows:
 
         return self._database.run(job, lasting=False)
 
-    def files_whole(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, str, bytes, bytes]]) -> Deferred[None]:
-        """These, ``(number, part, digest, folder)``, are on the disk and verified; their names come next."""
+    def files_whole(
+        self,
+        peer: PeerID,
+        fid: bytes,
+        files: Sequence[tuple[int, str, bytes, bytes]],
+        placed: Sequence[tuple[int, bytes]] = (),
+    ) -> Deferred[None]:
+        """These, ``(number, part, digest, folder)``, are on the disk and verified; their names come next.
+
+        ``placed`` as in ``files_done``: those whose names have become certain meanwhile.
+        """
 
         def job(connection: Connection) -> None:
+            t = _number_of(connection, peer, fid)
+            _set_done(connection, t, placed)
             connection.executemany(
-                "UPDATE transfer_file SET part = ?, synced = size, digest = ?, final = ?"
-                " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ?",
-                [(os.fsencode(part), digest, folder, peer, fid, number) for number, part, digest, folder in files],
+                "UPDATE transfer_file SET part = ?, synced = size, digest = ?, final = ? WHERE t = ? AND number = ?",
+                [(os.fsencode(part), digest, folder, t, number) for number, part, digest, folder in files],
             )
 
         return self._database.run(job)
@@ -173,11 +184,7 @@ class TransferRows:
         """These files, ``(number, final path)``, are verified and have their names; forgotten, they are found again."""
 
         def job(connection: Connection) -> None:
-            connection.executemany(
-                "UPDATE transfer_file SET done = 1, synced = size, part = x'', final = ?"
-                " WHERE t = (SELECT t FROM transfer WHERE peer = ? AND fid = ?) AND number = ?",
-                [(final, peer, fid, number) for number, final in files],
-            )
+            _set_done(connection, _number_of(connection, peer, fid), files)
 
         return self._database.run(job, lasting=False)
 
@@ -204,16 +211,41 @@ class TransferRows:
 
         return self._database.read(job)
 
-    def received_files(self, peer: PeerID) -> Deferred[list[FileRow]]:
-        """All files of this peer that stand under their final names, the oldest first."""
+    def received_like(self, peer: PeerID, fid: bytes) -> Deferred[dict[int, bytes]]:
+        """Files of the offer ``fid`` that this peer has sent before, by number: the path where each lies.
 
-        def job(connection: Connection) -> list[FileRow]:
-            rows = connection.execute(
-                f"SELECT {_FILE} FROM transfer_file JOIN transfer USING (t)"
-                " WHERE peer = ? AND outgoing = 0 AND done = 1 ORDER BY t, number",
-                (peer,),
+        They lay in a folder there and have the same path, size and time; the newest counts.  What is kept in memory
+        is as much as the offer, however much has come before.
+        """
+
+        def job(connection: Connection) -> dict[int, bytes]:
+            row = connection.execute("SELECT t FROM transfer WHERE peer = ? AND fid = ?", (peer, fid)).fetchone()
+            (this,) = row or (0,)
+            offered = connection.execute(
+                "SELECT path, size, mtime_ms, number FROM transfer_file WHERE t = ? AND size > 0", (this,)
             )
-            return [_file(row) for row in rows]
+            wanted = {
+                (path, size, mtime_ms): number
+                for path, size, mtime_ms, number in offered
+                if not path.startswith(_ONE_PART)
+            }
+            found: dict[int, bytes] = {}
+            if not wanted:
+                return found
+            # "+": by the order of rows, newest first, and not by an index that would have to be sorted.
+            former = connection.execute(
+                "SELECT path, size, mtime_ms, final FROM transfer JOIN transfer_file USING (t)"
+                " WHERE +peer = ?1 AND outgoing = 0 AND t <> ?2 AND done = 1 AND size > 0"
+                " AND path IN (SELECT path FROM transfer_file WHERE t = ?2) ORDER BY t DESC",
+                (peer, this),
+            )
+            for path, size, mtime_ms, final in former:
+                known = wanted.pop((path, size, mtime_ms), None)
+                if known is not None:
+                    found[known] = final
+                    if not wanted:
+                        break
+            return found
 
         return self._database.read(job)
 
@@ -233,6 +265,18 @@ class TransferRows:
                 connection.execute("INSERT INTO file_rule VALUES (?, ?, ?)", (peer, rule.kind.value, rule.max_bytes))
 
         return self._database.run(job)
+
+
+def _number_of(connection: Connection, peer: PeerID, fid: bytes) -> int | None:
+    row = connection.execute("SELECT t FROM transfer WHERE peer = ? AND fid = ?", (peer, fid)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _set_done(connection: Connection, t: int | None, files: Sequence[tuple[int, bytes]]) -> None:
+    connection.executemany(
+        "UPDATE transfer_file SET done = 1, synced = size, part = x'', final = ? WHERE t = ? AND number = ?",
+        [(final, t, number) for number, final in files],
+    )
 
 
 def _transfer(row: Sequence[Any]) -> TransferRow:

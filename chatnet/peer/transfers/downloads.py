@@ -11,7 +11,6 @@ from twisted.logger import Logger
 
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, NoSpace, StoreFailed
-from chatnet.core.messages import OfferedFile
 from chatnet.core.transfer.transfer_events import (
     DownloadFailed,
     DownloadHindered,
@@ -98,8 +97,7 @@ class Downloads:
         assert transfer.target is not None
         rows = await self._store.transfers.files(transfer.peer, transfer.fid)
         if transfer.candidates is None:
-            received = await self._store.transfers.received_files(transfer.peer)
-            transfer.candidates = await self._disk.run(candidates, transfer.files, received)
+            transfer.candidates = await self._store.transfers.received_like(transfer.peer, transfer.fid)
         former = await self._disk.run(former_files, rows, transfer.candidates)
         journal = StoreJournal(self._clock, self._store, transfer.peer, transfer.fid)
         return await self._disk.run(Download, transfer.target, transfer.files, self._filesystem, former, journal)
@@ -154,14 +152,4 @@ def former_files(rows: Sequence[FileRow], candidates_of: dict[int, bytes]) -> di
         )
         for row in rows
         if row.synced or row.digest or row.done or row.number in candidates_of
-    }
-
-
-def candidates(files: Sequence[OfferedFile], received: Sequence[FileRow]) -> dict[int, bytes]:
-    """Offered files within folders, by number -> the path of one that came before and looks the same."""
-    known = {(row.path, row.size, row.mtime_ms): row.final for row in received if len(row.path) > 1 and row.size}
-    return {
-        number: known[key]
-        for number, file in enumerate(files)
-        if (key := (tuple(file.path), file.size, file.mtime_ms)) in known
     }

@@ -39,7 +39,7 @@ from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.transfer_machine import outcome_of
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.files.disk_threads import DiskPool
-from chatnet.peer.files.filesystem import DownloadTarget, Filesystem, Space
+from chatnet.peer.files.filesystem import DownloadTarget, Filesystem, Space, known_space
 from chatnet.peer.files.local_paths import absolute
 from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans
 from chatnet.peer.files.text_file import write_text
@@ -80,7 +80,7 @@ class Transfers:
         wall_ms: Callable[[], int],
         random_bytes: Callable[[int], bytes] = os.urandom,
         uniform: Uniform = random.uniform,
-        space: Space = os.fstatvfs,
+        space: Space = known_space,
         disk: DiskPool | None = None,
     ) -> None:
         self._limits = limits

@@ -9,11 +9,21 @@ from hypothesis import strategies as st
 from chatnet.core import messages
 from chatnet.core.errors import RemoteError
 from chatnet.core.framing import frame
-from chatnet.core.limits import MAX_FRAME, MAX_OFFER_BYTES, MAX_OFFER_FILES, MAX_OFFER_PAGE_FILES, MAX_PATH_PART_BYTES
+from chatnet.core.limits import (
+    MAX_FRAME,
+    MAX_INTEGER,
+    MAX_OFFER_BYTES,
+    MAX_OFFER_FILES,
+    MAX_OFFER_PAGE_FILES,
+    MAX_PATH_PART_BYTES,
+    MAX_SENT_INTEGER,
+)
 from chatnet.core.messages import Accept, Offer, OfferedFile, Want
+from chatnet.core.text import name_warning
 from chatnet.core.transfer.offers import (
     AcceptAssembly,
     OfferAssembly,
+    OfferSize,
     Summary,
     accept_pages,
     clean_path,
@@ -153,3 +163,41 @@ def test_an_offer_is_bounded_in_files_and_in_bytes() -> None:
 def test_sizes_that_add_up_to_nonsense_are_refused() -> None:
     with pytest.raises(RemoteError):
         OfferAssembly(FID).add(Offer(FID, [OfferedFile(["a"], 2**53, 0)] * 2, False))
+
+
+plain = st.from_regex(
+    r"[A-Za-z0-9_][A-Za-z0-9_ -]{0,9}(\.([A-Za-z0-9_-]{1,5}|[eE][xX][eE]|sh|desktop)){0,3}", fullmatch=True
+)
+
+
+@given(plain)
+def test_the_quick_way_for_plain_names_says_the_same(name: str) -> None:
+    summary = Summary()
+    summary.add(OfferedFile([name], 1, 0))
+    assert summary.warning == name_warning(name)
+
+
+@given(st.lists(offered, min_size=1, max_size=3), st.integers(MAX_SENT_INTEGER - 3, MAX_INTEGER + 3))
+def test_what_a_sender_may_say_a_reader_takes(files: list[OfferedFile], size: int) -> None:
+    """B4: the sums too; a reader takes one byte more, as programs of version 0.1.0 may say."""
+    files = [*files, OfferedFile(["last"], max(0, size - sum(file.size for file in files)), 0)]
+    total = sum(file.size for file in files)
+    sender, assembly = OfferSize(), OfferAssembly(FID)
+    refused = [objection for file in files if (objection := sender.add(file))]
+    assert bool(refused) is (total > MAX_SENT_INTEGER)
+    if total <= MAX_INTEGER:
+        for page in offer_pages(FID, files):
+            assembly.add(through_the_wire(page))  # type: ignore[arg-type]
+    else:
+        with pytest.raises(RemoteError):
+            assembly.add(Offer(FID, files, False))
+
+
+def test_names_that_are_too_much_for_one_offer_are_refused_where_they_are_offered() -> None:
+    size = OfferSize()
+    file = OfferedFile(["d" * MAX_PATH_PART_BYTES] * 31 + ["f"], 1, 0)
+    count = MAX_OFFER_BYTES // offered_bytes(file)
+    assert not any(size.add(file) for _ in range(count))
+    refused = size.add(file)
+    assert refused is not None
+    assert refused[0] == "too-many"

@@ -24,7 +24,9 @@ class NoJournal:
 
     def synced(self, index: int, part: str, count: int) -> None: ...
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None: ...
+    def whole(
+        self, files: Sequence[tuple[int, str, bytes, bytes]], placed: Sequence[tuple[int, bytes]] = ()
+    ) -> None: ...
 
     def placed(self, files: Sequence[tuple[int, bytes]]) -> None: ...
 
@@ -88,7 +90,9 @@ class Ending:
     def synced(self, index: int, part: str, count: int) -> None:
         self.former[index] = Former(synced=count)
 
-    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]]) -> None:
+    def whole(self, files: Sequence[tuple[int, str, bytes, bytes]], placed: Sequence[tuple[int, bytes]] = ()) -> None:
+        for index, path in placed:
+            self.former[index] = Former(final=path, done=True)
         for index, _, digest, folder in files:
             self.former[index] = Former(5, digest, folder)
         self._end("after whole")

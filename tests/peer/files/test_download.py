@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -90,6 +91,7 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(LocalError) as caught:
         land(tmp_path, [(offered("a"), b"hello")], Filesystem(space=space, reserve_bytes=40_956))
     assert caught.value.code == "no-space"
+    assert caught.value.text == f"needs 5 B beside the 40.0 KiB that stay free; 40.0 KiB free in {tmp_path}/bob"
     assert tree(tmp_path) == {}
     land(tmp_path, [(offered("a"), b"hello")], Filesystem(space=space, reserve_bytes=40_955))
 
@@ -119,3 +121,43 @@ def test_a_folder_of_the_users_choice(tmp_path: Path) -> None:
     with pytest.raises(LocalError) as caught:
         land(tmp_path / "down", [(offered("a"), b"hello")], directory=os.fsencode(tmp_path / "not there"))
     assert caught.value.code == "no-such-folder"
+
+
+@pytest.mark.parametrize("what", ["read-only", "without parent", "a file", "parts read-only"])
+def test_a_chosen_folder_does_not_need_the_usual_one(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B8: its parts lie in the chosen folder, when the usual one cannot hold them."""
+    there, down = tmp_path / "there", tmp_path / "down"
+    there.mkdir()
+    if what == "read-only":
+        down.mkdir(0o500)
+    elif what == "parts read-only":
+        (down / PARTIAL).mkdir(parents=True)
+        (down / PARTIAL).chmod(0o500)
+    elif what == "a file":
+        down.write_bytes(b"mine")
+    else:
+        down = tmp_path / "not" / "there"
+    honest_mkdir, honest_access = os.mkdir, os.access
+
+    def mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:  # root may write everywhere
+        if dir_fd is not None and not os.fstat(dir_fd).st_mode & 0o200:
+            raise PermissionError(errno.EACCES, "read-only")
+        honest_mkdir(path, mode, dir_fd=dir_fd)
+
+    def access(path: Any, mode: int, *, dir_fd: int | None = None) -> bool:
+        try:
+            status = os.stat(path, dir_fd=dir_fd)
+        except OSError:
+            return False
+        return bool(status.st_mode & 0o200) and honest_access(path, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    monkeypatch.setattr(os, "access", access)
+    before = open_descriptors()
+    download = land(down, [(offered("a"), b"hello"), (offered("p/b"), b"hello")], directory=os.fsencode(there))
+    assert download.done_files == 2
+    assert tree(there) == {"a": b"hello", "p/b": b"hello"}
+    assert open_descriptors() == before
+    assert not (down / "bob").exists()

@@ -67,7 +67,7 @@ def test_a_copy_that_is_killed_leaves_no_half_file_under_its_name(
     download.write([b"hello"])
     download.end(blake3(b"hello").digest())
 
-    def copy_cut_short(old: str, new: str, source: int, folder: int) -> None:
+    def copy_cut_short(filesystem: Filesystem, old: str, new: str, source: int, folder: int) -> None:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
         os.write(fd, copied)
         os.close(fd)

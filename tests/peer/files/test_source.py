@@ -9,12 +9,27 @@ import resource
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from blake3 import blake3
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from chatnet.core import messages
 from chatnet.core.errors import LocalError
-from chatnet.peer.files.source import Source, close_sources, gather, open_sources, wire_name
+from chatnet.core.transfer.offers import OfferAssembly, OfferSize, offer_pages
+from chatnet.peer.files import source as source_module
+from chatnet.peer.files.source import (
+    Fingerprint,
+    Source,
+    close_sources,
+    fingerprint_of,
+    gather,
+    open_sources,
+    wire_name,
+)
 from tests.peer.files.downloads import open_descriptors
+from tests.support.wire import decode
 
 
 def test_a_file_is_offered_by_its_last_name(tmp_path: Path) -> None:
@@ -205,3 +220,84 @@ def test_a_folder_that_cannot_be_looked_at_for_lack_of_descriptors_is_not_left_o
     with pytest.raises(LocalError) as caught:
         gather([os.fsencode(tmp_path)])
     assert caught.value.code == "busy"
+
+
+def test_a_file_greater_than_an_offer_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """B4: what our own reader would punish is not said."""
+    sparse = tmp_path / "sparse"
+    sparse.touch()
+    try:
+        os.truncate(sparse, 2**53 + 1)
+    except OSError:
+        pytest.skip("this file system has no such large files")
+    for paths in ([sparse], [tmp_path]):
+        with pytest.raises(LocalError) as caught:
+            gather([os.fsencode(path) for path in paths])
+        assert caught.value.code == "too-large"
+        assert caught.value.text == "one offer holds at most 9,007,199,254,740,991 bytes: 'sparse' is too much"
+
+
+class Entry:
+    """The status of a file that no disk here holds."""
+
+    def __init__(self, size: int = 3, mtime_ns: int = 0, device: int = 1) -> None:
+        self.st_size, self.st_mtime_ns, self.st_dev, self.st_ino = size, mtime_ns, device, 2
+
+
+@settings(max_examples=300)
+@given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4), st.integers(-(2**70), 2**70))
+def test_whatever_a_disk_holds_is_refused_or_can_be_read(sizes: list[int], mtime_ns: int) -> None:
+    """B4, B5: sender and reader have the same limits, also for the sum, and every time can be said and kept."""
+    total, found = OfferSize(), []
+    try:
+        for size in sizes:
+            found.append(source_module._source(b"/f", ["f"], Entry(size, mtime_ns), total))  # type: ignore[arg-type]
+    except LocalError as error:
+        refused = (error.code, sum(sizes) > 2**53 - 1)
+    else:
+        refused = ("", False)
+    if refused[0]:
+        assert refused == ("too-large", True)
+        return
+    assert sum(sizes) <= 2**53 - 1
+    assembly = OfferAssembly(bytes(16))
+    for page in offer_pages(bytes(16), [file.offered for file in found]):
+        assert decode("chat", messages.encode(page)) == page
+        assembly.add(page)
+    assert [file.mtime_ms for file in assembly.files] == [max(0, min(2**53 - 1, mtime_ns // 10**6))] * len(sizes)
+    for file in found:
+        kept = msgspec.msgpack.decode(msgspec.msgpack.encode(file.mark), type=Fingerprint)
+        assert kept.fits(fingerprint_of(Entry(file.offered.size, mtime_ns)))  # type: ignore[arg-type]
+
+
+def test_a_disk_that_is_mounted_again_has_the_same_file(tmp_path: Path) -> None:
+    """B6: its device has another number, and so may have its inode."""
+    (tmp_path / "f").write_bytes(b"0123456789")
+    (found,) = gather([os.fsencode(tmp_path / "f")]).files
+    mounted = found._replace(mark=found.mark._replace(device=found.mark.device + 1, inode=found.mark.inode + 7))
+    source = Source(mounted, 4)
+    assert source.read(10) == b"456789"
+    source.digest.update(b"456789")
+    assert source.finish() == blake3(b"0123456789").digest()
+    source.close()
+    for other in (found.mark._replace(size=11), found.mark._replace(mtime_ns=found.mark.mtime_ns + 1)):
+        with pytest.raises(LocalError) as caught:
+            Source(found._replace(mark=other))
+        assert caught.value.code == "changed"
+
+
+@pytest.mark.parametrize("seconds", [-(2**31), -1, 2**33, 55_841 * 31_556_952])
+def test_a_file_of_any_year_is_offered_and_sent(tmp_path: Path, seconds: int) -> None:
+    """B5: with the nearest time that can be said."""
+    path = tmp_path / "f"
+    path.write_bytes(b"abc")
+    try:
+        os.utime(path, (seconds, seconds))
+    except (OSError, OverflowError):
+        pytest.skip("this file system has no such time")
+    (found,) = gather([os.fsencode(path)]).files
+    on_disk = path.stat().st_mtime_ns // 10**6
+    assert found.offered.mtime_ms == max(0, on_disk)
+    source = Source(found)
+    assert source.read(3) == b"abc"
+    source.close()

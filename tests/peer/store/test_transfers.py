@@ -56,3 +56,29 @@ async def test_ended_transfers_are_forgotten_but_their_ids_stay_known(store):
     assert await store.transfers.files(BOB, id16(2)) == FILES
     with pytest.raises(sqlite3.IntegrityError):
         await store.transfers.add(OFFER, FILES)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_came_before_is_found_by_path_size_and_time(store):
+    """And only as much as the offer is held in memory: 10,000 files a round had added 8 MB each."""
+    old = [FileRow(0, ("p", "a"), 10, 1), FileRow(1, ("p", "b"), 20, 2), FileRow(2, ("c",), 30, 3)]
+    for number in (1, 2, 3):
+        await store.transfers.add(OFFER._replace(fid=id16(number)), old)
+        await store.transfers.files_done(BOB, id16(number), [(0, b"/a%d" % number), (2, b"/c%d" % number)])
+    await store.transfers.add(OFFER._replace(fid=id16(4), outgoing=True), old)
+    await store.transfers.files_done(BOB, id16(4), [(0, b"/sent")])
+    await store.transfers.add(OFFER._replace(peer=EVE), old)
+    await store.transfers.files_done(EVE, id16(1), [(0, b"/eve")])
+    new = [FileRow(0, ("c",), 30, 3), FileRow(1, ("p", "b"), 20, 2), FileRow(2, ("p", "a"), 10, 1)]
+    await store.transfers.add(OFFER._replace(fid=id16(5)), new)
+    assert await store.transfers.received_like(BOB, id16(5)) == {2: b"/a3"}  # the newest; not done, and no folder
+
+    def forgotten(connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM transfer WHERE fid = ?", (id16(6),))
+
+    for changed in (new[2]._replace(size=11), new[2]._replace(mtime_ms=2), new[2]._replace(path=("p", "A"))):
+        await store.transfers.add(OFFER._replace(fid=id16(6)), [changed])
+        assert await store.transfers.received_like(BOB, id16(6)) == {}
+        await store.transfers.update(BOB, id16(6), state=TransferState.FAILED)
+        await store.transfers._database.run(forgotten)
+    assert await store.transfers.received_like(BOB, id16(9)) == {}
