@@ -173,9 +173,7 @@ async def test_a_full_disk_is_said_and_it_goes_on_by_itself(village: Village) ->
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_ending_that_met_a_full_disk_is_written_when_there_is_space(
-    village: Village, monkeypatch: Any
-) -> None:
+async def test_an_ending_that_met_a_full_disk_is_written_later(village: Village, monkeypatch: Any) -> None:
     ann, bob = await village.people("ann", "bob")
     fid = await offered(village, ann, bob, made(village, "a.txt", 10))
     store, full = bob.node.store.transfers, [True]
