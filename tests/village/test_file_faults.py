@@ -176,11 +176,12 @@ async def test_a_full_disk_is_said_and_it_goes_on_by_itself(village: Village) ->
 async def test_an_ending_that_met_a_full_disk_is_written_later(village: Village, monkeypatch: Any) -> None:
     ann, bob = await village.people("ann", "bob")
     fid = await offered(village, ann, bob, made(village, "a.txt", 10))
-    store, full = bob.node.store.transfers, [True]
+    store, full, saved = bob.node.store.transfers, [True], []
     update = store.update
 
     def update_if_there_is_space(*which: Any, **changes: Any) -> Any:
         if not full[0]:
+            saved.append(changes["state"])
             return update(*which, **changes)
         error = StoreFailed("no-space", "the disk is full")
         bob.machine.callLater(0, bob.node.watch.failed, error)
@@ -191,7 +192,7 @@ async def test_an_ending_that_met_a_full_disk_is_written_later(village: Village,
     await village.until(lambda: is_in(TransferState.CANCELLED, fid, ann, bob))
     await village.pass_time(10)
     full[0] = False
-    await village.pass_time(10)
+    await village.until(lambda: saved, within=30, step=0.1)
     await bob.stop()
     bob.start()
     await village.until(lambda: bob.door._node is not None)
