@@ -195,7 +195,7 @@ MUTANTS = (
         "chatnet/core/transfer/transfer_machine.py",
         "        if self.unsaved:\n            self.unsaved = False\n            yield Persist()\n",
         "        yield from ()\n",
-        ("tests/village/test_file_faults.py::test_an_ending_that_met_a_full_disk_is_written_when_there_is_space",),
+        ("tests/village/test_file_faults.py::test_an_ending_that_met_a_full_disk_is_written_later",),
     ),
     Mutant(
         "what a part holds counts as free",

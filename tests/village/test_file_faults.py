@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import fail
 
 from chatnet.core import messages
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import FileRule, MessageKind, MessageState, RuleKind, TransferState
 from chatnet.peer.files.filesystem import Filesystem
 from chatnet.peer.transfers import sender
 from tests.support.village import Village, Villager
 from tests.village.test_files import LARGE, is_in, made, offered, parts, received, running
-from tests.village.test_lasting import fill_disk
 
 MIB = 1_048_576
 BACK = 60  # seconds in which everything is known once both are there
@@ -173,18 +173,29 @@ async def test_a_full_disk_is_said_and_it_goes_on_by_itself(village: Village) ->
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_ending_that_met_a_full_disk_is_written_when_there_is_space(village: Village) -> None:
+async def test_an_ending_that_met_a_full_disk_is_written_later(village: Village, monkeypatch: Any) -> None:
     ann, bob = await village.people("ann", "bob")
     fid = await offered(village, ann, bob, made(village, "a.txt", 10))
-    await village.done(fill_disk(bob, True))
+    store, full, saved = bob.node.store.transfers, [True], []
+    update = store.update
+
+    def update_if_there_is_space(*which: Any, **changes: Any) -> Any:
+        if not full[0]:
+            saved.append(changes["state"])
+            return update(*which, **changes)
+        error = StoreFailed("no-space", "the disk is full")
+        bob.machine.callLater(0, bob.node.watch.failed, error)
+        return fail(error)
+
+    monkeypatch.setattr(store, "update", update_if_there_is_space)
     await village.done(bob.door.cancel(fid))
     await village.until(lambda: is_in(TransferState.CANCELLED, fid, ann, bob))
     await village.pass_time(10)
-    await village.done(fill_disk(bob, False))
-    await village.pass_time(10)
+    full[0] = False
+    await village.until(lambda: saved, within=30, step=0.1)
     await bob.stop()
     bob.start()
-    await village.until(lambda: fid in bob.transfers or bob.door._node is not None)
+    await village.until(lambda: bob.door._node is not None)
     await village.pass_time(5)
     (transfer,) = bob.node.transfers.snapshot()
     assert (transfer.state, transfer.code) == (TransferState.CANCELLED, messages.USER)

@@ -866,7 +866,7 @@ async def test_an_outcome_is_told_on_each_link_to_who_never_asks_until_it_is_hea
         if not processed:
             link.pause_reading()  # it is on its way, and never read
         else:
-            await stranger.until_heard(outcome)
+            await Deferred.fromCoroutine(stranger.until_heard(outcome)).addTimeout(10, alice.reactor)
         await deferLater(alice.reactor, 0.1)
         link.abort()
         await alice.until(lambda: alice.chats == {})
