@@ -332,6 +332,10 @@ class Transfers:
         if line := self._tasks.lines.get(peer):
             line.send(message)
 
+    def offer_said_again(self, peer: PeerID, fid: bytes) -> None:
+        """A sender repeats an offer that is known here: it is told how that stands, as if it had asked."""
+        self._hear(peer, fid, ev.HeardResume())
+
     async def offer_arrived(self, transfer: Incoming) -> None:
         """A whole offer is in the store: the rule for this person, or the person, answers it."""
         rule = self.rule(transfer.peer)

@@ -40,6 +40,9 @@ class OfferReceiver(Protocol):
     async def offer_arrived(self, transfer: Incoming) -> None:
         """A whole offer is in the store, and nobody has answered it."""
 
+    def offer_said_again(self, peer: PeerID, fid: bytes) -> None:
+        """An offer came that is known here already: its sender shall hear how it stands."""
+
 
 @dataclass(eq=False)
 class _Asker:
@@ -99,6 +102,10 @@ class Offers:
             return
         if asker.assembly is None or asker.assembly.fid != page.fid:
             asker.assembly = None  # one that was broken off by its sender
+            if self._is_known(peer, page.fid):
+                asker.unwanted = page.fid if page.more else b""
+                self._receiver.offer_said_again(peer, page.fid)
+                return
             code = self._objection(peer, page.fid, asker)
             if code:
                 self._turn_down(asker, page, code)
@@ -145,8 +152,13 @@ class Offers:
         coming = asker.assembly is not None and asker.assembly.fid == fid
         return coming or any(assembly.fid == fid for assembly in asker.queue)
 
+    def _is_known(self, peer: PeerID, fid: bytes) -> bool:
+        """Whether this peer has offered ``fid`` before: after a lost link it cannot know whether we heard it."""
+        transfer = self._table.find(peer, fid)
+        return self.is_coming(peer, fid) or (transfer is not None and not transfer.info.outgoing)
+
     def _objection(self, peer: PeerID, fid: bytes, asker: _Asker) -> str:
-        if fid in self._table or self.is_coming(peer, fid):
+        if fid in self._table:
             return messages.CONFLICT
         pending = len(asker.queue) + sum(
             not transfer.info.outgoing and transfer.machine.state is TransferState.OFFERED
@@ -183,10 +195,13 @@ class Offers:
         try:
             rows = await self._disk.run(file_rows, transfer.files)
             await self._table.store(transfer, rows)
-        except (StoreFailed, sqlite3.IntegrityError) as error:  # full, or a fid that was used and forgotten
+        except StoreFailed:
             self._table.drop(transfer)
-            code = messages.STORE if isinstance(error, StoreFailed) else messages.CONFLICT
-            self._say(transfer.peer, Decline(transfer.fid, code))
+            self._say(transfer.peer, Decline(transfer.fid, messages.STORE))
+            return
+        except sqlite3.IntegrityError:  # it was here before, and is forgotten
+            self._table.drop(transfer)
+            self._receiver.offer_said_again(transfer.peer, transfer.fid)
             return
         if transfer.machine.state is TransferState.OFFERED:
             await self._receiver.offer_arrived(transfer)

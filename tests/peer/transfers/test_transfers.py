@@ -557,21 +557,35 @@ async def test_only_the_expected_link_comes_in_and_only_once(parties, stranger) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_number_in_use_is_declined(parties, stranger, tmp_path: Path) -> None:
+async def test_an_offer_that_is_said_again_is_the_one_that_is_known(parties, stranger) -> None:
+    """Its sender may have lost the link behind it: it hears how the offer stands, also when that was forgotten."""
     (bob,) = await parties(1)
     await stranger.greet(bob)
     await stranger.offer(OfferedFile(["a"], 5, 0))
     stranger.chat.send(Offer(b"F" * 16, [OfferedFile(["b"], 5, 0)], True))
     stranger.chat.send(Offer(b"F" * 16, [OfferedFile(["c"], 5, 0)], False))
-    assert await stranger.heard(Decline) == Decline(b"F" * 16, messages.CONFLICT)
+    await stranger.chat.confirmed()
     assert [t.title for t in bob.transfers.snapshot()] == ["a"]
     await bob.transfers.refuse(b"F" * 16)
-    await bob.transfers.forget_ended()
     await stranger.until_heard(Decline(b"F" * 16, messages.DECLINED))
-    stranger.user.messages.clear()
-    stranger.chat.send(Offer(b"F" * 16, [OfferedFile(["b"], 5, 0)], False))
-    assert await stranger.heard(Decline) == Decline(b"F" * 16, messages.CONFLICT)
+    for forgotten in (False, True):
+        if forgotten:
+            await bob.transfers.forget_ended()
+        stranger.user.messages.clear()
+        stranger.chat.send(Offer(b"F" * 16, [OfferedFile(["a"], 5, 0)], False))
+        assert await stranger.heard(Decline) == Decline(b"F" * 16, messages.DECLINED)
     assert bob.transfers.snapshot() == ()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_number_of_somebody_elses_offer_is_declined(parties, stranger, tmp_path: Path) -> None:
+    alice, bob = await parties()
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    await stranger.greet(bob)
+    stranger.chat.send(Offer(offer.fid, [OfferedFile(["b"], 5, 0)], True))
+    stranger.chat.send(Offer(offer.fid, [OfferedFile(["c"], 5, 0)], False))
+    assert await stranger.heard(Decline) == Decline(offer.fid, messages.CONFLICT)
+    assert [t.title for t in bob.transfers.snapshot()] == ["a"]
 
 
 @pytest_twisted.ensureDeferred
