@@ -31,12 +31,24 @@ class RotatingFile:
 
     def write(self, data: bytes) -> None:
         if self._rotates and self._size >= self._rotate_bytes:
-            self._rotate()
+            self.rotate()
         view = memoryview(data)
         while view:
             written = os.write(self._descriptor, view)
             self._size += written
             view = view[written:]
+
+    def rotate(self) -> None:
+        """Begin a new file; the older ones move on by one number."""
+        mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode)
+        self.close()
+        for number in range(LOG_FILES - 1, 0, -1):
+            older = self._path if number == 1 else self._numbered(number - 1)
+            with suppress(FileNotFoundError):
+                os.replace(older, self._numbered(number))
+        self._open()
+        if not self._private:
+            os.fchmod(self._descriptor, mode)  # the new file is ours, and its owner chose that mode
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -54,17 +66,6 @@ class RotatingFile:
         status = os.fstat(self._descriptor)
         self._size = status.st_size
         self._rotates = stat.S_ISREG(status.st_mode) and not self._path.is_symlink()
-
-    def _rotate(self) -> None:
-        mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode)
-        self.close()
-        for number in range(LOG_FILES - 1, 0, -1):
-            older = self._path if number == 1 else self._numbered(number - 1)
-            with suppress(FileNotFoundError):
-                os.replace(older, self._numbered(number))
-        self._open()
-        if not self._private:
-            os.fchmod(self._descriptor, mode)  # the new file is ours, and its owner chose that mode
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")

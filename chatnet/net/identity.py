@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def _make(path: Path) -> Identity:
     os.rename(unfinished, path)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(directory)
+        with suppress(OSError):  # some file systems cannot sync a directory; the key itself was synced
+            os.fsync(directory)
     finally:
         os.close(directory)
     return Identity(key, made=True)

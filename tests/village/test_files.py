@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -302,3 +303,37 @@ async def test_a_long_text_is_kept_and_offered_as_a_file(village: Village) -> No
         await village.done(ann.door.offer_text(chat, text, "second.txt"))
     assert refusal.value.code == "offline"
     assert [path.name for path in kept.parent.iterdir()] == ["long.txt"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_files_come_to_a_disk_that_lacks_all_niceties(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B7: no times, no sync, no allocation: both sides are told that they are there, and they are."""
+
+    def lacking(*args: object, **how: object) -> None:
+        raise OSError(errno.EINVAL, "not here")
+
+    ann, bob = await village.people("ann", "bob")
+    for call in ("utime", "fsync", "fdatasync", "posix_fallocate"):
+        monkeypatch.setattr(os, call, lacking)
+    small, large = made(village, "small.bin", 100_000), made(village, "large.bin", 6_000_000)
+    fid = await offered(village, ann, bob, small, large)
+    await village.done(bob.door.accept(fid))
+    await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob))
+    assert sorted(path.stat().st_size for path in received(bob)) == [100_000, 6_000_000]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_chosen_folder_is_enough(village: Village) -> None:
+    """B8: something else lies where the usual download folder should be."""
+    ann, bob = await village.people("ann", "bob")
+    there = village.directory / "there"
+    there.mkdir()
+    bob.roots.downloads.rmdir()
+    bob.roots.downloads.write_text("a file of mine")
+    fid = await offered(village, ann, bob, made(village, "notes.txt", 5_000))
+    with pytest.raises(LocalError):
+        await village.done(bob.door.accept(fid))
+    await village.done(bob.door.accept(fid, os.fsencode(there)))
+    await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob))
+    assert (there / "notes.txt").stat().st_size == 5_000
+    assert bob.roots.downloads.read_text() == "a file of mine"
