@@ -2,7 +2,8 @@
 
 A machine stands in for the reactor: its time is its own clock, its ports and connections are
 ends of lines here; threads report back through the real reactor, which also carries the bytes,
-a piece a turn.
+a piece a turn.  A line can be a pair of real sockets instead (``sockets``): then programs speak over
+the transport of production, which a line in memory does not reach.
 """
 
 from __future__ import annotations
@@ -24,21 +25,28 @@ from twisted.internet.error import (
     UserError,
 )
 from twisted.internet.interfaces import IConnector, IDelayedCall, IListeningPort, IReactorTime, ITCPTransport
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from tests.support.socketline import SocketEnd, socket_pair
 
 PIECE_BYTES = 65_536  # that cross a line in one turn of the reactor
 FULL_BYTES = 262_144  # on one line, before its writer is asked to wait
 
 
 class MemoryNet:
-    """All machines, by address; ``reactor`` is the real one."""
+    """All machines, by address; ``reactor`` is the real one.
 
-    def __init__(self, reactor: Any) -> None:
+    sockets: every line is a pair of real sockets on that reactor, and none is in memory.
+    """
+
+    def __init__(self, reactor: Any, sockets: bool = False) -> None:
         self.reactor = reactor
+        self.sockets = sockets
         self.ports: dict[tuple[str, int], _Port] = {}
-        self.ends: list[_End] = []
+        self.ends: list[_End | SocketEnd] = []
         self.frozen: set[str] = set()
         self.gone: set[str] = set()  # without a cable: nothing arrives there, nobody is told
 
@@ -50,7 +58,23 @@ class MemoryNet:
         """Whether nothing is on its way."""
         return not any(end.due for end in self.ends)
 
-    def lines(self, one: str, other: str) -> list[_End]:
+    def line(
+        self, dialler: Machine, here: tuple[str, int], listener: Machine, there: tuple[str, int]
+    ) -> tuple[_End | SocketEnd, _End | SocketEnd]:
+        """The ends of a new line, the dialler's first; they have no protocols yet."""
+        mine: Any
+        theirs: Any
+        if self.sockets:
+            dialled, accepted = socket_pair()
+            mine = SocketEnd(self, dialler, here, there, dialled)
+            theirs = SocketEnd(self, listener, there, here, accepted)
+        else:
+            mine, theirs = _End(self, here, there), _End(self, there, here)
+        mine.other, theirs.other = theirs, mine
+        self.ends += [mine, theirs]
+        return mine, theirs
+
+    def lines(self, one: str, other: str) -> list[_End | SocketEnd]:
         """The ends at ``one`` of the open lines that lead to ``other``."""
         return [end for end in self.ends if end.host[0] == one and end.peer[0] == other and not end.over]
 
@@ -63,11 +87,11 @@ class MemoryNet:
     def freeze(self, host: str) -> None:
         """The machine stops as if by SIGSTOP: it reads nothing, what it is sent waits."""
         self.frozen.add(host)
+        self._push()
 
     def thaw(self, host: str) -> None:
         self.frozen.discard(host)
-        for end in self.ends:
-            end.push()
+        self._push()
 
     def unplug(self, host: str) -> None:
         """Its present lines carry nothing more, and the others are not told; new ones are possible after ``replug``."""
@@ -75,9 +99,14 @@ class MemoryNet:
         for end in self.ends:
             if host in (end.host[0], end.peer[0]):
                 end.severed = True
+        self._push()
 
     def replug(self, host: str) -> None:
         self.gone.discard(host)
+
+    def _push(self) -> None:
+        for end in self.ends:
+            end.push()
 
 
 @implementer(IReactorTime)
@@ -120,7 +149,7 @@ class Machine:
         at = (interface or self.host, port or self._free_port())
         if at in self.net.ports:
             raise CannotListenError(at[0], at[1], OSError(errno.EADDRINUSE, "already in use"))
-        self.net.ports[at] = _Port(self.net, at, factory)
+        self.net.ports[at] = _Port(self, at, factory)
         factory.doStart()
         return self.net.ports[at]
 
@@ -138,8 +167,8 @@ class Machine:
 
 @implementer(IListeningPort)
 class _Port:
-    def __init__(self, net: MemoryNet, at: tuple[str, int], factory: Any) -> None:
-        self._net = net
+    def __init__(self, machine: Machine, at: tuple[str, int], factory: Any) -> None:
+        self.machine = machine
         self._at = at
         self.factory = factory
 
@@ -150,7 +179,7 @@ class _Port:
         """It listens from the beginning."""
 
     def stopListening(self) -> Deferred[None]:
-        if self._net.ports.pop(self._at, None) is self:
+        if self.machine.net.ports.pop(self._at, None) is self:
             self.factory.doStop()
         return succeed(None)
 
@@ -191,16 +220,14 @@ class _Connector:
         self._over = True
         self._timeout.cancel()
         here = (self._machine.host, self._machine._free_port())
-        mine, theirs = _End(net, here, self._to), _End(net, self._to, here)
-        mine.other, theirs.other = theirs, mine
-        net.ends += [mine, theirs]
-        theirs.protocol = port.factory.buildProtocol(IPv4Address("TCP", *here))
+        mine, theirs = net.line(self._machine, here, port.machine, self._to)
+        admitted = port.factory.buildProtocol(IPv4Address("TCP", *here))
+        theirs.protocol = admitted or Protocol()
         mine.protocol = self._factory.buildProtocol(IPv4Address("TCP", *self._to))
-        if theirs.protocol is None:
-            mine.broken(Failure(ConnectionLost("not admitted")))
-            return
-        theirs.protocol.makeConnection(theirs)
-        mine.protocol.makeConnection(mine)
+        theirs.begin()
+        mine.begin()
+        if admitted is None:
+            theirs.loseConnection()
 
     def _fail(self, error: Exception) -> None:
         if not self._over:
@@ -232,6 +259,10 @@ class _End:
         self._pushing = False
         self._producer: Any = None
         self._producer_paused = False
+
+    def begin(self) -> None:
+        """The protocol is connected."""
+        self.protocol.makeConnection(self)
 
     # --- transport ---
 

@@ -1,4 +1,4 @@
-"""A registry and peers in one process: real services and stores, lines in memory, time by hand."""
+"""A registry and peers in one process: real services and stores, lines in memory or real sockets, time by hand."""
 
 from __future__ import annotations
 
@@ -199,12 +199,12 @@ class Villager:
 
 
 class Village:
-    """See the module; its starter calls ``close``."""
+    """See the module; its starter calls ``close``.  With ``sockets`` every line is a pair of real sockets."""
 
-    def __init__(self, reactor: Any, directory: Path) -> None:
+    def __init__(self, reactor: Any, directory: Path, sockets: bool = False) -> None:
         self.reactor = reactor
         self.directory = directory
-        self.net = MemoryNet(reactor)
+        self.net = MemoryNet(reactor, sockets)
         self.registry_machine = self.net.machine(REGISTRY_HOST)
         self.registry_identity: Identity = new_identity()
         self.registry: RegistryService | None = None
@@ -271,6 +271,7 @@ class Village:
             await one.stop()
         await self.shut_registry()
         await self.until(lambda: not self.net.ends)
+        self.advance(0)  # what the last ends put off by a turn
         left = [call for machine in self.machines for call in machine.getDelayedCalls()]
         assert left == [], "a timer has outlived its owner"
         assert self.needs_rescue == (self.rescues > 0), "only the safety net found what waited, or it found nothing"
