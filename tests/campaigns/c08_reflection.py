@@ -226,14 +226,14 @@ def run(case: Case) -> Figures:
 
 
 def control(case: Case) -> Figures:
-    page = Node._page
+    page = Node.list_page
 
     def eager(node: Node, pushed: ListPage) -> None:
         page(node, pushed)
         for entry in pushed.joined:
             node.contacts.link_to(entry.peer).addErrback(lambda _: None)  # type: ignore[arg-type]
 
-    Node._page = eager  # type: ignore[method-assign]
+    Node.list_page = eager  # type: ignore[method-assign]
     return attack(case)
 
 

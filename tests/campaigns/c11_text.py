@@ -9,6 +9,8 @@ Control: a console that shows texts as they came.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import io
 import os
 import pty
@@ -249,26 +251,26 @@ def widths_of(row: Any) -> tuple[int, int]:
 
 
 class Tape(io.StringIO):
-    """The terminal's end to write to: what is written is kept as it is."""
+    """The terminal's end to write to; what was written is read at the other end, ``ours``."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, ours: int, theirs: int) -> None:
         super().__init__()
-        self._descriptor = descriptor
-        self._written: list[str] = []
+        self._ours, self._theirs = ours, theirs
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        os.set_blocking(ours, False)
 
     def fileno(self) -> int:
-        return self._descriptor
+        return self._theirs
 
     def isatty(self) -> bool:
         return True
 
-    def write(self, text: str) -> int:
-        self._written.append(text)
-        return len(text)
-
     def taken(self) -> str:
-        found, self._written = "".join(self._written), []
-        return found
+        found: list[str] = []
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._ours, 65_536):
+                found.append(self._decoder.decode(data))
+        return "".join(found)
 
 
 class Stage:
@@ -278,7 +280,10 @@ class Stage:
         self._ours, self._theirs = pty.openpty()
         termios.tcsetwinsize(self._ours, (size[1], size[0]))
         self._input = os.fdopen(self._theirs, "r", encoding="utf-8")
-        self.tape = Tape(self._theirs)
+        attributes = termios.tcgetattr(self._theirs)
+        attributes[1] &= ~termios.OPOST  # what is written is read as it is
+        termios.tcsetattr(self._theirs, termios.TCSANOW, attributes)
+        self.tape = Tape(self._ours, self._theirs)
         self.screen = pyte.Screen(*size)
         self._stream = pyte.Stream(self.screen)
         self.clock = new_clock()
@@ -303,9 +308,14 @@ class Stage:
 
     def settle(self) -> str:
         """Let it be drawn; what was written meanwhile."""
+        written = ""
         for _ in range(6):
             self.clock.advance(0.02)
-        written = self.tape.taken()
+            written += self.tape.taken()
+            while writers := self.clock.getWriters():  # the terminal has room again
+                for writer in writers:
+                    writer.doWrite()
+                written += self.tape.taken()
         self._stream.feed(_UNKNOWN_TO_PYTE.sub("", written))
         return written
 

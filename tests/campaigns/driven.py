@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from chatnet.core.events import Event, MessageAdded, MessageChanged, MessageState, PeopleChanged, StoreChanged
-from chatnet.core.messages import Ack, Message, Say
+from chatnet.core.messages import Ack, Say
 from chatnet.host import database
 from chatnet.net.link import Link
 from chatnet.peer.messages.inbox import Inbox
@@ -79,9 +79,9 @@ def install_fault(point: str, count: int) -> None:
     elif point.startswith("send-ack"):
         around(Link, "send", lambda link, message: isinstance(message, Ack))
     elif point.startswith("take"):
-        around(Inbox, "take")
+        around(Inbox, "say")
     elif point.startswith("acknowledged"):
-        around(Outbox, "_acknowledged")
+        around(Outbox, "ack")
     elif point.startswith("delivered"):
         around(MessageRows, "delivered")
 
@@ -89,16 +89,13 @@ def install_fault(point: str, count: int) -> None:
 def weaken(what: str) -> None:
     """The control: a build that breaks the promise."""
     if what == "ack-before-commit":
-        honest = Outbox.received
+        honest = Inbox.say
 
-        def hasty(self: Outbox, link: Link, message: Message) -> None:
-            if isinstance(message, Say):
-                link.send(Ack([message.id]))
-                self._clock.callLater(HASTE_SECONDS, honest, self, link, message)
-            else:
-                honest(self, link, message)  # type: ignore[arg-type]
+        def hasty(self: Inbox, link: Link, say: Say) -> None:
+            link.send(Ack([say.id]))
+            self._clock.callLater(HASTE_SECONDS, honest, self, link, say)
 
-        Outbox.received = hasty  # type: ignore[method-assign, assignment]
+        Inbox.say = hasty  # type: ignore[method-assign]
 
 
 class _Unwritable:
