@@ -74,7 +74,7 @@ def party(name: str, place: Path, weak: bool, options: list[str]) -> None:
     from chatnet.programs import peer as tap
 
     if weak:
-        database._make_private_file = lambda path: None
+        database._make_private_database = lambda path: path.parent.mkdir(parents=True, exist_ok=True)
     reactor: Any = any_reactor
     parsed = tap.Options()
     parsed.parseOptions(options)
