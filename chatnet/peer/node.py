@@ -79,7 +79,8 @@ from chatnet.peer.options import PeerSettings
 from chatnet.peer.store.health import StoreHealth
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.store.schema import MIGRATIONS
-from chatnet.peer.transfers.manager import FileLinkUser, Transfers
+from chatnet.peer.transfers.file_links import FileLinkUser
+from chatnet.peer.transfers.manager import Transfers
 from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
 

@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IDelayedCall
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.identity import PeerID
-from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Accept, OfferedFile
 from chatnet.core.text import SafeText, safe_line
 from chatnet.core.transfer.incoming import IncomingTransfer
@@ -21,17 +20,16 @@ from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.reasons import skipped_text
 from chatnet.core.transfer.speed import Rate
 from chatnet.core.transfer.transfer_events import HeardAccept, Timer
-from chatnet.core.transfer.transfer_machine import PausedBy, TransferMachine, phase_of
+from chatnet.core.transfer.transfer_machine import PausedBy, TransferMachine
 from chatnet.net.link import Link
 from chatnet.peer.files.download import Download
 from chatnet.peer.files.filesystem import DownloadTarget
-from chatnet.peer.files.source import Fingerprint, Gathered, SourceFile, gather
+from chatnet.peer.files.source import Gathered, SourceFile, gather
 from chatnet.peer.store.transfers import FileRow, TransferRow
 from chatnet.peer.transfers.receiver import Receiver
 from chatnet.peer.transfers.sender import Sender
 
 _NOTHING = safe_line("")
-_mark = msgspec.msgpack.Decoder(Fingerprint)
 
 
 @dataclass(frozen=True)
@@ -256,54 +254,6 @@ def offered(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, now_ms: 
         summary.size,
         now_ms,
     )
-
-
-def recalled(row: TransferRow, rows: Sequence[FileRow], limits: PeerLimits, downloads: bytes) -> ManagedTransfer:
-    """A transfer of a former process; ``rows`` are its files where it has not ended.  ``Recalled`` is to follow."""
-    files = [OfferedFile(list(file.path), file.size, file.mtime_ms) for file in rows]
-    summary = Summary()
-    for file in files:
-        summary.add(file)
-    warning = safe_line("" if row.outgoing or not files else summary.warning)
-    names = tuple(summary.names)
-    sums = (row.total_files, row.total_bytes, row.offered_ms)
-    info = OfferInfo(row.fid, row.peer, row.outgoing, safe_line(row.title), names, warning, *sums)
-    transfer = _recalled(row, rows, files, info, limits, downloads)
-    transfer.stored, transfer.forgotten, transfer.saved_to, transfer.ended_ms = (
-        True,
-        row.forgotten,
-        row.saved_to,
-        row.ended_ms,
-    )
-    machine = transfer.machine
-    machine.code, machine.reason, machine.paused, machine.told = row.code, safe_line(row.reason), row.paused, row.told
-    if row.state is TransferState.DONE:
-        transfer.progress.files, transfer.progress.bytes = row.total_files, row.total_bytes
-    return transfer
-
-
-def _recalled(
-    row: TransferRow,
-    rows: Sequence[FileRow],
-    files: list[OfferedFile],
-    info: OfferInfo,
-    limits: PeerLimits,
-    downloads: bytes,
-) -> ManagedTransfer:
-    if row.outgoing:
-        sources = [
-            SourceFile(file.source, offer, _mark.decode(file.mark))
-            for file, offer in zip(rows, files, strict=True)
-            if file.mark
-        ]
-        machine = OutgoingTransfer(row.fid, limits, phase_of(row.state, OutgoingTransfer))
-        return Outgoing(info, machine, files, sources=sources)
-    incoming = Incoming(info, IncomingTransfer(row.fid, limits, phase_of(row.state, IncomingTransfer)), files)
-    if row.stem:
-        incoming.target = DownloadTarget(downloads, row.person, row.directory, row.stem)
-    incoming.progress.files = sum(file.done for file in rows)
-    incoming.progress.bytes = sum(file.size if file.done else file.synced for file in rows)
-    return incoming
 
 
 def prepare(paths: tuple[bytes, ...]) -> tuple[Gathered, Summary, list[FileRow]]:

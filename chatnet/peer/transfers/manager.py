@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform
-from chatnet.core.errors import ChatnetError, LocalError, Refused, Unreachable
+from chatnet.core.errors import ChatnetError, LocalError, Unreachable
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import PeerLimits
@@ -26,13 +26,11 @@ from chatnet.core.messages import (
     Cancel,
     Decline,
     DialMe,
-    Hello,
     Message,
     Offer,
     Pause,
     Resume,
     Verified,
-    Welcome,
 )
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.outgoing import OutgoingTransfer
@@ -45,9 +43,11 @@ from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans
 from chatnet.peer.files.text_file import write_text
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.transfers.executor import Executor
-from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare, recalled
+from chatnet.peer.transfers.file_links import FileLinkUser
+from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare
 from chatnet.peer.transfers.offers import Offers
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
+from chatnet.peer.transfers.recall import is_given_up, recalled
 
 FID_BYTES = 16
 IN_ORDER = frozenset({"closed", "bye"})  # ends of a chat link with which nothing is lost
@@ -121,9 +121,7 @@ class Transfers:
             files = [] if row.state.ended else await self._store.transfers.files(row.peer, row.fid)
             transfer = await self._disk.run(recalled, row, files, self._limits, self._downloads)
             self._table.enter(transfer)
-            age_ms = self._table.now_ms() - (row.ended_ms or row.offered_ms)
-            expired = age_ms > self._limits.expire_days * 86_400_000 or not _can_go_on(transfer)
-            self._executor.give(transfer, ev.Recalled(expired))
+            self._executor.give(transfer, ev.Recalled(is_given_up(transfer, row, self._limits, self._table.now_ms())))
 
     async def stop(self) -> None:
         """Put everything down until the next start; fires when threads and timers are at rest."""
@@ -380,35 +378,6 @@ _MESSAGES: dict[type[Message], Callable[[Transfers, Link, Any], None]] = {
 }
 # Words of somebody who has the transfer open.
 _QUESTIONS = (ev.HeardAccept, ev.HeardDialMe, ev.HeardPause, ev.HeardResume)
-
-
-class FileLinkUser:
-    """The LinkUser of file links: with ``welcome`` of those that come in, without of those that are dialled."""
-
-    def __init__(self, transfers: Transfers, welcome: Callable[[Link], Welcome] | None = None) -> None:
-        self._transfers = transfers
-        self._welcome = welcome
-
-    async def answer(self, link: Link, hello: Hello) -> Welcome:
-        if self._welcome is None or not self._transfers.expects(link.peer, hello.fid, hello.token):
-            raise Refused(messages.NOT_EXPECTED, "nobody waits for this file link")
-        return self._welcome(link)
-
-    def opened(self, link: Link) -> None:
-        self._transfers.file_link_opened(link, link.fid)
-
-    def received(self, link: Link, message: Message) -> None:
-        self._transfers.file_received(link, message)
-
-    def lost(self, link: Link, end: LinkEnd) -> None:
-        self._transfers.file_link_lost(link, end)
-
-
-def _can_go_on(transfer: ManagedTransfer) -> bool:
-    """Whether all of its sources are known: transfers of the first version did not go on."""
-    if transfer.ended or not isinstance(transfer, Outgoing):
-        return True
-    return len(transfer.sources) == transfer.info.total_files
 
 
 async def _shared(transfer: Incoming) -> ChatnetError | None:

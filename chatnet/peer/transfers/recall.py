@@ -1,0 +1,84 @@
+"""What becomes of the transfers of a former process when the peer starts: taken up again, or given up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chatnet.core.events import TransferState
+from chatnet.core.limits import PeerLimits
+from chatnet.core.messages import OfferedFile
+from chatnet.core.text import safe_line
+from chatnet.core.transfer.incoming import IncomingTransfer
+from chatnet.core.transfer.offers import Summary
+from chatnet.core.transfer.outgoing import OutgoingTransfer
+from chatnet.core.transfer.transfer_machine import phase_of
+from chatnet.peer.files.filesystem import DownloadTarget
+from chatnet.peer.files.source import Fingerprint, SourceFile
+from chatnet.peer.store.transfers import FileRow, TransferRow
+from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, OfferInfo, Outgoing
+
+DAY_MS = 86_400_000
+_mark = msgspec.msgpack.Decoder(Fingerprint)
+
+
+def is_given_up(transfer: ManagedTransfer, row: TransferRow, limits: PeerLimits, now_ms: int) -> bool:
+    """Whether an unfinished transfer is too old to go on, or was made by a version whose transfers did not."""
+    age_ms = now_ms - (row.ended_ms or row.offered_ms)
+    return age_ms > limits.expire_days * DAY_MS or not _can_go_on(transfer)
+
+
+def _can_go_on(transfer: ManagedTransfer) -> bool:
+    """Whether all of its sources are known: transfers of the first version did not go on."""
+    if transfer.ended or not isinstance(transfer, Outgoing):
+        return True
+    return len(transfer.sources) == transfer.info.total_files
+
+
+def recalled(row: TransferRow, rows: Sequence[FileRow], limits: PeerLimits, downloads: bytes) -> ManagedTransfer:
+    """A transfer of a former process; ``rows`` are its files where it has not ended.  ``Recalled`` is to follow."""
+    files = [OfferedFile(list(file.path), file.size, file.mtime_ms) for file in rows]
+    summary = Summary()
+    for file in files:
+        summary.add(file)
+    warning = safe_line("" if row.outgoing or not files else summary.warning)
+    names = tuple(summary.names)
+    sums = (row.total_files, row.total_bytes, row.offered_ms)
+    info = OfferInfo(row.fid, row.peer, row.outgoing, safe_line(row.title), names, warning, *sums)
+    transfer = _recalled(row, rows, files, info, limits, downloads)
+    transfer.stored, transfer.forgotten, transfer.saved_to, transfer.ended_ms = (
+        True,
+        row.forgotten,
+        row.saved_to,
+        row.ended_ms,
+    )
+    machine = transfer.machine
+    machine.code, machine.reason, machine.paused, machine.told = row.code, safe_line(row.reason), row.paused, row.told
+    if row.state is TransferState.DONE:
+        transfer.progress.files, transfer.progress.bytes = row.total_files, row.total_bytes
+    return transfer
+
+
+def _recalled(
+    row: TransferRow,
+    rows: Sequence[FileRow],
+    files: list[OfferedFile],
+    info: OfferInfo,
+    limits: PeerLimits,
+    downloads: bytes,
+) -> ManagedTransfer:
+    if row.outgoing:
+        sources = [
+            SourceFile(file.source, offer, _mark.decode(file.mark))
+            for file, offer in zip(rows, files, strict=True)
+            if file.mark
+        ]
+        machine = OutgoingTransfer(row.fid, limits, phase_of(row.state, OutgoingTransfer))
+        return Outgoing(info, machine, files, sources=sources)
+    incoming = Incoming(info, IncomingTransfer(row.fid, limits, phase_of(row.state, IncomingTransfer)), files)
+    if row.stem:
+        incoming.target = DownloadTarget(downloads, row.person, row.directory, row.stem)
+    incoming.progress.files = sum(file.done for file in rows)
+    incoming.progress.bytes = sum(file.size if file.done else file.synced for file in rows)
+    return incoming
