@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 
-REGISTRY_PORT = 9900  # where a registry listens, and where a peer looks for one, unless they are told otherwise
-
 _MAPPED = b"\x00" * 10 + b"\xff\xff"
 _LOOPBACK_NETWORK = 127  # 127.0.0.0/8
 _LOOPBACK_IPV6 = b"\x00" * 15 + b"\x01"

@@ -16,10 +16,10 @@ from twisted.logger import Logger
 
 from chatnet.core.errors import CannotListen
 from chatnet.core.meters import Measure, Spread
+from chatnet.core.ports import METRICS_PORT
 from chatnet.host.exits import with_advice
 from chatnet.host.web import WebPort, quiet_site
 
-DEFAULT_PORT = 9909
 PREFIX = "chatnet_"
 STALL_LOOK_SECONDS = 0.1  # how often the watch looks: a stall shorter than this may be seen in part
 
@@ -56,7 +56,7 @@ class MetricsService(Service):
     def __init__(self, reactor: Any, endpoint: str, measures: Callable[[], Iterable[Measure]]) -> None:
         self._measures = measures
         self._stalls = StallWatch(reactor)
-        self._web = WebPort(reactor, endpoint, lambda: _site(self._all), DEFAULT_PORT)
+        self._web = WebPort(reactor, endpoint, lambda: _site(self._all), METRICS_PORT)
 
     @property
     def port(self) -> int:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TextIO
 
-from chatnet.core.addresses import REGISTRY_PORT
 from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.names import why_not_a_name
+from chatnet.core.ports import REGISTRY_PORT
 from chatnet.host.config import BadSetting
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, RegistryAddress, parse_registry_address

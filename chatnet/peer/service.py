@@ -16,7 +16,6 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatnet.core.addresses import REGISTRY_PORT
 from chatnet.core.errors import ChatnetError, LocalError, Refused, WrongKey
 from chatnet.core.events import (
     ChatMessage,
@@ -40,6 +39,7 @@ from chatnet.core.events import (
 )
 from chatnet.core.identity import ChatID
 from chatnet.core.names import why_not_a_name
+from chatnet.core.ports import REGISTRY_PORT
 from chatnet.core.text import SafeText, safe_line
 from chatnet.host.event_feed import EventFeed, EventFeedSubscription
 from chatnet.host.exits import refuse_start, stop, stop_with

@@ -6,9 +6,9 @@ from chatnet.console.panes.base import ScrollPane
 from chatnet.console.widgets.base import Block
 from chatnet.console.widgets.text import Markup, Row
 from chatnet.console.widgets.wording import age_text, clock_text, count_text
-from chatnet.core.addresses import REGISTRY_PORT
 from chatnet.core.events import NoticeLevel, RegistryPhase, RegistryState
 from chatnet.core.identity import join_string, short_text
+from chatnet.core.ports import REGISTRY_PORT
 from chatnet.core.text import safe_line, safe_text, shown_path
 
 THIS_MACHINE = ("127.", "localhost:", "[::1]")

@@ -6,8 +6,9 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from chatnet.core.addresses import REGISTRY_PORT, host_port
+from chatnet.core.addresses import host_port
 from chatnet.core.identity import PeerID, join_string, parse_join_string
+from chatnet.core.ports import REGISTRY_PORT
 from chatnet.core.text import safe_line
 
 DEFAULT_HOST = "127.0.0.1"

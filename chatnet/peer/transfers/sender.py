@@ -20,7 +20,7 @@ from chatnet.core.transfer.speed import Pace
 from chatnet.net.link import Link
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.source import Source, SourceFile, close_sources, open_sources
-from chatnet.peer.transfers.rate_limit import RateLimitedProducer, chunk_bytes
+from chatnet.peer.transfers.limited_producer import RateLimitedProducer, chunk_bytes
 
 FILES_OPENED = 32  # opened in one visit to the disk's thread
 
