@@ -19,7 +19,7 @@ from chatnet.peer.store.peer_store import PeerStore
 
 
 class People:
-    """See the module."""
+    """Keeps the roster and the store in step, and tells clients of every person that changed."""
 
     log = Logger("chatnet.people")
 

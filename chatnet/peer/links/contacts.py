@@ -99,7 +99,7 @@ class Contacts:
         wall_ms: Callable[[], int],
     ) -> None:
         self.replacements = Replacements()
-        self.rescues = 0  # how often the safety net had to act: each is a defect of ours
+        self.rescues = 0  # how often the safety net had to act: each is an internal error
         self._clock = clock
         self._limits = limits
         self._roster = roster

@@ -13,7 +13,7 @@ from chatnet.peer.store.peer_store import PeerStore
 
 
 class OpenTabs:
-    """See the module."""
+    """Keeps the tabs and drafts of this profile in the store, and restores them at the login."""
 
     def __init__(self, people: People, store: PeerStore) -> None:
         self._people = people

@@ -15,7 +15,7 @@ from chatnet.peer.messages.outbox import Outbox
 
 
 class Sending:
-    """See the module."""
+    """Checks and stores what a person writes, and hands it to the outbox."""
 
     def __init__(self, people: People, send_policy: SendPolicy, conversations: Conversations, outbox: Outbox) -> None:
         self._people = people

@@ -22,7 +22,7 @@ from chatnet.peer.trust.short_code import ShortCodes
 
 
 class Trust:
-    """See the module."""
+    """Carries out what a person decides about a key: take it, keep the old one, mark it verified, block it."""
 
     log = Logger("chatnet.trust")
 
