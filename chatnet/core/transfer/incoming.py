@@ -492,7 +492,8 @@ class IncomingTransfer(TransferMachine):
     def _expire(self, _: Recalled) -> Iterator[Effect]:
         self.run = None
         self.told, self.paused = False, PausedBy.NOBODY
-        yield from self._change(Phase.FAILED, messages.LOST)
+        # Not LOST: that asks a sender to say its offer again, and the two would never agree.
+        yield from self._change(Phase.FAILED, messages.LATE)
         yield RemoveParts()
         yield from self._say_outcome()
 

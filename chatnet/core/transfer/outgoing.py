@@ -387,7 +387,7 @@ class OutgoingTransfer(TransferMachine):
         yield from self._expire(event) if event.expired else self._doubt()
 
     def _expire(self, _: Recalled) -> Iterator[Effect]:
-        yield from self._end(Phase.FAILED, messages.LOST, by_me=True, leave=Leave.CUT)
+        yield from self._end(Phase.FAILED, messages.LATE, by_me=True, leave=Leave.CUT)
 
     def _recall_ended(self, event: Recalled) -> Iterator[Effect]:
         if not self.told:

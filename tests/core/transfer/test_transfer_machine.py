@@ -480,7 +480,7 @@ def test_whatever_the_store_has_is_taken_up(
         assert machine.state is state
         assert machine.told is (told or expired)
     elif expired:
-        assert (machine.state, machine.code, machine.told) == (TransferState.FAILED, messages.LOST, False)
+        assert (machine.state, machine.code, machine.told) == (TransferState.FAILED, messages.LATE, False)
     elif state in (TransferState.OFFERED, TransferState.PAUSED):
         assert machine.state is state
         assert machine.paused == paused
