@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import fail
+from twisted.internet.task import deferLater
 
 from chatnet.core import messages
 from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import FileRule, MessageKind, MessageState, RuleKind, TransferState
+from chatnet.core.identity import PeerID
 from chatnet.peer.files.filesystem import Filesystem
+from chatnet.peer.store.transfers import FileRow, TransferRows
 from chatnet.peer.transfers import sender
 from tests.support.village import Village, Villager
 from tests.village.test_files import LARGE, is_in, made, offered, parts, received, running
@@ -63,6 +66,27 @@ async def test_an_offer_to_who_was_killed_before_reading_it_arrives(village: Vil
     await bob.stop()
     bob.start()
     await village.until(lambda: transfer.fid in bob.transfers, within=BACK)
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_is_answered_before_all_transfers_are_recalled(
+    village: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that comes amid a start: what is not yet read from the disk is not lost."""
+    ann, bob = await village.people("ann", "bob")
+    fids = [await offered(village, ann, bob, made(village, f"{name}.txt", 10)) for name in "abc"]
+    await ann.stop()
+    whole = TransferRows.files
+
+    async def slow(self: TransferRows, peer: PeerID, fid: bytes) -> list[FileRow]:
+        await deferLater(ann.machine, 3.0)
+        return await whole(self, peer, fid)
+
+    monkeypatch.setattr(TransferRows, "files", slow)
+    ann.start()
+    await village.until(lambda: set(ann.transfers) >= set(fids), within=BACK)
+    await village.pass_time(BACK)
+    assert all(is_in(TransferState.OFFERED, fid, ann, bob) for fid in fids)
 
 
 @pytest_twisted.ensureDeferred

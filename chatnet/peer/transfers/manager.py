@@ -42,6 +42,7 @@ from chatnet.peer.files.local_paths import absolute
 from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans
 from chatnet.peer.files.text_file import write_text
 from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.transfers import TransferRow
 from chatnet.peer.transfers.executor import Executor
 from chatnet.peer.transfers.file_links import FileLinkUser
 from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare
@@ -117,10 +118,14 @@ class Transfers:
         await self._preferences.recall()
         rows = await self._store.transfers.all()
         await self._disk.run(remove_orphans, self._downloads, {row.stem for row in rows if not row.state.ended})
+        known: list[tuple[ManagedTransfer, TransferRow]] = []
         for row in rows:
             files = [] if row.state.ended else await self._store.transfers.files(row.peer, row.fid)
             transfer = await self._disk.run(recalled, row, files, self._limits, self._downloads)
             self._table.enter(transfer)
+            known.append((transfer, row))
+        # Only now: the first of them may bring a link, over which the other side asks about all.
+        for transfer, row in known:
             self._executor.give(transfer, ev.Recalled(is_given_up(transfer, row, self._limits, self._table.now_ms())))
 
     async def stop(self) -> None:
@@ -320,11 +325,14 @@ class Transfers:
     async def _tell_outcome(self, peer: PeerID, fid: bytes) -> None:
         """Somebody asks about a transfer that is not here, perhaps from before we forgot it."""
         row = await self._store.transfers.find(peer, fid)
-        if self._table.find(peer, fid) is None:
-            if row is None or not row.state.ended:
-                self._say(peer, Cancel(fid, messages.LOST))
-            else:
-                self._say(peer, outcome_of(fid, row.outgoing, row.state, row.code))
+        if self._table.find(peer, fid) is not None:
+            return  # it came meanwhile, and says itself how it stands
+        if row is None:
+            self._say(peer, Cancel(fid, messages.LOST))
+        elif row.state.ended:
+            self._say(peer, outcome_of(fid, row.outgoing, row.state, row.code))
+        else:  # an open transfer is never called lost
+            self.log.error("internal error: an open transfer is in the store alone")
 
     def _say(self, peer: PeerID, message: Message) -> None:
         if line := self._tasks.lines.get(peer):
