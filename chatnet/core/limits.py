@@ -216,6 +216,6 @@ class PeerLimits(LinkLimits):
     check_seconds: float = _limit(60.0, "for the three steps of a short code")
     retry_cap_seconds: float = _limit(900.0, "longest wait between two dials to a peer that does not answer")
     retry_listed_seconds: float = _limit(20.0, "the same while something waits and the peer is in the list")
-    expire_days: float = _limit(30.0, "a message that nobody took for so long expires; /resend sends it again")
+    expire_days: float = _limit(30.0, "a message that nobody took for so long expires; its writer can send it again")
     expire_check_seconds: float = _limit(3_600.0, "between two looks for such messages")
     store_retry_seconds: float = _limit(5.0, "a disk that took nothing is tried again")

@@ -51,8 +51,8 @@ class Notices:
         self.tell(NoticeLevel.WARNING, text, peer, messages.STRUCK)
 
     def check_broken(self, peer: PeerID, name: str) -> None:
-        text = f"The check with {name} did not fit, and gave no code. Compare the 60 digits: /verify {name}"
-        self.tell(NoticeLevel.WARNING, text, peer)
+        text = f"The check with {name} did not fit, and gave no code. Compare the 60 digits instead."
+        self.tell(NoticeLevel.WARNING, text, peer, "check-failed")
 
     def store_changed(self, trouble: str) -> None:
         """``trouble``: why nothing can be stored; empty when all is well again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -27,6 +27,13 @@ from chatnet.core.events import ChatMessage, HistoryPage, Person
 from chatnet.core.identity import ChatID, chat_with
 from chatnet.peer.api import PeerApi
 
+# What to do about a refusal, by its code: the peer says what is wrong, and knows no command.
+USUAL_ADVICE = {
+    "blocked": "/unblock {name} ends that.",
+    "verified": "Compare the 60 digits: /verify {name}",
+    "no-check": "Begin one: /verify {name} live",
+    "too-often": "Compare the 60 digits instead: /verify {name}",
+}
 MOST_TABS_UNASKED = 50  # strangers cannot fill the row of tabs; the list of people shows their messages too
 
 
@@ -108,6 +115,7 @@ class ActionBase:
             if isinstance(error, ChatnetError):
                 text = error.text if error.text[-1:] in ".?!" else f"{error.text}."
                 after = advice(error) if callable(advice) else advice.get(error.code, "")
+                after = after or self._usual_advice(error, args)
                 show(f"{what}{text} {after}".rstrip())
             else:
                 self.log.failure("console: a request failed", failure)
@@ -118,6 +126,11 @@ class ActionBase:
             wanted.addCallback(then)
         wanted.addErrback(refused)
         wanted.addBoth(lambda result: self._terminal.request_draw())
+
+    def _usual_advice(self, error: ChatnetError, args: Sequence[Any]) -> str:
+        """What can be done about a refusal, as commands of this console; ``args`` begins with whom it is about."""
+        advice = USUAL_ADVICE.get(error.code, "")
+        return advice.format(name=self._model.roster.name(args[0])) if advice else ""
 
     def _wrong(self, text: str) -> None:
         """A command cannot be done as it is: why, and it stands in the input again."""

@@ -21,7 +21,7 @@ class SendPolicy:
         known = self._people.known(peer)
         if known in self._people.roster.blocked:
             name = self._people.name_of(known)
-            raise LocalError("blocked", f"You have blocked {name}; /unblock {name} ends that.")
+            raise LocalError("blocked", f"You have blocked {name}.")
         return known
 
     def check_offer(self, peer: bytes) -> PeerID:

@@ -53,8 +53,7 @@ class Trust:
         if self._roster.verified(known):
             raise LocalError(
                 "verified",
-                f"{name}'s key was verified, so {SHORT_CHARS} characters are not enough for a new one."
-                f" Compare the 60 digits: /verify {name}",
+                f"{name}'s key was verified, so {SHORT_CHARS} characters are not enough for a new one.",
             )
         if prefix.replace("-", "").upper() != key_text(new)[:SHORT_CHARS]:
             raise LocalError(
@@ -84,7 +83,7 @@ class Trust:
         known = self._people.known(peer)
         new, name = self._roster.new_key(known), self._roster.name_of(known)
         if level is VerifiedLevel.BY_CODE and not self._short_codes.was_compared(known):
-            raise LocalError("no-check", f"No code was compared with {name} yet: /verify {name} live")
+            raise LocalError("no-check", f"No code was compared with {name} yet.")
         if new is not None and level is VerifiedLevel.BY_NUMBER:
             await self._take(known, new, level)
             return

@@ -89,8 +89,7 @@ class ShortCodes:
         if not self._may_try(peer):
             raise LocalError(
                 "too-often",
-                f"{self._limits.checks_per_day} codes a day with one person, and today's are used."
-                f" Compare the 60 digits instead: /verify {name}",
+                f"{self._limits.checks_per_day} codes a day with one person, and today's are used.",
             )
         exchange = self._exchanges[peer] = _Exchange(self._random_bytes(NONCE_BYTES), self._deadline(peer), done=done)
         try:

@@ -242,3 +242,11 @@ def test_somebody_verified_offline_keeps_the_mark(console: Typist) -> None:
     console.peer.put_people(somebody("zoe", console.peer.now_ms(), online=False, verified=VerifiedLevel.BY_CODE))
     console.wait(0.1)
     assert " ○ zoe ✓" in people_rows(console)
+
+
+def test_the_console_says_which_command_ends_a_block(console: Typist) -> None:
+    """The peer knows no command: it says what is wrong, with a code."""
+    console.type("/msg bob<enter>")
+    console.peer.fail_next = LocalError("blocked", "You have blocked bob.")
+    console.type("hello<enter>")
+    assert "You have blocked bob. /unblock bob ends that." in console.screen()
