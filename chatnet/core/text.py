@@ -6,9 +6,9 @@ where remote text would reach a screen or a path uncleaned.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
+from posixpath import splitext
 from typing import NewType
 
 from chatnet.core.limits import MAX_BODY_BYTES, MAX_TEXT_BYTES
@@ -127,7 +127,7 @@ def safe_file_name(offered: str, fallback: str = "file") -> SafeName:
     name = _without_edges(unicodedata.normalize("NFC", "".join(out)))
     if name.split(".")[0].rstrip(" ").lower() in DEVICES:
         name = "_" + name
-    stem, extension = os.path.splitext(name)
+    stem, extension = splitext(name)
     if len(extension.encode()) > EXTENSION_BYTES:
         stem, extension = name, ""
     while len((stem + extension).encode()) > NAME_BYTES:
@@ -148,6 +148,6 @@ def name_warning(offered: str) -> str:
     warnings = []
     if any(c in BIDI or unicodedata.category(c) in HIDDEN for c in offered):
         warnings.append("hidden characters were taken out of the name")
-    if os.path.splitext(safe_file_name(offered))[1].lower() in PROGRAM_SUFFIXES:
+    if splitext(safe_file_name(offered))[1].lower() in PROGRAM_SUFFIXES:
         warnings.append("it is a program: accept only if you asked for it")
     return "; ".join(warnings)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
+from posixpath import splitext
 
 from chatnet.core import messages
 from chatnet.core.errors import RemoteError
@@ -62,7 +62,7 @@ class Summary:
 
 def _warning(path: Sequence[str]) -> str:
     last = path[-1]
-    if _PLAIN.fullmatch(last) and os.path.splitext(last)[1].lower() not in PROGRAM_SUFFIXES:
+    if _PLAIN.fullmatch(last) and splitext(last)[1].lower() not in PROGRAM_SUFFIXES:
         return ""  # most names by far, and a hundred times quicker
     return name_warning(last)
 
