@@ -307,6 +307,7 @@ class Node:
             self,
             self,
             wall_ms=wall_ms,
+            waiting_ms=self.waiting_clock.ms,
             random_bytes=self._chance.randbytes,
             uniform=self._chance.uniform,
         )

@@ -90,6 +90,21 @@ async def test_nobody_is_answered_before_all_transfers_are_recalled(
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("who", ["sender", "receiver"])
+async def test_a_clock_that_was_set_gives_no_offer_up(village: Village, who: str) -> None:
+    """How long an offer has waited is measured by what cannot jump, as for messages (A12)."""
+    ann, bob = await village.people("ann", "bob")
+    fid = await offered(village, ann, bob, made(village, "a.txt", 10))
+    wrong = ann if who == "sender" else bob
+    await wrong.stop()
+    wrong.wall_offset = 40 * 86_400
+    wrong.start()
+    await village.until(lambda: fid in wrong.transfers, within=BACK)
+    await village.pass_time(BACK)
+    assert is_in(TransferState.OFFERED, fid, ann, bob)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_refusal_reaches_who_was_away(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
     fid = await offered(village, ann, bob, made(village, "a.txt", 10))

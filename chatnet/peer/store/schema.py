@@ -174,5 +174,8 @@ ALTER TABLE tab RENAME COLUMN peer TO chat;
     """
 -- Whether the other side knows how a transfer ended: until then it is said on each new link.
 ALTER TABLE transfer ADD COLUMN told INTEGER NOT NULL DEFAULT 1;
+-- What the waiting clock showed when it was offered, or when it ended.
+ALTER TABLE transfer ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE transfer SET since_ms = coalesce(ended_ms, offered_ms);
 """,
 )

@@ -19,7 +19,7 @@ _path = msgspec.msgpack.Decoder(tuple[str, ...])
 _ONE_PART = b"\x91"  # how the MessagePack of a path without folders begins
 _TRANSFER = (
     "peer, fid, outgoing, title, total_files, total_bytes, state, code, reason, saved_to, offered_ms, ended_ms,"
-    " directory, stem, paused, person, told, forgotten"
+    " directory, stem, paused, person, told, forgotten, since_ms"
 )
 _FILE = "number, path, size, mtime_ms, source, part, synced, final, done, mark, digest"
 
@@ -43,6 +43,7 @@ class TransferRow(NamedTuple):
     person: str = ""  # incoming: the name of their folder
     told: bool = True  # the other side knows how it ended
     forgotten: bool = False
+    since_ms: int = 0  # what the waiting clock showed when it was offered, or when it ended
 
 
 class TransferChanges(TypedDict, total=False):
@@ -58,6 +59,7 @@ class TransferChanges(TypedDict, total=False):
     paused: PausedBy
     person: str
     told: bool
+    since_ms: int
 
 
 class FileRow(NamedTuple):

@@ -47,10 +47,11 @@ class Executor:
         random_bytes: Callable[[int], bytes],
         uniform: Uniform,
         wall_ms: Callable[[], int],
+        waiting_ms: Callable[[], int],
     ) -> None:
         self.tasks = TransferTasks(clock)
         self.preferences = TransferPreferences(store)
-        self.table = TransferTable(clock, store, self, listener, wall_ms)
+        self.table = TransferTable(clock, store, self, listener, wall_ms, waiting_ms)
         self.turns = Turns(limits, self, random_bytes)
         self.runs = Runs(clock, limits, self, self.tasks, links, self.preferences, disk, served)
         self.downloads = Downloads(clock, store, self, self.tasks, disk, filesystem)

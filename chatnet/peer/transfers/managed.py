@@ -96,6 +96,7 @@ class ManagedTransfer:
     note: SafeText = _NOTHING  # names them
     saved_to: bytes = b""
     ended_ms: int | None = None
+    since_ms: int = 0  # what the waiting clock showed when it was offered, or when it ended
 
     @property
     def fid(self) -> bytes:
@@ -168,6 +169,7 @@ class ManagedTransfer:
             self.ended_ms,
             paused=machine.paused,
             told=machine.told,
+            since_ms=self.since_ms,
         )
 
     def count(self, missing_files: int, missing_bytes: int) -> None:
@@ -179,10 +181,10 @@ class ManagedTransfer:
         """Bytes go from now on."""
         self.progress.rate = Rate(now, self.progress.bytes)
 
-    def conclude(self, now_ms: int) -> None:
+    def conclude(self, now_ms: int, waiting_ms: int) -> None:
         """It has ended: count what is there, and drop what only an open transfer needs."""
         if self.ended_ms is None:
-            self.ended_ms = now_ms
+            self.ended_ms, self.since_ms = now_ms, waiting_ms
             if self.machine.state is TransferState.DONE:
                 self.progress.files = self.info.total_files - len(self.skipped)
                 self.progress.bytes = self.info.total_bytes - sum(self.files[number].size for number in self.skipped)

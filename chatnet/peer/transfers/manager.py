@@ -64,7 +64,8 @@ class Transfers:
     """See the module.
 
     The owner passes on what comes over chat links (``link_up``, ``received``, ``link_down``) and gives file
-    links to a ``FileLinkUser``.  ``wall_ms`` is the time of day in milliseconds.
+    links to a ``FileLinkUser``.  ``wall_ms`` is the time of day, ``waiting_ms`` what the
+    waiting clock shows, both in milliseconds.
     """
 
     log = Logger("chatnet.transfers")
@@ -79,6 +80,7 @@ class Transfers:
         listener: TransferListener,
         *,
         wall_ms: Callable[[], int],
+        waiting_ms: Callable[[], int],
         random_bytes: Callable[[int], bytes] = os.urandom,
         uniform: Uniform = random.uniform,
         space: Space = known_space,
@@ -103,6 +105,7 @@ class Transfers:
             random_bytes=random_bytes,
             uniform=uniform,
             wall_ms=wall_ms,
+            waiting_ms=waiting_ms,
         )
         self._tasks = self._executor.tasks
         self._table = self._executor.table
@@ -126,7 +129,9 @@ class Transfers:
             known.append((transfer, row))
         # Only now: the first of them may bring a link, over which the other side asks about all.
         for transfer, row in known:
-            self._executor.give(transfer, ev.Recalled(is_given_up(transfer, row, self._limits, self._table.now_ms())))
+            self._executor.give(
+                transfer, ev.Recalled(is_given_up(transfer, row, self._limits, self._table.waiting_ms()))
+            )
 
     async def stop(self) -> None:
         """Put everything down until the next start; fires when threads and timers are at rest."""

@@ -23,10 +23,12 @@ DAY_MS = 86_400_000
 _mark = msgspec.msgpack.Decoder(Fingerprint)
 
 
-def is_given_up(transfer: ManagedTransfer, row: TransferRow, limits: PeerLimits, now_ms: int) -> bool:
-    """Whether an unfinished transfer is too old to go on, or was made by a version whose transfers did not."""
-    age_ms = now_ms - (row.ended_ms or row.offered_ms)
-    return age_ms > limits.expire_days * DAY_MS or not _can_go_on(transfer)
+def is_given_up(transfer: ManagedTransfer, row: TransferRow, limits: PeerLimits, waiting_ms: int) -> bool:
+    """Whether a transfer has waited too long to go on, or was made by a version whose transfers did not.
+
+    ``waiting_ms`` is what the waiting clock shows: a time of day that was set ends no transfer (fault A12).
+    """
+    return waiting_ms - row.since_ms > limits.expire_days * DAY_MS or not _can_go_on(transfer)
 
 
 def _can_go_on(transfer: ManagedTransfer) -> bool:
@@ -47,12 +49,8 @@ def recalled(row: TransferRow, rows: Sequence[FileRow], limits: PeerLimits, down
     sums = (row.total_files, row.total_bytes, row.offered_ms)
     info = OfferInfo(row.fid, row.peer, row.outgoing, safe_line(row.title), names, warning, *sums)
     transfer = _recalled(row, rows, files, info, limits, downloads)
-    transfer.stored, transfer.forgotten, transfer.saved_to, transfer.ended_ms = (
-        True,
-        row.forgotten,
-        row.saved_to,
-        row.ended_ms,
-    )
+    transfer.stored, transfer.forgotten, transfer.saved_to = True, row.forgotten, row.saved_to
+    transfer.ended_ms, transfer.since_ms = row.ended_ms, row.since_ms
     machine = transfer.machine
     machine.code, machine.reason, machine.paused, machine.told = row.code, safe_line(row.reason), row.paused, row.told
     if row.state is TransferState.DONE:

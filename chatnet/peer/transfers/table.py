@@ -27,9 +27,16 @@ class TransferTable:
     log = Logger("chatnet.transfers")
 
     def __init__(
-        self, clock: Any, store: PeerStore, owner: TransferOwner, listener: TransferListener, wall_ms: Callable[[], int]
+        self,
+        clock: Any,
+        store: PeerStore,
+        owner: TransferOwner,
+        listener: TransferListener,
+        wall_ms: Callable[[], int],
+        waiting_ms: Callable[[], int],
     ) -> None:
         self.now_ms = wall_ms
+        self.waiting_ms = waiting_ms
         self._clock = clock
         self._store = store
         self._owner = owner
@@ -102,6 +109,7 @@ class TransferTable:
             files=info.total_files,
             size=info.total_bytes,
         )
+        transfer.since_ms = self.waiting_ms()
         await self._store.transfers.add(transfer.row(), rows)
         transfer.stored = True
         first = transfer.as_offered()
@@ -113,7 +121,7 @@ class TransferTable:
         """As it stands now; a failure is given to its machine."""
         machine = transfer.machine
         if machine.ended:
-            transfer.conclude(self.now_ms())
+            transfer.conclude(self.now_ms(), self.waiting_ms())
         row = transfer.row()
         try:
             await self._store.transfers.update(
@@ -129,6 +137,7 @@ class TransferTable:
                 person=row.person,
                 told=row.told,
                 ended_ms=row.ended_ms,
+                since_ms=row.since_ms,
             )
         except StoreFailed as error:
             self.log.info("how a transfer stands was not stored: {text}", text=error.text)

@@ -64,6 +64,7 @@ class Party:
             self,
             self,
             wall_ms=lambda: int(self.reactor.seconds() * 1000),
+            waiting_ms=lambda: int(self.reactor.seconds() * 1000),
             **self.options,
         )
         await self.transfers.start()
