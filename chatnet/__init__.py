@@ -1,3 +1,3 @@
 """chatnet: peer-to-peer chat and file transfer from the console."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
