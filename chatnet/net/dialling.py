@@ -150,6 +150,7 @@ class Dialler:
                     break
             return await won
         finally:
+            won.addErrback(lambda failure: None)  # cancelled before anybody waited for it
             for pending in attempts:
                 pending.addErrback(lambda failure: None)
                 pending.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError, TimeoutError, UserError
 from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
 
 from chatnet.core.errors import ChatnetError, Refused, Unreachable, WrongKey
 from chatnet.core.limits import PeerLimits
@@ -157,6 +159,30 @@ async def test_a_cancelled_dial_leaves_nothing_behind(stations, several):
         await deferLater(alice.reactor, 0)
     assert set(alice.reactor.getDelayedCalls()) <= timers
     assert alice.user.links == []
+
+
+@pytest.mark.parametrize("stagger", [0.0, 60.0])
+@pytest_twisted.ensureDeferred
+async def test_a_dial_that_is_cancelled_leaves_no_error_that_nobody_takes(stations, stagger: float):
+    """Also while the next address waits for its turn, when nobody listens to the outcome yet."""
+    alice, bob = stations(), stations()
+    complaints: list[Any] = []
+    observer = lambda event: complaints.append(event) if "log_failure" in event else None  # noqa: E731
+    globalLogPublisher.addObserver(observer)
+    try:
+        with silent_port() as silent, silent_port() as another:
+            addresses = [silent] if stagger else [silent, another]
+            dialling = Deferred.fromCoroutine(alice.dialler.dial_any(addresses, alice.user, hello(), bob.peer, stagger))
+            await deferLater(alice.reactor, 0.05)
+            dialling.cancel()
+            with pytest.raises((CancelledError, ChatnetError)):
+                await dialling
+            await deferLater(alice.reactor, 0)
+        del dialling
+        gc.collect()
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert complaints == []
 
 
 @pytest_twisted.ensureDeferred
