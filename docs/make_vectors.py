@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from chatnet.core import identity, limits
+from chatnet.core import identity, join_string, limits, safety_number
 from chatnet.core import messages as m
 from chatnet.core.framing import frame
 from chatnet.core.records import SIGNED_PREFIX, Endpoint, SignedRecord, endpoint, sign_record
@@ -103,7 +103,7 @@ def messages() -> list[tuple[str, m.Message]]:
         ("chat", m.Pause(FID, m.PAUSED)),
         ("chat", m.Resume(FID)),
         ("chat", m.Verified(FID)),
-        ("chat", m.Check(m.CheckStep.COMMIT, identity.short_commitment(FID))),
+        ("chat", m.Check(m.CheckStep.COMMIT, safety_number.short_commitment(FID))),
         ("chat", m.Check(m.CheckStep.NONCE, INSTANCE)),
         ("file", m.File(0, 0, 1_048_577)),
         ("file", m.End(0, bytes(32))),
@@ -215,19 +215,19 @@ def vectors() -> dict[str, Any]:
                 "text": identity.key_text(peer(who)),
                 "grouped": identity.grouped_text(peer(who)),
                 "short": identity.short_text(peer(who)),
-                "join_string": identity.join_string("chat.example.org", 9900, peer(who)),
-                "join_string_ipv6": identity.join_string("2001:db8::1", 9900, peer(who)),
+                "join_string": join_string.join_string("chat.example.org", 9900, peer(who)),
+                "join_string_ipv6": join_string.join_string("2001:db8::1", 9900, peer(who)),
             }
             for who, seed in SEEDS.items()
         ],
         "pair": {
             "people": ["carol", "bob"],
             "conversation": identity.conversation_of(carol, bob).hex(),
-            "safety_number": identity.safety_number(carol, bob),
+            "safety_number": safety_number.safety_number(carol, bob),
             "first_nonce": FID.hex(),
             "second_nonce": INSTANCE.hex(),
-            "commitment": identity.short_commitment(FID).hex(),
-            "short_code": identity.short_code(carol, bob, FID, INSTANCE),
+            "commitment": safety_number.short_commitment(FID).hex(),
+            "short_code": safety_number.short_code(carol, bob, FID, INSTANCE),
         },
         "record": {
             "who": "carol",

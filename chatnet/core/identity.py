@@ -1,7 +1,7 @@
 """Who somebody is: the hash of an Ed25519 public key, and its texts for people.
 
 A peer's identity is ``PeerID = SHA-256(SubjectPublicKeyInfo)``, 32 bytes.  Names are claims
-beside it; their rules stand in ``names``.
+beside it; their rules stand in ``names``.  What two people compare is in ``safety_number``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import hmac
 import re
 from typing import NewType
 
-from chatnet.core.addresses import host_port
-
 PeerID = NewType("PeerID", bytes)
 ChatID = NewType("ChatID", bytes)  # the PeerID of the person one talks with; later also the id of a room
 
@@ -23,9 +21,6 @@ SHORT_CHARS = 8
 
 # RFC 8410, section 4: the DER SubjectPublicKeyInfo of an Ed25519 key is this, then the 32 key bytes.
 ED25519_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
-
-_JOIN = re.compile(r"chatnet:(?P<host>\[[0-9a-fA-F:.%a-z]+\]|[^:/\[\]\s]+):(?P<port>[0-9]{1,5})/(?P<key>[A-Za-z2-7-]+)")
-_SAFETY_ROUNDS = 5200  # Signal's count: slow enough to make a search of look-alike keys dear
 
 
 def peer_id_of(public_key: bytes) -> PeerID:
@@ -81,53 +76,3 @@ def conversation_of(one: PeerID, other: PeerID) -> bytes:
     """The 32-byte id that the wire has for the conversation of two people: the same from both sides."""
     low, high = sorted((one, other))
     return hashlib.sha256(low + high).digest()
-
-
-def join_string(host: str, port: int, peer_id: bytes) -> str:
-    """``chatnet:HOST:PORT/KEY``; an IPv6 address stands in brackets."""
-    return f"chatnet:{host_port(host, port)}/{key_text(peer_id)}"
-
-
-def parse_join_string(text: str) -> tuple[str, int, PeerID]:
-    """``(host, port, PeerID)`` of a join string; ValueError says what is wrong with it."""
-    match = _JOIN.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("a join string looks like chatnet:HOST:PORT/KEY")
-    port = int(match["port"])
-    if not 1 <= port <= 65535:
-        raise ValueError(f"port {port} is not between 1 and 65535")
-    return match["host"].strip("[]"), port, parse_key_text(match["key"])
-
-
-def safety_number(one: PeerID, other: PeerID) -> str:
-    """60 decimal digits that two people compare; the same on both sides.
-
-    Signal's shape: 30 digits from each key by itself, the halves in order.  Not a hash of the
-    pair: somebody in the middle chooses two keys, and against a hash of the pair needs only a
-    collision; against halves a second preimage of each.
-    """
-
-    def half(peer_id: bytes) -> str:
-        digest = b"chatnet safety number v1" + peer_id
-        for _ in range(_SAFETY_ROUNDS):
-            digest = hashlib.sha512(digest + peer_id).digest()
-        return " ".join(f"{int.from_bytes(digest[i : i + 5], 'big') % 100_000:05d}" for i in range(0, 30, 5))
-
-    return " ".join(sorted((half(one), half(other))))
-
-
-def short_commitment(nonce: bytes) -> bytes:
-    """What the first side says before it has seen the other's nonce."""
-    return hashlib.sha256(b"chatnet short check v1 commit" + nonce).digest()
-
-
-def short_code(one: PeerID, other: PeerID, first_nonce: bytes, second_nonce: bytes) -> str:
-    """Six digits that two people compare while both are on line.
-
-    Safe in this order only: the first side sends ``short_commitment(first_nonce)``, the second its
-    nonce, the first reveals its own and the second checks it against the commitment.  Nobody in
-    the middle can steer the code then: one chance in a million an attempt.
-    """
-    low, high = sorted((one, other))
-    digest = hashlib.sha256(b"chatnet short check v1" + low + high + first_nonce + second_nonce).digest()
-    return f"{int.from_bytes(digest[:8], 'big') % 1_000_000:06d}"

@@ -16,7 +16,8 @@ from twisted.python.failure import Failure
 from chatnet import __version__
 from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.errors import ChatnetError
-from chatnet.core.identity import grouped_text, join_string
+from chatnet.core.identity import grouped_text
+from chatnet.core.join_string import join_string
 from chatnet.core.ports import REGISTRY_PORT
 from chatnet.host.exits import is_at_terminal, refuse_start, say, stop_with
 from chatnet.host.gc_tuning import freeze_long_lived

@@ -157,7 +157,7 @@ MUTANTS = (
         "chatnet/core/names.py",
         'NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?',
         'NAME_PATTERN = r"^[\\w](?:[\\w-]{0,30}[\\w])?',
-        ("tests/core/test_identity.py::test_names_that_nobody_may_have",),
+        ("tests/core/test_names.py::test_names_that_nobody_may_have",),
     ),
     Mutant(
         "a record does not go back",

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from chatnet.core import identity
+from chatnet.core import identity, join_string, safety_number
 from chatnet.core import messages as m
 from chatnet.core.errors import RemoteError
 from chatnet.core.framing import Framer, frame
@@ -70,8 +70,8 @@ def test_a_key_from_its_seed_to_its_join_string(key: dict[str, str]) -> None:
     assert identity.peer_id_of(public) == peer
     assert base64.b32encode(peer).decode().rstrip("=") == key["text"] == identity.key_text(peer)
     assert (identity.grouped_text(peer), identity.short_text(peer)) == (key["grouped"], key["short"])
-    assert identity.parse_join_string(key["join_string"]) == ("chat.example.org", 9900, peer)
-    assert identity.parse_join_string(key["join_string_ipv6"]) == ("2001:db8::1", 9900, peer)
+    assert join_string.parse_join_string(key["join_string"]) == ("chat.example.org", 9900, peer)
+    assert join_string.parse_join_string(key["join_string_ipv6"]) == ("2001:db8::1", 9900, peer)
 
 
 def test_what_two_people_share() -> None:
@@ -80,10 +80,10 @@ def test_what_two_people_share() -> None:
     assert hashlib.sha256(min(one, other) + max(one, other)).hexdigest() == pair["conversation"]
     for a, b in ((one, other), (other, one)):
         assert identity.conversation_of(a, b).hex() == pair["conversation"]
-        assert identity.safety_number(a, b) == pair["safety_number"]
+        assert safety_number.safety_number(a, b) == pair["safety_number"]
         first, second = unhex(pair["first_nonce"]), unhex(pair["second_nonce"])
-        assert identity.short_code(a, b, first, second) == pair["short_code"]
-    assert identity.short_commitment(first).hex() == pair["commitment"]
+        assert safety_number.short_code(a, b, first, second) == pair["short_code"]
+    assert safety_number.short_commitment(first).hex() == pair["commitment"]
 
 
 def test_a_safety_number_by_the_words_of_the_document() -> None:

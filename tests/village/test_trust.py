@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import MessageState, RegistryPhase, TransferState, VerifiedLevel
-from chatnet.core.identity import PeerID, key_text, safety_number, short_text
+from chatnet.core.identity import PeerID, key_text, short_text
+from chatnet.core.safety_number import safety_number
 from tests.support.village import Village, Villager
 from tests.village.test_files import is_in, made, offered, parts, running
 from tests.village.test_keys import impostor_of_bob

@@ -18,6 +18,7 @@ from chatnet.console.completion import Completer, shown_candidates
 from chatnet.console.keymap import Context
 from chatnet.console.panes.base import PaneContext
 from chatnet.console.panes.conversation import ConversationPane
+from chatnet.console.widgets.double_click import DoubleClick
 from chatnet.console.widgets.input import Editor, InputRow
 from chatnet.console.window import Window
 from chatnet.core import limits
@@ -64,7 +65,7 @@ class ActionBase:
         self._told_drafts: dict[ChatID, str] = {}  # as the peer keeps them
         self._mouse_on = True
         self._quit_asked: dict[str, float] = {}
-        self._last_click: tuple[object, float] = (None, 0.0)
+        self._double_click = DoubleClick()
         self._typed: tuple[InputRow, str] | None = None  # the command that is being run, and where it stood
         self._directory = _here()
         self.view = Window(scene, self.run, self._make_input)
@@ -244,11 +245,7 @@ class ActionBase:
 
     def is_double_click(self, what: object) -> bool:
         """Whether the same thing was clicked a moment ago."""
-        last, at = self._last_click
-        now = self._clock.seconds()
-        double = bool(last == what and now - at <= limits.DOUBLE_CLICK_SECONDS)
-        self._last_click = (None, 0.0) if double else (what, now)
-        return double
+        return self._double_click.is_second(what, self._clock.seconds())
 
 
 def unexpected(error: BaseException | None) -> str:

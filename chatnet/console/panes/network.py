@@ -7,7 +7,8 @@ from chatnet.console.widgets.base import Block
 from chatnet.console.widgets.text import Markup, Row
 from chatnet.console.widgets.wording import age_text, clock_text, count_text
 from chatnet.core.events import NoticeLevel, RegistryPhase, RegistryState
-from chatnet.core.identity import join_string, short_text
+from chatnet.core.identity import short_text
+from chatnet.core.join_string import join_string
 from chatnet.core.ports import REGISTRY_PORT
 from chatnet.core.text import safe_line, safe_text, shown_path
 

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 from chatnet.core.addresses import host_port
-from chatnet.core.identity import PeerID, join_string, parse_join_string
+from chatnet.core.identity import PeerID
+from chatnet.core.join_string import join_string, parse_join_string
 from chatnet.core.ports import REGISTRY_PORT
 from chatnet.core.text import safe_line
 

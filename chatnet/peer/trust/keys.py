@@ -12,7 +12,8 @@ from twisted.logger import Logger
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import VerifiedLevel
-from chatnet.core.identity import SHORT_CHARS, PeerID, conversation_of, key_text, safety_number, short_text
+from chatnet.core.identity import SHORT_CHARS, PeerID, conversation_of, key_text, short_text
+from chatnet.core.safety_number import safety_number
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.conversations import Conversations
 from chatnet.peer.messages.outbox import Outbox

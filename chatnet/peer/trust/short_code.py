@@ -1,7 +1,7 @@
 """Comparing a short code with a person who is on line: commit, nonce, reveal.
 
 The two nonces and both keys make six digits.  Who is in the middle has two keys and so two
-different codes, and cannot steer either: ``core.identity.short_code``.
+different codes, and cannot steer either: ``core.safety_number.short_code``.
 
 When both begin at once, the exchange of the smaller PeerID goes on and serves both.
 """
@@ -18,9 +18,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from chatnet.core.errors import ChatnetError, LocalError
-from chatnet.core.identity import PeerID, short_code, short_commitment
+from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_SOURCES, PeerLimits
 from chatnet.core.messages import Check, CheckStep, Message
+from chatnet.core.safety_number import short_code, short_commitment
 from chatnet.net.timers import cancel_timer
 
 NONCE_BYTES = 16

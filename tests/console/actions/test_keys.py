@@ -8,7 +8,8 @@ import segno
 from chatnet.console.overlays.page import qr_rows
 from chatnet.core.errors import LocalError
 from chatnet.core.events import CodeReady, VerifiedLevel
-from chatnet.core.identity import grouped_text, join_string, short_text
+from chatnet.core.identity import grouped_text, short_text
+from chatnet.core.join_string import join_string
 from tests.support.scripted_peer import key_of, somebody
 from tests.support.typist import Typist
 

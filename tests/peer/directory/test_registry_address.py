@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.core.identity import PeerID, join_string
+from chatnet.core.identity import PeerID
+from chatnet.core.join_string import join_string
 from chatnet.peer.directory.registry_address import RegistryAddress, parse_registry_address
 
 KEY = PeerID(bytes(range(32)))
