@@ -33,6 +33,7 @@ HONEST = {"gate": 1_000, "nightly": 1_000}
 UNIT = "peers"
 SHOWN = ("they came in one wave",)
 TIMED = True
+TIMED_CONTROL = True  # it shows a wave in one second
 
 AWAY_SECONDS = {"ci": 2.0, "gate": 5.0}
 MOST_BACK_SECONDS, ALL_BACK_SECONDS = 30.0, 90.0
