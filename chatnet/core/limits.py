@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from chatnet.core.budgets import PeerBudgets
+
 # --- the wire: part of the protocol, the same for everybody (docs/protocol.md) ---------------
 
 MAX_FRAME_HELLO = 4_096  # before WELCOME: what a stranger can make us hold
@@ -94,6 +96,17 @@ LEAST_SPEED = 16_384  # bytes a second that a speed limit may be: slower looks l
 PROGRESS_SECONDS = 0.25  # progress of a transfer is told at most four times a second
 
 
+def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
+    """The number ``text`` as the value of a limit; ValueError says what is wrong with it."""
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ValueError(f"--limit {name} is a number, not '{text}'") from None
+    if not 0 < value < float("inf"):
+        raise ValueError(f"--limit {name} must be above 0")
+    return value
+
+
 def _limit(default: Any, reason: str, choices: tuple[str, ...] = ()) -> Any:
     return field(default=default, metadata={"reason": reason, "choices": choices})
 
@@ -122,7 +135,7 @@ class LinkLimits:
     def changed(self, assignment: str) -> Self:
         """These limits with ``NAME=VALUE`` applied; ValueError says what is wrong."""
         name, equals, text = assignment.partition("=")
-        known = {f.name: f for f in dataclasses.fields(self)}
+        known = {f.name: f for f in dataclasses.fields(self) if "reason" in f.metadata}
         if not equals or name not in known:
             raise ValueError(f"--limit takes NAME=VALUE with a NAME that --limits shows, not '{assignment}'")
         present = getattr(self, name)
@@ -132,13 +145,7 @@ class LinkLimits:
                 raise ValueError(f"--limit {name} is {' or '.join(map(repr, choices))}, not '{text}'")
             changes: dict[str, Any] = {name: text}
             return dataclasses.replace(self, **changes)
-        try:
-            value = type(present)(text)
-        except ValueError:
-            raise ValueError(f"--limit {name} is a number, not '{text}'") from None
-        if not 0 < value < float("inf"):
-            raise ValueError(f"--limit {name} must be above 0")
-        changes = {name: value}
+        changes = {name: _number(name, text, type(present))}
         return dataclasses.replace(self, **changes)
 
     def differences(self, other: Self) -> Iterator[tuple[str, Any, Any]]:
@@ -151,7 +158,8 @@ class LinkLimits:
     def rows(self) -> Iterator[str]:
         """One line a limit: name, value, reason."""
         for item in dataclasses.fields(self):
-            yield f"{item.name:<30} {getattr(self, item.name)!s:>12}  {item.metadata['reason']}"
+            if "reason" in item.metadata:
+                yield f"{item.name:<30} {getattr(self, item.name)!s:>12}  {item.metadata['reason']}"
 
 
 @dataclass(frozen=True)
@@ -189,10 +197,10 @@ NEEDS_RESTART = frozenset(
 
 @dataclass(frozen=True)
 class PeerLimits(LinkLimits):
-    """The peer's own."""
+    """The peer's own; ``budgets`` are changed by ``NAME.LEVEL=VALUE``, or ``NAME=VALUE`` for the level ``all``."""
 
+    budgets: PeerBudgets = field(default_factory=PeerBudgets)
     unauthenticated: int = _limit(32, "handshakes and HELLOs under way in all")
-    links: int = _limit(256, "authenticated connections")
     queue_bytes: int = _limit(1_048_576, "of frames to one peer not yet taken by the transport")
     dials_at_once: int = _limit(8, "dials under way")
     dials_per_minute: int = _limit(30, "to addresses that have not proven their key: against reflection")
@@ -205,6 +213,7 @@ class PeerLimits(LinkLimits):
     messages_burst: int = _limit(4_000, "of those at once")
     offers_per_minute: int = _limit(5, "file offers from one peer")
     offers_pending: int = _limit(3, "unanswered offers from one peer")
+    offer_page_seconds: float = _limit(30.0, "for the next page of an offer whose last page has not come")
     transfers_per_peer: int = _limit(2, "running transfers with one peer, each way")
     transfers: int = _limit(4, "running transfers in all, each way")
     send_window: int = _limit(512, "messages sent to one peer and not yet acknowledged")
@@ -219,3 +228,19 @@ class PeerLimits(LinkLimits):
     expire_days: float = _limit(30.0, "a message that nobody took for so long expires; its writer can send it again")
     expire_check_seconds: float = _limit(3_600.0, "between two looks for such messages")
     store_retry_seconds: float = _limit(5.0, "a disk that took nothing is tried again")
+
+    def changed(self, assignment: str) -> Self:
+        name, equals, text = assignment.partition("=")
+        budget, dot, level = name.partition(".")
+        levels = self.budgets.levels(budget)
+        if not equals or not levels:
+            return super().changed(assignment)
+        if dot and level not in levels:
+            raise ValueError(f"--limit {budget} has the levels {', '.join(levels)}, not '{level}'")
+        value = int(_number(name, text, int))
+        return dataclasses.replace(self, budgets=self.budgets.changed(budget, level or levels[0], value))
+
+    def rows(self) -> Iterator[str]:
+        """One line a limit, then one a budget: name, shares, unit and reason."""
+        yield from super().rows()
+        yield from self.budgets.rows()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,14 @@ from chatnet.core.limits import LinkLimits, PeerLimits, RegistryLimits
 ALL = [LinkLimits(), PeerLimits(), RegistryLimits()]
 
 
+def numbers_of(some: LinkLimits) -> list[Any]:
+    """The fields that are limits by themselves, and not the table of budgets."""
+    return [item for item in dataclasses.fields(some) if item.name != "budgets"]
+
+
 @pytest.mark.parametrize("some", ALL, ids=lambda some: type(some).__name__)
 def test_every_limit_can_be_changed_by_its_name_and_no_other_changes(some: LinkLimits) -> None:
-    for item in dataclasses.fields(some):
+    for item in numbers_of(some):
         text = item.metadata["choices"][-1] if item.metadata["choices"] else "7"
         changed = some.changed(f"{item.name}={text}")
         assert str(getattr(changed, item.name)) in (text, "7.0")
@@ -34,6 +40,10 @@ def test_every_limit_can_be_changed_by_its_name_and_no_other_changes(some: LinkL
         "links=0",
         "links=-1",
         "links=1.5",
+        "links.address=0",
+        "links.nobody=5",
+        "budgets=5",
+        "transfers.all=5",
         "ping_seconds=nan",
         "ping_seconds=inf",
         "ping_seconds=0",
@@ -48,14 +58,30 @@ def test_what_is_no_limit_is_said(assignment: str) -> None:
         PeerLimits().changed(assignment)
 
 
+def test_one_level_of_a_budget_can_be_changed() -> None:
+    before = PeerLimits()
+    after = before.changed("links.address=3").changed("requests=7")
+    assert after.budgets.links == before.budgets.links._replace(address=3)
+    assert after.budgets.requests == before.budgets.requests._replace(all=7)
+    assert after.budgets.offers == before.budgets.offers
+
+
+def test_each_budget_is_shown_with_its_shares_unit_and_reason() -> None:
+    rows = [row for row in PeerLimits().rows() if row.startswith("links ")]
+    assert rows == [
+        f"{'links':<30} all 256, strangers 64, key 2, address 8 places: links; "
+        "somebody known always gets in, and a quiet stranger goes for them"
+    ]
+
+
 def test_a_limit_of_time_may_have_a_fraction() -> None:
     assert PeerLimits().changed("ping_seconds=0.5").ping_seconds == 0.5
 
 
 @pytest.mark.parametrize("some", ALL, ids=lambda some: type(some).__name__)
 def test_each_is_shown_with_its_value_and_its_reason(some: LinkLimits) -> None:
-    rows = list(some.rows())
-    for row, item in zip(rows, dataclasses.fields(some), strict=True):
+    rows, numbers = list(some.rows()), numbers_of(some)
+    for row, item in zip(rows[: len(numbers)], numbers, strict=True):
         name, value, reason = row.split(maxsplit=2)
         assert (name, value) == (item.name, str(getattr(some, name)))
         assert len(reason) > 10

@@ -75,7 +75,7 @@ links = 3
     assert settings.roots.downloads == tmp_path / "got"
     assert settings.headless
     assert settings.ascii
-    assert settings.limits.links == 3
+    assert settings.limits.budgets.links.all == 3
 
 
 def test_variables_win_over_the_file(tmp_path: Path) -> None:

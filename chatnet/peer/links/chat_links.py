@@ -137,7 +137,7 @@ class ChatLinks:
     async def answer(self, link: Link, hello: Hello) -> Welcome:
         if link.peer == self._roster.me:
             raise Refused(messages.SELF, "this is your own key")
-        if len(self.links) >= self._limits.links and link.peer not in self.links:
+        if len(self.links) >= self._limits.budgets.links.all and link.peer not in self.links:
             raise Refused(messages.BUSY, "too many links", 60)
         if await self._admission(link.peer, hello) is Verdict.KEEP:
             raise Refused(messages.REPLACED, "the other link stays")

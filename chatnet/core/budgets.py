@@ -1,0 +1,219 @@
+"""Budgets: how much of one resource a key, a source, all strangers, and all together may hold.
+
+A limit for each key bounds nothing by itself, since keys cost nothing to make.  A budget bounds the
+sum: each holder is charged in units of what the resource costs here (places, bytes of memory, bytes
+on disk) at every level that it belongs to, and gets nothing once one of them is used up.
+
+``PeerBudgets`` is the table of all budgets of a peer; ``--limits`` shows it, and ``--limit
+NAME.LEVEL=VALUE`` changes one number.  Somebody is known once a person here wrote to them or accepted
+them; everybody else is a stranger.  No I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from chatnet.core.addresses import is_loopback
+
+MIB = 1_048_576
+
+
+class Level(StrEnum):
+    """At which sum a holder met its limit."""
+
+    ALL = "all"
+    STRANGERS = "strangers"
+    KEY = "key"
+    ADDRESS = "address"  # an IPv4 address, an IPv6 /64
+    NETWORK = "network"  # an IPv4 /24, an IPv6 /56: twice what an address has
+    SITE = "site"  # an IPv6 /48: four times what an address has
+
+
+NETWORK_SHARE = 2  # in addresses: a customer's /56, an office's /24
+SITE_SHARE = 4
+
+
+class Shares(NamedTuple):
+    """How much each level may hold.  ``strangers`` and below hold for strangers, ``key`` for everybody."""
+
+    all: int
+    strangers: int
+    key: int
+    address: int
+
+    def of(self, level: Level) -> int:
+        """The most that one sum at ``level`` may be."""
+        if level is Level.NETWORK:
+            return self.address * NETWORK_SHARE
+        if level is Level.SITE:
+            return self.address * SITE_SHARE
+        return int(getattr(self, level))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self._asdict().items())
+
+
+class Claimant(NamedTuple):
+    """Who asks for a share: a proven key, the host that it comes from, and whether a person here knows it."""
+
+    key: bytes
+    host: str
+    known: bool
+
+
+Account = tuple[Level, Hashable]  # a level, and the key or source that the sum belongs to
+Accounts = tuple[Account, ...]
+
+
+class Budget:
+    """The holders of one resource, and the sums of what they hold.
+
+    A holder is anything hashable: a link, the id of an offer.  ``count_loopback``: addresses of this
+    machine are sources like any other.
+    """
+
+    def __init__(self, shares: Shares, *, count_loopback: bool = False) -> None:
+        self.shares = shares
+        self._count_loopback = count_loopback
+        self._held: dict[Hashable, tuple[Accounts, int]] = {}
+        self._sums: Counter[Account] = Counter()
+        self.refused: Counter[str] = Counter({level.value: 0 for level in Level})
+
+    def lacks(self, who: Claimant, amount: int = 1) -> Level | None:
+        """The first level at which ``who`` cannot have ``amount`` more; None if it fits everywhere."""
+        return self._lacking(self._accounts(who), amount)
+
+    def take(self, holder: Hashable, who: Claimant, amount: int = 1) -> Level | None:
+        """Charge ``amount`` more to ``holder``; the level that lacks it, and then nothing is charged.
+
+        A holder stays in the accounts of its first charge, whatever becomes of ``who`` meanwhile.
+        """
+        accounts, _ = self._held.get(holder) or (self._accounts(who), 0)
+        lacking = self._lacking(accounts, amount)
+        if lacking is not None:
+            self.refused[lacking.value] += 1
+            return lacking
+        self.charge(holder, who, amount)
+        return None
+
+    def charge(self, holder: Hashable, who: Claimant, amount: int = 1) -> None:
+        """Charge what is there already, such as what a restart finds, whether or not it fits."""
+        accounts, held = self._held.get(holder) or (self._accounts(who), 0)
+        self._held[holder] = accounts, held + amount
+        for account in accounts:
+            self._sums[account] += amount
+
+    def release(self, holder: Hashable) -> None:
+        """What ``holder`` held is free again; nothing happens if it held nothing."""
+        accounts, amount = self._held.pop(holder, ((), 0))
+        for account in accounts:
+            self._sums[account] -= amount
+            if not self._sums[account]:
+                del self._sums[account]
+
+    def held(self, level: Level = Level.ALL, name: Hashable = None) -> int:
+        """The sum at one level: of one key, address, network or site, if it is one of these."""
+        return self._sums[level, name]
+
+    def fullest(self, level: Level) -> int:
+        """The greatest sum at a level: of the key or the source that holds most."""
+        return max((amount for (at, _), amount in self._sums.items() if at is level), default=0)
+
+    def held_by_address_of(self, host: str) -> int:
+        """What strangers of one address hold."""
+        return self._sums[Level.ADDRESS, sources_of(host)[0][1]]
+
+    def _lacking(self, accounts: Accounts, amount: int) -> Level | None:
+        for level, name in accounts:
+            if self._sums[level, name] + amount > self.shares.of(level):
+                return level
+        return None
+
+    def _accounts(self, who: Claimant) -> Accounts:
+        everybody: Accounts = ((Level.KEY, who.key), (Level.ALL, None))
+        if who.known:
+            return everybody
+        sources: Accounts = ()
+        if self._count_loopback or not is_loopback(who.host):
+            sources = sources_of(who.host)
+        return (*everybody, (Level.STRANGERS, None), *sources)
+
+
+def sources_of(host: str) -> tuple[tuple[Level, str], ...]:
+    """The sources that an address belongs to, the narrowest first.
+
+    Anything that is not an IP address is a source by itself.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ((Level.ADDRESS, host),)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv4Address):
+        return ((Level.ADDRESS, str(address)), (Level.NETWORK, _prefix(address, 24)))
+    return tuple(
+        (level, _prefix(address, bits)) for level, bits in ((Level.ADDRESS, 64), (Level.NETWORK, 56), (Level.SITE, 48))
+    )
+
+
+def _prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int) -> str:
+    return str(ipaddress.ip_network((address, bits), strict=False))
+
+
+# --- the table --------------------------------------------------------------------------------
+
+
+def _of(unit: str, reason: str) -> dict[str, str]:
+    return {"unit": unit, "reason": reason}
+
+
+@dataclass(frozen=True)
+class PeerBudgets:
+    """What others may hold of a peer."""
+
+    links: Shares = field(
+        default=Shares(all=256, strangers=64, key=2, address=8),
+        metadata=_of("places", "links; somebody known always gets in, and a quiet stranger goes for them"),
+    )
+    offers: Shares = field(
+        default=Shares(all=32 * MIB, strangers=16 * MIB, key=4 * MIB, address=8 * MIB),
+        metadata=_of("bytes of memory", "offers that are unanswered, or of which pages are missing"),
+    )
+    offered_files: Shares = field(
+        default=Shares(all=400_000, strangers=4_000, key=100_000, address=2_000),
+        metadata=_of("files and folders", "in offers that are unanswered, or of which pages are missing"),
+    )
+    requests: Shares = field(
+        default=Shares(all=2_000, strangers=2_000, key=20, address=400),
+        metadata=_of("messages", "from people who stand in no list and whom nobody here has written to or accepted"),
+    )
+    request_bytes: Shares = field(
+        default=Shares(all=32 * MIB, strangers=32 * MIB, key=MIB, address=8 * MIB),
+        metadata=_of("bytes on disk", "of these messages"),
+    )
+    requesters: Shares = field(
+        default=Shares(all=100, strangers=100, key=1, address=20),
+        metadata=_of("people", "who sent such messages: what one person can look through"),
+    )
+
+    def levels(self, name: str) -> tuple[str, ...]:
+        """The levels of a budget, the whole first; empty if there is no such budget."""
+        return Shares._fields if name in {item.name for item in fields(self)} else ()
+
+    def changed(self, name: str, level: str, value: int) -> Self:
+        """The table with one number of one budget changed."""
+        shares: Shares = getattr(self, name)
+        changes: dict[str, Any] = {name: shares._replace(**{level: value})}
+        return replace(self, **changes)
+
+    def rows(self) -> Iterator[str]:
+        """One line a budget: name, shares, unit, reason."""
+        for item in fields(self):
+            unit, reason = item.metadata["unit"], item.metadata["reason"]
+            yield f"{item.name:<30} {getattr(self, item.name)} {unit}: {reason}"
