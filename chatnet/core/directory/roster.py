@@ -30,7 +30,8 @@ class PeerStats:
     waiting_code: str = ""  # why what waits has to wait: an End of ``core.link_policy``
     next_try_ms: int | None = None  # when the next dial is
     talked: bool = False  # a conversation exists: stays known without the list
-    written_to: bool = False  # we did; the others are strangers, who may write less
+    written_to: bool = False  # we did
+    accepted: bool = False  # a person here took a request or an offer of theirs
 
 
 @dataclass
@@ -201,6 +202,11 @@ class Roster:
         """Whether the person stays in the list of people without being listed."""
         found = self._acquaintances.get(peer)
         return peer in self._pinned_name or (found is not None and (found.talked or found.linked or found.waiting > 0))
+
+    def is_stranger(self, peer: PeerID) -> bool:
+        """Whether nobody here has written to this key, accepted anything of it, or verified it."""
+        found = self._acquaintances.get(peer)
+        return not (self.verified(peer) or (found is not None and (found.written_to or found.accepted)))
 
     def is_shown(self, peer: PeerID) -> bool:
         """A stranger under a pinned name is not a person of his own: the known one has a new key."""

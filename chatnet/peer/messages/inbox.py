@@ -70,7 +70,7 @@ class Inbox:
         return False
 
     def link_up(self, link: Link) -> None:
-        known = self._roster.acquaintance(link.peer).written_to
+        known = not self._roster.is_stranger(link.peer)
         rates = self._known_rates if known else self._stranger_rates
         inbound = self._inbound[link] = _Inbound(conversation_of(self._roster.me, link.peer), rates)
         owed_seconds = rates.spend(link.peer, self._clock.seconds(), 0)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from chatnet.core.directory import roster as module
 from chatnet.core.directory.roster import Changes, Roster
 from chatnet.core.errors import RemoteError
+from chatnet.core.events import VerifiedLevel
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.messages import ListEntry, ListPage
 from chatnet.core.records import endpoint
@@ -253,3 +254,24 @@ def test_who_is_neither_listed_nor_known_is_forgotten() -> None:
         some.forget(peer)
     assert some.entries.keys() == {CAROL}
     assert some._acquaintances.keys() == {BOB}
+
+
+# --- strangers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deed", ["written_to", "accepted", "verified"])
+def test_a_stranger_is_one_until_a_person_here_does_something(deed: str) -> None:
+    some = roster(CAROL_ENTRY)
+    some.acquaintance(CAROL).talked = True  # they wrote: that makes nobody known
+    assert some.is_stranger(CAROL)
+    if deed == "verified":
+        some.set_verified(CAROL, VerifiedLevel.BY_NUMBER)
+    else:
+        setattr(some.acquaintance(CAROL), deed, True)
+    assert not some.is_stranger(CAROL)
+
+
+def test_a_question_whether_somebody_is_a_stranger_makes_no_acquaintance() -> None:
+    some = Roster(ME)
+    assert some.is_stranger(MALLORY)
+    assert some.acquainted() == []
