@@ -173,6 +173,8 @@ def land(place: Path, case: Case, filesystem: Filesystem, notes: Notes) -> bool:
                     here.hold()  # the process ends here, and another one goes on
                     return False
             here.end(blake3(data).digest())
+            if here.due:
+                here.settle()
         here.finish()
     except StoreFailed:
         return False

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -81,7 +82,9 @@ class _Candidate:
 
 
 class Download:
-    """The files of one accepted offer, on the disk.  Used by one thread at a time, but for ``sync``.
+    """The files of one accepted offer, on the disk.
+
+    Used by one thread at a time, but for ``sync`` and ``settle``, of which one may run beside the others.
 
     Its methods raise LocalError(no-space | unwritable | digest), StoreFailed of the journal, or
     RemoteError for more bytes than were offered.  ``wants`` says what is missing; ``done_files``
@@ -100,7 +103,6 @@ class Download:
         """Open the folders, settle what was under way, and look whether there is space for the rest."""
         self.index = 0  # of the file that came last
         self.done_files = 0
-        self.placed: list[tuple[int, bytes]] = []  # index and path of those, until their reader takes them
         self.saved_to = b""
         self.wants: list[Want] = []
         self.mismatched: list[int] = []
@@ -113,7 +115,9 @@ class Download:
         self._likeness: _Candidate | None = None
         self._same: list[_Candidate] = []  # those that are, and wait for their common note
         self._digest = blake3()
-        self._whole: list[PartFile] = []  # verified small files that wait for their common sync
+        self._whole: list[PartFile] = []  # verified files that wait for their names, small ones for a common sync
+        self._group: list[PartFile] = []  # of those, the ones whose turn it is
+        self._settling = threading.Lock()  # the group, names and notes belong to one thread at a time
         self._unnoted: list[tuple[PartFile, bytes]] = []  # named, and the journal does not know it yet
         self._last: tuple[OfferedFile, bytes] | None = None
         with self._disk_errors(), contextlib.ExitStack() as opened:
@@ -183,8 +187,19 @@ class Download:
                 os.close(mark.fd)
             self._note_synced(mark.part, mark.count)
 
+    @property
+    def due(self) -> bool:
+        """Whether a whole group waits for ``settle``."""
+        return len(self._whole) >= GROUP_FILES or len(self._same) >= GROUP_FILES
+
+    def settle(self) -> None:
+        """The next group becomes certain and gets its final names; beside the other steps, in a thread of its own."""
+        with self._disk_errors(), self._settling:
+            self._note_same()
+            self._settle_group()
+
     def end(self, digest: bytes) -> None:
-        """The file is complete: with the right digest it gets its final name, small ones in groups."""
+        """The file is complete: with the right digest it gets its final name, a small one when ``settle`` comes."""
         if self._likeness is not None:
             self._compare(self._likeness, digest)
             return
@@ -198,10 +213,10 @@ class Download:
                 self._nice.sync_file(part.fd)
             part.digest = digest
             self._part = None
-            self._whole.append(part)
             os.close(part.fd)
             part.fd = -1
-            if part.file.size >= SMALL_BYTES or len(self._whole) >= GROUP_FILES:
+            self._whole.append(part)
+            if part.file.size >= SMALL_BYTES:
                 self._settle()
 
     def skip(self, index: int) -> None:
@@ -244,6 +259,7 @@ class Download:
             os.close(self._part.fd)
             self._part = None
         self._whole.clear()
+        self._group.clear()
         self._parts.remove_all()
 
     def close(self) -> None:
@@ -315,15 +331,14 @@ class Download:
             self.mismatched.append(likeness.index)
             return
         self._same.append(likeness)
-        if len(self._same) >= GROUP_FILES:
-            self._note_same()
 
     def _note_same(self) -> None:
-        same, self._same = self._same, []
+        same = self._same[:]
         if same:
             self._journal.placed([(likeness.index, likeness.path) for likeness in same])
+        del self._same[: len(same)]
         for likeness in same:
-            self._count(likeness.index, likeness.file, likeness.path)
+            self._count(likeness.file, likeness.path)
 
     # --- folders and space ---
 
@@ -367,15 +382,25 @@ class Download:
         part.synced = count
 
     def _settle(self) -> None:
-        """Those that are whole become certain, and get their names."""
-        if not self._whole:
+        """All that are whole become certain, and get their names."""
+        with self._settling:
+            while self._group or self._whole:
+                self._settle_group()
+
+    def _settle_group(self) -> None:
+        """The same for so many as share a sync.  Others may come to be whole meanwhile."""
+        group = self._group
+        if not group:  # else it failed, and is tried again
+            group += self._whole[:GROUP_FILES]
+            del self._whole[: len(group)]
+        if not group:
             return
-        if any(part.file.size < SMALL_BYTES for part in self._whole):
+        if any(part.file.size < SMALL_BYTES for part in group):
             self._check_space(0)
-            if sync_all(self._filesystem, self._parts.folder, [part.name for part in self._whole]):
+            if sync_all(self._filesystem, self._parts.folder, [part.name for part in group]):
                 self._names.are_certain(self._parts.folder)
         whole = []
-        for part in self._whole:
+        for part in group:
             self._names.folder_of(part.file)
             whole.append((part.index, part.name, part.digest, self._names.path_of(part.file)))
         self._names.make_certain()
@@ -383,10 +408,10 @@ class Download:
         self._forget_parts()
         named: list[tuple[PartFile, str]] = []
         try:
-            for part in self._whole:
+            for part in group:
                 named.append((part, self._names.give(part, self._parts.folder)))
         finally:
-            del self._whole[: len(named)]
+            del group[: len(named)]
             self._take(named)
 
     def _take(self, named: Sequence[tuple[PartFile, str]]) -> None:
@@ -394,7 +419,7 @@ class Download:
         for part, name in named:
             path = os.path.join(self._names.path_of(part.file), os.fsencode(name))
             self._unnoted.append((part, path))
-            self._count(part.index, part.file, path)
+            self._count(part.file, path)
 
     def _note_placed(self) -> None:
         """Write down now what has its name."""
@@ -409,10 +434,9 @@ class Download:
         for part, _ in noted:
             self._nice.remove_part(partial(self._parts.remove, part.name))  # unless a rename took it away
 
-    def _count(self, index: int, file: OfferedFile, path: bytes) -> None:
+    def _count(self, file: OfferedFile, path: bytes) -> None:
         self.done_files += 1
         self._last = (file, path)
-        self.placed.append((index, path))
 
     def _where(self, file: OfferedFile, path: bytes) -> bytes:
         """The file if there was one, the folder if all were in one, else where they lie side by side."""
