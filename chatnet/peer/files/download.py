@@ -16,7 +16,7 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,6 +81,23 @@ class _Candidate:
     digest: bytes
 
 
+class _DiskErrors:
+    """What the disk refuses is raised as LocalError; three times for each small file, so it is no generator."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            text = f"cannot write there ({os.strerror(error.errno or 0).lower()})"
+            if error.errno in FULL:
+                raise NoSpace(text) from error
+            code = messages.BUSY if error.errno in PASSING_ERRORS else messages.UNWRITABLE
+            raise LocalError(code, text) from error
+
+
+_DISK_ERRORS = _DiskErrors()
+
+
 class Download:
     """The files of one accepted offer, on the disk.
 
@@ -120,7 +137,7 @@ class Download:
         self._settling = threading.Lock()  # the group, names and notes belong to one thread at a time
         self._unnoted: list[tuple[PartFile, bytes]] = []  # named, and the journal does not know it yet
         self._last: tuple[OfferedFile, bytes] | None = None
-        with self._disk_errors(), contextlib.ExitStack() as opened:
+        with _DISK_ERRORS, contextlib.ExitStack() as opened:
             self._reach(place, opened)
             self._look()
             self._check_space(sum(map(self._missing_bytes, self.wants)))
@@ -139,7 +156,7 @@ class Download:
     def begin(self, index: int, offset: int = 0) -> None:
         """The bytes of the offered file ``index`` follow, from ``offset`` on."""
         self.index, file = index, self._files[index]
-        with self._disk_errors():
+        with _DISK_ERRORS:
             if offset and self._former[index].like:
                 self._likeness = _Candidate(index, file, self._former[index].like, b"")
                 self._likeness.digest = digest_of(self._likeness.path, file.size)
@@ -162,7 +179,7 @@ class Download:
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         if part.written + len(data) > part.file.size:
             raise RemoteError(messages.BAD_FRAME, "more bytes than were offered")
-        with self._disk_errors():
+        with _DISK_ERRORS:
             write_all(part.fd, data)
         part.written += len(data)
         self._digest.update(data)
@@ -180,7 +197,7 @@ class Download:
 
     def sync(self, mark: Mark) -> None:
         """Make it certain; beside the other steps, in a thread of its own."""
-        with self._disk_errors():
+        with _DISK_ERRORS:
             try:
                 self._nice.sync_data(mark.fd)
             finally:
@@ -194,7 +211,7 @@ class Download:
 
     def settle(self) -> None:
         """The next group becomes certain and gets its final names; beside the other steps, in a thread of its own."""
-        with self._disk_errors(), self._settling:
+        with _DISK_ERRORS, self._settling:
             self._note_same()
             self._settle_group()
 
@@ -207,7 +224,7 @@ class Download:
         assert part is not None
         if part.written != part.file.size or self._digest.digest() != digest:
             raise LocalError(messages.DIGEST, "the digest is not the one that was sent")
-        with self._disk_errors():
+        with _DISK_ERRORS:
             self._nice.set_time(part.fd, part.file.mtime_ms)
             if part.file.size >= SMALL_BYTES:
                 self._nice.sync_file(part.fd)
@@ -222,7 +239,7 @@ class Download:
     def skip(self, index: int) -> None:
         """The file ``index`` does not come, or came in vain: nothing of it stays."""
         part, self._part, self._likeness = self._part, None, None
-        with self._disk_errors():
+        with _DISK_ERRORS:
             if part is not None:
                 os.close(part.fd)
             self._parts.remove(self._parts.name_of(index))
@@ -230,7 +247,7 @@ class Download:
 
     def finish(self) -> None:
         """Everything has come: what still waits gets its final name too."""
-        with self._disk_errors():
+        with _DISK_ERRORS:
             self._note_same()
             self._settle()
             self._note_placed()
@@ -322,7 +339,7 @@ class Download:
         if found is None:
             return False
         self._names.touched.add(tuple(file.path[:-1]))
-        self._take([(PartFile(index, file, name, -1, inode or (0, 0)), found)])
+        self._take([(PartFile(index, file, name, -1, inode or (0, 0)), self._path(file, found))])
         return True
 
     def _compare(self, likeness: _Candidate, digest: bytes) -> None:
@@ -401,23 +418,25 @@ class Download:
                 self._names.are_certain(self._parts.folder)
         whole = []
         for part in group:
-            self._names.folder_of(part.file)
             whole.append((part.index, part.name, part.digest, self._names.path_of(part.file)))
         self._names.make_certain()
         self._journal.whole(whole, [(part.index, path) for part, path in self._unnoted])
         self._forget_parts()
-        named: list[tuple[PartFile, str]] = []
+        named: list[tuple[PartFile, bytes]] = []
         try:
             for part in group:
-                named.append((part, self._names.give(part, self._parts.folder)))
+                name = self._names.give(part, self._parts.folder)
+                named.append((part, self._path(part.file, name)))
         finally:
             del group[: len(named)]
             self._take(named)
 
-    def _take(self, named: Sequence[tuple[PartFile, str]]) -> None:
+    def _path(self, file: OfferedFile, name: str) -> bytes:
+        return os.path.join(self._names.path_of(file), os.fsencode(name))
+
+    def _take(self, named: Sequence[tuple[PartFile, bytes]]) -> None:
         """These have their names.  That becomes certain, and is written down, with the next that are whole."""
-        for part, name in named:
-            path = os.path.join(self._names.path_of(part.file), os.fsencode(name))
+        for part, path in named:
             self._unnoted.append((part, path))
             self._count(part.file, path)
 
@@ -446,14 +465,3 @@ class Download:
         for _ in file.path[1:] if len(self._files) > 1 else ():
             path = os.path.dirname(path)
         return path
-
-    @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            text = f"cannot write there ({os.strerror(error.errno or 0).lower()})"
-            if error.errno in FULL:
-                raise NoSpace(text) from error
-            code = messages.BUSY if error.errno in PASSING_ERRORS else messages.UNWRITABLE
-            raise LocalError(code, text) from error

@@ -224,13 +224,11 @@ class Receiver:
 
     def _visit(self) -> None:
         """Go to the disk, if it waits for us and there is enough to go for."""
-        if self._must_wait():
-            return
         if self._held < VISIT_BYTES and not self._last:
             if self._gathering is None and self._held:
                 self._gathering = self._clock.callLater(GATHER_SECONDS, self._gathered)
-            return
-        self._go()
+        elif not self._must_wait():
+            self._go()
 
     def _gathered(self) -> None:
         self._gathering = None
