@@ -34,7 +34,7 @@ SHOWN = ("a file that was there was changed", "a file that was there was replace
 CALLS = frozenset(
     (
         *("open", "link", "unlink", "mkdir", "rmdir", "makedirs", "stat", "fstat", "listdir", "dup"),
-        *("write", "ftruncate", "posix_fallocate", "fsync", "fdatasync"),
+        *("write", "writev", "ftruncate", "posix_fallocate", "fsync", "fdatasync"),
     )
 )
 SMALL, SYNC = 600, 1_000  # in place of the real sizes: both ways of a file with little data

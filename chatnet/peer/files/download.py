@@ -36,7 +36,7 @@ from chatnet.peer.files.filesystem import (
     is_there,
     opened_folder,
     sync_all,
-    write_all,
+    write_chunks,
 )
 from chatnet.peer.files.final_names import FinalNames
 from chatnet.peer.files.free_space import check_space
@@ -176,13 +176,14 @@ class Download:
         part = self._part
         if part is None:
             raise RemoteError(messages.BAD_FRAME, "bytes of a file that is here")
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if part.written + len(data) > part.file.size:
+        count = sum(map(len, chunks))
+        if part.written + count > part.file.size:
             raise RemoteError(messages.BAD_FRAME, "more bytes than were offered")
         with _DISK_ERRORS:
-            write_all(part.fd, data)
-        part.written += len(data)
-        self._digest.update(data)
+            write_chunks(part.fd, chunks)
+        part.written += count
+        for chunk in chunks:
+            self._digest.update(chunk)
         part.write_back(WRITE_BACK_BYTES, self._filesystem)
 
     def next_mark(self) -> Mark | None:
