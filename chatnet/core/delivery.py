@@ -271,23 +271,24 @@ class Outgoing(Generic[R]):
 
     def link_up(self) -> list[Effect[R]]:
         """A link is open; it took the place of another one where there was one."""
-        self._obstacles -= {Phase.UNLINKED, Phase.FULL}
+        self._note(Phase.FULL, False)
+        self._note(Phase.UNLINKED, False)
         return self._handle(Input.LINK_UP)
 
     def link_down(self) -> list[Effect[R]]:
         """The link is gone, for whatever reason."""
-        self._obstacles -= {Phase.FULL}
-        self._obstacles |= {Phase.UNLINKED}
+        self._note(Phase.FULL, False)
+        self._note(Phase.UNLINKED, True)
         return self._handle(Input.LINK_DOWN)
 
     def congested(self) -> list[Effect[R]]:
         """The transport asks us to wait: ``written`` follows when it takes bytes again."""
-        self._obstacles |= {Phase.FULL}
+        self._note(Phase.FULL, True)
         return self._handle(Input.CONGESTED)
 
     def written(self) -> list[Effect[R]]:
         """The transport took what was sent, or takes bytes again."""
-        self._obstacles -= {Phase.FULL}
+        self._note(Phase.FULL, False)
         return self._handle(Input.WRITTEN)
 
     def acknowledged(self, ids: Sequence[bytes]) -> list[Effect[R]]:
@@ -326,22 +327,24 @@ class Outgoing(Generic[R]):
 
     # --- the table at work ------------------------------------------------------------------------
 
+    def _note(self, obstacle: Phase, present: bool) -> None:
+        """An obstacle is there, or gone; this happens seldom, and inputs are handled for each message."""
+        if (obstacle in self._obstacles) is not present:
+            self._obstacles ^= {obstacle}
+            self.phase = next(phase for phase in Phase if phase in self._obstacles or phase is Phase.OPEN)
+
     def _obstacle(self, phase: Phase, present: bool, event: Input) -> list[Effect[R]]:
-        if present:
-            self._obstacles |= {phase}
-        else:
-            self._obstacles -= {phase}
+        self._note(phase, present)
         return self._handle(event)
 
     def _handle(self, event: Input, about: object = None) -> list[Effect[R]]:
-        self.phase = next(phase for phase in Phase if phase in self._obstacles or phase is Phase.OPEN)
-        row = TABLE[self.phase, event]
-        if isinstance(row, Nothing):
+        operations = _RESOLVED[self.phase][event]
+        if not operations:
             return []
         effects: list[Effect[R]] = []
         self._effects = effects
-        for do in row:
-            _OPERATIONS[do](self, about)
+        for operation in operations:
+            operation(self, about)
         awaiting = bool(self.under_way) and Phase.UNLINKED not in self._obstacles
         if awaiting is not self._awaiting:
             self._awaiting = awaiting
@@ -436,4 +439,12 @@ _OPERATIONS: dict[Do, Callable[..., None]] = {
     Do.TURN_DOWN: Outgoing._turn_down,
     Do.CONTACT: Outgoing._contact,
     Do.RETRY_READ: Outgoing._retry_read,
+}
+# The table with its operations looked up: rows are used for each message, and an enum's hash is slow.
+_RESOLVED: dict[Phase, dict[Input, tuple[Callable[..., None], ...]]] = {
+    phase: {
+        event: () if isinstance(row := TABLE[phase, event], Nothing) else tuple(_OPERATIONS[do] for do in row)
+        for event in Input
+    }
+    for phase in Phase
 }

@@ -89,6 +89,7 @@ class SocketTLS:
         self._pulling = False  # the producer writes once each time it is asked
         self._producer_paused = False
         self._written = False  # something, since the producer was asked
+        self._asking = False  # the producer writes just now, and may be asked for more before that is sent
 
     # --- the life of the connection ---
 
@@ -234,11 +235,12 @@ class SocketTLS:
             self._read_waits = False
             self._read_on()
         for _ in range(PIECES_PER_TURN):
-            if self._unsent_bytes:
-                if not self._send_next():
-                    return self._fault
-            elif not self._ask_for_more():
+            while self._unsent_bytes < PIECE_BYTES and self._ask_for_more():
+                pass  # what is written meanwhile leaves together: a small file would be three records
+            if not self._unsent_bytes:
                 break
+            if not self._send_next():
+                return self._fault
         else:
             return None
         if self._closing and self._producer is None and not self._close_sent and not self._closed:
@@ -301,10 +303,11 @@ class SocketTLS:
     # --- out ---
 
     def write(self, data: bytes) -> None:
-        """Send at once if nothing waits; queue what the socket does not take."""
+        """Send at once if nothing waits, but for what a producer was asked for; queue what the socket does not take."""
         if self._closed or not data or (self._closing and self._producer is None):
             return
-        if not self._unsent_bytes and self._handshake_done and len(data) <= PIECE_BYTES:
+        at_once = not self._unsent_bytes and self._handshake_done and not self._asking
+        if at_once and len(data) <= PIECE_BYTES:
             self._offered = data
         elif len(data) <= PIECE_BYTES:
             self._unsent.append(data)
@@ -312,10 +315,10 @@ class SocketTLS:
             view = memoryview(data)
             self._unsent += [view[at : at + PIECE_BYTES] for at in range(0, len(view), PIECE_BYTES)]
         self._written = True
-        waited, self._unsent_bytes = self._unsent_bytes, self._unsent_bytes + len(data)
-        if not waited and self._handshake_done:
+        self._unsent_bytes += len(data)
+        if at_once:
             self._send_next()
-        if self._unsent_bytes or self._pulling:
+        if not self._asking and (self._unsent_bytes or self._pulling):
             self._write_on()
         waits = self._producer is None or self._pulling or self._producer_paused
         if self._unsent_bytes > PIECE_BYTES and not waits:
@@ -349,7 +352,11 @@ class SocketTLS:
         if self._producer is None or not (self._pulling or self._producer_paused):
             return False
         self._producer_paused = self._written = False
-        self._producer.resumeProducing()
+        self._asking = True
+        try:
+            self._producer.resumeProducing()
+        finally:
+            self._asking = False
         return self._written
 
     def _send_next(self) -> bool:

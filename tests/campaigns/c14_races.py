@@ -34,7 +34,7 @@ SHOWN = ("a file that was there was changed", "a file that was there was replace
 CALLS = frozenset(
     (
         *("open", "link", "unlink", "mkdir", "rmdir", "makedirs", "stat", "fstat", "listdir", "dup"),
-        *("write", "ftruncate", "posix_fallocate", "fsync", "fdatasync"),
+        *("write", "writev", "ftruncate", "posix_fallocate", "fsync", "fdatasync"),
     )
 )
 SMALL, SYNC = 600, 1_000  # in place of the real sizes: both ways of a file with little data
@@ -173,6 +173,8 @@ def land(place: Path, case: Case, filesystem: Filesystem, notes: Notes) -> bool:
                     here.hold()  # the process ends here, and another one goes on
                     return False
             here.end(blake3(data).digest())
+            if here.due:
+                here.settle()
         here.finish()
     except StoreFailed:
         return False

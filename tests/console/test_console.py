@@ -104,6 +104,7 @@ def test_limits_hold_for_what_is_kept(console: Typist) -> None:
     assert "old 999" in console.screen()
 
 
-def test_a_name_before_a_path_that_nobody_has_is_said(console: Typist) -> None:
+def test_a_name_before_a_path_that_nobody_has_is_said(console: Typist, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")  # which is named in the sentence, and decides where that is wrapped
     console.type("/msg bob<enter>/send echoo /dev/null<enter>")
     assert "Nobody here is called echoo either." in console.words()

@@ -74,7 +74,8 @@ IDLE_ROWS = [
 
 def behind(*obstacles: Phase) -> Outgoing[Row]:
     out: Outgoing[Row] = Outgoing(window=4)
-    out._obstacles = set(obstacles)
+    for obstacle in OBSTACLES:
+        out._note(obstacle, obstacle in obstacles)
     return out
 
 

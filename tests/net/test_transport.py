@@ -754,6 +754,29 @@ async def test_small_writes_that_had_to_wait_leave_together():
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_producers_write_when_they_are_asked_leaves_together():
+    end = End()
+    puppet = await open_puppet(end)
+    for _ in range(5):
+        await turn()
+    del puppet.raw[:]  # the handshake
+    sent = b""
+    for number in range(100):
+        end.transport.write(head := b"%d" % number)
+        await FileSender().beginFileTransfer(io.BytesIO(b"x" * 100), end.transport)
+        sent += head + b"x" * 100
+    await until(lambda: len(puppet.raw) >= len(sent) and not end.transport._unsent_bytes)
+    await turn()
+    records = 0
+    while puppet.raw:
+        del puppet.raw[: 5 + int.from_bytes(puppet.raw[3:5], "big")]
+        records += 1
+    assert records < 10
+    drop(end)
+    await until(lambda: end.lost)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_paused_end_delivers_nothing_until_it_resumes():
     here, there = await open_pair()
     here.at_data = lambda data: here.transport.pauseProducing()

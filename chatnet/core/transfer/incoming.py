@@ -206,7 +206,11 @@ class IncomingTransfer(TransferMachine):
             return
         others = self.paused & PausedBy.THERE
         yield from self._stop_for(Phase.PAUSED, PausedBy.HERE | others, messages.PAUSED, Leave.WAIT)
-        yield from self._say_paused() if self.linked else self._doubt()
+        if self.linked:
+            yield from self._say_paused()
+            yield from self._compare()
+        else:
+            yield from self._doubt()
 
     def _unpause(self, _: PersonResumes) -> Iterator[Effect]:
         was_here = PausedBy.HERE in self.paused
@@ -294,7 +298,7 @@ class IncomingTransfer(TransferMachine):
 
     def _turn(self, event: TurnGranted) -> Iterator[Effect]:
         self.run = Run(event.token)
-        self.phase = Phase.CALLING
+        self.phase, self.doubtful = Phase.CALLING, False  # the acceptance is a question too
         yield from self._arm(Timer.LINK, self.limits.file_link_seconds)
         yield SendAccept(event.token)
 
@@ -405,7 +409,6 @@ class IncomingTransfer(TransferMachine):
             yield StopRun(keep=True)
             yield from self._finish()
         elif self.linked:
-            self.doubtful = False  # the acceptance is a question too
             yield from self._change(Phase.QUEUED)
             yield AskTurn()
         else:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,7 +36,7 @@ from chatnet.peer.files.filesystem import (
     is_there,
     opened_folder,
     sync_all,
-    write_all,
+    write_chunks,
 )
 from chatnet.peer.files.final_names import FinalNames
 from chatnet.peer.files.free_space import check_space
@@ -80,8 +81,27 @@ class _Candidate:
     digest: bytes
 
 
+class _DiskErrors:
+    """What the disk refuses is raised as LocalError; three times for each small file, so it is no generator."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            text = f"cannot write there ({os.strerror(error.errno or 0).lower()})"
+            if error.errno in FULL:
+                raise NoSpace(text) from error
+            code = messages.BUSY if error.errno in PASSING_ERRORS else messages.UNWRITABLE
+            raise LocalError(code, text) from error
+
+
+_DISK_ERRORS = _DiskErrors()
+
+
 class Download:
-    """The files of one accepted offer, on the disk.  Used by one thread at a time, but for ``sync``.
+    """The files of one accepted offer, on the disk.
+
+    Used by one thread at a time, but for ``sync`` and ``settle``, of which one may run beside the others.
 
     Its methods raise LocalError(no-space | unwritable | digest), StoreFailed of the journal, or
     RemoteError for more bytes than were offered.  ``wants`` says what is missing; ``done_files``
@@ -100,7 +120,6 @@ class Download:
         """Open the folders, settle what was under way, and look whether there is space for the rest."""
         self.index = 0  # of the file that came last
         self.done_files = 0
-        self.placed: list[tuple[int, bytes]] = []  # index and path of those, until their reader takes them
         self.saved_to = b""
         self.wants: list[Want] = []
         self.mismatched: list[int] = []
@@ -113,10 +132,12 @@ class Download:
         self._likeness: _Candidate | None = None
         self._same: list[_Candidate] = []  # those that are, and wait for their common note
         self._digest = blake3()
-        self._whole: list[PartFile] = []  # verified small files that wait for their common sync
+        self._whole: list[PartFile] = []  # verified files that wait for their names, small ones for a common sync
+        self._group: list[PartFile] = []  # of those, the ones whose turn it is
+        self._settling = threading.Lock()  # the group, names and notes belong to one thread at a time
         self._unnoted: list[tuple[PartFile, bytes]] = []  # named, and the journal does not know it yet
         self._last: tuple[OfferedFile, bytes] | None = None
-        with self._disk_errors(), contextlib.ExitStack() as opened:
+        with _DISK_ERRORS, contextlib.ExitStack() as opened:
             self._reach(place, opened)
             self._look()
             self._check_space(sum(map(self._missing_bytes, self.wants)))
@@ -135,7 +156,7 @@ class Download:
     def begin(self, index: int, offset: int = 0) -> None:
         """The bytes of the offered file ``index`` follow, from ``offset`` on."""
         self.index, file = index, self._files[index]
-        with self._disk_errors():
+        with _DISK_ERRORS:
             if offset and self._former[index].like:
                 self._likeness = _Candidate(index, file, self._former[index].like, b"")
                 self._likeness.digest = digest_of(self._likeness.path, file.size)
@@ -155,13 +176,14 @@ class Download:
         part = self._part
         if part is None:
             raise RemoteError(messages.BAD_FRAME, "bytes of a file that is here")
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if part.written + len(data) > part.file.size:
+        count = sum(map(len, chunks))
+        if part.written + count > part.file.size:
             raise RemoteError(messages.BAD_FRAME, "more bytes than were offered")
-        with self._disk_errors():
-            write_all(part.fd, data)
-        part.written += len(data)
-        self._digest.update(data)
+        with _DISK_ERRORS:
+            write_chunks(part.fd, chunks)
+        part.written += count
+        for chunk in chunks:
+            self._digest.update(chunk)
         part.write_back(WRITE_BACK_BYTES, self._filesystem)
 
     def next_mark(self) -> Mark | None:
@@ -176,15 +198,26 @@ class Download:
 
     def sync(self, mark: Mark) -> None:
         """Make it certain; beside the other steps, in a thread of its own."""
-        with self._disk_errors():
+        with _DISK_ERRORS:
             try:
                 self._nice.sync_data(mark.fd)
             finally:
                 os.close(mark.fd)
             self._note_synced(mark.part, mark.count)
 
+    @property
+    def due(self) -> bool:
+        """Whether a whole group waits for ``settle``."""
+        return len(self._whole) >= GROUP_FILES or len(self._same) >= GROUP_FILES
+
+    def settle(self) -> None:
+        """The next group becomes certain and gets its final names; beside the other steps, in a thread of its own."""
+        with _DISK_ERRORS, self._settling:
+            self._note_same()
+            self._settle_group()
+
     def end(self, digest: bytes) -> None:
-        """The file is complete: with the right digest it gets its final name, small ones in groups."""
+        """The file is complete: with the right digest it gets its final name, a small one when ``settle`` comes."""
         if self._likeness is not None:
             self._compare(self._likeness, digest)
             return
@@ -192,22 +225,22 @@ class Download:
         assert part is not None
         if part.written != part.file.size or self._digest.digest() != digest:
             raise LocalError(messages.DIGEST, "the digest is not the one that was sent")
-        with self._disk_errors():
+        with _DISK_ERRORS:
             self._nice.set_time(part.fd, part.file.mtime_ms)
             if part.file.size >= SMALL_BYTES:
                 self._nice.sync_file(part.fd)
             part.digest = digest
             self._part = None
-            self._whole.append(part)
             os.close(part.fd)
             part.fd = -1
-            if part.file.size >= SMALL_BYTES or len(self._whole) >= GROUP_FILES:
+            self._whole.append(part)
+            if part.file.size >= SMALL_BYTES:
                 self._settle()
 
     def skip(self, index: int) -> None:
         """The file ``index`` does not come, or came in vain: nothing of it stays."""
         part, self._part, self._likeness = self._part, None, None
-        with self._disk_errors():
+        with _DISK_ERRORS:
             if part is not None:
                 os.close(part.fd)
             self._parts.remove(self._parts.name_of(index))
@@ -215,7 +248,7 @@ class Download:
 
     def finish(self) -> None:
         """Everything has come: what still waits gets its final name too."""
-        with self._disk_errors():
+        with _DISK_ERRORS:
             self._note_same()
             self._settle()
             self._note_placed()
@@ -244,6 +277,7 @@ class Download:
             os.close(self._part.fd)
             self._part = None
         self._whole.clear()
+        self._group.clear()
         self._parts.remove_all()
 
     def close(self) -> None:
@@ -306,7 +340,7 @@ class Download:
         if found is None:
             return False
         self._names.touched.add(tuple(file.path[:-1]))
-        self._take([(PartFile(index, file, name, -1, inode or (0, 0)), found)])
+        self._take([(PartFile(index, file, name, -1, inode or (0, 0)), self._path(file, found))])
         return True
 
     def _compare(self, likeness: _Candidate, digest: bytes) -> None:
@@ -315,15 +349,14 @@ class Download:
             self.mismatched.append(likeness.index)
             return
         self._same.append(likeness)
-        if len(self._same) >= GROUP_FILES:
-            self._note_same()
 
     def _note_same(self) -> None:
-        same, self._same = self._same, []
+        same = self._same[:]
         if same:
             self._journal.placed([(likeness.index, likeness.path) for likeness in same])
+        del self._same[: len(same)]
         for likeness in same:
-            self._count(likeness.index, likeness.file, likeness.path)
+            self._count(likeness.file, likeness.path)
 
     # --- folders and space ---
 
@@ -367,34 +400,46 @@ class Download:
         part.synced = count
 
     def _settle(self) -> None:
-        """Those that are whole become certain, and get their names."""
-        if not self._whole:
+        """All that are whole become certain, and get their names."""
+        with self._settling:
+            while self._group or self._whole:
+                self._settle_group()
+
+    def _settle_group(self) -> None:
+        """The same for so many as share a sync.  Others may come to be whole meanwhile."""
+        group = self._group
+        if not group:  # else it failed, and is tried again
+            group += self._whole[:GROUP_FILES]
+            del self._whole[: len(group)]
+        if not group:
             return
-        if any(part.file.size < SMALL_BYTES for part in self._whole):
+        if any(part.file.size < SMALL_BYTES for part in group):
             self._check_space(0)
-            if sync_all(self._filesystem, self._parts.folder, [part.name for part in self._whole]):
+            if sync_all(self._filesystem, self._parts.folder, [part.name for part in group]):
                 self._names.are_certain(self._parts.folder)
         whole = []
-        for part in self._whole:
-            self._names.folder_of(part.file)
+        for part in group:
             whole.append((part.index, part.name, part.digest, self._names.path_of(part.file)))
         self._names.make_certain()
         self._journal.whole(whole, [(part.index, path) for part, path in self._unnoted])
         self._forget_parts()
-        named: list[tuple[PartFile, str]] = []
+        named: list[tuple[PartFile, bytes]] = []
         try:
-            for part in self._whole:
-                named.append((part, self._names.give(part, self._parts.folder)))
+            for part in group:
+                name = self._names.give(part, self._parts.folder)
+                named.append((part, self._path(part.file, name)))
         finally:
-            del self._whole[: len(named)]
+            del group[: len(named)]
             self._take(named)
 
-    def _take(self, named: Sequence[tuple[PartFile, str]]) -> None:
+    def _path(self, file: OfferedFile, name: str) -> bytes:
+        return os.path.join(self._names.path_of(file), os.fsencode(name))
+
+    def _take(self, named: Sequence[tuple[PartFile, bytes]]) -> None:
         """These have their names.  That becomes certain, and is written down, with the next that are whole."""
-        for part, name in named:
-            path = os.path.join(self._names.path_of(part.file), os.fsencode(name))
+        for part, path in named:
             self._unnoted.append((part, path))
-            self._count(part.index, part.file, path)
+            self._count(part.file, path)
 
     def _note_placed(self) -> None:
         """Write down now what has its name."""
@@ -409,10 +454,9 @@ class Download:
         for part, _ in noted:
             self._nice.remove_part(partial(self._parts.remove, part.name))  # unless a rename took it away
 
-    def _count(self, index: int, file: OfferedFile, path: bytes) -> None:
+    def _count(self, file: OfferedFile, path: bytes) -> None:
         self.done_files += 1
         self._last = (file, path)
-        self.placed.append((index, path))
 
     def _where(self, file: OfferedFile, path: bytes) -> bytes:
         """The file if there was one, the folder if all were in one, else where they lie side by side."""
@@ -422,14 +466,3 @@ class Download:
         for _ in file.path[1:] if len(self._files) > 1 else ():
             path = os.path.dirname(path)
         return path
-
-    @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            text = f"cannot write there ({os.strerror(error.errno or 0).lower()})"
-            if error.errno in FULL:
-                raise NoSpace(text) from error
-            code = messages.BUSY if error.errno in PASSING_ERRORS else messages.UNWRITABLE
-            raise LocalError(code, text) from error

@@ -29,6 +29,8 @@ Link = Callable[[str, str, int, int], None]  # existing name, new name, their fo
 Rename = Callable[[str, str, int, int], None]  # the same; raises FileExistsError instead of replacing
 WriteBack = Callable[[int, int, int, int], None]  # descriptor; begin and end of a window; begin of the one before
 
+CHUNKS_AT_ONCE = 256  # written by one call; the system takes 1,024 (IOV_MAX)
+
 _NO_REPLACE = 1  # RENAME_NOREPLACE, linux/fs.h
 _WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4  # SYNC_FILE_RANGE_..., linux/fs.h
 
@@ -136,6 +138,15 @@ def write_all(fd: int, data: bytes) -> None:
         at = 0
         while at < len(view):
             at += os.write(fd, view[at:])
+
+
+def write_chunks(fd: int, chunks: Sequence[bytes]) -> None:
+    """One behind the other, without joining them first: that would be one more copy of all that comes."""
+    for start in range(0, len(chunks), CHUNKS_AT_ONCE):
+        some = chunks[start : start + CHUNKS_AT_ONCE]
+        written = os.writev(fd, some)
+        if written < sum(map(len, some)):
+            write_all(fd, b"".join(some)[written:])
 
 
 def copy(filesystem: Filesystem, old: str, new: str, source: int, folder: int) -> None:

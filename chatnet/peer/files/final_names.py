@@ -33,7 +33,7 @@ class FinalNames:
         self._target = target
         self._filesystem = filesystem
         self._made: dict[tuple[str, ...], str] = {}  # an offered folder -> the name it got here
-        self._open: tuple[tuple[str, ...], int] | None = None  # the folder that was used last
+        self._open: tuple[tuple[str, ...], int, bytes] | None = None  # the folder that was used last, and its path
         self.touched: set[tuple[str, ...]] = set()  # offered folders that hold names which a crash could take
 
     def close(self) -> None:
@@ -48,7 +48,8 @@ class FinalNames:
             return self._open[1]
         fd = self._descended(path)
         self.close()
-        self._open = (path, fd)
+        names = (self._made[path[:depth]] for depth in range(1, len(path) + 1))
+        self._open = (path, fd, os.path.join(self.path, *map(os.fsencode, names)))
         return fd
 
     def _descended(self, path: tuple[str, ...]) -> int:
@@ -79,9 +80,10 @@ class FinalNames:
                 os.close(fd)
 
     def path_of(self, file: OfferedFile) -> bytes:
-        """The folder that it lies in, once that is made."""
-        folders = (self._made[tuple(file.path[:depth])] for depth in range(1, len(file.path)))
-        return os.path.join(self.path, *map(os.fsencode, folders))
+        """The path of its folder, which is made if it is not there."""
+        self.folder_of(file)
+        assert self._open is not None
+        return self._open[2]
 
     def learn(self, file: OfferedFile, folder: bytes) -> None:
         """A file of this offer lies in ``folder`` already: so its folders have got these names."""

@@ -69,6 +69,7 @@ NECESSITIES: Mapping[str, str] = {
     "dup": "the folders below are reached from a descriptor of their own; a mark that gets none waits for the next",
     "read": "it is the file",
     "write": "it is the file",
+    "writev": "it is the file",
     "ftruncate": "a part goes on from what is certain",
     "mkdir": "the offered folders",
     "makedirs": "the download folder",

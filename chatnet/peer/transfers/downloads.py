@@ -88,7 +88,6 @@ class Downloads:
                 transfer.run = ActiveRun(download)
                 transfer.count(len(transfer.files) - download.done_files, download.wanted_bytes)
                 transfer.saved_to = download.saved_to
-                download.placed = []
         transfer.opening = None
         self._owner.give(transfer, event)
         opening.callback(error)

@@ -2,8 +2,8 @@
 
 What comes is handed to the disk's thread in order, one visit at a time; what comes during a visit,
 or is too little for one, is gathered for the next.  Beside the visits another thread makes certain
-what was written; nothing more is written while too much is not.  While more than
-``write_ahead_bytes`` wait, reading stops.
+what was written, and names the files that are whole; nothing more is written while too much is not
+certain, or another group is whole.  While more than ``write_ahead_bytes`` wait, reading stops.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ class Receiver:
         self._taken = 0  # of it, by the present visit
         self._busy = False
         self._gathering: IDelayedCall | None = None  # to visit with what there is
-        self._marking: Deferred[None] | None = None
-        self._last = False  # everything is with the disk
+        self._beside: Deferred[None] | None = None  # what the other thread does
+        self._told = download.done_files
+        self._last = False  # everything has come
         self._error: ChatnetError | None = None
         self._keep = True  # after an error: what is here, for another time
         self._done: Deferred[None] = Deferred()
@@ -219,17 +220,15 @@ class Receiver:
             return
         self._complete()
         self._last = True
-        self._add(self._download.finish)
+        self._visit()
 
     def _visit(self) -> None:
         """Go to the disk, if it waits for us and there is enough to go for."""
-        if self._must_wait():
-            return
         if self._held < VISIT_BYTES and not self._last:
             if self._gathering is None and self._held:
                 self._gathering = self._clock.callLater(GATHER_SECONDS, self._gathered)
-            return
-        self._go()
+        elif not self._must_wait():
+            self._go()
 
     def _gathered(self) -> None:
         self._gathering = None
@@ -238,8 +237,9 @@ class Receiver:
 
     def _must_wait(self) -> bool:
         """Somebody else calls ``_visit`` when it may be."""
-        late = self._marking is not None and self._download.unmarked >= UNMARKED_BYTES
-        return self._busy or late or self._error is not None
+        if self._busy or self._error is not None:
+            return True
+        return self._beside is not None and (self._download.due or self._download.unmarked >= UNMARKED_BYTES)
 
     def _go(self) -> None:
         self._gather()
@@ -247,6 +247,9 @@ class Receiver:
         if jobs:
             self._busy = True
             self._disk.run(_work, jobs).addCallbacks(self._visited, self._failed)
+        elif self._last and self._beside is None:
+            self._busy = True
+            self._disk.run(self._download.finish).addCallbacks(self._finished, self._failed)
 
     def _visited(self, _: None) -> None:
         self._busy = False
@@ -254,27 +257,40 @@ class Receiver:
             self._done.errback(self._error)
             return
         self._held -= self._taken
-        self._tell_settled()
-        self._mark()
         if self._held <= self._ahead // 2:
             self._link.resume_reading("disk")
-        if self._jobs or self._chunks:
-            self._visit()
-        elif self._last:
+        self._make_certain()
+        self._visit()
+
+    def _finished(self, _: None) -> None:
+        self._busy = False
+        self._tell_settled()
+        if self._error is None:
             self._done.callback(None)
+        else:
+            self._done.errback(self._error)
 
-    def _mark(self) -> None:
-        """What was written becomes certain, beside the next visits."""
-        if self._marking is None and (mark := self._download.next_mark()):
-            self._marking = self._disk.run(self._download.sync, mark).addCallbacks(self._marked, self._not_marked)
+    def _make_certain(self) -> None:
+        """What was written, beside the next visits: the files that are whole, or a part of one."""
+        if self._beside is not None:
+            return
+        if self._download.due:
+            work = self._download.settle
+        elif not self._busy and (mark := self._download.next_mark()):
+            work = partial(self._download.sync, mark)
+        else:
+            return
+        self._beside = self._disk.run(work).addCallbacks(self._made_certain, self._not_certain)
 
-    def _marked(self, _: None) -> None:
-        self._marking = None
-        if self._error is None and not self._busy:
+    def _made_certain(self, _: None) -> None:
+        self._beside = None
+        self._tell_settled()
+        if self._error is None:
+            self._make_certain()
             self._visit()
 
-    def _not_marked(self, failure: Failure) -> None:
-        self._marking = None
+    def _not_certain(self, failure: Failure) -> None:
+        self._beside = None
         self._go_wrong(self._known(failure))
         if not self._busy and not self._done.called:
             self._done.errback(self._error)
@@ -285,15 +301,15 @@ class Receiver:
             if timer is not None:
                 timer.cancel()
         self._waiting = self._gathering = None
-        if self._marking is not None:
+        if self._beside is not None:
             resting: Deferred[None] = Deferred()
-            self._marking.addBoth(resting.callback)
+            self._beside.addBoth(resting.callback)
             await resting
 
     def _tell_settled(self) -> None:
-        placed, self._download.placed = self._download.placed, []
-        if placed:
-            self._settled(len(placed))
+        told, self._told = self._told, self._download.done_files
+        if self._told > told:
+            self._settled(self._told - told)
 
     def _failed(self, failure: Failure) -> None:
         self._busy = False

@@ -11,6 +11,7 @@ import pytest
 
 from chatnet.core import messages
 from chatnet.core.events import TransferState
+from chatnet.core.limits import SETTLE_SECONDS
 from chatnet.core.messages import Cancel, Decline, DialMe, Pause, Resume, Verified
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.incoming import IncomingTransfer
@@ -639,3 +640,15 @@ def test_a_row_that_does_nothing_any_more_is_noticed(kind: type[TransferMachine]
                 continue
         unnoticed.append((phase, event))
     assert unnoticed == []
+
+
+def test_a_doubt_stays_until_the_acceptance_is_said() -> None:
+    """Recalled, accepted, and paused before its turn: how it stands there has not been asked."""
+    machine = IncomingTransfer(FID, LIMITS)
+    for event in (ev.Recalled(), ev.ChatUp(), ev.PersonAccepts(), ev.DownloadOpened(missing=True)):
+        machine.handle(event)
+    said = machine.handle(ev.PersonPauses())
+    assert ev.Send(Pause(FID, messages.PAUSED)) in said
+    assert ev.Arm(ev.Timer.ASK, SETTLE_SECONDS) in said
+    machine.handle(ev.ChatDown(in_order=False))
+    assert machine.needs_contact  # the answer, that it was cancelled there, may have been lost

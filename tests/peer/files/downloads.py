@@ -52,6 +52,8 @@ def land(
             if data:
                 download.write([data])
             download.end(blake3(data).digest())
+            if download.due:
+                download.settle()
         download.finish()
     except BaseException:
         download.discard()

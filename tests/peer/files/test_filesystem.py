@@ -14,7 +14,7 @@ from blake3 import blake3
 from chatnet.core.messages import OfferedFile
 from chatnet.peer.files import final_names as naming
 from chatnet.peer.files.download import Download
-from chatnet.peer.files.filesystem import DownloadTarget, Filesystem
+from chatnet.peer.files.filesystem import DownloadTarget, Filesystem, write_chunks
 from tests.peer.files.downloads import Ending, land, no_links, offered, tree
 
 
@@ -31,6 +31,18 @@ def test_without_hard_links_and_renaming_it_is_copied(tmp_path: Path, monkeypatc
     (tmp_path / "bob" / "a").write_bytes(b"mine")
     land(tmp_path, [(offered("a"), b"hello"), (offered("c"), b"world")], Filesystem(link=no_links))
     assert tree(tmp_path) == {"bob/a": b"mine", "bob/a (2)": b"hello", "bob/c": b"world"}
+
+
+@pytest.mark.parametrize("most", [1, 7, 100_000])
+def test_chunks_are_written_one_behind_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Also by a system that takes less than it is given, and more of them than one call takes."""
+    honest = os.writev
+    monkeypatch.setattr(os, "writev", lambda fd, chunks: honest(fd, [b"".join(chunks)[:most]]))
+    chunks = [b"%d," % number for number in range(3_000)]
+    fd = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT)
+    write_chunks(fd, chunks)
+    os.close(fd)
+    assert (tmp_path / "a").read_bytes() == b"".join(chunks)
 
 
 def failing(code: int) -> Callable[[str, str, int, int], None]:

@@ -33,6 +33,8 @@ from chatnet.core.messages import (
     Verified,
     encode,
 )
+from chatnet.peer.files import filesystem as filesystem_module
+from chatnet.peer.files.download import GROUP_FILES
 from chatnet.peer.files.part_files import PARTIAL
 from tests.peer.transfers.parties import Party, acquainted
 from tests.support.links import Recorder, Station, hello
@@ -696,6 +698,40 @@ async def test_a_disk_that_waits_stops_the_reading(parties, tmp_path: Path) -> N
         go_on.set()
     here, there = await both_end(alice, bob, offer.fid)
     assert (here.state, there.state) == (TransferState.DONE, TransferState.DONE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_next_group_comes_while_one_is_settled_and_no_more(
+    parties, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, syncs = threading.Event(), []
+
+    def syncfs(folder: int) -> None:
+        syncs.append(folder)
+        go_on.wait(20)
+
+    monkeypatch.setattr(filesystem_module, "_syncfs", syncfs)
+    alice, bob = await parties()
+    size, groups = 5_000, 20
+    sent = {f"p/{n:04d}": b"%04d" % n * (size // 4) for n in range(groups * GROUP_FILES)}
+    for name, data in sent.items():
+        write(tmp_path, name, data)
+    offer = await offered(alice, bob, os.fsencode(tmp_path / "p"))
+    await bob.transfers.accept(offer.fid)
+    await bob.see(TransferState.RUNNING)
+    try:
+        partial = bob.downloads / PARTIAL
+        while len(os.listdir(partial)) < 2 * GROUP_FILES:
+            await deferLater(bob.reactor, 0.05)
+        await quiet(bob)
+        assert len(os.listdir(partial)) <= 2 * GROUP_FILES + bob.limits.write_ahead_bytes // size
+        assert (len(syncs), landed(bob)) == (1, {})
+    finally:
+        go_on.set()
+    here, there = await both_end(alice, bob, offer.fid)
+    assert (here.state, there.state) == (TransferState.DONE, TransferState.DONE)
+    assert landed(bob) == sent
+    assert len(syncs) == groups
 
 
 async def quiet(party: Party) -> int:
