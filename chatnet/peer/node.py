@@ -177,7 +177,7 @@ class Node:
         await self._make_parts()
         await self.transfers.start()
         welcome = self.hello_builder.welcome
-        self.reception.open(self.links, FileLinkUser(self.transfers, welcome=welcome), welcome)
+        self.reception.open(self.links, FileLinkUser(self.transfers, welcome=welcome), welcome, self.links.take_place)
         self.expiry.start()
         self.is_open = True
         self._tasks.spawn(self.store.search.index(), "indexing words")
@@ -270,6 +270,7 @@ class Node:
             self.roster,
             self.hello_builder,
             self,
+            self.budgets.links,
             loopback=self._registry.host == "localhost" or is_loopback(self._registry.host),
         )
         self._closers.append(self._say_goodbye)
