@@ -66,6 +66,8 @@ BEATS_PER_TURN = 200  # links that do so before the reactor turns: 30 ms if each
 TURN_SHARE_SECONDS = 0.01  # of a turn of the reactor for handshakes and ends: about ten
 CROWD = 64  # of them that wait: then no more connections are accepted
 FAREWELLS_PER_TURN = 100  # links that a program which ends says goodbye to: about 10 ms
+NAMES_KEPT_PART = 10  # the last tenth of a registry's names is for networks that have none
+NEARLY_FULL = 0.8  # of a registry's names: then its operator is told
 MAX_SOURCES = 10_000  # sources whose rate is remembered: about 3 MB
 DATABASE_BUSY_MS = 5_000
 GROUP_COMMIT_ROWS = 64  # writes gathered while one commit runs
@@ -125,9 +127,11 @@ class LinkLimits:
     drain_seconds: float = _limit(30.0, "a reader that takes nothing for so long is dropped")
     close_seconds: float = _limit(3.0, "an orderly close that the other side does not finish is cut")
     connect_seconds: float = _limit(5.0, "to one address, before the next failure is final")
-    source_connects_per_minute: int = _limit(60, "new connections of one IPv4 address or IPv6 /64")
+    source_connects_per_minute: int = _limit(
+        60, "new connections of one IPv4 address or IPv6 /64; a /24 or /56 has twice, a /48 four times as many"
+    )
     source_connects_burst: int = _limit(200, "of those at once: an office behind one address that starts up")
-    source_unauthenticated: int = _limit(100, "handshakes and HELLOs under way from one source")
+    source_unauthenticated: int = _limit(100, "handshakes and HELLOs under way from one address; wider: as above")
     strikes: int = _limit(3, "frames that cannot be, of one key within strike_seconds: then it is refused as long")
     strike_seconds: float = _limit(600.0, "of those: a defective program is not shut out for good")
     loopback: str = _limit("free", "'counted' puts the per-source limits on loopback too", ("free", "counted"))
@@ -171,8 +175,10 @@ class RegistryLimits(LinkLimits):
     queue_bytes: int = _limit(262_144, "of answers to one peer not yet taken; pushes wait for the reader by themselves")
     send_buffer_bytes: int = _limit(131_072, "kernel memory for one reader that does not read")
     push_seconds: float = _limit(0.02, "changes gathered before they are told: coalesces a storm of logins")
-    new_names_per_hour: int = _limit(200, "first claims from one source: squatting")
-    claims: int = _limit(100_000, "names bound in all")
+    new_names_per_hour: int = _limit(
+        200, "first claims from one IPv4 address or IPv6 /64; a /24 or /56 has twice, a /48 four times as many"
+    )
+    claims: int = _limit(100_000, "names bound in all; the last tenth is for networks that have none")
     lookups_per_second: int = _limit(50, "signed records asked for by one peer")
     lookups_burst: int = _limit(500, "of those at once")
     announces_per_minute: int = _limit(30, "changes of address by one peer; as many at once")

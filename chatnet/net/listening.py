@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.core.admission import Admission
+from chatnet.core.budgets import UNIX
 from chatnet.core.errors import LocalError
 from chatnet.core.limits import FAREWELLS_PER_TURN
 from chatnet.core.messages import STRUCK
@@ -51,7 +52,7 @@ class LinkFactory(Factory):
         self.refusals: Counter[str] = Counter()  # before anybody was heard, by reason
 
     def buildProtocol(self, addr: IAddress | None) -> Link | None:
-        host, port = getattr(addr, "host", "unix"), getattr(addr, "port", 0)
+        host, port = getattr(addr, "host", UNIX), getattr(addr, "port", 0)
         host = host.removeprefix("::ffff:") if "." in host else host
         link = Link(self._settings, self._user, (host, port))
         admitted, evicted = self._admission.admit(link, host, self._settings.clock.seconds())
@@ -71,6 +72,11 @@ class LinkFactory(Factory):
     def unproven(self) -> int:
         """How many have not proven a key and said hello yet."""
         return len(self._admission)
+
+    @property
+    def fullness(self) -> float:
+        """How full the places of those are, of all or of one source; 1 is full."""
+        return self._admission.fullness
 
     @property
     def handshakes(self) -> Spread:
