@@ -33,7 +33,7 @@ class PeerProgram(LoggedService):
         self._reactor = reactor
         self._daemon = settings.daemon
         if settings.metrics:
-            meter = PeerMeter(self.peer)
+            meter = PeerMeter(self.peer, self.peer.budgets)
             meter.setServiceParent(self)  # type: ignore[no-untyped-call]
             metrics = MetricsService(reactor, settings.metrics, meter.measures)
             metrics.setServiceParent(self)  # type: ignore[no-untyped-call]
