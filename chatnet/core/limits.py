@@ -136,6 +136,8 @@ class LinkLimits:
     )
     source_connects_burst: int = _limit(200, "of those at once: an office behind one address that starts up")
     source_unauthenticated: int = _limit(100, "handshakes and HELLOs under way from one address; wider: as above")
+    frames_per_second: float = _limit(20.0, "of one link that answer nothing and have no rate of their own")
+    frames_burst: int = _limit(300, "of those at once; then its reading waits")
     strikes: int = _limit(3, "frames that cannot be, of one key within strike_seconds: then it is refused as long")
     strike_seconds: float = _limit(600.0, "of those: a defective program is not shut out for good")
     loopback: str = _limit("free", "'counted' puts the per-source limits on loopback too", ("free", "counted"))
@@ -174,6 +176,8 @@ class LinkLimits:
 class RegistryLimits(LinkLimits):
     """The registry's own."""
 
+    frames_per_second: float = _limit(2.0, "of one peer, pings for the most part: 10,000 peers take half a processor")
+    frames_burst: int = _limit(60, "of those at once; then its reading waits")
     unauthenticated: int = _limit(256, "handshakes and HELLOs under way in all: about 22 MB of buffers")
     connections: int = _limit(10_000, "authenticated connections; also at most the file descriptors less 128")
     queue_bytes: int = _limit(262_144, "of answers to one peer not yet taken; pushes wait for the reader by themselves")

@@ -34,6 +34,7 @@ from chatnet.core.limits import (
     MAX_TEXT_BYTES,
     LinkLimits,
 )
+from chatnet.core.message_bounds import FrameAllowance
 from chatnet.core.messages import Bye, Error, Hello, Message, Ping, Pong, Welcome
 from chatnet.core.meters import Spread
 from chatnet.core.records import Endpoint, endpoint
@@ -42,6 +43,7 @@ from chatnet.core.session import Effect, Input, Session, State
 from chatnet.core.strikes import Strikes, refusal
 from chatnet.core.text import safe_line, wire_line
 from chatnet.net.pulse import Pulse
+from chatnet.net.timers import cancel_timer
 from chatnet.net.tls import proven_peer
 
 
@@ -145,6 +147,8 @@ class Link(TwistedProtocol):
         self._frame_since: float | None = None
         self._congested_since = 0.0
         self._keepalive = KeepAlive(settings.limits, settings.jitter(), now)
+        self._allowance = FrameAllowance(settings.limits, now)
+        self._resting: IDelayedCall | None = None  # until when nothing is read, since too many frames came
         self._asked: list[tuple[int, Deferred[bool], IDelayedCall]] = []  # proofs of life that are due
         self._unconfirmed: list[tuple[int, Deferred[bool]]] = []  # by the number of their ping
 
@@ -195,6 +199,7 @@ class Link(TwistedProtocol):
     def send(self, message: Message) -> None:
         """Queue one message; nothing happens on a link that is not open."""
         if self._session.state is State.OPEN:
+            self._allowance.said(type(message))
             self._write(frame(messages.encode(message)))
 
     def send_frames(self, frames: bytes) -> None:
@@ -415,6 +420,10 @@ class Link(TwistedProtocol):
 
     def _on_frame(self, body: bytes) -> None:
         message = self._decoder.decode(body)
+        rest_seconds = self._allowance.heard(type(message), self._settings.clock.seconds())
+        if rest_seconds > 0:
+            self.pause_reading("frames")
+            self._resting = self._settings.clock.callLater(rest_seconds, self.resume_reading, "frames")
         if isinstance(message, Ping):
             if not self._sending_raw:
                 self.send(Pong(message.n))
@@ -605,6 +614,7 @@ class Link(TwistedProtocol):
 
     def _tell_ended(self) -> None:
         self._settings.pulse.discard(self)
+        cancel_timer(self._resting)
         self._on_drained = None
         self._wake_drain_waiters()
         if self._asked:
