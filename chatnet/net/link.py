@@ -121,6 +121,7 @@ class Link(TwistedProtocol):
         self.opening: Deferred[Link] = Deferred()  # dialler: fires when open, fails with why not
         self.greeting: Hello | Welcome | None = None  # the other side's first message
         self.on_proven: Callable[[Link], None] | None = None  # listener: key proven and hello read; may raise Refused
+        self.on_closing: Callable[[Link], None] | None = None  # we close it in order, and wait for the other side
         self.gone: Deferred[LinkEnd] = Deferred()  # fires at the end, also of links that never opened
         self._settings = settings
         self._user = user
@@ -605,6 +606,8 @@ class Link(TwistedProtocol):
         if self._paused_by:
             transport.resumeProducing()
         transport.loseConnection()
+        if self.on_closing is not None:
+            self.on_closing(self)
 
     def _abort(self) -> None:
         self._framer.stop()
