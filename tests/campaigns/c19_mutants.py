@@ -129,7 +129,7 @@ MUTANTS = (
         "chatnet/core/directory/roster.py",
         "told = known.seq if known is not None and peer in self._told else 0",
         "told = known.seq if known is not None else 0",
-        ("tests/village/test_false_entries.py::test_the_true_list_of_another_start_counts",),
+        ("tests/core/directory/test_roster.py::test_a_number_orders_the_entries_of_one_link_and_one_snapshot_only",),
     ),
     Mutant(
         "the last names are for networks that have none",
