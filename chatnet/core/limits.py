@@ -68,6 +68,7 @@ MAX_OFF_MS = 604_800_000  # of one stop count as waiting at most: a clock that w
 PULSE_SECONDS = 1.0  # how often every link looks at the clock
 BEATS_PER_TURN = 200  # links that do so before the reactor turns: 30 ms if each of them is cut
 LINKS_CLOSING = 256  # that wait for the other side's goodbye; beyond that the oldest is cut: 20 MB
+FLOOD_SECONDS = 30.0  # of frames above their rate without a break: then the link ends, however little of it is read
 TURN_SHARE_SECONDS = 0.01  # of a turn of the reactor for handshakes and ends: about ten
 CROWD = 64  # of them that wait: then no more connections are accepted
 FAREWELLS_PER_TURN = 100  # links that a program which ends says goodbye to: about 10 ms

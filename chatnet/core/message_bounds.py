@@ -12,7 +12,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from chatnet.core.bucket import TokenBucket
-from chatnet.core.limits import LinkLimits
+from chatnet.core.limits import FLOOD_SECONDS, LinkLimits
 from chatnet.core.messages import (
     Accept,
     Ack,
@@ -113,6 +113,7 @@ class FrameAllowance:
     def __init__(self, limits: LinkLimits, now: float) -> None:
         self._bucket = TokenBucket(limits.frames_per_second, limits.frames_burst, now)
         self._awaited: Counter[type[Message]] = Counter()
+        self._flooding_since: float | None = None
 
     def said(self, kind: type[Message]) -> None:
         """This side has said a message of ``kind``."""
@@ -127,4 +128,16 @@ class FrameAllowance:
         if question is not None and self._awaited[question] > 0:
             self._awaited[question] -= 1
             return 0.0
-        return self._bucket.spend(now)
+        rest_seconds = self._bucket.spend(now)
+        if rest_seconds == 0:
+            self._flooding_since = None
+        elif self._flooding_since is None:
+            self._flooding_since = now
+        return rest_seconds
+
+    def is_flood(self, now: float) -> bool:
+        """Whether more came than the rate allows for FLOOD_SECONDS without a break.
+
+        What waits to be read would take hours at that rate, and nobody would see that the other side is gone.
+        """
+        return self._flooding_since is not None and now - self._flooding_since >= FLOOD_SECONDS

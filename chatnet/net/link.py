@@ -46,6 +46,8 @@ from chatnet.net.pulse import Pulse
 from chatnet.net.timers import cancel_timer
 from chatnet.net.tls import proven_peer
 
+FLOOD_RETRY_SECONDS = 60
+
 
 @dataclass(frozen=True)
 class LinkEnd:
@@ -421,7 +423,11 @@ class Link(TwistedProtocol):
 
     def _on_frame(self, body: bytes) -> None:
         message = self._decoder.decode(body)
-        rest_seconds = self._allowance.heard(type(message), self._settings.clock.seconds())
+        now = self._settings.clock.seconds()
+        rest_seconds = self._allowance.heard(type(message), now)
+        if rest_seconds > 0 and self._allowance.is_flood(now):
+            self.close(messages.BUSY, "too many frames that do nothing", FLOOD_RETRY_SECONDS)
+            return
         if rest_seconds > 0:
             self.pause_reading("frames")
             self._resting = self._settings.clock.callLater(rest_seconds, self.resume_reading, "frames")

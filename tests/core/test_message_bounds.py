@@ -8,7 +8,7 @@ import pytest
 
 from chatnet.core import limits
 from chatnet.core.budgets import PeerBudgets
-from chatnet.core.limits import LinkLimits, PeerLimits, RegistryLimits
+from chatnet.core.limits import FLOOD_SECONDS, LinkLimits, PeerLimits, RegistryLimits
 from chatnet.core.message_bounds import ANSWERS, BOUNDS, FRAMES, MOST_AWAITED, NOTHING, FrameAllowance
 from chatnet.core.messages import (
     Ack,
@@ -84,6 +84,25 @@ def test_what_we_answer_earns_nothing() -> None:
         for _ in range(50):
             allowance.said(kind)
     assert [allowance.heard(kind, 0.0) > 0 for kind in (Ping, Offer, Resume, Ack)] == [False, False, False, True]
+
+
+def test_a_flood_without_a_break_is_noticed() -> None:
+    allowance = FrameAllowance(LIMITS, 0.0)
+    now = 0.0
+    while not allowance.is_flood(now):
+        now += allowance.heard(Ping, now)  # as a link does that rests
+        assert now <= 2 + FLOOD_SECONDS
+    assert now >= FLOOD_SECONDS
+    assert allowance.heard(Ping, now + 10) == 0.0
+    assert not allowance.is_flood(now + 10)
+
+
+def test_a_burst_now_and_then_is_no_flood() -> None:
+    allowance = FrameAllowance(LIMITS, 0.0)
+    for second in range(0, 600, 5):
+        for _ in range(LIMITS.frames_burst + 2):
+            allowance.heard(Ping, second)
+        assert not allowance.is_flood(second)
 
 
 def test_what_is_awaited_is_bounded() -> None:

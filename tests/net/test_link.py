@@ -13,6 +13,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import FileSender
 
+from chatnet.core import message_bounds
 from chatnet.core.errors import Refused, Unreachable, WrongKey
 from chatnet.core.framing import frame
 from chatnet.core.limits import PeerLimits
@@ -243,6 +244,17 @@ async def test_frames_that_do_nothing_hold_the_reading_up(stations, idle):
     assert "frames" in bob.user.links[0]._paused_by
     assert len(bob.user.messages) in (1, 1 + 6)  # what the link answers itself is not delivered
     assert "behind" not in [getattr(message, "body", "") for message in bob.user.messages]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_floods_without_a_break_is_told_and_parted_with(stations, monkeypatch):
+    monkeypatch.setattr(message_bounds, "FLOOD_SECONDS", 0.2)
+    alice, bob = stations(), stations(limits=PeerLimits(frames_per_second=50, frames_burst=5))
+    link = await alice.dial(bob.listen(), bob.peer)
+    for _ in range(1_000):
+        link.send(Pong(7))
+    await alice.user.until(lambda: bool(alice.user.ends))
+    assert (alice.user.ends[0].code, alice.user.ends[0].retry_after_s) == ("busy", 60)
 
 
 @pytest_twisted.ensureDeferred
