@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from chatnet.core.addresses import is_loopback
 
 MIB = 1_048_576
+UNIX = "unix"  # the host of whoever comes over a unix socket
 
 
 class Level(StrEnum):
@@ -34,8 +35,8 @@ class Level(StrEnum):
     SITE = "site"  # an IPv6 /48: four times what an address has
 
 
-NETWORK_SHARE = 2  # in addresses: a customer's /56, an office's /24
-SITE_SHARE = 4
+# What each kind of source has, in shares of an address: a customer's /56 or an office's /24, and a whole /48.
+SOURCE_SHARES = {Level.ADDRESS: 1, Level.NETWORK: 2, Level.SITE: 4}
 
 
 class Shares(NamedTuple):
@@ -48,10 +49,8 @@ class Shares(NamedTuple):
 
     def of(self, level: Level) -> int:
         """The most that one sum at ``level`` may be."""
-        if level is Level.NETWORK:
-            return self.address * NETWORK_SHARE
-        if level is Level.SITE:
-            return self.address * SITE_SHARE
+        if level in SOURCE_SHARES:
+            return self.address * SOURCE_SHARES[level]
         return int(getattr(self, level))
 
     def __str__(self) -> str:
@@ -86,6 +85,10 @@ class Budget:
 
     def lacks(self, who: Claimant, amount: int = 1) -> Level | None:
         """The first level at which ``who`` cannot have ``amount`` more; None if it fits everywhere."""
+        return next(iter(self.lacking(who, amount)), None)
+
+    def lacking(self, who: Claimant, amount: int = 1) -> tuple[Level, ...]:
+        """Every level at which ``who`` cannot have ``amount`` more."""
         return self._lacking(self._accounts(who), amount)
 
     def take(self, holder: Hashable, who: Claimant, amount: int = 1) -> Level | None:
@@ -95,11 +98,15 @@ class Budget:
         """
         accounts, _ = self._held.get(holder) or (self._accounts(who), 0)
         lacking = self._lacking(accounts, amount)
-        if lacking is not None:
-            self.refused[lacking.value] += 1
-            return lacking
+        if lacking:
+            self.refuse(lacking[0])
+            return lacking[0]
         self.charge(holder, who, amount)
         return None
+
+    def refuse(self, level: Level) -> None:
+        """Count a refusal that the owner decided about by ``lacking``."""
+        self.refused[level.value] += 1
 
     def charge(self, holder: Hashable, who: Claimant, amount: int = 1) -> None:
         """Charge what is there already, such as what a restart finds, whether or not it fits."""
@@ -124,27 +131,56 @@ class Budget:
         """The greatest sum at a level: of the key or the source that holds most."""
         return max((amount for (at, _), amount in self._sums.items() if at is level), default=0)
 
-    def held_by_address_of(self, host: str) -> int:
-        """What strangers of one address hold."""
-        return self._sums[Level.ADDRESS, sources_of(host)[0][1]]
+    def fullness(self) -> float:
+        """How full the fullest of its levels is: of all, of all strangers, of one key or source; 1 is full."""
+        return max((self.fullest(level) / self.shares.of(level) for level in Level), default=0.0)
 
-    def _lacking(self, accounts: Accounts, amount: int) -> Level | None:
-        for level, name in accounts:
-            if self._sums[level, name] + amount > self.shares.of(level):
-                return level
-        return None
+    def _lacking(self, accounts: Accounts, amount: int) -> tuple[Level, ...]:
+        return tuple(level for level, name in accounts if self._sums[level, name] + amount > self.shares.of(level))
 
     def _accounts(self, who: Claimant) -> Accounts:
         everybody: Accounts = ((Level.KEY, who.key), (Level.ALL, None))
         if who.known:
             return everybody
-        sources: Accounts = ()
-        if self._count_loopback or not is_loopback(who.host):
-            sources = sources_of(who.host)
-        return (*everybody, (Level.STRANGERS, None), *sources)
+        return (*everybody, (Level.STRANGERS, None), *counted_sources(who.host, self._count_loopback))
 
 
-def sources_of(host: str) -> tuple[tuple[Level, str], ...]:
+Sources = tuple[tuple[Level, str], ...]  # a level and the source at it, the narrowest first
+Member = TypeVar("Member", bound=Hashable)
+
+
+def counted_sources(host: str, count_loopback: bool) -> Sources:
+    """The sources whose sums hold for ``host``: none for this machine and its unix sockets, unless they are counted."""
+    return () if not count_loopback and (is_loopback(host) or host == UNIX) else sources_of(host)
+
+
+def greediest(members: Mapping[Member, Sources], newcomer: Sources = ()) -> list[Member]:
+    """The members of the source that has most of them: of the widest sources, then of the narrower ones within.
+
+    With ``newcomer``, the sources of somebody who wants the place of one of them: those of a source that has
+    more members than the newcomer's own of the same width.  In the order of ``members``.
+    """
+    left = list(members)
+    for depth in range(-1, -len(SOURCE_SHARES) - 1, -1):
+        count = Counter(_source_at(members[one], depth) for one in left)
+        most = max(count.values(), default=0)
+        sources = {source for source, number in count.items() if number == most}
+        if newcomer:
+            own = _source_at(newcomer, depth)
+            if own in sources:
+                sources = {own}  # within its own source it may still be the most modest one
+            else:
+                newcomer = ()
+        left = [one for one in left if _source_at(members[one], depth) in sources]
+    return [] if newcomer else left
+
+
+def _source_at(sources: Sources, depth: int) -> str:
+    """The source ``depth`` from the widest, -1, on; the narrowest for those that have no more levels."""
+    return sources[max(depth, -len(sources))][1]
+
+
+def sources_of(host: str) -> Sources:
     """The sources that an address belongs to, the narrowest first.
 
     Anything that is not an IP address is a source by itself.
@@ -217,3 +253,19 @@ class PeerBudgets:
         for item in fields(self):
             unit, reason = item.metadata["unit"], item.metadata["reason"]
             yield f"{item.name:<30} {getattr(self, item.name)} {unit}: {reason}"
+
+
+class Budgets:
+    """The budgets of one peer, one for each row of the table: made once, and shared by all its parts."""
+
+    def __init__(self, table: PeerBudgets, *, count_loopback: bool = False) -> None:
+        self.links = Budget(table.links, count_loopback=count_loopback)
+        self.offers = Budget(table.offers, count_loopback=count_loopback)
+        self.offered_files = Budget(table.offered_files, count_loopback=count_loopback)
+        self.requests = Budget(table.requests, count_loopback=count_loopback)
+        self.request_bytes = Budget(table.request_bytes, count_loopback=count_loopback)
+        self.requesters = Budget(table.requesters, count_loopback=count_loopback)
+
+    def all(self) -> dict[str, Budget]:
+        """Each budget by its name."""
+        return dict(vars(self))

@@ -49,6 +49,10 @@ STORING_ROWS = 256  # messages of one link on their way to the disk, before its 
 BACKGROUND_TASKS = 64  # for one peer: with more under way its chat link is not read; one commit's worth
 LIST_SAVE_SECONDS = 2.0  # changes of the list gathered before they are saved
 SEQ_STEP = 2**32  # to the next record's number when a registry knows a higher one: more than any clock was wrong by
+SEQ_AHEAD_SECONDS = 86_400  # how far an honest record's number is ahead of our clock, but for steps: clocks differ
+LOOKUP_SECONDS = 60.0  # between two look-ups of one person's record
+LOOKUPS_PER_SECOND = 10  # of all people; the registry answers five times as many
+LOOKUPS_BURST = 100
 EPOCHS_KEPT = 64  # starts of a registry after which a cursor from before them is still understood
 NOTICES = 200  # lines of the net tab kept for who subscribes later
 ADDRESS_WATCH_SECONDS = 5.0  # between two looks at our own addresses: a third of a millisecond each
@@ -63,9 +67,13 @@ LOOK_AROUND_SECONDS = 60.0  # how often it is looked whether everything unfinish
 MAX_OFF_MS = 604_800_000  # of one stop count as waiting at most: a clock that was set wrongly must not expire all
 PULSE_SECONDS = 1.0  # how often every link looks at the clock
 BEATS_PER_TURN = 200  # links that do so before the reactor turns: 30 ms if each of them is cut
+LINKS_CLOSING = 256  # that wait for the other side's goodbye; beyond that the oldest is cut: 20 MB
+FLOOD_SECONDS = 30.0  # of frames above their rate without a break: then the link ends, however little of it is read
 TURN_SHARE_SECONDS = 0.01  # of a turn of the reactor for handshakes and ends: about ten
 CROWD = 64  # of them that wait: then no more connections are accepted
 FAREWELLS_PER_TURN = 100  # links that a program which ends says goodbye to: about 10 ms
+NAMES_KEPT_PART = 10  # the last tenth of a registry's names is for networks that have none
+NEARLY_FULL = 0.8  # of a registry's names: then its operator is told
 MAX_SOURCES = 10_000  # sources whose rate is remembered: about 3 MB
 DATABASE_BUSY_MS = 5_000
 GROUP_COMMIT_ROWS = 64  # writes gathered while one commit runs
@@ -125,9 +133,13 @@ class LinkLimits:
     drain_seconds: float = _limit(30.0, "a reader that takes nothing for so long is dropped")
     close_seconds: float = _limit(3.0, "an orderly close that the other side does not finish is cut")
     connect_seconds: float = _limit(5.0, "to one address, before the next failure is final")
-    source_connects_per_minute: int = _limit(60, "new connections of one IPv4 address or IPv6 /64")
+    source_connects_per_minute: int = _limit(
+        60, "new connections of one IPv4 address or IPv6 /64; a /24 or /56 has twice, a /48 four times as many"
+    )
     source_connects_burst: int = _limit(200, "of those at once: an office behind one address that starts up")
-    source_unauthenticated: int = _limit(100, "handshakes and HELLOs under way from one source")
+    source_unauthenticated: int = _limit(100, "handshakes and HELLOs under way from one address; wider: as above")
+    frames_per_second: float = _limit(20.0, "of one link that answer nothing and have no rate of their own")
+    frames_burst: int = _limit(300, "of those at once; then its reading waits")
     strikes: int = _limit(3, "frames that cannot be, of one key within strike_seconds: then it is refused as long")
     strike_seconds: float = _limit(600.0, "of those: a defective program is not shut out for good")
     loopback: str = _limit("free", "'counted' puts the per-source limits on loopback too", ("free", "counted"))
@@ -166,13 +178,17 @@ class LinkLimits:
 class RegistryLimits(LinkLimits):
     """The registry's own."""
 
+    frames_per_second: float = _limit(2.0, "of one peer, pings for the most part: 10,000 peers take half a processor")
+    frames_burst: int = _limit(60, "of those at once; then its reading waits")
     unauthenticated: int = _limit(256, "handshakes and HELLOs under way in all: about 22 MB of buffers")
     connections: int = _limit(10_000, "authenticated connections; also at most the file descriptors less 128")
     queue_bytes: int = _limit(262_144, "of answers to one peer not yet taken; pushes wait for the reader by themselves")
     send_buffer_bytes: int = _limit(131_072, "kernel memory for one reader that does not read")
     push_seconds: float = _limit(0.02, "changes gathered before they are told: coalesces a storm of logins")
-    new_names_per_hour: int = _limit(200, "first claims from one source: squatting")
-    claims: int = _limit(100_000, "names bound in all")
+    new_names_per_hour: int = _limit(
+        200, "first claims from one IPv4 address or IPv6 /64; a /24 or /56 has twice, a /48 four times as many"
+    )
+    claims: int = _limit(100_000, "names bound in all; the last tenth is for networks that have none")
     lookups_per_second: int = _limit(50, "signed records asked for by one peer")
     lookups_burst: int = _limit(500, "of those at once")
     announces_per_minute: int = _limit(30, "changes of address by one peer; as many at once")

@@ -18,7 +18,7 @@ from chatnet.core.errors import CannotListen
 from chatnet.core.meters import Measure, Spread
 from chatnet.core.ports import METRICS_PORT
 from chatnet.host.exits import with_advice
-from chatnet.host.web import WebPort, quiet_site
+from chatnet.host.web import WebPort, own_host, quiet_site
 
 PREFIX = "chatnet_"
 STALL_LOOK_SECONDS = 0.1  # how often the watch looks: a stall shorter than this may be seen in part
@@ -83,7 +83,7 @@ class MetricsService(Service):
 
 
 def _site(measures: Callable[[], Iterable[Measure]]) -> Any:
-    """A site with nothing but ``/metrics``; Prometheus may ask for it by any name."""
+    """A site with nothing but ``/metrics``, asked for by an address, localhost or this machine's host name."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
     from twisted.web.resource import Resource
@@ -112,4 +112,4 @@ def _site(measures: Callable[[], Iterable[Measure]]) -> Any:
 
     registry = CollectorRegistry()
     registry.register(Collector())
-    return quiet_site({b"metrics": Page()})  # type: ignore[no-untyped-call]
+    return quiet_site({b"metrics": Page()}, own_host)  # type: ignore[no-untyped-call]

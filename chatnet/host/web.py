@@ -5,17 +5,23 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 
 from chatnet.net.bind_errors import cannot_listen
 from chatnet.net.listening import bound
+from chatnet.net.timers import cancel_timer
 
 if TYPE_CHECKING:
     from twisted.web.resource import IResource
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
 
 LOOPBACK = ":interface=127.0.0.1"
 MISDIRECTED = 421  # RFC 9110, section 15.5.20
+WEB_CONNECTIONS = 8  # at a time: whoever reads here is one program or a few
+WEB_SECONDS = 10.0  # for a connection with all its requests
 
 
 def on_loopback(endpoint: str) -> str:
@@ -35,8 +43,55 @@ def any_host(host: str) -> bool:
     return True
 
 
+def own_host(host: str) -> bool:
+    """The check of a site that is asked for by an address, as localhost, or by the host name of this machine.
+
+    A foreign web page has a domain of its own in its Host header, wherever that points, and never an address.
+    """
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host.lower() in ("localhost", socket.gethostname().lower())
+    return True
+
+
+class _BriefConnection(ProtocolWrapper):
+    """A connection that is cut when its time is over."""
+
+    _timer: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        cut: Any = self.transport
+        self._timer = self.factory.reactor.callLater(WEB_SECONDS, cut.abortConnection)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        cancel_timer(self._timer)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+
+class _FewConnections(WrappingFactory):
+    """A site with a few short connections at a time; more are closed at once."""
+
+    noisy = False
+    protocol = _BriefConnection
+
+    def __init__(self, reactor: Any, site: Site) -> None:
+        super().__init__(site)  # type: ignore[no-untyped-call]
+        self.reactor = reactor
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        if len(self.protocols) >= WEB_CONNECTIONS:
+            return None
+        return super().buildProtocol(addr)
+
+    def cut_all(self) -> None:
+        for one in tuple(self.protocols):
+            one.transport.abortConnection()
+
+
 class WebPort:
-    """One port and the site that is served there.
+    """One port and the site that is served there, to a few connections at a time.
 
     ``endpoint`` is a server endpoint string; ``tcp:`` without an interface means 127.0.0.1.
     ``make_site`` is called when the port is opened.  ``usual_port`` is the number that is proposed
@@ -49,11 +104,13 @@ class WebPort:
         self._make_site = make_site
         self._usual_port = usual_port
         self._port: IListeningPort | None = None
+        self._connections: _FewConnections | None = None
 
     def open(self) -> None:
         """Bind the port.  Raises CannotListen, or LocalError for a kind of endpoint that takes its time."""
+        self._connections = _FewConnections(self._reactor, self._make_site())
         try:
-            self._port = bound(serverFromString(self._reactor, self._endpoint), self._make_site())
+            self._port = bound(serverFromString(self._reactor, self._endpoint), self._connections)
         except CannotListenError as error:
             raise cannot_listen(error, self._endpoint, self._usual_port) from None
 
@@ -64,7 +121,9 @@ class WebPort:
         return self._port.getHost()
 
     def close(self) -> Deferred[Any]:
-        """Stop listening; fires when the port is free."""
+        """Stop listening, and cut who is connected; fires when the port is free."""
+        if self._connections is not None:
+            self._connections.cut_all()
         port, self._port = self._port, None
         return maybeDeferred(port.stopListening if port is not None else lambda: None)
 

@@ -34,6 +34,7 @@ from chatnet.core.limits import (
     MAX_TEXT_BYTES,
     LinkLimits,
 )
+from chatnet.core.message_bounds import FrameAllowance
 from chatnet.core.messages import Bye, Error, Hello, Message, Ping, Pong, Welcome
 from chatnet.core.meters import Spread
 from chatnet.core.records import Endpoint, endpoint
@@ -42,7 +43,10 @@ from chatnet.core.session import Effect, Input, Session, State
 from chatnet.core.strikes import Strikes, refusal
 from chatnet.core.text import safe_line, wire_line
 from chatnet.net.pulse import Pulse
+from chatnet.net.timers import cancel_timer
 from chatnet.net.tls import proven_peer
+
+FLOOD_RETRY_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ class Link(TwistedProtocol):
         self.opening: Deferred[Link] = Deferred()  # dialler: fires when open, fails with why not
         self.greeting: Hello | Welcome | None = None  # the other side's first message
         self.on_proven: Callable[[Link], None] | None = None  # listener: key proven and hello read; may raise Refused
+        self.on_closing: Callable[[Link], None] | None = None  # we close it in order, and wait for the other side
         self.gone: Deferred[LinkEnd] = Deferred()  # fires at the end, also of links that never opened
         self._settings = settings
         self._user = user
@@ -145,6 +150,8 @@ class Link(TwistedProtocol):
         self._frame_since: float | None = None
         self._congested_since = 0.0
         self._keepalive = KeepAlive(settings.limits, settings.jitter(), now)
+        self._allowance = FrameAllowance(settings.limits, now)
+        self._resting: IDelayedCall | None = None  # until when nothing is read, since too many frames came
         self._asked: list[tuple[int, Deferred[bool], IDelayedCall]] = []  # proofs of life that are due
         self._unconfirmed: list[tuple[int, Deferred[bool]]] = []  # by the number of their ping
 
@@ -195,6 +202,7 @@ class Link(TwistedProtocol):
     def send(self, message: Message) -> None:
         """Queue one message; nothing happens on a link that is not open."""
         if self._session.state is State.OPEN:
+            self._allowance.said(type(message))
             self._write(frame(messages.encode(message)))
 
     def send_frames(self, frames: bytes) -> None:
@@ -415,6 +423,14 @@ class Link(TwistedProtocol):
 
     def _on_frame(self, body: bytes) -> None:
         message = self._decoder.decode(body)
+        now = self._settings.clock.seconds()
+        rest_seconds = self._allowance.heard(type(message), now)
+        if rest_seconds > 0 and self._allowance.is_flood(now):
+            self.close(messages.BUSY, "too many frames that do nothing", FLOOD_RETRY_SECONDS)
+            return
+        if rest_seconds > 0:
+            self.pause_reading("frames")
+            self._resting = self._settings.clock.callLater(rest_seconds, self.resume_reading, "frames")
         if isinstance(message, Ping):
             if not self._sending_raw:
                 self.send(Pong(message.n))
@@ -596,6 +612,8 @@ class Link(TwistedProtocol):
         if self._paused_by:
             transport.resumeProducing()
         transport.loseConnection()
+        if self.on_closing is not None:
+            self.on_closing(self)
 
     def _abort(self) -> None:
         self._framer.stop()
@@ -605,6 +623,7 @@ class Link(TwistedProtocol):
 
     def _tell_ended(self) -> None:
         self._settings.pulse.discard(self)
+        cancel_timer(self._resting)
         self._on_drained = None
         self._wake_drain_waiters()
         if self._asked:

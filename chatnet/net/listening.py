@@ -22,8 +22,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.core.admission import Admission
+from chatnet.core.budgets import UNIX
 from chatnet.core.errors import LocalError
-from chatnet.core.limits import FAREWELLS_PER_TURN
+from chatnet.core.limits import FAREWELLS_PER_TURN, LINKS_CLOSING
 from chatnet.core.messages import STRUCK
 from chatnet.core.meters import Spread
 from chatnet.core.strikes import refusal
@@ -49,9 +50,11 @@ class LinkFactory(Factory):
         self.send_buffer_bytes = send_buffer_bytes
         self.links: set[Link] = set()  # every connection that has not ended, open or not
         self.refusals: Counter[str] = Counter()  # before anybody was heard, by reason
+        self.says_farewell = False  # the program ends: all links close at once, and none is cut for another
+        self._closing: dict[Link, None] = {}  # in order, the oldest first
 
     def buildProtocol(self, addr: IAddress | None) -> Link | None:
-        host, port = getattr(addr, "host", "unix"), getattr(addr, "port", 0)
+        host, port = getattr(addr, "host", UNIX), getattr(addr, "port", 0)
         host = host.removeprefix("::ffff:") if "." in host else host
         link = Link(self._settings, self._user, (host, port))
         admitted, evicted = self._admission.admit(link, host, self._settings.clock.seconds())
@@ -64,6 +67,7 @@ class LinkFactory(Factory):
             return None
         self.links.add(link)
         link.on_proven = self._proven
+        link.on_closing = self._is_closing
         link.when_gone().addCallback(self._ended, link)
         return link
 
@@ -71,6 +75,11 @@ class LinkFactory(Factory):
     def unproven(self) -> int:
         """How many have not proven a key and said hello yet."""
         return len(self._admission)
+
+    @property
+    def fullness(self) -> float:
+        """How full the places of those are, of all or of one source; 1 is full."""
+        return self._admission.fullness
 
     @property
     def handshakes(self) -> Spread:
@@ -89,8 +98,15 @@ class LinkFactory(Factory):
             self.refusals[STRUCK] += 1
             raise refusal(ban_seconds)
 
+    def _is_closing(self, link: Link) -> None:
+        """Whoever was refused, or lost the place, counts nowhere any more: of those only so many wait for their end."""
+        self._closing[link] = None
+        if len(self._closing) > LINKS_CLOSING and not self.says_farewell:
+            next(iter(self._closing)).abort("closed", "too many links were closing")
+
     def _ended(self, _: object, link: Link) -> None:
         self._admission.done(link)
+        self._closing.pop(link, None)
         self.links.discard(link)
 
 
@@ -151,6 +167,7 @@ class Listener:
 
     async def close(self, farewell: Callable[[Link], None]) -> None:
         """Close the ports, say ``farewell`` to every link, some in each turn, and wait until all are gone."""
+        self._factory.says_farewell = True
         await self.stop_accepting()
         for number, link in enumerate(tuple(self._factory.links), 1):
             farewell(link)

@@ -76,6 +76,7 @@ class ChatDispatch:
             self._transfers.received(link, offer)
 
     def _check(self, link: Link, check: Check) -> None:
-        if link.peer in self._roster.blocked:
-            return
+        roster = self._roster
+        if link.peer in roster.blocked or (roster.is_stranger(link.peer) and link.peer not in roster.listed):
+            return  # a code takes a person's attention: not for whoever happens to connect
         self._tasks.spawn(self._short_codes.received(link.peer, check), "comparing a short code")

@@ -1,12 +1,13 @@
-"""What a peer tells of itself, as any client of the door can see it."""
+"""What a peer tells of itself: what any client of the door can see, and how full its budgets are."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from twisted.application.service import Service
 
+from chatnet.core.budgets import Budget
 from chatnet.core.events import (
     ChatMessage,
     Event,
@@ -26,10 +27,14 @@ from chatnet.peer.api import PeerApi
 
 
 class PeerMeter(Service):
-    """Counts what the door tells from its start to its stop."""
+    """Counts what the door tells from its start to its stop.
 
-    def __init__(self, door: PeerApi) -> None:
+    ``budgets`` gives each budget of the peer by its name; none while nobody is logged in.
+    """
+
+    def __init__(self, door: PeerApi, budgets: Callable[[], dict[str, Budget]]) -> None:
         self._door = door
+        self._budgets = budgets
         self._people: dict[bytes, Person] = {}  # only those who are linked, or for whom something waits
         self._transfers: dict[bytes, State] = {}
         self._struck = 0
@@ -55,7 +60,11 @@ class PeerMeter(Service):
         states = Counter(dict.fromkeys(map(str, State), 0)) + Counter(map(str, self._transfers.values()))
         yield Measure("peer_transfers", "Transfers by state", {str(s): states[str(s)] for s in State}, label="state")
         yield Measure("peer_bytes", "Bytes of messages and files", self._bytes, rises=True, label="direction")
-
+        budgets = self._budgets()
+        full = {name: budget.fullness() for name, budget in budgets.items()}
+        yield Measure("peer_budget_full", "Used share of a budget at its fullest level", full, label="budget")
+        refused = {f"{name}.{level}": count for name, one in budgets.items() for level, count in one.refused.items()}
+        yield Measure("peer_budget_refusals", "Refusals by budget and level", refused, rises=True, label="level")
         yield Measure("peer_struck", "Keys refused because they broke the protocol", self._struck, rises=True)
 
     def _hear(self, event: Event) -> None:

@@ -22,8 +22,9 @@ from twisted.logger import Logger
 from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.addresses import host_port, is_loopback
+from chatnet.core.budgets import Budgets
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, Refused, Unreachable
+from chatnet.core.errors import ChatnetError, Refused, TooSoon, Unreachable, WrongKey
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -38,7 +39,9 @@ from chatnet.core.messages import (
     ROLE_FILE,
     ROLE_REGISTRY,
     SKIP,
+    Found,
     Hello,
+    ListEntry,
     ListPage,
     Message,
     Pause,
@@ -57,6 +60,7 @@ from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
 from chatnet.peer.directory.list_cache import ListCache
+from chatnet.peer.directory.lookups import Lookups
 from chatnet.peer.directory.people import People
 from chatnet.peer.directory.registration import Registration
 from chatnet.peer.directory.registry_address import RegistryAddress
@@ -138,6 +142,7 @@ class Node:
             self.identity = load_or_make_identity(self.places.data)
             self.me = self.identity.peer_id
             limits = self._settings.limits
+            self.budgets = Budgets(limits.budgets, count_loopback=limits.loopback == "counted")
             self.pulse = Pulse(self._reactor)
             links = LinkSettings(limits, limits.queue_bytes, self.pulse, self._chance.random, struck=self._struck)
             tls = TLS(self.identity)
@@ -175,7 +180,7 @@ class Node:
         await self._make_parts()
         await self.transfers.start()
         welcome = self.hello_builder.welcome
-        self.reception.open(self.links, FileLinkUser(self.transfers, welcome=welcome), welcome)
+        self.reception.open(self.links, FileLinkUser(self.transfers, welcome=welcome), welcome, self.links.take_place)
         self.expiry.start()
         self.is_open = True
         self._tasks.spawn(self.store.search.index(), "indexing words")
@@ -268,6 +273,7 @@ class Node:
             self.roster,
             self.hello_builder,
             self,
+            self.budgets.links,
             loopback=self._registry.host == "localhost" or is_loopback(self._registry.host),
         )
         self._closers.append(self._say_goodbye)
@@ -338,6 +344,7 @@ class Node:
         self.contacts.add(self.outbox)
         self.contacts.add(self.inbox)
         self.contacts.add(self.transfers)
+        self.lookups = Lookups(clock, self.roster, self.store, self._tasks, self)
         self.registration = Registration(clock, self.dialler, self._registry, self, self._chance.uniform)
         self._closers.append(self._leave_registry)
         self.address_watch = AddressWatch(clock, self._addresses_changed)
@@ -412,6 +419,31 @@ class Node:
             self.outbox.rival_gone(peer)
         for peer in changes.came:
             self.contacts.came_online(peer)
+        for peer in changes.doubtful:
+            self.lookups.want(peer)
+
+    def registry_opened(self) -> None:
+        self.roster.new_session()
+        self.lookups.new_link()
+
+    # --- signed records: LookupsOwner -----------------------------------------------------------
+
+    @property
+    def is_registered(self) -> bool:
+        return self.registration.link is not None
+
+    def record_found(self, found: Found) -> None:
+        self.lookups.found(found)
+
+    def ask_registry(self, peer: PeerID) -> None:
+        self.registration.look_up(peer)
+
+    def entry_corrected(self, entry: ListEntry) -> None:
+        peer = PeerID(entry.peer)
+        if peer in self.roster.listed:
+            self.keeper.correct(entry, self.wall_ms())
+        self.people.tell(peer)
+        self.contacts.came_online(peer)
 
     # --- links: ChatLinksOwner and ContactsOwner ------------------------------------------------
 
@@ -446,6 +478,8 @@ class Node:
         self.people.tell(peer, waiting_code=code, next_try_ms=next_try_ms)
 
     def not_reached(self, peer: PeerID, error: ChatnetError) -> None:
+        if isinstance(error, Unreachable | WrongKey) and not isinstance(error, TooSoon):
+            self.lookups.want(peer)
         if peer in self.roster.listed and error.code != "too-soon":
             self.notices.not_reached(peer, self.roster.name_of(peer), error)
 

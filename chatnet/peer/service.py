@@ -16,6 +16,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatnet.core.budgets import Budget
 from chatnet.core.errors import ChatnetError, LocalError, Refused, WrongKey
 from chatnet.core.events import (
     ChatMessage,
@@ -79,6 +80,10 @@ class PeerService(Service):
         self._nodes: list[Node] = []  # made, and not yet known to be closed
         self._working: Deferred[Any] | None = None
         self._logging_in: Deferred[Me] | None = None
+
+    def budgets(self) -> dict[str, Budget]:
+        """Each budget of whoever is logged in, by its name."""
+        return self._node.budgets.all() if self._node is not None else {}
 
     # --- the service --------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from twisted.application.service import IService, Service
 
 from chatnet.core.errors import LocalError
 from chatnet.core.names import is_valid_name
+from chatnet.host.core_dumps import forbid_core_dumps
 from chatnet.host.exits import complain, refuse_start, stop
 from chatnet.host.gc_tuning import freeze_long_lived
 from chatnet.host.logging import LoggedService
@@ -33,7 +34,7 @@ class PeerProgram(LoggedService):
         self._reactor = reactor
         self._daemon = settings.daemon
         if settings.metrics:
-            meter = PeerMeter(self.peer)
+            meter = PeerMeter(self.peer, self.peer.budgets)
             meter.setServiceParent(self)  # type: ignore[no-untyped-call]
             metrics = MetricsService(reactor, settings.metrics, meter.measures)
             metrics.setServiceParent(self)  # type: ignore[no-untyped-call]
@@ -61,6 +62,7 @@ class PeerProgram(LoggedService):
 def makeService(options: PeerOptions) -> IService:
     from twisted.internet import reactor
 
+    forbid_core_dumps()
     make_steady(reactor)
     return PeerProgram(reactor, options.settings)
 

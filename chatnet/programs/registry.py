@@ -19,6 +19,7 @@ from chatnet.core.errors import ChatnetError
 from chatnet.core.identity import grouped_text
 from chatnet.core.join_string import join_string
 from chatnet.core.ports import REGISTRY_PORT
+from chatnet.host.core_dumps import forbid_core_dumps
 from chatnet.host.exits import is_at_terminal, refuse_start, say, stop_with
 from chatnet.host.gc_tuning import freeze_long_lived
 from chatnet.host.logging import LoggedService
@@ -144,6 +145,7 @@ class RegistryProgram(MultiService):
 def makeService(options: RegistryOptions) -> IService:
     from twisted.internet import reactor
 
+    forbid_core_dumps()
     make_steady(reactor)
     settings = options.settings
     service = LoggedService(settings.log.make())

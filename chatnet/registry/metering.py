@@ -32,6 +32,10 @@ class RegistryMeter:
         refusals = protocol.refusals + factory.refusals
         yield Measure("registry_refusals", "Refusals by reason", refusals, rises=True, label="reason")
         yield Measure("registry_strikes", "Breaches of the protocol by proven keys", factory.strikes, rises=True)
+        full = {**protocol.fullness, "unauthenticated": factory.fullness}
+        yield Measure("registry_full", "Used share of what a limit bounds", full, label="limit")
+        refused = protocol.refused_names
+        yield Measure("registry_refused_names", "New names refused, by source", refused, rises=True, label="source")
         traffic = {"in": bytes_in, "out": bytes_out}
         yield Measure("registry_bytes", "Bytes of frames", traffic, rises=True, label="direction")
         yield Measure("registry_push_seconds", "From a change until the last was told", protocol.push_seconds)

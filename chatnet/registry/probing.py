@@ -6,7 +6,7 @@ claims: the list must not be aimed at others, nor we by who registers.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,8 +16,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.core import messages
+from chatnet.core.budgets import sources_of
 from chatnet.core.dialrules import LOWEST_PORT
 from chatnet.core.errors import Refused
+from chatnet.core.fair_queue import FairQueue
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import ROLE_PROBE, VERSION, Hello, Message, VersionRange, Welcome
@@ -50,7 +52,7 @@ class Prober:
         self._hello = Hello(VersionRange(VERSION, VERSION), sorted(features), ROLE_PROBE, instance, name)
         self._reached = reached
         self._wanted: dict[PeerID, Endpoint] = {}
-        self._queue: deque[PeerID] = deque()  # in their turn; who is not wanted any more is passed over
+        self._queue: FairQueue[PeerID] = FairQueue()  # many keys of one network do not hold up the others
         self._resting: dict[PeerID, IDelayedCall] = {}  # probed a moment ago
         self._running: dict[PeerID, Deferred[Any]] = {}
         self._last: OrderedDict[PeerID, float] = OrderedDict()  # when each was probed, the oldest first
@@ -70,6 +72,7 @@ class Prober:
     def forget(self, peer: PeerID) -> None:
         """``peer`` is gone."""
         self._wanted.pop(peer, None)
+        self._queue.discard(peer)
         resting = self._resting.pop(peer, None)
         if resting is not None:
             resting.cancel()
@@ -96,7 +99,7 @@ class Prober:
         if rest > 0:
             self._resting[peer] = self._clock.callLater(rest, self._rested, peer)
             return
-        self._queue.append(peer)
+        self._queue.put(peer, sources_of(self._wanted[peer].host)[-1])
         self._go_on()
 
     def _rested(self, peer: PeerID) -> None:
@@ -105,9 +108,9 @@ class Prober:
 
     def _go_on(self) -> None:
         while self._queue and len(self._running) < self._limits.probes_at_once and not self._stopped:
-            peer = self._queue.popleft()
-            at = self._wanted.pop(peer, None)
-            if at is not None and peer not in self._running:
+            peer = self._queue.pop()
+            at = self._wanted.pop(peer)
+            if peer not in self._running:
                 self._last[peer] = self._clock.seconds()
                 self._last.move_to_end(peer)
                 probe = self._running[peer] = Deferred.fromCoroutine(self._probe(peer, at))

@@ -16,15 +16,16 @@ from twisted.logger import Logger
 
 from chatnet.core import messages
 from chatnet.core.addresses import is_loopback
-from chatnet.core.admission import source_of
-from chatnet.core.bucket import Buckets, TokenBucket
-from chatnet.core.directory.directory import Claimed, Directory, SavedDirectory
+from chatnet.core.bucket import TokenBucket
+from chatnet.core.budgets import counted_sources
+from chatnet.core.directory.directory import Binding, Claimed, Directory, SavedDirectory
 from chatnet.core.errors import Refused, RemoteError, StoreFailed
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import MAX_SOURCES, RegistryLimits
+from chatnet.core.limits import NEARLY_FULL, RegistryLimits
 from chatnet.core.messages import Announce, Found, Hello, Lookup, Message, Welcome
 from chatnet.core.meters import Spread
 from chatnet.core.records import Endpoint, RecordFields, SignedRecord
+from chatnet.core.source_rates import SourceRates
 from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd
 from chatnet.net.timers import cancel_timer
@@ -87,7 +88,11 @@ class RegistryProtocol:
         self._pusher = Pusher(clock, directory, limits.push_seconds)
         self._keeper = SnapshotWriter(clock, directory, store, limits, self._changed)
         self._prober = Prober(clock, dialler, limits, instance, name, self._features, self._reached)
-        self._new_names = Buckets(limits.new_names_per_hour / 3600, limits.new_names_per_hour, MAX_SOURCES)
+        self._counts_loopback = limits.loopback == "counted"
+        self._new_names = SourceRates(
+            limits.new_names_per_hour / 3600, limits.new_names_per_hour, count_loopback=self._counts_loopback
+        )
+        self._told_nearly_full = False
         self._early: deque[Deferred[None]] = deque()  # who came before the names were read
         self._begun = False
         self._answering: IDelayedCall | None = None
@@ -99,9 +104,10 @@ class RegistryProtocol:
         self.refusals: Counter[str] = Counter()  # by code
         self._stopping = False
 
-    def begin(self, bindings: Iterable[tuple[str, PeerID]], kept: SavedDirectory) -> None:
+    def begin(self, bindings: Iterable[Binding], kept: SavedDirectory) -> None:
         """The names and the last list are read: answer those who wait, and all who come."""
         self._directory.load(bindings)
+        self._look_how_full()
         self._keeper.begin(kept)
         self._begun = True
         self._answer_early()
@@ -124,12 +130,13 @@ class RegistryProtocol:
             self._early.append(waiting)
             await waiting
         self._admit(link)
-        claimed = self._directory.claim(hello.name, link.peer)
+        network = self._network_of(link)
+        claimed = self._directory.claim(hello.name, link.peer, network)
         if hello.record is None:
             raise RemoteError(messages.BAD_RECORD, "a hello to a registry has a record")
         fields = self._directory.checked(hello.record, link.peer, hello.name)
         if claimed is Claimed.NEW:
-            await self._commit(hello.name, link)
+            await self._commit(hello.name, link, network)
             self._directory.check_newest(hello.record, fields, link.peer)  # another may have come meanwhile
         else:
             self._store.seen(link.peer, self._wall_ms())
@@ -210,6 +217,17 @@ class RegistryProtocol:
         """How many are still to be told, and how many do not take what they are told."""
         return self._pusher.depths()
 
+    @property
+    def fullness(self) -> dict[str, float]:
+        """How full what the limits ``claims`` and ``connections`` bound is; 1 is full."""
+        connections = len(self._admitted) / self._limits.connections
+        return {"claims": self._directory.names_share, "connections": connections}
+
+    @property
+    def refused_names(self) -> dict[str, int]:
+        """How many new names were refused, by the level of the rate, or why there was none left."""
+        return {**self._new_names.refused, **self._directory.refused_names}
+
     def traffic(self) -> tuple[int, int, int]:
         """Open connections, and the bytes in and out of all since the start, without TLS's own."""
         live = self._admitted
@@ -243,15 +261,15 @@ class RegistryProtocol:
         self._admitted.add(link)
         link.when_gone().addCallback(self._ended, link)
 
-    async def _commit(self, name: str, link: Link) -> None:
+    async def _commit(self, name: str, link: Link, network: str | None) -> None:
         """Bind ``name`` to the key, on disk; raises Refused."""
-        source, now = source_of(link.remote[0]), self._clock.seconds()
-        if self._is_counted(link) and not self._new_names.take(source, now):
-            text = "Too many new names were claimed from your address lately."
-            raise Refused(messages.BUSY, text, math.ceil(self._new_names.delay(source, now)))
-        self._directory.reserve(name, link.peer)
+        host, now = link.remote[0], self._clock.seconds()
+        if not self._new_names.take(host, now):
+            text = "Too many new names were claimed from your network lately. Log in with a name you have, or wait."
+            raise Refused(messages.BUSY, text, math.ceil(self._new_names.delay(host, now)))
+        self._directory.reserve(name, link.peer, network)
         try:
-            await self._store.claim(name, link.peer, self._wall_ms())
+            await self._store.claim(name, link.peer, self._wall_ms(), network)
         except StoreFailed as error:
             self._directory.release(link.peer)
             self.log.error("the name {name} could not be stored: {text}", name=name, text=error.text)
@@ -262,6 +280,18 @@ class RegistryProtocol:
             raise
         self._directory.confirm(link.peer)
         self.log.info("bound {name} to {key}", name=name, key=short_text(link.peer))
+        self._look_how_full()
+
+    def _look_how_full(self) -> None:
+        """Tell the operator once when most names are taken, and again only after there was more room."""
+        share, told = self._directory.names_share, self._told_nearly_full
+        self._told_nearly_full = share >= NEARLY_FULL
+        if self._told_nearly_full and not told:
+            self.log.warn(
+                "{percent} % of the names are taken (claims={claims}): when all are, no new peer is let in",
+                percent=math.floor(share * 100),
+                claims=self._limits.claims,
+            )
 
     def _newly_admitted(self, link: Link, record: SignedRecord, fields: RecordFields) -> Admitted:
         now, limits = self._clock.seconds(), self._limits
@@ -274,8 +304,10 @@ class RegistryProtocol:
             announces=TokenBucket(limits.announces_per_minute / 60, limits.announces_per_minute, now),
         )
 
-    def _is_counted(self, link: Link) -> bool:
-        return self._limits.loopback == "counted" or not is_local(link)
+    def _network_of(self, link: Link) -> str | None:
+        """The widest source of the other side; None for one that is not counted."""
+        sources = counted_sources(link.remote[0], self._counts_loopback)
+        return sources[-1][1] if sources else None
 
     def _ended(self, end: LinkEnd, link: Link) -> None:
         self._admitted.discard(link)

@@ -154,13 +154,13 @@ class RegistryService(MultiService):
 
     async def _read_store(self) -> None:
         await self._database.open()
-        claims, kept = await self._store.load(), await self._store.load_list()
+        bindings, kept = await self._store.load(), await self._store.load_list()
         *parts, last = kept.parts(RESTORED_AT_ONCE)
         for part in parts:
             self._directory.restore(part)
             await deferLater(self._reactor, 0)
-        self._protocol.begin(((claim.name, claim.peer) for claim in claims), last)
-        self.log.info("serving: {names} names are bound", names=len(claims))
+        self._protocol.begin(bindings, last)
+        self.log.info("serving: {names} names are bound", names=len(bindings))
 
     async def _stop(self) -> None:
         self._protocol.stop()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 from twisted.internet.defer import Deferred
 
 from chatnet.core.directory.changelog import EpochSpan
-from chatnet.core.directory.directory import SavedChange, SavedDirectory
+from chatnet.core.directory.directory import Binding, SavedChange, SavedDirectory
 from chatnet.core.errors import Refused
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import EPOCHS_KEPT
@@ -44,18 +42,14 @@ CREATE TABLE epoch (
     floor INTEGER NOT NULL  -- departures up to this revision are forgotten
 ) STRICT;
 """,
+    """
+-- The network that the name was claimed from: an IPv4 /24 or an IPv6 /48.  NULL: before this column, or not counted.
+ALTER TABLE name ADD COLUMN network TEXT;
+""",
 )
 
 _encode = msgspec.msgpack.encode
 _entries = msgspec.msgpack.Decoder(ListEntry)
-
-
-class Claim(NamedTuple):
-    """A name, and whose it is."""
-
-    name: str
-    peer: PeerID
-    first_ms: int
 
 
 class RegistryStore(Settings):
@@ -65,30 +59,32 @@ class RegistryStore(Settings):
         super().__init__(database)
         self._seen: dict[PeerID, int] = {}
 
-    def load(self) -> Deferred[list[Claim]]:
-        """Every claim, in no order."""
+    def load(self) -> Deferred[list[Binding]]:
+        """Every name, in no order."""
 
-        def job(connection: Connection) -> list[Claim]:
-            return [Claim(*row) for row in connection.execute("SELECT name, peer, first_ms FROM name")]
+        def job(connection: Connection) -> list[Binding]:
+            return [Binding(*row) for row in connection.execute("SELECT name, peer, network FROM name")]
 
         return self._database.read(job)
 
-    def claim(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Claim]:
+    def claim(self, name: str, peer: PeerID, now_ms: int, network: str | None = None) -> Deferred[Binding]:
         """Bind ``name`` to ``peer``, or find it bound so; fires once it is on the disk.
 
         Fails with Refused("name-taken" | "key-bound") when either is bound otherwise.
         """
 
-        def job(connection: Connection) -> Claim:
+        def job(connection: Connection) -> Binding:
             connection.execute(
-                "INSERT INTO name VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (name, peer, now_ms, now_ms)
+                "INSERT INTO name (name, peer, first_ms, last_ms, network) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (name, peer, now_ms, now_ms, network),
             )
-            row = connection.execute("SELECT name, peer, first_ms FROM name WHERE name = ?", (name,)).fetchone()
+            row = connection.execute("SELECT name, peer, network FROM name WHERE name = ?", (name,)).fetchone()
             if row is None:
                 raise Refused(KEY_BOUND, "this key has another name here already")
             if row[1] != peer:
                 raise Refused(NAME_TAKEN, f"the name {name} belongs to another key")
-            return Claim(*row)
+            return Binding(*row)
 
         done = self._database.run(job)
         if self._seen:

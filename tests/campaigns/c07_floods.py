@@ -161,7 +161,7 @@ class Flood:
         going, tried, got = self._going(), 0, 0
         while going() or tried < 2 * NAMES_PER_HOUR:
             identity = new_identity()
-            foe = await self._registering(identity, f"squatter{tried}", "127.0.0.3")
+            foe = await self._registering(identity, f"squatter{tried}", "127.3.0.1")
             tried += 1
             got += _is_welcome(foe)
             foe.cut()
@@ -171,7 +171,7 @@ class Flood:
         going, tried, got = self._going(), 0, 0
         identity = new_identity()
         while going():
-            foe = await self._registering(identity, "restless", "127.0.0.4")
+            foe = await self._registering(identity, "restless", "127.4.0.1")
             tried += 1
             got += _is_welcome(foe)
         return tried, got
@@ -218,7 +218,7 @@ class Flood:
         identity = new_identity()
         while going() or tried < 2 * STRIKES:
             foe = await (
-                self._registering(identity, "clumsy", "127.0.0.6") if at_registry else self._chatting(identity)
+                self._registering(identity, "clumsy", "127.6.0.1") if at_registry else self._chatting(identity)
             )
             tried += 1
             got += _is_welcome(foe)
@@ -227,7 +227,7 @@ class Flood:
         return tried, got
 
     async def _chatting(self, identity: Identity) -> Foe:
-        foe = await self.foes.tls(self.peer.port, TLS(identity), "127.0.0.5")
+        foe = await self.foes.tls(self.peer.port, TLS(identity), "127.5.0.1")
         await until(self.reactor, lambda: foe.shaken or foe.over, 20, "no handshake")
         foe.say(frame(encode(hello(ROLE_CHAT, name="mallory"))))
         await until(self.reactor, lambda: len(foe.got) > 4 or foe.over, 20, "no answer to a hello")
@@ -272,10 +272,10 @@ async def flooded(reactor: Any, case: Case, registry: Subject, peer: Subject) ->
             check(tried > allowed and taken > 0, "a flood that is no flood", **facts)
 
         limits, theirs = RegistryLimits(), PeerLimits()
-        tried, taken = await flood.connections(["127.0.0.2"])
+        tried, taken = await flood.connections(["127.2.0.1"])
         of_one = limits.source_connects_burst + limits.source_connects_per_minute / 60 * (seconds + 1)
         measure("connections of one source", tried, taken, of_one * TOLERANCE)
-        many = [f"127.0.0.{number}" for number in range(10, 10 + SOURCES)]
+        many = [f"127.{number}.0.1" for number in range(10, 10 + SOURCES)]
         tried, taken = await flood.connections(many)
         worst["connections of many"] = honest.p99_ms()
         figures["connections of many: tried"] = tried

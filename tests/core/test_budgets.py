@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.core.budgets import Budget, Claimant, Level, PeerBudgets, Shares, sources_of
+from chatnet.core.budgets import Budget, Budgets, Claimant, Level, PeerBudgets, Shares, greediest, sources_of
 
 SHARES = Shares(all=10, strangers=6, key=3, address=2)
 
@@ -120,3 +122,31 @@ def test_shares_fit_each_other(name: str) -> None:
     shares: Shares = getattr(PeerBudgets(), name)
     assert 0 < shares.key <= shares.all
     assert 0 < shares.address <= shares.strangers <= shares.all
+
+
+def test_a_peer_has_one_budget_for_each_row_of_the_table() -> None:
+    table = PeerBudgets()
+    budgets = Budgets(table)
+    assert {name: budget.shares for name, budget in budgets.all().items()} == {
+        item.name: getattr(table, item.name) for item in fields(table)
+    }
+
+
+@pytest.mark.parametrize(
+    ("hosts", "newcomer", "goes"),
+    [
+        (["10.0.0.1", "10.1.0.1", "10.1.0.1"], "", [1, 2]),
+        (["10.0.0.1", "10.1.0.1", "10.1.0.2", "10.1.0.2"], "", [2, 3]),  # within the network, of the address
+        (["10.0.0.1", "10.1.0.1"], "10.2.0.1", [0, 1]),
+        (["10.0.0.1", "10.1.0.1", "10.1.0.1"], "10.0.0.1", [1, 2]),
+        (["10.0.0.1", "10.1.0.1", "10.1.0.1"], "10.1.0.1", []),
+        (["10.0.0.1", "10.1.0.1", "10.1.0.1"], "10.1.0.2", [1, 2]),  # the same network, another address
+        (["10.0.0.1", "10.0.0.1", "10.1.0.1", "10.1.0.1"], "10.0.0.1", []),
+        (["2001:db8:0:1::1", "2001:db8:0:2::1", "10.0.0.1"], "2001:db8:0:1::2", []),
+        (["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2::1", "10.0.0.1"], "2001:db8:0:2::2", [0, 1]),
+        ([], "10.0.0.1", []),
+    ],
+)
+def test_the_greediest_source_and_who_may_displace_it(hosts: list[str], newcomer: str, goes: list[int]) -> None:
+    members = {number: sources_of(host) for number, host in enumerate(hosts)}
+    assert greediest(members, sources_of(newcomer) if newcomer else ()) == goes

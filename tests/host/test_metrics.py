@@ -9,6 +9,7 @@ import pytest_twisted
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 from twisted.web.client import Agent, readBody
+from twisted.web.http_headers import Headers
 
 from chatnet.core.errors import LocalError
 from chatnet.core.meters import Measure, Spread
@@ -67,6 +68,16 @@ async def test_what_is_counted_is_read_as_prometheus_words_it(service: MetricsSe
 async def test_nothing_else_is_served_and_only_on_this_machine(service: MetricsService) -> None:
     assert (await get(service.port, "/"))[0] == 404
     assert service._web.address.host == "127.0.0.1"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_foreign_page_is_told_nothing(service: MetricsService) -> None:
+    from twisted.internet import reactor
+
+    url = f"http://127.0.0.1:{service.port}/metrics".encode()
+    response = await Agent(reactor).request(b"GET", url, Headers({b"host": [b"evil.example"]}))
+    assert response.code == 421
+    assert b"chatnet_" not in await readBody(response)
 
 
 @pytest_twisted.ensureDeferred

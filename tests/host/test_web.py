@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import warnings
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.protocol import Factory
-from twisted.web.client import Agent, readBody
+from twisted.internet.task import deferLater
+from twisted.web.client import Agent, ResponseNeverReceived, readBody
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 
 from chatnet.core.errors import CannotListen
-from chatnet.host.web import WebPort, any_host, on_loopback, quiet_site
+from chatnet.host import web
+from chatnet.host.web import WebPort, any_host, on_loopback, own_host, quiet_site
 
 
 class Page(Resource):
@@ -85,6 +88,53 @@ async def test_a_request_under_a_foreign_name_sees_no_page(server: Server) -> No
         code, body = await server.get(port, path, "evil.example")
         assert code == 421
         assert "a page" not in body
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("[::1]", True),
+        ("192.0.2.7", True),
+        ("localhost", True),
+        ("LocalHost", True),
+        (socket.gethostname(), True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("", False),
+    ],
+)
+def test_a_site_knows_its_own_names(host: str, expected: bool) -> None:
+    assert own_host(host) is expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_few_connections_have_their_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "WEB_SECONDS", 0.3)
+    port = server.open()
+    idle = [socket.create_connection(("127.0.0.1", port.address.port)) for _ in range(web.WEB_CONNECTIONS)]
+    assert port._connections is not None
+    while len(port._connections.protocols) < web.WEB_CONNECTIONS:
+        await deferLater(server.reactor, 0)
+    with pytest.raises(ResponseNeverReceived):
+        await server.get(port, "/page")
+    while port._connections.protocols:  # each is cut when its time is over
+        await deferLater(server.reactor, 0.01)
+    assert (await server.get(port, "/page"))[0] == 200
+    for one in idle:
+        one.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_closed_port_leaves_no_connection(server: Server) -> None:
+    port = server.open()
+    with socket.create_connection(("127.0.0.1", port.address.port)):
+        assert port._connections is not None
+        while not port._connections.protocols:
+            await deferLater(server.reactor, 0)
+        await port.close()
+        while port._connections.protocols:
+            await deferLater(server.reactor, 0)
 
 
 @pytest_twisted.ensureDeferred

@@ -9,7 +9,7 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 
 from chatnet.core.framing import frame
-from chatnet.core.limits import FRAMES_PER_TURN
+from chatnet.core.limits import FRAMES_PER_TURN, PeerLimits
 from chatnet.core.messages import Ack, Message, encode
 from chatnet.net import link as link_module
 from chatnet.net.link import Link
@@ -28,7 +28,8 @@ async def flooded_ping(reactor: Any) -> tuple[int, int, int]:
         nonlocal delivered
         delivered += 1
 
-    hub, flood, quiet = Station(reactor, Recorder(on_message=count)), Station(reactor), Station(reactor)
+    unlimited = PeerLimits(frames_burst=2 * FRAMES)
+    hub, flood, quiet = Station(reactor, Recorder(on_message=count), unlimited), Station(reactor), Station(reactor)
     port = hub.listen()
     try:
         flooding, asking = await flood.dial(port, hub.peer), await quiet.dial(port, hub.peer)

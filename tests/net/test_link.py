@@ -13,10 +13,11 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import FileSender
 
+from chatnet.core import message_bounds
 from chatnet.core.errors import Refused, Unreachable, WrongKey
 from chatnet.core.framing import frame
 from chatnet.core.limits import PeerLimits
-from chatnet.core.messages import ROLE_FILE, Ack, End, File, Found, Lookup, Say, encode
+from chatnet.core.messages import ROLE_FILE, Ack, Check, End, File, Found, Lookup, Nack, Ping, Pong, Resume, Say, encode
 from chatnet.core.roles import ROLES, Role
 from tests.support.links import Recorder, Station, hello
 
@@ -223,6 +224,48 @@ async def test_a_frame_that_cannot_be_drops_the_link(stations):
     await bob.user.until(lambda: bool(bob.user.ends))
     assert alice.user.ends[0].code == "bad-frame"
     assert bob.user.ends[0].code == "bad-frame"
+
+
+@pytest.mark.parametrize(
+    "idle", [Pong(7), Ping(7), Ack([bytes(16)]), Nack(bytes(16), "conflict"), Resume(bytes(16)), Check(2, bytes(16))]
+)
+@pytest_twisted.ensureDeferred
+async def test_frames_that_do_nothing_hold_the_reading_up(stations, idle):
+    alice, bob = stations(), stations(limits=PeerLimits(frames_per_second=0.001, frames_burst=5))
+    link = await alice.dial(bob.listen(), bob.peer)
+    link.send(say("before"))
+    for _ in range(10):
+        link.send(idle)
+    link.send(say("behind"))
+    while not bob.user.links or not (
+        "frames" in bob.user.links[0]._paused_by or "behind" in [getattr(one, "body", "") for one in bob.user.messages]
+    ):
+        await deferLater(alice.reactor, 0)
+    assert "frames" in bob.user.links[0]._paused_by
+    assert len(bob.user.messages) in (1, 1 + 6)  # what the link answers itself is not delivered
+    assert "behind" not in [getattr(message, "body", "") for message in bob.user.messages]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_floods_without_a_break_is_told_and_parted_with(stations, monkeypatch):
+    monkeypatch.setattr(message_bounds, "FLOOD_SECONDS", 0.2)
+    alice, bob = stations(), stations(limits=PeerLimits(frames_per_second=50, frames_burst=5))
+    link = await alice.dial(bob.listen(), bob.peer)
+    for _ in range(1_000):
+        link.send(Pong(7))
+    await alice.user.until(lambda: bool(alice.user.ends))
+    assert (alice.user.ends[0].code, alice.user.ends[0].retry_after_s) == ("busy", 60)
+
+
+@pytest_twisted.ensureDeferred
+async def test_answers_are_no_frames_that_do_nothing(stations):
+    alice, bob = stations(), stations(limits=PeerLimits(frames_per_second=0.001, frames_burst=1))
+    bob.user.on_message = lambda link, message: link.send(say("again")) if isinstance(message, Say) else None
+    link = await alice.dial(bob.listen(), bob.peer)
+    alice.user.on_message = lambda link, message: link.send(Ack([bytes(16)]))
+    for number in range(20):
+        link.send(say("one", number))
+    await bob.user.until(lambda: sum(isinstance(message, Ack) for message in bob.user.messages) == 20)
 
 
 @pytest_twisted.ensureDeferred

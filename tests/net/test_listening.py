@@ -129,6 +129,21 @@ async def test_a_proven_link_takes_no_place_among_the_unproven(stations):
     assert len(bob.factory.links) == 3
 
 
+@pytest.mark.parametrize(("says_farewell", "cut"), [(False, 1), (True, 0)])
+def test_of_links_that_are_closing_the_oldest_is_cut(stations, monkeypatch, says_farewell, cut):
+    monkeypatch.setattr(listening, "LINKS_CLOSING", 2)
+    factory = stations().factory
+    factory.says_farewell = says_farewell
+    links = [factory.buildProtocol(None) for _ in range(3)]
+    for link in links:
+        link.on_closing(link)
+    assert [link.gone.called for link in links] == [bool(cut), False, False]
+    assert len(factory._closing) == len(factory.links) == 3 - cut
+    for link in links:
+        link.abort()
+    assert len(factory._closing) == len(factory.links) == 0
+
+
 @pytest_twisted.ensureDeferred
 async def test_when_all_places_are_taken_the_oldest_makes_room(stations):
     bob = stations()

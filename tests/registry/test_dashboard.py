@@ -34,7 +34,7 @@ async def test_every_series_that_is_drawn_is_told(village: Village, tmp_path: Pa
 
     registry = RegistryService(reactor, new_identity(), tmp_path / "unused.db", RegistryLimits())
     (ann,) = await village.people("ann")
-    told = series(registry.meter.measures()) | series(PeerMeter(ann.door).measures())
+    told = series(registry.meter.measures()) | series(PeerMeter(ann.door, ann.door.budgets).measures())
     told.add("chatnet_reactor_late_seconds_bucket")
     panels = json.loads(DASHBOARD.read_text())["panels"]
     drawn = {name for panel in panels for t in panel["targets"] for name in re.findall(r"chatnet_\w+", t["expr"])}

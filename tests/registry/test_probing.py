@@ -133,6 +133,19 @@ def test_who_left_is_not_dialled() -> None:
     assert [dial[2] for dial in desk.book.dials] == [peer(0), peer(2)]
 
 
+def test_many_keys_of_one_network_do_not_hold_up_another() -> None:
+    desk = Desk(probes_at_once=1)
+    for n in range(50):
+        desk.prober.want(peer(n), endpoint(f"192.0.2.{n + 1}", 4000))
+    desk.prober.want(peer(100), endpoint("198.51.100.1", 4000))
+    desk.prober.want(peer(101), endpoint("203.0.113.1", 4000))
+    for index in range(3):
+        desk.book.refuse(index)
+    assert [dial[2] for dial in desk.book.dials] == [peer(n) for n in (0, 101, 100, 1)]
+    desk.prober.stop()
+    assert len(desk.prober._queue) == 0
+
+
 def test_answers_are_told_together() -> None:
     desk = Desk(probes_at_once=1000, proofs_seconds=1.0)
     for n in range(1000):

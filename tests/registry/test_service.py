@@ -437,6 +437,38 @@ async def test_new_names_of_one_source_are_counted_and_known_ones_are_not(house:
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_operator_is_told_once_when_the_names_run_out(house: House) -> None:
+    with capturedLogs() as events:
+        registry = house.open(dataclasses.replace(HASTY, claims=5))
+        await house.joined(registry, *(f"n{number}" for number in range(5)))
+        code, text, seconds = await refusal(house.guest("sixth").join(registry.port))
+        found = {measure.name: measure.value for measure in registry.meter.measures()}
+        await house.shut(registry)
+        again = house.open(dataclasses.replace(HASTY, claims=5))
+        await again.serving
+    lines = [formatEvent(event) for event in events]
+    assert [line for line in lines if "of the names" in line] == [
+        f"{percent} % of the names are taken (claims=5): when all are, no new peer is let in" for percent in (80, 100)
+    ]
+    assert (code, seconds) == (messages.BUSY, 3600)
+    assert "ask its operator" in text
+    assert found["registry_full"]["claims"] == 1.0
+    assert found["registry_refused_names"]["all"] == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_registry_remembers_which_network_has_names(house: House) -> None:
+    limits = dataclasses.replace(HASTY, claims=10, loopback="counted")
+    registry = house.open(limits)
+    await house.joined(registry, *(f"n{number}" for number in range(9)))
+    await house.shut(registry)
+    registry = house.open(limits)
+    code, text, _ = await refusal(house.guest("tenth").join(registry.port))
+    assert code == messages.BUSY
+    assert "yours has some" in text
+
+
+@pytest_twisted.ensureDeferred
 async def test_without_the_disk_no_name_is_given_and_known_peers_are_served(house: House) -> None:
     registry = house.open()
     alice, _ = await house.joined(registry, "alice", "bob")

@@ -8,13 +8,13 @@ import pytest
 import pytest_twisted
 
 from chatnet.core.directory.changelog import EpochSpan
-from chatnet.core.directory.directory import SavedChange, SavedDirectory
+from chatnet.core.directory.directory import Binding, SavedChange, SavedDirectory
 from chatnet.core.errors import Refused
 from chatnet.core.limits import EPOCHS_KEPT
 from chatnet.core.messages import ListEntry
 from chatnet.core.records import SignedRecord, endpoint
 from chatnet.host.database import Database
-from chatnet.registry.store import MIGRATIONS, Claim, RegistryStore
+from chatnet.registry.store import MIGRATIONS, RegistryStore
 
 CAROL, DAVE = b"c" * 32, b"d" * 32
 
@@ -39,9 +39,33 @@ def rows(path) -> list[tuple]:
 
 @pytest_twisted.ensureDeferred
 async def test_a_claim_is_on_the_disk_when_it_is_told(store, tmp_path):
-    assert await store.claim("carol", CAROL, 100) == Claim("carol", CAROL, 100)
+    assert await store.claim("carol", CAROL, 100) == Binding("carol", CAROL)
     assert rows(tmp_path / "registry.db") == [("carol", CAROL, 100, 100)]
-    assert await store.load() == [Claim("carol", CAROL, 100)]
+    assert await store.load() == [Binding("carol", CAROL)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_network_of_a_claim_is_remembered(store):
+    assert await store.claim("carol", CAROL, 100, "192.0.2.0/24") == Binding("carol", CAROL, "192.0.2.0/24")
+    assert await store.claim("carol", CAROL, 200, "198.51.100.0/24") == Binding("carol", CAROL, "192.0.2.0/24")
+    assert await store.load() == [Binding("carol", CAROL, "192.0.2.0/24")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_names_of_a_database_before_networks_have_none(tmp_path):
+    from twisted.internet import reactor
+
+    for migrations in (MIGRATIONS[:2], MIGRATIONS):
+        database = Database(tmp_path / "registry.db", migrations, reactor)
+        await database.open()
+        if migrations is not MIGRATIONS:
+            await database.run(
+                lambda connection: connection.execute("INSERT INTO name VALUES ('carol', ?, 1, 2)", (CAROL,))
+            )
+        else:
+            assert await RegistryStore(database).load() == [Binding("carol", CAROL)]
+        await database.close()
+    assert rows(tmp_path / "registry.db") == [("carol", CAROL, 1, 2)]
 
 
 @pytest_twisted.ensureDeferred
@@ -51,14 +75,14 @@ async def test_the_first_key_keeps_its_name(store):
     again = store.claim("carol", CAROL, 200)
     taken = store.claim("carol", DAVE, 300)
     bound = store.claim("karol", CAROL, 400)
-    assert await first == await again == Claim("carol", CAROL, 100)
+    assert await first == await again == Binding("carol", CAROL)
     with pytest.raises(Refused) as refusal:
         await taken
     assert refusal.value.code == "name-taken"
     with pytest.raises(Refused) as refusal:
         await bound
     assert refusal.value.code == "key-bound"
-    assert await store.load() == [Claim("carol", CAROL, 100)]
+    assert await store.load() == [Binding("carol", CAROL)]
 
 
 @pytest_twisted.ensureDeferred
@@ -68,7 +92,7 @@ async def test_times_are_written_behind_a_claim_or_by_flush(store, tmp_path):
     store.seen(CAROL, 160)
     store.seen(b"?" * 32, 170)  # unknown here: nothing to write
     await store.claim("dave", DAVE, 200)
-    assert (await store.load())[0] == Claim("carol", CAROL, 100)  # behind the write in the queue
+    assert (await store.load())[0] == Binding("carol", CAROL)  # behind the write in the queue
     assert rows(tmp_path / "registry.db") == [("carol", CAROL, 100, 160), ("dave", DAVE, 200, 200)]
     store.seen(DAVE, 250)
     await store.flush()

@@ -187,11 +187,12 @@ async def test_files_of_a_key_that_nothing_vouches_for_get_a_folder_of_their_own
 
 @pytest_twisted.ensureDeferred
 async def test_a_peer_with_all_its_links_says_when_to_come_again(village: Village) -> None:
-    bob = village.villager("bob", limits=PeerLimits(links=1)).start()
+    bob = village.villager("bob", limits=PeerLimits().changed("links=1")).start()
     ann, carol = village.villager("ann").start(), village.villager("carol").start()
     await village.until(lambda: all("bob" in one.online for one in (ann, carol)))
     await village.done(ann.door.say(bob.chat, "first"))
     await village.until(lambda: bob.texts(ann.peer) == ["first"])
+    await village.done(bob.door.say(ann.chat, "I know you, so that nobody takes your place"))
     await village.done(carol.door.say(bob.chat, "second"))
     await village.pass_time(40)
     assert bob.texts(carol.peer) == []
@@ -209,4 +210,4 @@ async def test_so_many_dials_at_once(village: Village) -> None:
         village.net.unplug(other.machine.host)
     for other in others:
         await village.done(ann.door.say(other.chat, "is anybody there?"))
-    assert (ann.node.links._places.tokens, len(ann.node.links._places.waiting)) == (0, 3)
+    assert (ann.node.links._dials.tokens, len(ann.node.links._dials.waiting)) == (0, 3)

@@ -31,7 +31,7 @@ async def parted(village: Village, one: Villager, other: Villager) -> None:
 @pytest_twisted.ensureDeferred
 async def test_one_id_with_many_texts_is_a_minute_alone(village: Village) -> None:
     ann, mallory = await strict_ann_and_mallory(village)
-    meter = PeerMeter(ann.door)
+    meter = PeerMeter(ann.door, ann.door.budgets)
     meter.startService()
     await village.done(mallory.door.say(ann.chat, "hello"))
     await village.until(lambda: ann.texts(mallory.peer) == ["hello"])

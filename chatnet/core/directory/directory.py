@@ -9,6 +9,7 @@ out by its PeerID.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from itertools import islice
@@ -19,7 +20,7 @@ from chatnet.core.directory.changelog import ChangeLog, EpochSpan, Reader
 from chatnet.core.directory.listed_endpoints import listed_endpoints
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.identity import PeerID
-from chatnet.core.limits import RegistryLimits
+from chatnet.core.limits import NAMES_KEPT_PART, RegistryLimits
 from chatnet.core.messages import ListEntry
 from chatnet.core.names import why_not_a_name
 from chatnet.core.records import Endpoint, RecordFields, SignedRecord, verify_record
@@ -31,6 +32,14 @@ FULL_RETRY_SECONDS = 3600
 class Claimed(Enum):
     NEW = "new"  # to be committed before the peer is welcome
     KNOWN = "known"
+
+
+class Binding(NamedTuple):
+    """A name, whose it is, and the network that it was claimed from; None where that is not known or not counted."""
+
+    name: str
+    peer: PeerID
+    network: str | None = None
 
 
 class SavedChange(NamedTuple):
@@ -65,10 +74,12 @@ class Directory:
     """``epoch``: 16 bytes that no other directory has."""
 
     def __init__(self, epoch: bytes, limits: RegistryLimits) -> None:
+        self.refused_names: Counter[str] = Counter({"all": 0, "kept": 0})  # there is none left; only kept ones are
         self._limits = limits
         self._keys: dict[str, PeerID] = {}
         self._names: dict[PeerID, str] = {}
-        self._uncommitted: set[PeerID] = set()
+        self._networks: Counter[str] = Counter()  # how many names each has
+        self._uncommitted: dict[PeerID, str | None] = {}  # with the network of the claim
         self._records: dict[PeerID, tuple[SignedRecord, int]] = {}  # with its seq; also of those who left lately
         self._present: dict[PeerID, ListEntry] = {}
         self._presumed: dict[PeerID, None] = {}  # those of them who have not come back since the restart
@@ -76,14 +87,15 @@ class Directory:
 
     # --- names --------------------------------------------------------------------------------
 
-    def load(self, bindings: Iterable[tuple[str, PeerID]]) -> None:
+    def load(self, bindings: Iterable[Binding]) -> None:
         """What the store knows, before anybody claims."""
-        for name, peer in bindings:
-            self._bind(name, peer)
+        for binding in bindings:
+            self._bind(*binding)
 
-    def claim(self, name: str, peer: PeerID) -> Claimed:
+    def claim(self, name: str, peer: PeerID, network: str | None = None) -> Claimed:
         """Whether ``peer`` may have ``name``; NEW is to be followed by ``reserve``.
 
+        ``network`` is the widest source of the claim, None where sources are not counted.
         Raises Refused with BAD_NAME, NAME_TAKEN, KEY_BOUND, or BUSY when no more names fit.
         A claim is NEW until ``confirm``, so that nobody is welcome before the commit.
         """
@@ -95,28 +107,50 @@ class Directory:
         if present_name is not None and present_name != name:
             text = f"This key belongs to the name {present_name}. Log in as {present_name}, or with another key."
             raise Refused(messages.KEY_BOUND, text)
-        if owner is None and len(self._keys) >= self._limits.claims:
-            raise Refused(messages.BUSY, "This registry has no room for another name.", FULL_RETRY_SECONDS)
+        if owner is None:
+            self._check_room(network)
         return Claimed.KNOWN if owner is not None and peer not in self._uncommitted else Claimed.NEW
 
-    def reserve(self, name: str, peer: PeerID) -> None:
+    def reserve(self, name: str, peer: PeerID, network: str | None = None) -> None:
         """Keep ``name`` for ``peer`` while the commit runs."""
-        self._bind(name, peer)
-        self._uncommitted.add(peer)
+        if peer not in self._uncommitted:  # else it claims the same name over another link, too
+            self._bind(name, peer, network)
+            self._uncommitted[peer] = network
 
     def confirm(self, peer: PeerID) -> None:
         """The claim is committed."""
-        self._uncommitted.discard(peer)
+        self._uncommitted.pop(peer, None)
 
     def release(self, peer: PeerID) -> None:
         """The commit failed: the name is free again, unless another attempt succeeded meanwhile."""
         if peer in self._uncommitted:
-            self._uncommitted.discard(peer)
+            network = self._uncommitted.pop(peer)
             del self._keys[self._names.pop(peer)]
+            if network is not None:
+                self._networks[network] -= 1
 
-    def _bind(self, name: str, peer: PeerID) -> None:
+    @property
+    def names_share(self) -> float:
+        """How full the registry is of names: 1 is full."""
+        return len(self._keys) / self._limits.claims
+
+    def _check_room(self, network: str | None) -> None:
+        """Raise Refused where no name is left, or only names for networks that have none."""
+        left = self._limits.claims - len(self._keys)
+        if left <= 0:
+            self.refused_names["all"] += 1
+            text = "This registry has no room for another name. Log in with a name that you have, or ask its operator."
+            raise Refused(messages.BUSY, text, FULL_RETRY_SECONDS)
+        if left <= self._limits.claims // NAMES_KEPT_PART and network is not None and self._networks[network] > 0:
+            self.refused_names["kept"] += 1
+            text = "The last names here are kept for networks that have none; yours has some. Ask the operator."
+            raise Refused(messages.BUSY, text, FULL_RETRY_SECONDS)
+
+    def _bind(self, name: str, peer: PeerID, network: str | None) -> None:
         self._keys[name] = peer
         self._names[peer] = name
+        if network is not None:
+            self._networks[network] += 1
 
     # --- presence -----------------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from chatnet.core.errors import RemoteError
 from chatnet.core.events import Person, VerifiedLevel
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import MAX_LIST_ENTRIES
+from chatnet.core.limits import MAX_ENDPOINTS, MAX_LIST_ENTRIES, SEQ_AHEAD_SECONDS
 from chatnet.core.messages import TOO_MANY, ListEntry, ListPage
-from chatnet.core.records import Endpoint
+from chatnet.core.records import Endpoint, RecordFields
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Changes:
     came: set[PeerID] = field(default_factory=set)  # also somebody who was listed all the time
     left: set[PeerID] = field(default_factory=set)
     alone: set[PeerID] = field(default_factory=set)  # pinned people whose name a rival gave up
+    doubtful: set[PeerID] = field(default_factory=set)  # pinned people whose entry is to be compared with their record
 
 
 class Roster:
@@ -59,8 +60,14 @@ class Roster:
         self._verified: dict[PeerID, VerifiedLevel] = {}
         self._acquaintances: dict[PeerID, PeerStats] = {}
         self._snapshot: set[PeerID] | None = None  # keys seen in the pages of a snapshot so far
+        self._told: set[PeerID] = set()  # on this link to the registry, since its last snapshot began
+        self._floors: dict[PeerID, int] = {}  # the number of the newest record of each pinned person that was verified
 
     # --- the list -----------------------------------------------------------------------------
+
+    def new_session(self) -> None:
+        """Another link to a registry is open: the numbers of entries that came before say nothing about it."""
+        self._told.clear()
 
     def apply(self, page: ListPage, now_ms: int) -> Changes:
         """Take one page in.  Who a snapshot does not name leaves when its last page has come, so
@@ -68,7 +75,10 @@ class Roster:
         changes = Changes()
         if page.reset:
             self._snapshot = set()
+            self._told.clear()
         for entry in page.joined:
+            if self.is_pinned(PeerID(entry.peer)) and self._is_doubtful(entry, now_ms):
+                changes.doubtful.add(PeerID(entry.peer))
             self._join(entry, changes)
         for gone in page.left:
             self._leave(PeerID(gone), now_ms, changes)
@@ -87,24 +97,62 @@ class Roster:
         changes = Changes()
         for entry in entries:
             self._join(entry, changes)
+        self._told.clear()  # it came in an earlier session
 
     def _join(self, entry: ListEntry, changes: Changes) -> None:
         peer = PeerID(entry.peer)
         if peer == self.me:
             return
+        if self._is_older(entry):
+            return
         known = self.entries.get(peer)
-        if known is not None and entry.seq < known.seq:
-            return  # an old record replayed
         changes.came.add(peer)
         self.listed.add(peer)
         if known is not None and known.name != entry.name:
             self._give_up_name(known, changes)
         self.entries[peer] = entry
+        self._told.add(peer)
         self._keys[entry.name] = peer
         changes.changed.add(peer)
         pinned = self._pinned.get(entry.name)
         if pinned is not None:
             changes.changed.add(pinned[0])
+
+    def _is_older(self, entry: ListEntry) -> bool:
+        """Whether the entry is older than what is known: by a verified record, or by what this link has told.
+
+        An entry is not signed: its number holds against nothing else, or one false entry would hide the true ones.
+        """
+        peer = PeerID(entry.peer)
+        known = self.entries.get(peer)
+        told = known.seq if known is not None and peer in self._told else 0
+        return entry.seq < max(told, self._floors.get(peer, 0))
+
+    def _is_doubtful(self, entry: ListEntry, now_ms: int) -> bool:
+        """Whether the number is older than what was told, or ahead of the clock and not that of the verified record."""
+        ahead = entry.seq > now_ms // 1000 + SEQ_AHEAD_SECONDS
+        return self._is_older(entry) or (ahead and entry.seq != self._floors.get(PeerID(entry.peer)))
+
+    # --- signed records -----------------------------------------------------------------------
+
+    def has_record(self, peer: PeerID, seq: int) -> None:
+        """A record of a pinned person with this number was verified, now or earlier: older entries do not count."""
+        self._floors[peer] = max(seq, self._floors.get(peer, 0))
+
+    def take_record(self, peer: PeerID, record: RecordFields) -> ListEntry | None:
+        """Correct the entry of a pinned person by a record that was verified; None for one that is too old.
+
+        The entry of the same number keeps its addresses before those of the record: the registry has seen one.
+        """
+        if record.seq < self._floors.get(peer, 0):
+            return None
+        self.has_record(peer, record.seq)
+        entry = self.entries.get(peer)
+        told = entry if entry is not None and entry.seq == record.seq else None
+        endpoints = list(dict.fromkeys([*(told.endpoints if told else ()), *record.endpoints]))[: MAX_ENDPOINTS + 1]
+        name = entry.name if entry is not None else record.name
+        self.entries[peer] = entry = ListEntry(peer, name, endpoints, record.seq, told.proven if told else 0)
+        return entry
 
     def _leave(self, peer: PeerID, now_ms: int, changes: Changes) -> None:
         if peer not in self.listed:
@@ -129,6 +177,7 @@ class Roster:
         """Keep nothing of somebody who is neither listed nor known."""
         if peer not in self.listed and not self.is_known(peer):
             self.entries.pop(peer, None)
+            self._told.discard(peer)
             self._acquaintances.pop(peer, None)
 
     # --- pins ---------------------------------------------------------------------------------

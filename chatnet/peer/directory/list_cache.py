@@ -55,6 +55,12 @@ class ListCache:
         if self.cursor and self._timer is None:
             self._timer = self._clock.callLater(LIST_SAVE_SECONDS, self._save, wall_ms)
 
+    def correct(self, entry: ListEntry, wall_ms: int) -> None:
+        """Save an entry that a verified record has corrected, if its peer is listed now."""
+        self._joined[entry.peer] = entry
+        if self.cursor and self._timer is None:
+            self._timer = self._clock.callLater(LIST_SAVE_SECONDS, self._save, wall_ms)
+
     def flush(self, wall_ms: int) -> Deferred[Any]:
         """Save what is gathered; fires when it is on disk or has failed."""
         if self._timer is not None:

@@ -43,6 +43,7 @@ class People:
         for pin in await self._store.pins.all():
             if pin.current:
                 roster.pin(pin.name, pin.peer, pin.first_ms, pin.verified)
+                roster.has_record(pin.peer, pin.seq)
         roster.blocked = await self._store.pins.blocked()
         roster.unwanted = await self._store.pins.unwanted_keys()
         read_n: dict[ChatID, int] = {}

@@ -22,7 +22,7 @@ from chatnet.core.events import RegistryPhase, RegistryState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import REGISTRY_STEADY_SECONDS
 from chatnet.core.link_policy import Replacements
-from chatnet.core.messages import Hello, ListPage, Message
+from chatnet.core.messages import Found, Hello, ListPage, Message
 from chatnet.core.records import SignedRecord
 from chatnet.core.registration_policy import TABLE, Action, attempt_end, next_step, registry_end
 from chatnet.core.text import SafeText, safe_line
@@ -79,8 +79,14 @@ class RegistrationOwner(Protocol):
     def registry_changed(self, state: RegistryState) -> None:
         """The registration stands otherwise than before."""
 
+    def registry_opened(self) -> None:
+        """A new link to the registry is open; what comes over it comes after this."""
+
     def list_page(self, page: ListPage) -> None:
         """A page of the list came; may raise RemoteError."""
+
+    def record_found(self, found: Found) -> None:
+        """The registry answers a look-up, or says that it does."""
 
     def registered_elsewhere(self) -> None:
         """Another instance of our key is signed in, and this one gives way."""
@@ -141,6 +147,11 @@ class Registration:
         if self.link is not None:
             self.link.send(messages.Announce(record))
 
+    def look_up(self, peer: PeerID) -> None:
+        """Ask the registry for the signed record of ``peer``; nothing happens while there is no link."""
+        if self.link is not None:
+            self.link.send(messages.Lookup(peer))
+
     async def stop(self) -> None:
         """Say goodbye; nothing of ours is left afterwards."""
         self._tasks.stop()
@@ -160,6 +171,7 @@ class Registration:
             self._first_seen = True
             self.place = dataclasses.replace(self.place, key=link.peer)
             self._tasks.spawn(self._remember(link.peer), "storing the registry's key")
+        self._owner.registry_opened()
         self._tell(RegistryPhase.UP)
 
     def received(self, link: Link, message: Message) -> None:
@@ -168,7 +180,9 @@ class Registration:
             if message.more:  # a long list is taken a page a turn
                 link.pause_reading("page")
                 link.resume_reading("page")
-        elif not isinstance(message, messages.Found):
+        elif isinstance(message, Found):
+            self._owner.record_found(message)
+        else:
             raise RemoteError(messages.BAD_FRAME, f"a registry does not send {type(message).__name__}")
 
     def lost(self, link: Link, end: LinkEnd) -> None:

@@ -2,24 +2,26 @@
 
 When two dial each other at once, the link that the smaller PeerID dialled stays; both ends know it
 without asking.  A new instance of a key replaces the old one, and a link that proves no life within
-PROVE_SECONDS gives way to a new one.  The rules are ``core.link_policy``; who is dialled when is the
-business of ``Contacts``.
+PROVE_SECONDS gives way to a new one.  The rules are ``core.link_policy``, who has a place is decided by
+``core.link_places``; who is dialled when is the business of ``Contacts``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.logger import Logger
 
 from chatnet.core import messages
+from chatnet.core.budgets import Budget, Level
 from chatnet.core.dialrules import DialRules, Network, may_dial, preferred
 from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import ChatnetError, Refused, TooSoon, Unreachable
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PROVE_SECONDS, PeerLimits
+from chatnet.core.link_places import LinkPlaces
 from chatnet.core.link_policy import ADMISSION, OPENING, LinkFacts, Proof, Verdict, relation
 from chatnet.core.messages import ROLE_CHAT, Hello, Message, Welcome
 from chatnet.core.records import endpoint
@@ -27,6 +29,16 @@ from chatnet.net.dialling import Dialler
 from chatnet.net.link import Link, LinkEnd, LinkUser
 from chatnet.net.pulse import Pulse
 from chatnet.peer.links.hello import HelloBuilder
+
+BUSY_RETRY_SECONDS = 60
+_NO_PLACE = {
+    Level.ALL: "too many links",
+    Level.STRANGERS: "too many links of people who are not known here",
+    Level.KEY: "this key has links enough",
+    Level.ADDRESS: "too many links from your address",
+    Level.NETWORK: "too many links from your network",
+    Level.SITE: "too many links from your network",
+}
 
 
 class ChatLinksOwner(Protocol):
@@ -65,6 +77,7 @@ class ChatLinks:
         roster: Roster,
         hello: HelloBuilder,
         owner: ChatLinksOwner,
+        budget: Budget,
         *,
         loopback: bool,
     ) -> None:
@@ -78,7 +91,8 @@ class ChatLinks:
         self._owner = owner
         self._loopback = loopback
         self._rules = DialRules(limits, clock.seconds())
-        self._places = DeferredSemaphore(limits.dials_at_once)
+        self._dials = DeferredSemaphore(limits.dials_at_once)
+        self._places = LinkPlaces(budget, self._is_known)
         self._used: dict[Link, float] = {}
         self._told: dict[Link, tuple[int | None, float | None]] = {}
         self._stopped = False
@@ -98,7 +112,7 @@ class ChatLinks:
     async def dial(self, peer: PeerID, user: LinkUser, greeting: Hello) -> Link:
         """A link of any role to ``peer``, by the rules for dialling."""
         addresses = self._addresses(peer)
-        return await self._places.run(
+        return await self._dials.run(
             lambda: Deferred.fromCoroutine(
                 self._dialler.dial_any(
                     addresses, user, greeting, peer, self._limits.dial_stagger_seconds, self._failed_at
@@ -137,11 +151,27 @@ class ChatLinks:
     async def answer(self, link: Link, hello: Hello) -> Welcome:
         if link.peer == self._roster.me:
             raise Refused(messages.SELF, "this is your own key")
-        if len(self.links) >= self._limits.budgets.links.all and link.peer not in self.links:
-            raise Refused(messages.BUSY, "too many links", 60)
+        self.take_place(link)
         if await self._admission(link.peer, hello) is Verdict.KEEP:
+            self._places.release(link)
             raise Refused(messages.REPLACED, "the other link stays")
         return self._hello.welcome(link)
+
+    def take_place(self, link: Link) -> None:
+        """Give a link that comes in a place until its end; a stranger's link may be closed for it.
+
+        Raises Refused(BUSY) where there is none.
+        """
+        placed = self._places.admit(link, link.peer, link.remote[0], self._clock.seconds())
+        if placed.refused is not None:
+            raise Refused(messages.BUSY, _NO_PLACE[placed.refused], BUSY_RETRY_SECONDS)
+        link.when_gone().addCallback(lambda _: self._places.release(link))
+        if placed.evicted is not None:
+            cast(Link, placed.evicted).close(messages.BUSY, "somebody else needs the place", BUSY_RETRY_SECONDS)
+
+    def _is_known(self, peer: PeerID) -> bool:
+        """Whether this is somebody who always gets a place."""
+        return not self._roster.is_stranger(peer) and peer not in self._roster.blocked
 
     async def _admission(self, peer: PeerID, hello: Hello) -> Verdict:
         """Whether a new link of ``peer`` is taken; the one that is there may be asked whether it lives."""
@@ -172,6 +202,8 @@ class ChatLinks:
             self._forget(former, LinkEnd(messages.REPLACED, "a newer link took its place"))
             former.close(messages.REPLACED, "a newer link took its place")
         self.links[link.peer] = link
+        if link.dialled:
+            self._places.hold(link, link.peer, link.remote[0], self._clock.seconds())
         self.touch(link)
         self.log.info(
             "link up: {name} {peer} {way} {address}",
@@ -193,6 +225,7 @@ class ChatLinks:
     def _forget(self, link: Link, end: LinkEnd) -> None:
         self._used.pop(link, None)
         self._told.pop(link, None)
+        self._places.release(link)
         if self.links.get(link.peer) is link:
             del self.links[link.peer]
             self.log.info(
@@ -206,7 +239,9 @@ class ChatLinks:
     # --- idle links ---------------------------------------------------------------------------
 
     def touch(self, link: Link) -> None:
-        self._used[link] = self._clock.seconds()
+        """Note that ``link`` is used now."""
+        self._used[link] = now = self._clock.seconds()
+        self._places.heard(link, now)
 
     def beat(self, now: float) -> None:
         for link in tuple(self.links.values()):

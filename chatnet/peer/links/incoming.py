@@ -20,9 +20,20 @@ class IncomingLinks:
         self._chat: LinkUser | None = None
         self._file: LinkUser | None = None
 
-    def open(self, chat: LinkUser, file: LinkUser, welcome: Callable[[Link], Welcome]) -> None:
-        """From now on everybody is served."""
+    def open(
+        self,
+        chat: LinkUser,
+        file: LinkUser,
+        welcome: Callable[[Link], Welcome],
+        take_place: Callable[[Link], None],
+    ) -> None:
+        """From now on everybody is served.
+
+        ``take_place`` gives a probe the place of a link, or raises Refused; ``chat`` sees to that by itself,
+        and ``file`` takes one link for each transfer that has its turn.
+        """
         self._welcome = welcome
+        self._take_place = take_place
         self._chat = chat
         self._file = file
 
@@ -34,6 +45,7 @@ class IncomingLinks:
         if hello.role == ROLE_FILE:
             return await self._file.answer(link, hello)
         if hello.role == ROLE_PROBE:  # a registry proves our address: the handshake was all it wants
+            self._take_place(link)
             return self._welcome(link)
         raise Refused(messages.ROLE_UNKNOWN, "this is a peer, not a registry")
 
@@ -41,7 +53,7 @@ class IncomingLinks:
         user = self._user(link)
         if user is not None:
             user.opened(link)
-        else:  # a probe has got what it came for; nobody counts such links, so they do not stay
+        else:  # a probe has got what it came for
             link.leave()
 
     def received(self, link: Link, message: Message) -> None:

@@ -55,18 +55,19 @@ class PeerListRows:
     ) -> Deferred[list[PeerID]]:
         """Apply a change, or with ``reset`` (also when the registry is another) a whole new list.
 
-        Returns whose entries were older, by ``seq``, than what is kept: the kept ones stay.
+        An entry says nothing about a later one, since it is not signed.  Returns whose entries were older, by
+        ``seq``, than their verified record: they are not kept.
         """
 
         def job(connection: Connection) -> list[PeerID]:
             former = connection.execute("SELECT registry FROM list_state").fetchone()
             if former is None or former[0] != registry:
                 connection.execute("DELETE FROM list_entry")  # its numbers say nothing about this registry's
-            kept: dict[bytes, int] = dict(connection.execute("SELECT peer, seq FROM list_entry"))
             verified: dict[bytes, int] = dict(connection.execute("SELECT peer, seq FROM record"))
-            old = [e.peer for e in joined if e.seq < max(kept.get(e.peer, 0), verified.get(e.peer, 0))]
+            old = [e.peer for e in joined if e.seq < verified.get(e.peer, 0)]
             refused = set(old)
-            gone = kept.keys() - {e.peer for e in joined} if reset else left
+            kept = [peer for (peer,) in connection.execute("SELECT peer FROM list_entry")] if reset else ()
+            gone = set(kept) - {e.peer for e in joined} if reset else left
             connection.executemany("DELETE FROM list_entry WHERE peer = ?", ((peer,) for peer in gone))
             connection.executemany(
                 "INSERT OR REPLACE INTO list_entry (peer, name, endpoints, seq, proven) VALUES (?, ?, ?, ?, ?)",

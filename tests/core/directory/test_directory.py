@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chatnet.core import messages
 from chatnet.core.directory.changelog import Reader
-from chatnet.core.directory.directory import Claimed, Directory
+from chatnet.core.directory.directory import Binding, Claimed, Directory
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.framing import PREFIX_BYTES
 from chatnet.core.identity import PeerID, peer_id_of
@@ -84,7 +84,7 @@ def test_a_key_has_one_name() -> None:
 
 def test_bindings_come_from_the_store() -> None:
     rules = directory()
-    rules.load([("carol", CAROL.peer)])
+    rules.load([Binding("carol", CAROL.peer)])
     assert rules.claim("carol", CAROL.peer) is Claimed.KNOWN
     assert refusal(rules, "carol", BOB.peer)[0] == messages.NAME_TAKEN
 
@@ -111,6 +111,36 @@ def test_no_more_names_than_the_limit() -> None:
     claimed(rules, CAROL)
     assert refusal(rules, "bob", BOB.peer)[0] == messages.BUSY
     assert rules.claim("carol", CAROL.peer) is Claimed.KNOWN
+
+
+NETWORK, OTHER = "192.0.2.0/24", "198.51.100.0/24"
+
+
+def test_the_last_tenth_of_the_names_is_for_networks_that_have_none() -> None:
+    rules = directory(dataclasses.replace(LIMITS, claims=20))
+    rules.load(Binding(f"n{number}", PeerID(bytes([number]) * 32), NETWORK) for number in range(100, 118))
+    with pytest.raises(Refused, match="kept for networks that have none; yours has some") as caught:
+        rules.claim("carol", CAROL.peer, NETWORK)
+    assert (caught.value.code, caught.value.retry_after_s > 0) == (messages.BUSY, True)
+    assert rules.claim("carol", CAROL.peer, OTHER) is Claimed.NEW
+    rules.reserve("carol", CAROL.peer, OTHER)
+    with pytest.raises(Refused):
+        rules.claim("bob", BOB.peer, OTHER)
+    rules.release(CAROL.peer)
+    assert rules.claim("bob", BOB.peer, OTHER) is Claimed.NEW  # what was not stored is no name
+    assert rules.claim("bob", BOB.peer, None) is Claimed.NEW  # where sources are not counted
+    assert rules.refused_names == {"all": 0, "kept": 2}
+    assert rules.names_share == 18 / 20
+
+
+def test_a_name_that_is_claimed_over_two_links_is_one() -> None:
+    rules = directory()
+    rules.reserve("carol", CAROL.peer, NETWORK)
+    rules.reserve("carol", CAROL.peer, OTHER)
+    rules.release(CAROL.peer)
+    rules.release(CAROL.peer)
+    assert rules.names_share == 0
+    assert not any(rules._networks.values())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from chatnet.core.errors import RemoteError
 from chatnet.core.events import VerifiedLevel
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.messages import ListEntry, ListPage
-from chatnet.core.records import endpoint
+from chatnet.core.records import Endpoint, RecordFields, endpoint
 
 ME = PeerID(b"\xff" * 32)
 CAROL, BOB, DAVE, MALLORY = (PeerID(bytes([n]) * 32) for n in (1, 2, 3, 66))
@@ -107,6 +107,61 @@ def test_a_lower_number_is_remembered_of_known_people_also_while_they_are_away()
     some.apply(page(entry(CAROL, "carol", 4, HERE)), 0)
     assert CAROL not in some.listed
     assert some.endpoints(CAROL) == [THERE]
+
+
+def test_a_number_orders_the_entries_of_one_link_and_one_snapshot_only() -> None:
+    some = roster(entry(CAROL, "carol", 2**53, THERE))
+    some.apply(page(entry(CAROL, "carol", 5, HERE), reset=True), 0)
+    assert some.endpoints(CAROL) == [HERE]
+    some.apply(page(entry(CAROL, "carol", 2**53, THERE)), 0)
+    some.new_session()
+    some.apply(page(entry(CAROL, "carol", 5, HERE)), 0)
+    assert some.endpoints(CAROL) == [HERE]
+    some.apply(page(entry(CAROL, "carol", 4, THERE)), 0)
+    assert some.endpoints(CAROL) == [HERE]
+
+
+def test_the_number_of_a_saved_entry_is_no_floor() -> None:
+    some = Roster(ME)
+    some.restore([entry(CAROL, "carol", 2**53, THERE)])
+    some.apply(page(entry(CAROL, "carol", 5, HERE)), 0)
+    assert some.endpoints(CAROL) == [HERE]
+
+
+def record(seq: int, *endpoints: Endpoint) -> RecordFields:
+    return RecordFields(1, "carol", list(endpoints), seq, 0)
+
+
+def test_a_verified_record_is_a_floor_and_corrects_the_entry() -> None:
+    some = roster(entry(CAROL, "carol", 2**53, THERE))
+    some.pin("carol", CAROL, 1)
+    assert some.take_record(CAROL, record(5, HERE)) == entry(CAROL, "carol", 5, HERE)
+    assert some.endpoints(CAROL) == [HERE]
+    some.new_session()
+    some.apply(page(entry(CAROL, "carol", 4, THERE), reset=True), 0)
+    assert some.endpoints(CAROL) == [HERE]
+    assert some.take_record(CAROL, record(4, THERE)) is None
+    some.apply(page(entry(CAROL, "carol", 6, THERE)), 0)
+    assert some.endpoints(CAROL) == [THERE]
+
+
+def test_a_record_of_the_same_number_adds_to_what_the_registry_has_seen() -> None:
+    some = roster(ListEntry(CAROL, "carol", [THERE], 5, 1))
+    some.pin("carol", CAROL, 1)
+    assert some.take_record(CAROL, record(5, HERE, THERE)) == ListEntry(CAROL, "carol", [THERE, HERE], 5, 1)
+
+
+def test_of_pinned_people_a_number_ahead_of_the_clock_is_doubtful() -> None:
+    now_ms = 1_795_000_000_000
+    some = Roster(ME)
+    for who, name in ((CAROL, "carol"), (BOB, "bob")):
+        some.pin(name, who, 1)
+    some.has_record(BOB, 2**40)
+    far = [entry(who, name, 2**40) for who, name in ((CAROL, "carol"), (BOB, "bob"), (DAVE, "dave"))]
+    assert some.apply(page(*far), now_ms).doubtful == {CAROL}
+    assert some.apply(page(entry(CAROL, "carol", 1_795_000_000)), now_ms).doubtful == {CAROL}  # it fell
+    some.new_session()
+    assert some.apply(page(entry(CAROL, "carol", 1_795_000_000), reset=True), now_ms).doubtful == set()
 
 
 def test_a_list_may_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

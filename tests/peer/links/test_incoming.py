@@ -9,6 +9,7 @@ import pytest_twisted
 
 from chatnet.core.errors import Refused
 from chatnet.core.messages import ROLE_CHAT, ROLE_FILE, ROLE_PROBE, ROLE_REGISTRY, VERSION, Welcome
+from chatnet.net.link import Link
 from chatnet.peer.links.incoming import IncomingLinks
 from tests.support.links import Recorder, Station, hello
 
@@ -19,10 +20,13 @@ class Hall:
     def __init__(self, hall: Station, reception: IncomingLinks, caller: Station) -> None:
         self.station, self.reception, self.caller = hall, reception, caller
         self.chat, self.file = Recorder(), Recorder()
+        self.placed: list[Link] = []
         self.port = hall.listen()
 
     def open(self) -> None:
-        self.reception.open(self.chat, self.file, lambda link: Welcome(VERSION, [], bytes(16), "bob"))
+        self.reception.open(
+            self.chat, self.file, lambda link: Welcome(VERSION, [], bytes(16), "bob"), self.placed.append
+        )
 
 
 @pytest_twisted.async_yield_fixture
@@ -52,6 +56,7 @@ async def test_a_probe_is_greeted_and_does_not_stay(hall: Hall) -> None:
     end = await link.when_gone().addTimeout(5, hall.station.reactor)
     assert (end.code, end.by_remote) == ("bye", True)
     assert hall.chat.links == hall.file.links == []
+    assert len(hall.placed) == 1  # it counts while it is there
 
 
 @pytest.mark.parametrize(("opened", "role", "code"), [(True, ROLE_REGISTRY, "role"), (False, ROLE_CHAT, "busy")])

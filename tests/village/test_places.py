@@ -1,0 +1,66 @@
+"""Places of links at a peer: strangers share a part of them, and somebody known always gets in."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_twisted
+
+from chatnet.core.errors import Refused
+from chatnet.core.events import RegistryPhase
+from chatnet.core.limits import PeerLimits
+from chatnet.net.link import Link
+from tests.support.strangers import Stranger
+from tests.support.village import Village
+
+FEW = PeerLimits(loopback="counted").changed("links=4").changed("links.strangers=3").changed("links.address=2")
+
+
+async def dialled(village: Village, stranger: Stranger) -> Link:
+    link: Link = await village.done(stranger.dial())
+    return link
+
+
+@pytest_twisted.ensureDeferred
+async def test_somebody_known_gets_in_and_the_quietest_stranger_goes(village: Village) -> None:
+    ann, bob = village.villager("ann").start(), village.villager("bob", limits=FEW).start()
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"})
+    await village.done(bob.door.say(ann.chat, "now I know you"))
+    await village.until(lambda: bob.texts(ann.peer) and ann.texts(bob.peer))
+    await village.done(bob.door.say(ann.chat, "and again"))
+    village.net.cut(ann.machine.host, bob.machine.host)
+    await village.until(lambda: not bob.node.links.links)
+    bob.node.budgets.links.shares = bob.node.budgets.links.shares._replace(all=3)
+    strangers = [Stranger(village, bob, f"127.0.{n}.9") for n in range(3)]
+    for one in strangers:
+        await dialled(village, one)
+        await village.pass_time(1)
+    await village.done(ann.door.say(bob.chat, "let me in"))
+    await village.until(lambda: "let me in" in bob.texts(ann.peer), within=5)
+    await village.until(lambda: strangers[0].ends)
+    assert [(end.code, end.by_remote) for end in strangers[0].ends] == [("busy", True)]
+    assert strangers[0].ends[0].retry_after_s > 0
+    assert strangers[1].ends == strangers[2].ends == []
+    assert bob.node.budgets.links.held() == 3
+    for one in strangers:
+        await village.done(one.close())
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_has_its_share_and_a_newcomer_displaces_the_greediest(village: Village) -> None:
+    bob = village.villager("bob", limits=FEW).start()
+    await village.until(lambda: bob.phase is RegistryPhase.UP)
+    greedy = [Stranger(village, bob, "127.0.1.9") for _ in range(3)]
+    for one in greedy[:2]:
+        await dialled(village, one)
+    with pytest.raises(Refused, match="from your address") as refused:
+        await dialled(village, greedy[2])
+    assert (refused.value.code, refused.value.retry_after_s) == ("busy", 60)
+    other, newcomer = Stranger(village, bob, "127.0.2.9"), Stranger(village, bob, "127.0.3.9")
+    await dialled(village, other)
+    await dialled(village, newcomer)
+    await village.until(lambda: greedy[0].ends)
+    assert greedy[1].ends == other.ends == newcomer.ends == []
+    assert bob.node.budgets.links.held() == 3
+    for one in (*greedy, other, newcomer):
+        await village.done(one.close())
+    await village.until(lambda: bob.node.budgets.links.held() == 0)
