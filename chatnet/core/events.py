@@ -79,6 +79,21 @@ class Person(Plain, frozen=True):
     next_try_ms: int | None = None  # when the next dial is, while something waits without a link
 
 
+class Request(Plain, frozen=True):
+    """What somebody sent who stands in no list, and whom nobody here has written to or accepted."""
+
+    peer: bytes  # PeerID
+    key: str  # in full, as people compare it
+    name: SafeText  # which they claim, and nobody vouches for; may be empty
+    messages: int
+    offers: int
+    bytes: int  # on disk, about
+    first_line: SafeText
+    first_ms: int
+    last_ms: int
+    more: bool = False  # more of theirs waits at their side, because there is no room for it here
+
+
 # --- messages ---------------------------------------------------------------------------------
 
 
@@ -253,6 +268,7 @@ class Snapshot(Plain, frozen=True):
     notices: tuple[Notice, ...]
     tabs: tuple[Tab, ...] = ()  # from the left
     store_trouble: SafeText = SafeText("")  # why nothing can be stored now; empty when all is well
+    requests: tuple[Request, ...] = ()  # the latest last; at most REQUESTS_SHOWN
 
 
 class LoggedIn(Event, frozen=True):
@@ -286,6 +302,15 @@ class PersonGone(Event, frozen=True):
     """Left the list, and there is no conversation that keeps the person known."""
 
     peer: bytes
+
+
+class RequestsChanged(Event, frozen=True):
+    """All requests as they are now, the latest last; at most REQUESTS_SHOWN.
+
+    Of these people no other event tells, until a person accepts them or a registry lists them.
+    """
+
+    requests: tuple[Request, ...]
 
 
 class MessageAdded(Event, frozen=True):
