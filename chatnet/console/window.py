@@ -335,6 +335,8 @@ class Window(Box):
         if self.overlay is not None and context not in _OVERLAY_CONTEXTS:  # a page over a list: not the list's keys
             below = not isinstance(self.overlay, Scroller) or not self.overlay.at_end()
             return [("Esc", "back"), *([("PgDn", "more")] if below else [])]
+        if isinstance(self.overlay, RequestsView) and self.overlay.is_reading:
+            return _FIXED_HINTS[context][1:]
         if context in _FIXED_HINTS:
             return _FIXED_HINTS[context]
         hints: list[tuple[str, str]] = []

@@ -71,6 +71,11 @@ class RequestsView(Box):
         self._rows.on_click = self._clicked
         self.double_click: Callable[[object], bool] = lambda what: False
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the messages of one are shown in place of the list."""
+        return self._page is not None
+
     def requests(self) -> list[Request]:
         """The latest first."""
         return list(reversed(self._scene.model.requests.values()))
@@ -229,7 +234,8 @@ class RequestsView(Box):
 def _how_much(request: Request) -> str:
     parts = [count_text(request.messages, "message")] if request.messages else []
     parts += [count_text(request.offers, "offer")] if request.offers else []
-    return ", ".join(parts) + ("+" if request.more else "")
+    parts += ["more wait"] if request.more else []
+    return ", ".join(parts)
 
 
 def _claim(request: Request) -> str:

@@ -54,7 +54,7 @@ def test_each_is_shown_with_key_claimed_name_count_and_first_line(asked: Typist)
     assert "2 messages" in head
     assert lines[lines.index(head) + 1].strip() == "let me in"
     head = next(line for line in lines if short_text(MALLORY) in line)
-    assert "1 message, 1 offer+" in head
+    assert "1 message, 1 offer, more wait" in head
     assert lines.index(head) == 2, "the latest is the first"
     assert "\x1b" not in asked.screen()
     assert "a accept" in lines[-1]
