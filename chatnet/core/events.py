@@ -77,6 +77,7 @@ class Person(Plain, frozen=True):
     unanswered_since_ms: int | None = None  # of the link: since when the other side does not answer
     waiting_code: str = ""  # why what waits has to wait: an End of ``core.link_policy``, as "wrong-key"; may be empty
     next_try_ms: int | None = None  # when the next dial is, while something waits without a link
+    more_waits: bool = False  # more of theirs waits at their side until somebody here writes to them or accepts them
 
 
 class Request(Plain, frozen=True):

@@ -24,7 +24,7 @@ from chatnet.core import messages
 from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.budgets import Budgets
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, Refused, Unreachable
+from chatnet.core.errors import ChatnetError, Refused, StoreFailed, Unreachable
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -73,7 +73,7 @@ from chatnet.peer.messages.expiry import Expiry
 from chatnet.peer.messages.inbox import Inbox
 from chatnet.peer.messages.open_tabs import OpenTabs
 from chatnet.peer.messages.outbox import Outbox
-from chatnet.peer.messages.requests import Requests
+from chatnet.peer.messages.requests import NO_SPACE, Requests
 from chatnet.peer.messages.search_and_export import SearchAndExport
 from chatnet.peer.messages.sending import Sending
 from chatnet.peer.messages.waiting_clock import WaitingClock
@@ -514,6 +514,11 @@ class Node:
     def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
         """Whether there is room for one more offer of the person at ``link``."""
         return not self.roster.is_stranger(link.peer) or self.requests.admit(link, fid, title) is None
+
+    async def check_space(self, peer: PeerID) -> None:
+        """Look whether the disk has space for an offer of ``peer``.  Raises StoreFailed."""
+        if self.roster.is_stranger(peer) and not await self.requests.has_space():
+            raise StoreFailed(NO_SPACE.code, NO_SPACE.text)
 
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""

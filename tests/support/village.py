@@ -270,7 +270,7 @@ class Village:
         one = self.villager(name)
         one.registry = RegistryAddress(NOWHERE, REGISTRY_PORT)
         one.start()
-        await self.until(lambda: one.phase is RegistryPhase.LOST)
+        await self.until(lambda: one.phase is RegistryPhase.LOST and all(other.phase for other in others))
         one.node.roster.restore(
             [ListEntry(other.peer, other.name, [endpoint(other.machine.host, PEER_PORT)], 1) for other in others]
         )

@@ -195,6 +195,10 @@ async def test_below_the_reserve_of_the_disk_only_known_people_are_read(village:
     assert bob.requests == ()
     assert delivered(eve, bob) == 0
     assert bob.node.budgets.requests.held() == 0
+    fid = await offered(village, eve, bob)
+    await village.until(lambda: eve.transfers[fid].state is TransferState.DECLINED)
+    assert eve.transfers[fid].code == "store"
+    assert bob.node.budgets.requests.held() == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -215,6 +219,7 @@ async def test_somebody_of_the_list_is_shown_at_once_and_counted_until_answered(
     await village.until(lambda: delivered(ann, bob) == 20, within=100)
     assert bob.requests == ()
     assert bob.people[ann.peer].unread == 20
+    assert bob.people[ann.peer].more_waits
     assert bob.texts(ann.peer) == texts[:20]
     assert bob.node.budgets.requests.held(Level.KEY, ann.peer) == 20
     await bob.stop()
@@ -223,6 +228,7 @@ async def test_somebody_of_the_list_is_shown_at_once_and_counted_until_answered(
     assert bob.node.budgets.requests.held(Level.KEY, ann.peer) == 20
     await village.done(bob.door.say(ann.chat, "I am back"))
     await village.until(lambda: delivered(ann, bob) == 22, within=100)
+    assert not bob.people[ann.peer].more_waits
     assert bob.node.budgets.requests.held() == 0
 
 

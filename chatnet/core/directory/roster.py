@@ -41,6 +41,7 @@ class PeerStats:
     talked: bool = False  # a conversation exists: stays known without the list
     written_to: bool = False  # we did
     accepted: bool = False  # a person here took a request or an offer of theirs
+    more_waits: bool = False  # at their side, because there is no room for it here until a person decides
     requests: int = 0  # messages and offers that are kept of a stranger until a person decides
 
 
@@ -272,4 +273,5 @@ class Roster:
             known_since_ms=pinned[1] if pinned else None,
             verified=self.verified(peer),
             blocked=peer in self.blocked,
+            more_waits=about.more_waits,
         )

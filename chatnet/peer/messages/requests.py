@@ -156,15 +156,22 @@ class Requests:
         peer, host = link.peer, link.remote[0]
         lacking = self._ledger.take(Claimant(peer, host, known=False), id, request_bytes(len(text.encode())))
         kept = self._kept.get(peer)
+        self._more_waits(peer, lacking is not None)
         if lacking is None:
             if kept is None:
                 self._kept[peer] = _Kept(Source(host, link.name))
             return None
         self.log.info("no room for the stranger at {link}: {sum} is used up", link=link, sum=lacking.value)
-        if kept is not None and not kept.more:
-            kept.more = True
-            self._tell()
         return NO_ROOM_OF_KEY if lacking is Level.KEY else NO_ROOM_OF_ALL
+
+    def _more_waits(self, peer: PeerID, waits: bool) -> None:
+        """Whether more of theirs waits at their side is told with the request, or with the person."""
+        kept = self._kept.get(peer)
+        if kept is not None and kept.more != waits:
+            kept.more = waits
+            self._tell()
+        if not self.hides(peer) and self._roster.acquaintance(peer).more_waits != waits:
+            self._people.tell(peer, more_waits=waits)
 
     def is_charged(self, peer: PeerID, id: bytes) -> bool:
         """Whether this message or offer was admitted and is kept, or about to be."""
@@ -215,6 +222,7 @@ class Requests:
         await self._store.requests.accept(chat_with(known))
         self._roster.acquaintance(known).accepted = True
         self._release(known)
+        self._more_waits(known, False)
         if was_hidden:
             await self._show(known)
 
@@ -237,6 +245,7 @@ class Requests:
         """A person here wrote to them, or took something of theirs; the store knows of it."""
         kept = self._kept.get(peer)
         self._release(peer)
+        self._more_waits(peer, False)
         if kept is not None and kept.is_hidden:
             self._tasks.spawn(self._show(peer), "showing what a stranger has sent")
 
@@ -274,7 +283,7 @@ class Requests:
         return known
 
     def _is_request(self, peer: PeerID, kept: _Kept) -> bool:
-        return bool(kept.messages + kept.offers) and self.hides(peer)
+        return bool(kept.messages + kept.offers) and self.hides(peer) and peer not in self._roster.blocked
 
     def _tell(self) -> None:
         """Tell how the requests are now, soon, once for all that changes until then."""

@@ -187,9 +187,11 @@ CREATE TABLE request (
     host TEXT NOT NULL,
     name TEXT NOT NULL  -- which they claim
 ) STRICT, WITHOUT ROWID;
--- Who stood in a list of a registry, and so was shown as a person, goes on so.
-UPDATE conversation SET accepted = 1 WHERE chat IN (SELECT peer FROM pin);
-INSERT INTO request (peer, host, name) SELECT chat, '', '' FROM conversation WHERE accepted = 0 AND NOT EXISTS
+-- Who stood in a list of a registry, and so was shown as a person, and whose files were taken, goes on so.
+UPDATE conversation SET accepted = 1 WHERE chat IN (SELECT peer FROM pin) OR chat IN
+    (SELECT peer FROM transfer WHERE outgoing = 1 OR state NOT IN ('offered', 'declined', 'cancelled'));
+INSERT INTO request (peer, host, name) SELECT chat, '', '' FROM conversation
+    WHERE accepted = 0 AND chat NOT IN (SELECT peer FROM block) AND NOT EXISTS
     (SELECT 1 FROM history WHERE history.conversation = conversation.conversation AND sender != conversation.chat);
 """,
 )

@@ -353,6 +353,10 @@ class Transfers:
         """Whether there is room for one more offer of the person at ``link``; it is charged if there is."""
         return self._listener.admit_offer(link, fid, title)
 
+    async def check_space(self, peer: PeerID) -> None:
+        """Look whether the disk has space for an offer of ``peer``.  Raises StoreFailed."""
+        await self._listener.check_space(peer)
+
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""
         self._listener.offer_dropped(peer, fid)

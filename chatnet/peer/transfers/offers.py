@@ -43,6 +43,9 @@ class OfferReceiver(Protocol):
     def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
         """Whether there is room for one more offer of the person at ``link``; it is charged if there is."""
 
+    async def check_space(self, peer: PeerID) -> None:
+        """Look whether the disk has space for an offer of ``peer``.  Raises StoreFailed."""
+
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""
 
@@ -202,6 +205,7 @@ class Offers:
 
     async def _take(self, transfer: Incoming) -> None:
         try:
+            await self._receiver.check_space(transfer.peer)
             rows = await self._disk.run(file_rows, transfer.files)
             await self._table.store(transfer, rows)
         except StoreFailed:

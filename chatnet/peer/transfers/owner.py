@@ -43,5 +43,8 @@ class TransferListener(Protocol):
     def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
         """Whether there is room for one more offer of the person at ``link``; it is charged if there is."""
 
+    async def check_space(self, peer: PeerID) -> None:
+        """Look whether the disk has space for an offer of ``peer``.  Raises StoreFailed."""
+
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""

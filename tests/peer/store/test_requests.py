@@ -147,12 +147,12 @@ async def test_an_upgrade_makes_requests_of_those_who_never_stood_in_a_list(tmp_
 
     old = Database(tmp_path / "old.db", MIGRATIONS[:BEFORE], reactor)
     await old.open()
-    wanda, mine = b"w" * 32, b"m" * 32
+    wanda, mine, sid, tom = b"w" * 32, b"m" * 32, b"s" * 32, b"t" * 32
 
     def fill(connection) -> None:
-        for number, (conversation, peer, sender) in enumerate(
-            [(b"1" * 32, BOB, BOB), (b"2" * 32, EVE, EVE), (b"3" * 32, wanda, wanda), (b"3" * 32, wanda, mine)]
-        ):
+        rows = [(BOB, BOB), (EVE, EVE), (wanda, wanda), (wanda, mine), (sid, sid), (tom, tom)]
+        for number, (peer, sender) in enumerate(rows):
+            conversation = peer[::-1] + b"-"
             connection.execute(
                 "INSERT OR IGNORE INTO conversation (conversation, chat) VALUES (?, ?)", (conversation, peer)
             )
@@ -162,12 +162,23 @@ async def test_an_upgrade_makes_requests_of_those_who_never_stood_in_a_list(tmp_
                 (conversation, peer, sender, id16(number)),
             )
         connection.execute("INSERT INTO pin (name, peer, first_ms, current) VALUES ('bob', ?, 1, 1)", (BOB,))
+        connection.execute("INSERT INTO block VALUES (?, 1)", (sid,))
+        connection.execute(
+            "INSERT INTO transfer (peer, fid, outgoing, title, total_files, total_bytes, state, code, reason, saved_to,"
+            " offered_ms) VALUES (?, x'00', 0, 'a', 1, 1, 'paused', '', '', x'', 1)",
+            (tom,),
+        )
 
     await old.run(fill)
     await old.close()
     database = Database(tmp_path / "old.db", MIGRATIONS, reactor)
     await database.open()
     store = PeerStore(database)
-    assert {row.chat: row.accepted for row in await store.conversations.all()} == {BOB: True, wanda: False}
+    assert {row.chat: row.accepted for row in await store.conversations.all()} == {
+        BOB: True,
+        wanda: False,
+        sid: False,
+        tom: True,
+    }
     assert [row.peer for row in (await store.requests.summary(9)).latest] == [EVE]
     await database.close()

@@ -95,6 +95,9 @@ class Party:
     def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
         return True
 
+    async def check_space(self, peer: bytes) -> None:
+        pass
+
     def offer_dropped(self, peer: bytes, fid: bytes) -> None:
         pass
 
