@@ -135,6 +135,11 @@ class Villager:
         return self.service
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is a node."""
+        return self.service is not None and self.service._node is not None
+
+    @property
     def node(self) -> Node:
         """The inside, for what cannot be seen from the door."""
         assert self.door._node is not None
@@ -270,7 +275,7 @@ class Village:
         one = self.villager(name)
         one.registry = RegistryAddress(NOWHERE, REGISTRY_PORT)
         one.start()
-        await self.until(lambda: one.phase is RegistryPhase.LOST and all(other.phase for other in others))
+        await self.until(lambda: one.phase is RegistryPhase.LOST and all(other.has_begun for other in others))
         one.node.roster.restore(
             [ListEntry(other.peer, other.name, [endpoint(other.machine.host, PEER_PORT)], 1) for other in others]
         )

@@ -141,6 +141,9 @@ class Inbox:
         try:
             has_space = await requests.has_space()
             known = await self._store.messages.heard_before(peer, says)
+            if peer in self._roster.blocked:
+                self._turn_away(known, link, inbound, says)
+                return
             for say, is_stored in zip(says, known, strict=True):
                 if is_stored or requests.is_charged(peer, say.id) or not self._roster.is_stranger(peer):
                     taken.append(say)

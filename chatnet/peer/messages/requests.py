@@ -272,9 +272,10 @@ class Requests:
             self._tell()
 
     async def _show(self, peer: PeerID) -> None:
-        self._roster.acquaintance(peer).unread = 0  # each of them is shown and counted now
         rows, _ = await self._store.messages.history(conversation_of(self._people.me, peer), None, HISTORY_PAGE)
         self._owner.request_shown(peer, [row for row in rows if row.sender == peer])
+        # What came meanwhile was shown and counted twice.
+        self._people.tell(peer, unread=await self._store.conversations.mark_read(chat_with(peer), 0))
 
     def _known(self, peer: bytes) -> PeerID:
         known = PeerID(peer)
