@@ -87,10 +87,11 @@ class Requests:
     # --- requests -------------------------------------------------------------------------------
 
     async def meet(self, name: str) -> dict[str, Any]:
-        """Wait until ``name`` is online, and link."""
+        """Wait until ``name`` is online, link, and say a word, so that neither is a stranger to the other."""
         while name not in self._people or not self._people[name].online:
             await self._change()
         await self._peer.connect(self._people[name].peer)
+        await self._deliver(name)
         return {}
 
     async def latency(self, to: str, count: int, every: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class Command:
     arguments: str
     help: str
     group: str
-    takes: tuple[str, ...] = ()  # of "person", "path", "directory", "command", "number", "key", or words with | between
+    takes: tuple[str, ...] = ()  # "person", "path", "directory", "command", "number", "request", "key", or words with |
 
     @property
     def shown(self) -> str:
@@ -61,6 +61,13 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("block", "[WHO]", "take nothing from somebody any more; it is not told", "People", ("person",)),
     Command("unblock", "[WHO]", "end that", "People", ("person",)),
+    Command(
+        "requests",
+        "[accept|refuse|block N | clear]",
+        "what people sent who stand in no list: read it, and decide",
+        "People",
+        ("accept|refuse|block|clear", "request"),
+    ),
     Command("myid", "", "your key, what others join with, and a QR code of that", "Me"),
     Command("net", "", "the first tab", "Network"),
     Command("reconnect", "", "try the registry now", "Network"),

@@ -46,6 +46,9 @@ class Completer:
                 return [c.name for c in COMMANDS if c.name.startswith(begin)]
             case "number":
                 return [n for n in (str(n) for n in self._model.numbers.values()) if n.startswith(begin)]
+            case "request":
+                numbers = (self._model.request_numbers[peer] for peer in self._model.requests)
+                return [n for n in map(str, numbers) if n.startswith(begin)]
             case "directory":
                 return self._paths(begin, directories=True)
             case "person-or-path":

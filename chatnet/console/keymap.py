@@ -16,6 +16,7 @@ class Context(StrEnum):
     TRANSFERS = "In the list of transfers"
     FIND = "While finding"
     RESULTS = "In what was found"
+    REQUESTS = "In the requests"
     FORM = "In a form"
     PICKER = "In the file picker"
 
@@ -60,7 +61,7 @@ def stroke_text(stroke: str) -> str:
 
 _ANY, _INPUT, _PEOPLE, _TRANSFERS = Context.ANYWHERE, Context.INPUT, Context.PEOPLE, Context.TRANSFERS
 _FORM, _PICKER = Context.FORM, Context.PICKER
-_FIND, _RESULTS = Context.FIND, Context.RESULTS
+_FIND, _RESULTS, _REQUESTS = Context.FIND, Context.RESULTS, Context.REQUESTS
 
 KEYS: tuple[Key, ...] = (
     Key(_INPUT, ("enter",), "send", "send the message, or run the command", "send"),
@@ -113,7 +114,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(_ANY, ("ctrl c",), "quit_twice", "twice within two seconds: quit"),
     Key(_ANY, ("ctrl z",), "no_stop", "does not stop the program, only says how to leave it running"),
-    Key(_PEOPLE, ("enter",), "open_selected", "open the conversation", "open"),
+    Key(_PEOPLE, ("enter",), "open_selected", "open the conversation, or the requests", "open"),
     Key(_PEOPLE, ("up", "down"), "", "choose a person"),
     Key(_PEOPLE, ("/",), "filter_people", "show only the names with these letters", "filter"),
     Key(_PEOPLE, ("i",), "whois_selected", "who is it", "who is it"),
@@ -134,6 +135,12 @@ KEYS: tuple[Key, ...] = (
     Key(_FIND, ("shift tab",), "find_previous", "the one before, newer again", "previous"),
     Key(_RESULTS, ("up", "down"), "", "choose a message; older ones come at the end"),
     Key(_RESULTS, ("enter",), "", "open the conversation at that message"),
+    Key(_REQUESTS, ("up", "down"), "", "choose a request"),
+    Key(_REQUESTS, ("enter",), "", "read what they sent; they are not told"),
+    Key(_REQUESTS, ("a",), "", "accept: they are in the list of people from now on"),
+    Key(_REQUESTS, ("r",), "", "refuse: delete what they sent; they are not told, and may come again"),
+    Key(_REQUESTS, ("b",), "", "block this key, and delete what they sent"),
+    Key(_REQUESTS, ("c",), "", "delete all requests; asks once"),
     Key(_FORM, ("tab", "down"), "", "the next field"),
     Key(_FORM, ("shift tab", "up"), "", "the field before"),
     Key(_FORM, ("enter",), "", "log in"),

@@ -24,6 +24,8 @@ from chatnet.core.events import (
     PersonGone,
     RegistryChanged,
     RegistryState,
+    Request,
+    RequestsChanged,
     Snapshot,
     StoreChanged,
     Transfer,
@@ -146,6 +148,9 @@ class ConsoleModel:
         self.chats: dict[ChatID, ChatRows] = {}
         self.codes: dict[bytes, str] = {}  # six digits to compare, by person, until they are
         self.store_trouble = str(snapshot.store_trouble)  # why nothing can be stored now
+        self.requests: dict[bytes, Request] = {}  # by key, the latest last
+        self.request_numbers: dict[bytes, int] = {}  # a number stays a key's
+        self._put_requests(snapshot.requests)
 
     def fold(self, event: Event) -> None:
         """What an event changes here."""
@@ -165,6 +170,8 @@ class ConsoleModel:
             case PersonGone(peer):
                 self.roster.drop(peer)
                 self.codes.pop(peer, None)
+            case RequestsChanged(requests):
+                self._put_requests(requests)
             case RegistryChanged(registry):
                 self.registry = registry
             case CodeReady(peer, code):
@@ -203,6 +210,20 @@ class ConsoleModel:
             if self.numbers.get(fid) == number:
                 return transfer
         return None
+
+    def request_numbered(self, number: int) -> Request | None:
+        """The request that the screen shows under this number."""
+        for peer, request in self.requests.items():
+            if self.request_numbers[peer] == number:
+                return request
+        return None
+
+    def _put_requests(self, requests: tuple[Request, ...]) -> None:
+        self.requests = {request.peer: request for request in requests}
+        if not requests:
+            self.request_numbers.clear()
+        for peer in self.requests:
+            self.request_numbers.setdefault(peer, max(self.request_numbers.values(), default=0) + 1)
 
     def active(self) -> list[Transfer]:
         """Transfers under way, either way."""

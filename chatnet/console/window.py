@@ -12,6 +12,7 @@ import urwid
 from chatnet.console.keymap import Context, Keymap, hint
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.overlays.login import LoginForm
+from chatnet.console.overlays.requests import RequestsView
 from chatnet.console.overlays.search_results import ResultsView
 from chatnet.console.panes.bars import Banner, Footer, Header, TabBar
 from chatnet.console.panes.base import Pane, PaneContext
@@ -49,7 +50,7 @@ _TRANSFER_KEYS = (
     "command_line",
     "back",
 )
-_OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS)
+_OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS, Context.REQUESTS)
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
     Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
     Context.PICKER: [
@@ -62,6 +63,14 @@ _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
     ],
     Context.FIND: [hint("find_next", Context.FIND), hint("find_previous", Context.FIND), hint("back")],
     Context.RESULTS: [("Enter", "open there"), ("Esc", "back")],
+    Context.REQUESTS: [
+        ("Enter", "read"),
+        ("a", "accept"),
+        ("r", "refuse"),
+        ("b", "block"),
+        ("c", "clear all"),
+        ("Esc", "back"),
+    ],
     Context.PEOPLE: [hint(name, Context.PEOPLE) for name in _PEOPLE_KEYS],
     Context.TRANSFERS: [hint(name, Context.TRANSFERS) for name in _TRANSFER_KEYS],
 }
@@ -229,6 +238,8 @@ class Window(Box):
             return Context.PICKER
         if isinstance(self.overlay, ResultsView):
             return Context.RESULTS
+        if isinstance(self.overlay, RequestsView):
+            return Context.REQUESTS
         return self.focus_on
 
     def back(self) -> None:
@@ -324,6 +335,8 @@ class Window(Box):
         if self.overlay is not None and context not in _OVERLAY_CONTEXTS:  # a page over a list: not the list's keys
             below = not isinstance(self.overlay, Scroller) or not self.overlay.at_end()
             return [("Esc", "back"), *([("PgDn", "more")] if below else [])]
+        if isinstance(self.overlay, RequestsView) and self.overlay.is_reading:
+            return _FIXED_HINTS[context][1:]
         if context in _FIXED_HINTS:
             return _FIXED_HINTS[context]
         hints: list[tuple[str, str]] = []

@@ -77,6 +77,22 @@ class Person(Plain, frozen=True):
     unanswered_since_ms: int | None = None  # of the link: since when the other side does not answer
     waiting_code: str = ""  # why what waits has to wait: an End of ``core.link_policy``, as "wrong-key"; may be empty
     next_try_ms: int | None = None  # when the next dial is, while something waits without a link
+    more_waits: bool = False  # more of theirs waits at their side until somebody here writes to them or accepts them
+
+
+class Request(Plain, frozen=True):
+    """What somebody sent who stands in no list, and whom nobody here has written to or accepted."""
+
+    peer: bytes  # PeerID
+    key: str  # in full, as people compare it
+    name: SafeText  # which they claim, and nobody vouches for; may be empty
+    messages: int
+    offers: int
+    bytes: int  # on disk, about
+    first_line: SafeText
+    first_ms: int
+    last_ms: int
+    more: bool = False  # more of theirs waits at their side, because there is no room for it here
 
 
 # --- messages ---------------------------------------------------------------------------------
@@ -253,6 +269,7 @@ class Snapshot(Plain, frozen=True):
     notices: tuple[Notice, ...]
     tabs: tuple[Tab, ...] = ()  # from the left
     store_trouble: SafeText = SafeText("")  # why nothing can be stored now; empty when all is well
+    requests: tuple[Request, ...] = ()  # the latest last; at most REQUESTS_SHOWN
 
 
 class LoggedIn(Event, frozen=True):
@@ -286,6 +303,15 @@ class PersonGone(Event, frozen=True):
     """Left the list, and there is no conversation that keeps the person known."""
 
     peer: bytes
+
+
+class RequestsChanged(Event, frozen=True):
+    """All requests as they are now, the latest last; at most REQUESTS_SHOWN.
+
+    Of these people no other event tells, until a person accepts them or a registry lists them.
+    """
+
+    requests: tuple[Request, ...]
 
 
 class MessageAdded(Event, frozen=True):

@@ -55,6 +55,7 @@ class End(Enum):
     SLOW = "one side did not read in time"
     STORE = "one side's disk takes nothing"
     STRUCK = "one side broke the protocol too often"
+    UNANSWERED = "the other side takes no more until a person there has answered"
     UNKNOWN_CODE = "the other side gave a code that this version does not know"
     # A link that was open.
     BYE = "the other side said goodbye"
@@ -149,6 +150,7 @@ _ROWS: dict[End, tuple[Row, Row, Row]] = {
     End.SLOW: (_IDLE, _SLOW, _QUICK),
     End.STORE: (_IDLE, _OBEY_SLOW, _OBEY_QUICK),
     End.STRUCK: (_IDLE, _OBEY_SLOW, _OBEY_QUICK),
+    End.UNANSWERED: (_IDLE, _OBEY_SLOW, _OBEY_QUICK),
     End.UNKNOWN_CODE: (_IDLE, _OBEY_SLOW, _OBEY_QUICK),
     End.BYE: (_IDLE, _SLOW, _QUICK),
     End.IDLE: (_IDLE, _SLOW, _QUICK),
@@ -180,6 +182,7 @@ _SAID: dict[str, End] = {
     messages.SLOW: End.SLOW,
     messages.STORE: End.STORE,
     messages.STRUCK: End.STRUCK,
+    messages.UNANSWERED: End.UNANSWERED,
 }
 # The codes with which a dial fails: those of ERROR, and the dialler's own.
 DIAL_CODES: dict[str, End] = {

@@ -103,6 +103,7 @@ SELF = "self"  # dialled oneself
 SLOW = "slow"  # did not read, or did not finish a frame
 STORE = "store"  # the database cannot commit at present
 STRUCK = "struck"  # this key broke the protocol too often lately
+UNANSWERED = "unanswered"  # of somebody whom nobody here has answered no more is taken until a person does
 
 # nack
 NOT_ACCEPTED = "not-accepted"

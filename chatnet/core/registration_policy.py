@@ -127,6 +127,7 @@ CODES: dict[str, RegistryEnd] = {
     messages.STOPPING: RegistryEnd.STOPPING,
     messages.STORE: RegistryEnd.STORE,
     messages.STRUCK: RegistryEnd.STRUCK,
+    messages.UNANSWERED: RegistryEnd.BUSY,  # a word of peers, with a time like that
     messages.ROLE_UNKNOWN: RegistryEnd.ROLE,
     messages.SELF: RegistryEnd.SELF,
     messages.NOT_EXPECTED: RegistryEnd.NOT_EXPECTED,

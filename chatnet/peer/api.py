@@ -170,6 +170,22 @@ class PeerApi(Protocol):
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
         """Take nothing from a key any more, or again.  The other side is not told."""
 
+    def accept_request(self, peer: bytes) -> Deferred[None]:
+        """Take what somebody sent who is not known here: they are a person from now on, and are told of as such.
+
+        Also for somebody of the registry's list, of whom more is taken then.  Writing to them, and taking
+        an offer of theirs, does the same.  Fails with LocalError("no-request"), or StoreFailed.
+        """
+
+    def refuse_request(self, peer: bytes) -> Deferred[None]:
+        """Delete what they sent, also from the search; they are not told, and may come again.
+
+        Fails with LocalError("no-request"), or StoreFailed.
+        """
+
+    def clear_requests(self) -> Deferred[None]:
+        """Refuse all requests.  Fails with StoreFailed."""
+
     def reconnect(self) -> Deferred[None]:
         """Try the registry now."""
 

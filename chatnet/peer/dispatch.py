@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chatnet.core import messages
-from chatnet.core.directory.roster import Roster
+from chatnet.core.directory.roster import Roster, Standing
 from chatnet.core.errors import RemoteError
 from chatnet.core.messages import (
     Accept,
@@ -76,7 +76,6 @@ class ChatDispatch:
             self._transfers.received(link, offer)
 
     def _check(self, link: Link, check: Check) -> None:
-        roster = self._roster
-        if link.peer in roster.blocked or (roster.is_stranger(link.peer) and link.peer not in roster.listed):
-            return  # a code takes a person's attention: not for whoever happens to connect
+        if link.peer in self._roster.blocked or self._roster.standing(link.peer) is Standing.REQUESTER:
+            return
         self._tasks.spawn(self._short_codes.received(link.peer, check), "comparing a short code")

@@ -24,7 +24,7 @@ from chatnet.core import messages
 from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.budgets import Budgets
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, Refused, TooSoon, Unreachable, WrongKey
+from chatnet.core.errors import ChatnetError, Refused, StoreFailed, TooSoon, Unreachable, WrongKey
 from chatnet.core.events import (
     CodeReady,
     Event,
@@ -32,6 +32,7 @@ from chatnet.core.events import (
     RegistryChanged,
     RegistryState,
     Transfer,
+    TransferChanged,
 )
 from chatnet.core.identity import ChatID, PeerID, short_text
 from chatnet.core.messages import (
@@ -75,12 +76,14 @@ from chatnet.peer.messages.expiry import Expiry
 from chatnet.peer.messages.inbox import Inbox
 from chatnet.peer.messages.open_tabs import OpenTabs
 from chatnet.peer.messages.outbox import Outbox
+from chatnet.peer.messages.requests import NO_SPACE, Requests
 from chatnet.peer.messages.search_and_export import SearchAndExport
 from chatnet.peer.messages.sending import Sending
 from chatnet.peer.messages.waiting_clock import WaitingClock
 from chatnet.peer.notices import Notices
 from chatnet.peer.options import PeerSettings
 from chatnet.peer.store.health import StoreHealth
+from chatnet.peer.store.history_rows import StoredMessage
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.store.schema import MIGRATIONS
 from chatnet.peer.transfers.file_links import FileLinkUser
@@ -262,7 +265,13 @@ class Node:
             pinned = await self.store.pins.registry_pin(self._registry.shown)
             self._registry = RegistryAddress(self._registry.host, self._registry.port, pinned)
         self.send_policy = SendPolicy(self.people)
-        self.conversations = Conversations(self.people, self.store, read_n, self._emit)
+        reserve_bytes = limits.free_bytes_reserve
+        self.requests = Requests(clock, self.people, self.store, self.budgets, reserve_bytes, self._emit, self)
+        self._closers.append(self.requests.stop)
+        self.people.on_accepted = self.requests.settled
+        self.people.on_blocked = self.requests.blocked
+        await self.requests.recall(read_n)
+        self.conversations = Conversations(self.people, self.store, self.requests, read_n, self._emit)
         self._closers.append(self.conversations.stop)
         self._closers.append(self._tasks.stop)
         self.links = ChatLinks(
@@ -280,7 +289,7 @@ class Node:
         self.contacts = Contacts(clock, limits, self.roster, self.links, self, self._chance.uniform, wall_ms)
         self._closers.append(self.contacts.stop)
         self.waiting_clock = await WaitingClock.recall(clock, self.store, wall_ms)
-        self.inbox = Inbox(clock, limits, self.store, self.roster, self.conversations, wall_ms)
+        self.inbox = Inbox(clock, limits, self.store, self.roster, self.requests, self.conversations, wall_ms)
         self._closers.append(self.inbox.stop)
         self.outbox = Outbox(
             clock,
@@ -421,6 +430,7 @@ class Node:
             self.contacts.came_online(peer)
         for peer in changes.doubtful:
             self.lookups.want(peer)
+        self.requests.list_changed(changes.came | changes.left)
 
     def registry_opened(self) -> None:
         self.roster.new_session()
@@ -533,6 +543,36 @@ class Node:
         """The name of a person's folder."""
         return self.people.folder_of(peer)
 
+    def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
+        """Whether there is room for one more offer of the person at ``link``."""
+        return not self.roster.is_stranger(link.peer) or self.requests.admit(link, fid, title) is None
+
+    async def check_space(self, peer: PeerID) -> None:
+        """Look whether the disk has space for an offer of ``peer``.  Raises StoreFailed."""
+        if self.roster.is_stranger(peer) and not await self.requests.has_space():
+            raise StoreFailed(NO_SPACE.code, NO_SPACE.text)
+
+    def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
+        """An offer that was admitted is not stored after all."""
+        self.requests.give_back(peer, fid)
+
+    # --- RequestsOwner --------------------------------------------------------------------------
+
+    def request_shown(self, peer: PeerID, rows: list[StoredMessage]) -> None:
+        """Somebody's messages and offers are no requests any more."""
+        self.people.pin_on_first_contact(peer)
+        for row in rows:
+            self.conversations.show(row)
+        for transfer in self.transfers.snapshot():
+            if transfer.peer == peer:
+                self._emit(TransferChanged(transfer))
+        self.people.tell(peer)
+
+    def request_deleted(self, peer: PeerID) -> None:
+        """A request was refused, cleared, or blocked."""
+        self.transfers.forget_offers(peer)
+        self.people.tell(peer)
+
     # --- for the door -------------------------------------------------------------------------
 
     def take_over(self) -> None:
@@ -550,8 +590,19 @@ class Node:
         folder = os.path.join(os.fsencode(self.places.data), LONG_MESSAGES)
         return await self.transfers.offer_text(self._receiver(chat), folder, name, text)
 
+    async def accept(self, fid: bytes, directory: bytes) -> Transfer:
+        """Take an offer; who made it is no stranger any more."""
+        transfer = await self.transfers.accept(fid, directory)
+        self.people.accept(PeerID(transfer.peer))
+        return transfer
+
+    def shown_transfers(self) -> tuple[Transfer, ...]:
+        """All but those of requests."""
+        return tuple(one for one in self.transfers.snapshot() if not self.requests.hides(PeerID(one.peer)))
+
     def _receiver(self, chat: ChatID) -> PeerID:
         """Return the person that files are offered to.  Raises LocalError: unknown-peer, held, blocked."""
         known = self.send_policy.check_offer(chat)
         self.people.pin_on_first_contact(known)
+        self.people.accept(known)
         return known

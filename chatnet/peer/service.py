@@ -29,6 +29,7 @@ from chatnet.core.events import (
     RegistryChanged,
     RegistryPhase,
     RegistryState,
+    RequestsChanged,
     SearchPage,
     Snapshot,
     SpeedLimits,
@@ -151,8 +152,9 @@ class PeerService(Service):
         self._feed.emit(LoggedIn(self._me))
         self._feed.emit(RegistryChanged(node.registry_state))
         node.people.tell_all()
-        for transfer in node.transfers.snapshot():
+        for transfer in node.shown_transfers():
             self._feed.emit(TransferChanged(transfer))
+        self._feed.emit(RequestsChanged(node.requests.all()))
         self._feed.emit(TabsRestored(node.open_tabs.tabs()))
         if node.watch.trouble:
             self._feed.emit(StoreChanged(False, node.watch.trouble))
@@ -221,7 +223,7 @@ class PeerService(Service):
         return self._with_node(lambda node: node.offer_text(chat, text, name))
 
     def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
-        return self._with_node(lambda node: node.transfers.accept(fid, directory))
+        return self._with_node(lambda node: node.accept(fid, directory))
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:
         return self._with_node(lambda node: node.transfers.refuse(fid))
@@ -276,6 +278,15 @@ class PeerService(Service):
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
         return self._with_node(lambda node: node.trust.block(peer, blocked))
+
+    def accept_request(self, peer: bytes) -> Deferred[None]:
+        return self._with_node(lambda node: node.requests.accept(peer))
+
+    def refuse_request(self, peer: bytes) -> Deferred[None]:
+        return self._with_node(lambda node: node.requests.refuse(peer))
+
+    def clear_requests(self) -> Deferred[None]:
+        return self._with_node(lambda node: node.requests.clear())
 
     def reconnect(self) -> Deferred[None]:
         async def reconnect(node: Node) -> None:
@@ -337,10 +348,11 @@ class PeerService(Service):
             me=self._me,
             registry=node.registry_state,
             people=node.people.all(),
-            transfers=tuple(node.transfers.snapshot()),
+            transfers=node.shown_transfers(),
             notices=tuple(node.notices.last),
             tabs=node.open_tabs.tabs(),
             store_trouble=node.watch.trouble,
+            requests=node.requests.all(),
         )
 
     def _nowhere(self) -> RegistryState:

@@ -28,7 +28,7 @@ from chatnet.core.roles import DECODERS, FROM_LISTENER
 from chatnet.net.identity import Identity
 from chatnet.net.tls import TLS
 from tests.campaigns.field import Foe, Foes, Subject, in_reactor, until
-from tests.campaigns.harness import Case, Failed, Figures, check, main, memory_kb
+from tests.campaigns.harness import REQUESTS_FAR, Case, Failed, Figures, check, main, memory_kb
 from tests.core.test_fuzz import damaged
 from tests.support.guests import Guest
 from tests.support.links import Recorder, Station, hello, new_identity
@@ -255,7 +255,13 @@ def linked(case: Case) -> Figures:
         name="victim",
         registry=registry.join,
         flags=["--accept"],
-        limits=["free_bytes_reserve=1", "transfers=100000", "stranger_messages_per_second=1000", FORGIVING],
+        limits=[
+            "free_bytes_reserve=1",
+            "transfers=100000",
+            "stranger_messages_per_second=1000",
+            FORGIVING,
+            *REQUESTS_FAR,
+        ],
     )
 
     async def attack(reactor: Any) -> Figures:

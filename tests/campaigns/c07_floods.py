@@ -26,7 +26,7 @@ from chatnet.core.records import endpoint, sign_record
 from chatnet.net.identity import Identity
 from chatnet.net.tls import TLS
 from tests.campaigns.field import Foe, Foes, Subject, in_reactor, pause, until
-from tests.campaigns.harness import Case, Failed, Figures, check, main
+from tests.campaigns.harness import REQUESTS_FAR, Case, Failed, Figures, check, main
 from tests.campaigns.neighbours import neighbours
 from tests.net.test_tls import context
 from tests.support.guests import Guest
@@ -332,7 +332,9 @@ def attack(case: Case, registry_limits: list[str], peer_limits: list[str]) -> Fi
     usual = [f"new_names_per_hour={NAMES_PER_HOUR}"]
     place = case.directory
     registry = Subject("registry", place / "r", limits=[*counted, *usual, *registry_limits]).start()
-    peer = Subject("peer", place / "p", name="victim", registry=registry.join, limits=[*counted, *peer_limits])
+    peer = Subject(
+        "peer", place / "p", name="victim", registry=registry.join, limits=[*counted, *REQUESTS_FAR, *peer_limits]
+    )
     try:
         peer.start()
         with neighbours(case, registry.port) as those:

@@ -30,7 +30,7 @@ from chatnet.host.database import Database
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.store.schema import MIGRATIONS
 from tests.campaigns.driven import FAULTS, note
-from tests.campaigns.harness import Case, Failed, Figures, check, main
+from tests.campaigns.harness import REQUESTS_FAR, Case, Failed, Figures, check, main
 
 NAME = "c09_kills"
 SIZES = {"ci": 14, "gate": 900, "nightly": 5_000}
@@ -69,7 +69,7 @@ class Driven:
 
     def limits(self) -> list[str]:
         """More, for the peer."""
-        return []
+        return [word for limit in REQUESTS_FAR for word in ("--limit", limit)]
 
     def kill(self) -> None:
         if self.process is not None:

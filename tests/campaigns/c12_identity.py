@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
+from functools import reduce
 from typing import Any
 
 from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.events import MessageState, RegistryPhase
 from chatnet.core.identity import PeerID, key_text
+from chatnet.core.limits import PeerLimits
 from chatnet.core.records import SignedRecord, endpoint, sign_record
 from chatnet.net.identity import Identity
 from tests.campaigns.field import Complaints, Subject, in_reactor, pause, until
-from tests.campaigns.harness import Case, Figures, check, main
+from tests.campaigns.harness import REQUESTS_FAR, Case, Figures, check, main
 from tests.support.guests import Guest
 from tests.support.links import new_identity
 from tests.support.village import Village, Villager
@@ -42,7 +44,8 @@ class World:
     def __init__(self, village: Village, case: Case) -> None:
         self.village, self.chance = village, case.chance
         self.ann = village.villager("ann")
-        self.bobs = [village.villager("bob", place=f"bob{number}") for number in range(KEYS)]
+        limits = reduce(PeerLimits.changed, REQUESTS_FAR, PeerLimits())
+        self.bobs = [village.villager("bob", place=f"bob{number}", limits=limits) for number in range(KEYS)]
         self.keys: dict[Villager, PeerID] = {}
         self.here: Villager | None = None  # who is bob at present
         self.pinned = self.bobs[0]  # who is bob to ann

@@ -49,7 +49,7 @@ class Exposed(Driven):
         return [*super().options(), "--weather", str(self.sky)]
 
     def limits(self) -> list[str]:
-        return ["--limit", f"store_retry_seconds={RETRY_SECONDS}"]
+        return [*super().limits(), "--limit", f"store_retry_seconds={RETRY_SECONDS}"]
 
     @property
     def lives(self) -> bool:

@@ -160,6 +160,20 @@ MUTANTS = (
         ("tests/host/test_core_dumps.py",),
     ),
     Mutant(
+        "what strangers send first is bounded",
+        "chatnet/peer/messages/inbox.py",
+        "        elif says and self._roster.is_stranger(link.peer):\n",
+        "        elif says and self._roster is None:\n",
+        ("tests/village/test_requests.py::test_somebody_of_the_list_is_shown_at_once_and_counted_until_answered",),
+    ),
+    Mutant(
+        "who stands in no list makes a request",
+        "chatnet/core/directory/roster.py",
+        "        return Standing.LISTED if peer in self.listed or peer in self._pinned_name else Standing.REQUESTER\n",
+        "        return Standing.LISTED\n",
+        ("tests/village/test_requests.py::test_a_stranger_makes_a_request_and_nothing_else_that_is_told",),
+    ),
+    Mutant(
         "the greatest frame",
         "chatnet/core/limits.py",
         "MAX_FRAME = 65_536",

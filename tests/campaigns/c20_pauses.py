@@ -37,7 +37,7 @@ from typing import Any
 from tests.campaigns.c15_disk import fill
 from tests.campaigns.driven import WEATHERS
 from tests.campaigns.field import ROOT
-from tests.campaigns.harness import Case, Failed, Figures, check, main, memory_kb, open_files
+from tests.campaigns.harness import REQUESTS_FAR, Case, Failed, Figures, check, main, memory_kb, open_files
 from tests.campaigns.proxies import Proxy
 
 NAME = "c20_pauses"
@@ -70,6 +70,7 @@ LIMITS = (
     "offers_per_minute=1000",
     "offers_pending=1000",
     "free_bytes_reserve=1048576",
+    *REQUESTS_FAR,
     "expire_check_seconds=2",  # of messages that wait for 30 days: no clock that is set makes one expire
 )
 LONG_STEP = 40 * 86_400.0  # of a clock: longer than a message waits before it expires

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from tests.campaigns.c20_pauses import REGISTRY, Member
-from tests.campaigns.harness import Case, Figures, Stopwatch, check, main, memory_kb
+from tests.campaigns.harness import REQUESTS_FAR, Case, Figures, Stopwatch, check, main, memory_kb
 from tests.support.stage import Stage, Terminal
 
 NAME = "c21_terminal"
@@ -90,7 +90,8 @@ class Session:
         command = ["-m", "tests.campaigns.subject", "peer", str(place / "ann.figures"), "--accept", "--console"]
         command += ["--weak", weak] if weak else []
         command += ["--", "--name", "ann", "--registry", join, "--listen", "tcp:0:interface=127.0.0.1"]
-        command += ["--limit", "offers_per_minute=1000"]
+        for limit in ("offers_per_minute=1000", *REQUESTS_FAR):
+            command += ["--limit", limit]
         self.ann: Terminal = self.stage.terminal(*command, profile="ann", size=(COLUMNS, ROWS), program=sys.executable)
         self.bob = Member("bob", place, f"{net}.1", 1)
         self.bob.start(join)

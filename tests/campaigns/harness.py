@@ -30,6 +30,13 @@ from typing import Any
 
 Figures = dict[str, Any]
 
+# For a campaign in which somebody says much to a peer that never answers, and which is not about that.
+REQUESTS_FAR = tuple(
+    f"{budget}.{level}=1000000000"
+    for budget in ("requests", "request_bytes")
+    for level in ("all", "strangers", "key", "address")
+)
+
 
 class Failed(Exception):
     """The property does not hold; ``figures`` say where."""

@@ -26,7 +26,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
 from twisted.python.failure import Failure
 
-from chatnet.core.events import Event, MessageAdded, RegistryChanged, RegistryPhase, TransferChanged, TransferState
+from chatnet.core.events import (
+    Event,
+    MessageAdded,
+    RegistryChanged,
+    RegistryPhase,
+    RequestsChanged,
+    TransferChanged,
+    TransferState,
+)
 from chatnet.core.identity import peer_id_of
 from chatnet.core.session import Effect
 from chatnet.host.logging import ProgramLog
@@ -183,7 +191,10 @@ def serve(door: Any, accept: bool, restless: bool, echo: bool) -> None:
     """What a person would do at the peer's door."""
 
     def heard(event: Event) -> None:
-        if accept and isinstance(event, TransferChanged):
+        if accept and isinstance(event, RequestsChanged):
+            for request in event.requests:
+                door.accept_request(request.peer).addErrback(lambda _: None)
+        elif accept and isinstance(event, TransferChanged):
             transfer = event.transfer
             if transfer.state is TransferState.OFFERED and not transfer.outgoing:
                 door.accept(transfer.fid).addErrback(lambda _: None)

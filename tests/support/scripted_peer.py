@@ -35,6 +35,8 @@ from chatnet.core.events import (
     RegistryChanged,
     RegistryPhase,
     RegistryState,
+    Request,
+    RequestsChanged,
     SearchPage,
     Snapshot,
     SpeedLimits,
@@ -44,7 +46,7 @@ from chatnet.core.events import (
     TransferState,
     VerifiedLevel,
 )
-from chatnet.core.identity import ChatID, PeerID, chat_with, key_text, short_text
+from chatnet.core.identity import ChatID, PeerID, chat_with, grouped_text, key_text, short_text
 from chatnet.core.names import why_not_a_name
 from chatnet.core.text import SafeText, name_warning, safe_line, safe_text, shown_path
 from chatnet.peer.api import Subscription
@@ -112,6 +114,7 @@ class ScriptedPeer:
         self.quits = 0
         self.tabs: tuple[Tab, ...] = ()
         self.store_trouble = SafeText("")
+        self.requests: dict[bytes, Request] = {}
         self._n = 0
         self._listeners: list[Callable[[Event], None]] = []
 
@@ -145,6 +148,23 @@ class ScriptedPeer:
         for person in people:
             self.people[person.peer] = person
         self.emit(PeopleChanged(people))
+
+    def ask(self, name: str, *texts: str, offers: int = 0, more: bool = False) -> bytes:
+        """A stranger who calls itself ``name`` sends these messages; its key."""
+        peer = key_of(f"stranger {name}")
+        for text in texts:
+            self.stored(peer, text)
+        now, first = self.now_ms(), safe_line(texts[0] if texts else "a.txt")
+        size = sum(map(len, texts))
+        self.requests.pop(peer, None)
+        self.requests[peer] = Request(
+            peer, grouped_text(peer), safe_line(name), len(texts), offers, size, first, now, now, more
+        )
+        self._tell_requests()
+        return peer
+
+    def _tell_requests(self) -> None:
+        self.emit(RequestsChanged(tuple(self.requests.values())))
 
     def change_person(self, peer: bytes, **changes: Any) -> None:
         self.put_people(msgspec.structs.replace(self.people[peer], **changes))
@@ -282,6 +302,7 @@ class ScriptedPeer:
             notices=tuple(self.notices),
             tabs=self.tabs,
             store_trouble=self.store_trouble,
+            requests=tuple(self.requests.values()),
         )
         return _Subscription(snapshot, lambda: self._listeners.remove(listener))
 
@@ -508,8 +529,36 @@ class ScriptedPeer:
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
         self.calls.append(("block", peer, blocked))
+        if peer in self.requests:
+            self._drop_request(peer)
+            self.put_people(somebody(f"?{short_text(peer)}", self.now_ms(), online=False, peer=peer))
         self.change_person(peer, blocked=blocked)
         return succeed(None)
+
+    def accept_request(self, peer: bytes) -> Deferred[None]:
+        self.calls.append(("accept_request", peer))
+        if peer not in self.requests:
+            return fail(LocalError("no-request", f"There is no request of {short_text(peer)}."))
+        del self.requests[peer]
+        self._tell_requests()
+        self.put_people(somebody(f"?{short_text(peer)}", self.now_ms(), peer=peer))
+        return succeed(None)
+
+    def refuse_request(self, peer: bytes) -> Deferred[None]:
+        self.calls.append(("refuse_request", peer))
+        self._drop_request(peer)
+        return succeed(None)
+
+    def clear_requests(self) -> Deferred[None]:
+        self.calls.append(("clear_requests",))
+        for peer in tuple(self.requests):
+            self._drop_request(peer)
+        return succeed(None)
+
+    def _drop_request(self, peer: bytes) -> None:
+        del self.requests[peer]
+        self.rows.pop(peer, None)
+        self._tell_requests()
 
     def take_over(self) -> Deferred[None]:
         self.calls.append(("take_over",))

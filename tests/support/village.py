@@ -28,11 +28,15 @@ from chatnet.core.events import (
     RegistryChanged,
     RegistryPhase,
     RegistryState,
+    Request,
+    RequestsChanged,
     Transfer,
     TransferChanged,
 )
 from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import PeerLimits, RegistryLimits
+from chatnet.core.messages import ListEntry
+from chatnet.core.records import endpoint
 from chatnet.host.options import LogChoice
 from chatnet.host.paths import Roots
 from chatnet.net.identity import Identity
@@ -46,6 +50,7 @@ from tests.support.memorynet import Machine, MemoryNet
 
 START = 1_795_000_000.0  # the time of day when every clock shows 0
 REGISTRY_HOST, REGISTRY_PORT = "127.0.1.1", 9900
+NOWHERE = "127.0.1.9"  # where no registry is
 PEER_PORT = 4000
 STEP_SECONDS = 0.02
 PATIENCE_SECONDS = 20.0  # of real time, before a condition has failed
@@ -80,6 +85,7 @@ class Villager:
         self.phases: list[RegistryPhase] = []
         self.notices: list[str] = []
         self.codes: list[CodeReady] = []
+        self.requests: tuple[Request, ...] = ()
         self.state: RegistryState | None = None
 
     # --- life ---
@@ -110,6 +116,7 @@ class Villager:
         )
         subscription = self.service.subscribe(self._heard)
         self.state = subscription.snapshot.registry
+        self.requests = subscription.snapshot.requests
         self.service.startService()
         return self
 
@@ -126,6 +133,11 @@ class Villager:
     def door(self) -> PeerService:
         assert self.service is not None
         return self.service
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a node."""
+        return self.service is not None and self.service._node is not None
 
     @property
     def node(self) -> Node:
@@ -184,6 +196,8 @@ class Villager:
             case MessageChanged(_, n, state, reason):
                 if n in self.rows:
                     self.rows[n] = _replaced(self.rows[n], state=state, reason=reason)
+            case RequestsChanged(requests):
+                self.requests = requests
             case TransferChanged(transfer):
                 self.transfers[transfer.fid] = transfer
             case RegistryChanged(registry):
@@ -254,6 +268,17 @@ class Village:
         one = Villager(self, name, place or name, host, limits or PeerLimits())
         one.machine.advance(self.registry_machine.seconds())
         self.villagers.append(one)
+        return one
+
+    async def stranger(self, name: str, *others: Villager) -> Villager:
+        """A peer of no registry, which has the addresses of ``others``; in none of their lists."""
+        one = self.villager(name)
+        one.registry = RegistryAddress(NOWHERE, REGISTRY_PORT)
+        one.start()
+        await self.until(lambda: one.phase is RegistryPhase.LOST and all(other.has_begun for other in others))
+        one.node.roster.restore(
+            [ListEntry(other.peer, other.name, [endpoint(other.machine.host, PEER_PORT)], 1) for other in others]
+        )
         return one
 
     async def people(self, *names: str) -> list[Villager]:

@@ -119,6 +119,8 @@ async def test_a_stop_amid_the_refusal_of_a_name_still_leaves_nothing(village: V
 @pytest_twisted.ensureDeferred
 async def test_another_registry_key_is_not_joined(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
+    await village.done(ann.door.say(bob.chat, "hello"))
+    await village.until(lambda: bob.texts(ann.peer) == ["hello"])
     await ann.stop()
     await village.shut_registry()
     former, village.registry_identity = village.registry_identity, new_identity()
@@ -134,7 +136,7 @@ async def test_another_registry_key_is_not_joined(village: Village) -> None:
     assert village.registry.present == 0
     # The others are reached all the same.
     await village.done(ann.door.say(bob.chat, "still here"))
-    await village.until(lambda: bob.texts(ann.peer) == ["still here"])
+    await village.until(lambda: bob.texts(ann.peer) == ["hello", "still here"])
 
     await village.shut_registry()
     village.registry_identity = former

@@ -17,9 +17,10 @@ DELIVERED = MessageState.DELIVERED
 
 
 async def befriend(village: Village, one: Villager, other: Villager, word: str = "hello") -> None:
-    """Both know each other's key, and have a link."""
+    """Both know each other's key, and have a link; the other one takes more of the first."""
     await village.done(one.door.say(other.chat, word))
     await village.until(lambda: word in other.texts(one.peer) and one.states(other.peer) == [DELIVERED])
+    other.node.people.accept(one.peer)
 
 
 @pytest_twisted.ensureDeferred

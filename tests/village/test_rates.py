@@ -8,7 +8,7 @@ from chatnet.core.limits import PeerLimits
 from tests.support.village import Village
 
 RATE, BURST, MESSAGES = 1, 5, 60
-STRICT = PeerLimits(stranger_messages_per_second=RATE, stranger_messages_burst=BURST)
+STRICT = PeerLimits(stranger_messages_per_second=RATE, stranger_messages_burst=BURST).changed("requests.key=100")
 
 
 @pytest_twisted.ensureDeferred

@@ -7,11 +7,19 @@ from chatnet.console.actions.keys import KeyActions
 from chatnet.console.actions.messaging import MessagingActions
 from chatnet.console.actions.navigation import NavigationActions
 from chatnet.console.actions.program import ProgramActions
+from chatnet.console.actions.requests import RequestActions
 from chatnet.console.actions.search import SearchActions
 from chatnet.console.actions.transfers import TransferActions
 
 
 class Actions(
-    NavigationActions, MessagingActions, KeyActions, SearchActions, TransferActions, DraftActions, ProgramActions
+    RequestActions,
+    NavigationActions,
+    MessagingActions,
+    KeyActions,
+    SearchActions,
+    TransferActions,
+    DraftActions,
+    ProgramActions,
 ):
     """The actions of all groups in one object."""

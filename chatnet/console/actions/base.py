@@ -75,6 +75,9 @@ class ActionBase:
     def _person_clicked(self, index: int) -> None:
         raise NotImplementedError
 
+    def cmd_requests(self, rest: str) -> None:
+        raise NotImplementedError
+
     def _make_input(self) -> InputRow:
         row = InputRow(self._completer, self._kills, lambda command: self.run(command, ""))
         urwid.connect_signal(row.editor, "completion_cycle", self._completing)

@@ -15,6 +15,8 @@ class NavigationActions(ActionBase):
     """What brings something into view."""
 
     def _person_clicked(self, index: int) -> None:
+        if self.view.people.leads_to_requests(index) and self.is_double_click("requests"):
+            self.cmd_requests("")
         peer = self.view.people.peer_at(index)
         if peer is None or not self.is_double_click(("person", peer)):
             return
@@ -126,6 +128,8 @@ class NavigationActions(ActionBase):
             self.view.people.select(1)
 
     def key_open_selected(self, stroke: str) -> None:
+        if self.view.people.leads_to_requests(self.view.people.selected):
+            self.cmd_requests("")
         person = self.view.people.chosen()
         if person is not None:
             self.open_person(person.peer)

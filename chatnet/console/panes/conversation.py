@@ -263,7 +263,7 @@ class ConversationPane(ScrollPane):
             return self._held_note()
         if self.chat in self.scene.model.codes:
             return self._code_note(self.scene.model.codes[self.chat])
-        note = self._waiting_note()
+        note = self._waiting_note() or self._more_note()
         if note:
             return [Row("", 2, ("state.wait", note))]
         if self.chat_rows.loaded and not self.chat_rows.rows and not self.chat_rows.more:
@@ -277,6 +277,15 @@ class ConversationPane(ScrollPane):
             return ""
         why = waiting_text(person, now_ms)
         return f"{signs.waiting} {why}" if why else ""
+
+    def _more_note(self) -> str:
+        """That more of theirs does not come; empty when it does."""
+        if self.person is None or not self.person.more_waits:
+            return ""
+        name = self.name
+        return (
+            f"{self.scene.signs.waiting} {name} has more to say: it waits at {name}'s side until you write to {name}."
+        )
 
     def _held_note(self) -> Block:
         person, signs, cols = self.person, self.scene.signs, self.size[0]

@@ -9,7 +9,10 @@ from chatnet.core.events import Person
 
 
 class PeopleList(LazyList):
-    """Online, then the others; ``/`` narrows it down to names with some letters."""
+    """The way to the requests, if there are any; who is online; the others.
+
+    ``/`` narrows it down to names with some letters.
+    """
 
     def __init__(self, scene: PaneContext) -> None:
         super().__init__()
@@ -19,10 +22,17 @@ class PeopleList(LazyList):
         self._found: list[bytes] = []
         self._found_for: tuple[str, int] = ("", -1)
         self._shown: tuple[object, ...] = ()
+        self._had_requests = False
 
     def refresh(self) -> None:
         """Draw again if something that is shown here has changed."""
-        shown = (self.scene.model.roster.version, self.here, self.filter, self.selected)
+        has_requests = bool(self.scene.model.requests)
+        if has_requests is not self._had_requests:  # a row comes or goes above; what was selected stays selected
+            self._had_requests = has_requests
+            if self.filter is None:
+                self.selected = max(0, self.selected + (1 if has_requests else -1))
+        requests = len(self.scene.model.requests)
+        shown = (self.scene.model.roster.version, self.here, self.filter, self.selected, requests)
         if shown != self._shown:
             self._shown = shown
             self.changed()
@@ -34,10 +44,19 @@ class PeopleList(LazyList):
             return 1 + len(self._matches())
         roster = self.scene.model.roster
         offline = len(roster.offline)
-        return 1 + len(roster.online) + (1 + offline if offline else 0)
+        return self._above() + 1 + len(roster.online) + (1 + offline if offline else 0)
+
+    def _above(self) -> int:
+        """Rows above the first heading."""
+        return 1 if self.scene.model.requests and self.filter is None else 0
+
+    def leads_to_requests(self, index: int) -> bool:
+        """Whether this is the row that stands for all requests."""
+        return index < self._above()
 
     def peer_at(self, index: int) -> bytes | None:
         """Whose row it is; None for a heading."""
+        index -= self._above()
         if index <= 0:
             return None
         if self.filter is not None:
@@ -52,7 +71,7 @@ class PeopleList(LazyList):
         return roster.offline[index - online - 2]
 
     def can_select(self, index: int) -> bool:
-        return self.peer_at(index) is not None
+        return self.leads_to_requests(index) or self.peer_at(index) is not None
 
     def chosen(self) -> Person | None:
         """The person of the selected row."""
@@ -74,7 +93,10 @@ class PeopleList(LazyList):
 
     def markup(self, index: int, cols: int) -> Markup:
         roster, signs = self.scene.model.roster, self.scene.signs
+        if self.leads_to_requests(index):
+            return ("person", f" Requests ({len(self.scene.model.requests)})")
         peer = self.peer_at(index)
+        index -= self._above()
         if peer is None:
             if self.filter is not None:
                 return [("key", "/ "), ("text", self.filter or f"letters{signs.ellipsis}")]

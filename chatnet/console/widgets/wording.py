@@ -117,6 +117,7 @@ _WHY_WAITING = {
     "replaced-by-other": "another connection to {name} is about to open",
     "store": "{name}'s disk takes nothing now",
     "struck": "{name}'s program is left alone for a while",
+    "unanswered": "{name} takes no more until what you sent before is answered there",
     "version": "{name}'s program speaks another version",
     "stopping": "{name}'s program is ending",
     "elsewhere": "you also run somewhere else; /takeover takes your place here",

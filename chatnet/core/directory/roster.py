@@ -7,6 +7,7 @@ list.  Everybody else is called by the short form of the key.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from chatnet.core.errors import RemoteError
 from chatnet.core.events import Person, VerifiedLevel
@@ -14,6 +15,14 @@ from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import MAX_ENDPOINTS, MAX_LIST_ENTRIES, SEQ_AHEAD_SECONDS
 from chatnet.core.messages import TOO_MANY, ListEntry, ListPage
 from chatnet.core.records import Endpoint, RecordFields
+
+
+class Standing(StrEnum):
+    """What a key is to the person here; it decides where its messages and offers are shown, and who pays for them."""
+
+    KNOWN = "known"  # somebody here wrote to it, accepted something of it, or verified it
+    LISTED = "listed"  # a registry names it, or did when it first wrote: shown as a person, charged as a stranger
+    REQUESTER = "requester"  # neither: what it sends are requests
 
 
 @dataclass
@@ -32,6 +41,8 @@ class PeerStats:
     talked: bool = False  # a conversation exists: stays known without the list
     written_to: bool = False  # we did
     accepted: bool = False  # a person here took a request or an offer of theirs
+    more_waits: bool = False  # at their side, because there is no room for it here until a person decides
+    requests: int = 0  # messages and offers that are kept of a stranger until a person decides
 
 
 @dataclass
@@ -248,23 +259,37 @@ class Roster:
         return list(self._acquaintances)
 
     def is_known(self, peer: PeerID) -> bool:
-        """Whether the person stays in the list of people without being listed."""
+        """Whether something is kept of a key that is not listed."""
         found = self._acquaintances.get(peer)
-        return peer in self._pinned_name or (found is not None and (found.talked or found.linked or found.waiting > 0))
+        return (
+            peer in self._pinned_name
+            or peer in self.blocked
+            or (found is not None and (found.talked or found.linked or found.waiting > 0 or found.requests > 0))
+        )
 
     def is_stranger(self, peer: PeerID) -> bool:
         """Whether nobody here has written to this key, accepted anything of it, or verified it."""
         found = self._acquaintances.get(peer)
         return not (self.verified(peer) or (found is not None and (found.written_to or found.accepted)))
 
+    def standing(self, peer: PeerID) -> Standing:
+        """What this key is to the person here."""
+        if not self.is_stranger(peer):
+            return Standing.KNOWN
+        return Standing.LISTED if peer in self.listed or peer in self._pinned_name else Standing.REQUESTER
+
     def is_shown(self, peer: PeerID) -> bool:
-        """A stranger under a pinned name is not a person of his own: the known one has a new key."""
+        """Whether the key stands in the list of people.
+
+        A requester does not, unless it is blocked, so that the block can be ended.  A stranger under a pinned
+        name is not a person of his own: the known one has a new key.
+        """
         if self.is_known(peer):
-            return True
+            return peer in self.blocked or self.standing(peer) is not Standing.REQUESTER
         return peer in self.listed and self.vouched_name(peer) is not None
 
     def people(self) -> list[PeerID]:
-        keys = self.listed | self._acquaintances.keys() | self._pinned_name.keys()
+        keys = self.listed | self._acquaintances.keys() | self._pinned_name.keys() | self.blocked
         return [peer for peer in keys if self.is_shown(peer)]
 
     def endpoints(self, peer: PeerID) -> list[Endpoint]:
@@ -297,4 +322,5 @@ class Roster:
             known_since_ms=pinned[1] if pinned else None,
             verified=self.verified(peer),
             blocked=peer in self.blocked,
+            more_waits=about.more_waits,
         )

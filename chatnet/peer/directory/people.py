@@ -35,6 +35,8 @@ class People:
         self._changed: dict[PeerID, None] = {}
         self._telling: IDelayedCall | None = None
         self._stopped = False
+        self.on_accepted: Callable[[PeerID], None] = lambda peer: None  # hears who is no stranger any more
+        self.on_blocked: Callable[[PeerID], None] = lambda peer: None  # hears of whom nothing is wanted any more
         self._unkept: list[Callable[[], Deferred[Any]]] = []  # of first exchanges, while the disk takes nothing
 
     async def recall(self) -> dict[ChatID, int]:
@@ -51,6 +53,7 @@ class People:
             peer = person_in(conversation.chat)
             about = roster.acquaintance(peer)
             about.talked = True
+            about.accepted = conversation.accepted
             about.unread = conversation.unread
             read_n[conversation.chat] = conversation.read_n
         for chat in await self._store.conversations.written_to(self.me):
@@ -129,6 +132,17 @@ class People:
             about.talked = True
             conversation = conversation_of(self.me, peer)
             self._keep(lambda: self._store.conversations.touch(conversation, chat_with(peer), name or "", now))
+
+    def accept(self, peer: PeerID) -> None:
+        """A person here writes to ``peer``, or takes something of theirs: they are no stranger, also after a restart.
+
+        The store is asked before this returns, behind what ``pin_on_first_contact`` asked of it.
+        """
+        about = self.roster.acquaintance(peer)
+        if not about.accepted:
+            about.accepted = True
+            self._keep(lambda: self._store.requests.accept(chat_with(peer)))
+            self.on_accepted(peer)
 
     def store_again(self) -> None:
         """The disk takes things again: also what it did not take before."""

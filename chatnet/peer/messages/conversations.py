@@ -23,12 +23,13 @@ from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.text import safe_line, safe_text, shown_path
 from chatnet.net.background import BackgroundTasks
 from chatnet.peer.directory.people import People
+from chatnet.peer.messages.requests import Requests
 from chatnet.peer.store.history_rows import NewMessage, StoredMessage
 from chatnet.peer.store.peer_store import PeerStore
 
 
 class Conversations:
-    """See the module.  A ``RowListener`` of outbox and inbox."""
+    """See the module.  A ``RowListener`` of outbox and inbox.  Of requests only ``requests`` tells."""
 
     log = Logger("chatnet.conversations")
 
@@ -36,11 +37,13 @@ class Conversations:
         self,
         people: People,
         store: PeerStore,
+        requests: Requests,
         read_n: dict[ChatID, int],
         emit: Callable[[Event], None],
     ) -> None:
         self._people = people
         self._store = store
+        self._requests = requests
         self._read_n = read_n
         self._emit = emit
         self._sent: set[int] = set()  # rows under way: shown as sent, and stored as waiting
@@ -83,6 +86,14 @@ class Conversations:
         )
 
     def added(self, row: StoredMessage) -> None:
+        theirs = row.sender != self._people.me
+        if theirs:
+            self._requests.stored(row)
+        if not theirs or not self._requests.hides(person_in(row.chat)):
+            self.show(row)
+
+    def show(self, row: StoredMessage) -> None:
+        """Tell of a row that nobody was told of yet."""
         if row.sender != self._people.me:
             peer = person_in(row.chat)
             about = self._people.roster.acquaintance(peer)
@@ -96,26 +107,30 @@ class Conversations:
             self._sent.add(n)
         else:
             self._sent.discard(n)
-        self._emit(MessageChanged(chat, n, state, safe_line(reason)))
+        if not self._requests.hides(person_in(chat)):
+            self._emit(MessageChanged(chat, n, state, safe_line(reason)))
 
     # --- files --------------------------------------------------------------------------------
 
     def transfer_changed(self, transfer: Transfer) -> None:
         """Every offer has a row in its chat, and the row says how it ended."""
-        self._emit(TransferChanged(transfer))
         peer = PeerID(transfer.peer)
+        if not self._requests.hides(peer):
+            self._emit(TransferChanged(transfer))
         if transfer.state is TransferState.OFFERED:
             self._tasks.spawn(self._keep_file_row(peer, transfer), "storing the row of a transfer")
         elif transfer.state.ended:
             self._tasks.spawn(self._end_file_row(transfer), "storing the end of a transfer")
 
     async def _keep_file_row(self, peer: PeerID, transfer: Transfer) -> None:
-        self._people.pin_on_first_contact(peer)
+        if not self._requests.hides(peer):
+            self._people.pin_on_first_contact(peer)
         me = self._people.me
         sender, state = (me, MessageState.SENT) if transfer.outgoing else (peer, MessageState.RECEIVED)
         conversation, chat, now = conversation_of(me, peer), chat_with(peer), transfer.offered_ms
         offer = NewMessage(conversation, chat, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
-        self.added(await self._store.messages.add_file_row(offer))
+        source = None if transfer.outgoing else self._requests.source(peer)
+        self.added(await self._store.messages.add_file_row(offer, source))
 
     async def _end_file_row(self, transfer: Transfer) -> None:
         state = MessageState.REFUSED

@@ -2,6 +2,7 @@
 
 Those of one turn of the reactor are one job for the store and one ack.  From a blocked key nothing new is
 taken; what it says again and is stored already is acknowledged, since that is the truth (fault A13).
+From a stranger as many are taken as ``Requests`` has room for, one batch after the other.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from chatnet.core.bucket import Buckets
 from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import StoreFailed
 from chatnet.core.identity import PeerID, conversation_of
-from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, STORING_ROWS, PeerLimits
+from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, REQUEST_RETRY_SECONDS, STORING_ROWS, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.host.database import Chain
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.link import Link, LinkEnd
 from chatnet.net.timers import cancel_timer
+from chatnet.peer.messages.requests import NO_SPACE, Requests
 from chatnet.peer.messages.row_listener import RowListener
 from chatnet.peer.store.messages import Incoming
 from chatnet.peer.store.peer_store import PeerStore
@@ -33,9 +36,8 @@ SHORTEST_HOLD_SECONDS = 0.05  # fewer turns for who sends at the limit
 class _Inbound:
     """What comes over one link; how fast is a matter of its peer, who may come again on another."""
 
-    def __init__(self, conversation: bytes, rates: Buckets) -> None:
+    def __init__(self, conversation: bytes) -> None:
         self.conversation = conversation
-        self.rates = rates
         self.arrived: list[Say] = []  # in this turn of the reactor: stored together
         self.storing = 0  # with these
         self.chain = Chain()  # one that is not stored takes those behind it along: the order stays
@@ -53,27 +55,28 @@ class Inbox:
         limits: PeerLimits,
         store: PeerStore,
         roster: Roster,
+        requests: Requests,
         rows: RowListener,
         wall_ms: Callable[[], int],
     ) -> None:
         self._clock = clock
         self._store = store
         self._roster = roster
+        self._requests = requests
         self._rows = rows
         self._wall_ms = wall_ms
         self._inbound: dict[Link, _Inbound] = {}
         self._known_rates = Buckets(limits.messages_per_second, limits.messages_burst, MAX_SOURCES)
         self._stranger_rates = Buckets(limits.stranger_messages_per_second, limits.stranger_messages_burst, MAX_SOURCES)
+        self._tasks = BackgroundTasks(self.log)
 
     def waits_for(self, peer: PeerID) -> bool:
         """What is to come waits at those who send it."""
         return False
 
     def link_up(self, link: Link) -> None:
-        known = not self._roster.is_stranger(link.peer)
-        rates = self._known_rates if known else self._stranger_rates
-        inbound = self._inbound[link] = _Inbound(conversation_of(self._roster.me, link.peer), rates)
-        owed_seconds = rates.spend(link.peer, self._clock.seconds(), 0)
+        inbound = self._inbound[link] = _Inbound(conversation_of(self._roster.me, link.peer))
+        owed_seconds = self._rates(link.peer).spend(link.peer, self._clock.seconds(), 0)
         if owed_seconds > 0:
             self._hold(link, inbound, owed_seconds)
 
@@ -91,6 +94,10 @@ class Inbox:
     def stop(self) -> None:
         for link in tuple(self._inbound):
             self._drop(link)
+        self._tasks.stop()
+
+    def _rates(self, peer: PeerID) -> Buckets:
+        return self._stranger_rates if self._roster.is_stranger(peer) else self._known_rates
 
     def say(self, link: Link, say: Say) -> None:
         peer, inbound = link.peer, self._inbound.get(link)
@@ -99,7 +106,7 @@ class Inbox:
         if say.conversation != inbound.conversation:
             link.send(Nack(say.id, messages.NOT_ACCEPTED))
             return
-        owed_seconds = inbound.rates.spend(peer, self._clock.seconds())
+        owed_seconds = self._rates(peer).spend(peer, self._clock.seconds())
         if owed_seconds > 0:
             self._hold(link, inbound, owed_seconds)
         inbound.storing += 1
@@ -116,10 +123,51 @@ class Inbox:
             known = self._store.messages.heard_before(link.peer, says)
             known.addCallbacks(self._turn_away, self._failed, (link, inbound, says), {}, (link,), {})
             known.addErrback(lambda failure: self.log.failure("internal error while refusing a message", failure))
+        elif says and self._roster.is_stranger(link.peer):
+            link.pause_reading("request")
+            taking = self._tasks.spawn(self._take_of_stranger(link, inbound, says), "storing messages of a stranger")
+            taking.addBoth(lambda _: link.resume_reading("request"))
         elif says:
             adding = self._store.messages.add_incoming(link.peer, says, self._wall_ms(), inbound.chain)
             adding.addCallbacks(self._stored, self._failed, (link, inbound), {}, (link,), {})
             adding.addErrback(lambda failure: self.log.failure("internal error while storing a message", failure))
+
+    async def _take_of_stranger(self, link: Link, inbound: _Inbound, says: list[Say]) -> None:
+        """Store what there is room for, and acknowledge what came before; with the first other one the link ends."""
+        requests, peer, no_room = self._requests, link.peer, None
+        charged: list[bytes] = []
+        taken: list[Say] = []
+        stored: list[Incoming] = []
+        try:
+            has_space = await requests.has_space()
+            known = await self._store.messages.heard_before(peer, says)
+            if peer in self._roster.blocked:
+                self._turn_away(known, link, inbound, says)
+                return
+            for say, is_stored in zip(says, known, strict=True):
+                if is_stored or requests.is_charged(peer, say.id) or not self._roster.is_stranger(peer):
+                    taken.append(say)
+                    continue
+                no_room = no_room or (requests.admit(link, say.id, say.body) if has_space else NO_SPACE)
+                if no_room is None:
+                    charged.append(say.id)
+                    taken.append(say)
+            if taken:
+                adding = self._store.messages.add_incoming(
+                    peer, taken, self._wall_ms(), inbound.chain, requests.source(peer)
+                )
+                stored = await adding
+        except StoreFailed:
+            self._failed(Failure(), link)
+        finally:
+            new = {incoming.message.id for incoming in stored if incoming.outcome == "stored"}
+            for id in charged:
+                if id not in new:
+                    requests.give_back(peer, id)
+        self._stored(stored, link, inbound)
+        self._stored_some(len(says) - len(stored), link, inbound)
+        if no_room is not None:
+            link.close(no_room.code, no_room.text, REQUEST_RETRY_SECONDS)
 
     def _turn_away(self, known: list[bool], link: Link, inbound: _Inbound, says: list[Say]) -> None:
         """Nothing new is taken from a blocked key."""

@@ -37,6 +37,7 @@ class Sending:
             limit = MAX_BODY_BYTES // 1024
             raise LocalError("too-long", f"{-(-size // 1000)} kB is too long for a message (limit {limit} KiB).")
         self._people.pin_on_first_contact(known)
+        self._people.accept(known)
         return self._outbox.say(known, body).addCallback(self._conversations.shown)
 
     async def resend(self, chat: ChatID, n: int) -> None:

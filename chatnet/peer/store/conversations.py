@@ -18,6 +18,7 @@ class Conversation(NamedTuple):
     read_n: int
     unread: int
     last_ms: int
+    accepted: bool = False  # by a person here
 
 
 class OpenTabRow(NamedTuple):
@@ -33,15 +34,16 @@ class ConversationRows:
         self._database = database
 
     def all(self) -> Deferred[list[Conversation]]:
-        """All, the latest first; one without a name of its own has that of the key's pin."""
+        """All but requests, the latest first; one without a name of its own has that of the key's pin."""
 
         def job(connection: Connection) -> list[Conversation]:
             rows = connection.execute(
                 "SELECT chat, iif(name != '', name, coalesce("
                 " (SELECT pin.name FROM pin WHERE pin.peer = conversation.chat ORDER BY current DESC, first_ms DESC),"
-                " '')), read_n, unread, last_ms FROM conversation ORDER BY last_ms DESC"
+                " '')), read_n, unread, last_ms, accepted FROM conversation"
+                " WHERE chat NOT IN (SELECT peer FROM request) ORDER BY last_ms DESC"
             )
-            return [Conversation(*row) for row in rows]
+            return [Conversation(*row)._replace(accepted=bool(row[-1])) for row in rows]
 
         return self._database.read(job)
 

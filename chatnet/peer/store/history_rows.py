@@ -85,7 +85,11 @@ def add_messages(connection: Connection, messages: Sequence[NewMessage]) -> list
 
     In few statements: each gives Python's lock away, and may wait for it longer than it works.
     """
-    (last,) = connection.execute("SELECT coalesce(max(n), 0) FROM history").fetchone()
+    # The numbers of rows that were deleted are not given again.
+    (last,) = connection.execute(
+        "SELECT max(coalesce((SELECT max(n) FROM history), 0),"
+        " coalesce((SELECT CAST(value AS INTEGER) FROM setting WHERE key = 'last_n'), 0))"
+    ).fetchone()
     added = [StoredMessage(n, *message, reason="") for n, message in enumerate(messages, last + 1)]
     _insert(connection, "history", MESSAGE, added)
     for (conversation, chat), (unread, last_ms) in _tally(messages).items():

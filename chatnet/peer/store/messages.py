@@ -24,6 +24,7 @@ from chatnet.peer.store.history_rows import (
     select_messages,
     settle,
 )
+from chatnet.peer.store.requests import Source, keep_source
 from chatnet.peer.store.search_index import SearchIndex
 
 
@@ -53,11 +54,16 @@ class MessageRows:
         return self._database.run_together(_add_outgoing, (message, since_ms))
 
     def add_incoming(
-        self, peer: PeerID, says: Sequence[Say], now_ms: int, chain: Chain | None = None
+        self,
+        peer: PeerID,
+        says: Sequence[Say],
+        now_ms: int,
+        chain: Chain | None = None,
+        source: Source | None = None,
     ) -> Deferred[list[Incoming]]:
         """What ``peer`` said in one conversation; the first body of an id stays.
 
-        ``chain``: those that keep an order.
+        ``chain``: those that keep an order.  ``source``: they are requests of a stranger, who came from there.
         """
 
         def job(connection: Connection) -> list[Incoming]:
@@ -69,6 +75,8 @@ class MessageRows:
                     about = (conversation, chat_with(peer), peer, say.id, MessageKind.TEXT)
                     new[say.id] = NewMessage(*about, say.sent_ms, now_ms, say.body, MessageState.RECEIVED)
             added = {row.id: row for row in add_messages(connection, list(new.values()))}
+            if added and source is not None:
+                keep_source(connection, peer, source)
             present |= added
             # The first of an id takes the row that it has become; whoever comes again finds it there.
             return [
@@ -174,12 +182,19 @@ class MessageRows:
 
         return self._database.run(job)
 
-    def add_file_row(self, offer: NewMessage) -> Deferred[StoredMessage]:
-        """An offer's row in the conversation; the row that stands when the offer has one already."""
+    def add_file_row(self, offer: NewMessage, source: Source | None = None) -> Deferred[StoredMessage]:
+        """An offer's row in the conversation; the row that stands when the offer has one already.
+
+        ``source``: it is a request of a stranger, who came from there.
+        """
 
         def job(connection: Connection) -> StoredMessage:
             present = present_messages(connection, offer.conversation, offer.sender, [offer.id])
-            return present[offer.id] if present else add_messages(connection, [offer])[0]
+            if present:
+                return present[offer.id]
+            if source is not None:
+                keep_source(connection, offer.sender, source)
+            return add_messages(connection, [offer])[0]
 
         return self._database.run(job)
 

@@ -7,6 +7,8 @@ milliseconds since the epoch, sizes bytes.
 
 from __future__ import annotations
 
+import os
+
 from twisted.internet.defer import Deferred
 
 from chatnet.core.limits import MAX_SENT_INTEGER, PROBE_BYTES
@@ -15,6 +17,7 @@ from chatnet.peer.store.conversations import ConversationRows
 from chatnet.peer.store.messages import MessageRows
 from chatnet.peer.store.peer_list import PeerListRows
 from chatnet.peer.store.pins import PinRows
+from chatnet.peer.store.requests import RequestRows
 from chatnet.peer.store.search_index import SearchIndex
 from chatnet.peer.store.transfers import TransferRows
 
@@ -29,6 +32,7 @@ class PeerStore:
         self.peer_list = PeerListRows(database)
         self.search = SearchIndex(database)
         self.messages = MessageRows(database, self.search)
+        self.requests = RequestRows(database)
         self.conversations = ConversationRows(database)
         self.transfers = TransferRows(database)
 
@@ -44,6 +48,18 @@ class PeerStore:
             return int(value)
 
         return self._database.run(job)
+
+    def free_bytes(self) -> Deferred[int | None]:
+        """Bytes that are free for us on the disk of the database; None if it does not know."""
+
+        def job(connection: Connection) -> int | None:
+            try:
+                space = os.statvfs(self._database.path)
+            except OSError:
+                return None
+            return space.f_bavail * space.f_frsize
+
+        return self._database.read(job)
 
     def probe(self) -> Deferred[None]:
         """Write more than a message has: a disk that fails, or is full, fails here too."""

@@ -20,6 +20,7 @@ from chatnet.peer.store.history_rows import (
     settle,
     touch,
 )
+from chatnet.peer.store.requests import delete_request
 
 
 class Pin(NamedTuple):
@@ -117,9 +118,14 @@ class PinRows:
     def blocked(self) -> Deferred[set[PeerID]]:
         return self._database.read(lambda c: {PeerID(peer) for (peer,) in c.execute("SELECT peer FROM block")})
 
-    def set_blocked(self, peer: PeerID, blocked: bool, now_ms: int) -> Deferred[None]:
+    def set_blocked(self, peer: PeerID, blocked: bool, now_ms: int, delete: bool = False) -> Deferred[None]:
+        """Begin or end a block.  What is blocked is no request any more; ``delete``: nothing is kept of it either."""
+
         def job(connection: Connection) -> None:
             if blocked:
+                if delete:
+                    delete_request(connection, peer)
+                connection.execute("DELETE FROM request WHERE peer = ?", (peer,))
                 connection.execute("INSERT OR IGNORE INTO block VALUES (?, ?)", (peer, now_ms))
             else:
                 connection.execute("DELETE FROM block WHERE peer = ?", (peer,))

@@ -178,4 +178,20 @@ ALTER TABLE transfer ADD COLUMN told INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE transfer ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
 UPDATE transfer SET since_ms = coalesce(ended_ms, offered_ms);
 """,
+    """
+-- Whether a person here took a request or an offer of this chat, or wrote first.
+ALTER TABLE conversation ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
+-- Strangers whose messages and offers are kept until a person decides, and from where the first of them came.
+CREATE TABLE request (
+    peer BLOB PRIMARY KEY,
+    host TEXT NOT NULL,
+    name TEXT NOT NULL  -- which they claim
+) STRICT, WITHOUT ROWID;
+-- Who stood in a list of a registry, and so was shown as a person, and whose files were taken, goes on so.
+UPDATE conversation SET accepted = 1 WHERE chat IN (SELECT peer FROM pin) OR chat IN
+    (SELECT peer FROM transfer WHERE outgoing = 1 OR state NOT IN ('offered', 'declined', 'cancelled'));
+INSERT INTO request (peer, host, name) SELECT chat, '', '' FROM conversation
+    WHERE accepted = 0 AND chat NOT IN (SELECT peer FROM block) AND NOT EXISTS
+    (SELECT 1 FROM history WHERE history.conversation = conversation.conversation AND sender != conversation.chat);
+""",
 )

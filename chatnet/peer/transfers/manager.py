@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform
 from chatnet.core.errors import ChatnetError, LocalError, Unreachable
-from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer
+from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import (
@@ -213,6 +213,12 @@ class Transfers:
         for transfer in self._table.of_peer(PeerID(peer)):
             self._executor.give(transfer, ev.PersonShuns())
 
+    def forget_offers(self, peer: bytes) -> None:
+        """The unanswered offers of ``peer`` were deleted from the store; it is not told, and may make them again."""
+        for transfer in self._table.of_peer(PeerID(peer)):
+            if isinstance(transfer, Incoming) and transfer.machine.state is TransferState.OFFERED:
+                self._table.drop(transfer)
+
     async def pause(self, fid: bytes) -> Transfer:
         """Hold a transfer until ``resume``.  Raises LocalError: unknown-transfer, ended, not-running."""
         return self._want(fid, ev.PersonPauses()).snapshot()
@@ -342,6 +348,18 @@ class Transfers:
     def _say(self, peer: PeerID, message: Message) -> None:
         if line := self._tasks.lines.get(peer):
             line.send(message)
+
+    def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
+        """Whether there is room for one more offer of the person at ``link``; it is charged if there is."""
+        return self._listener.admit_offer(link, fid, title)
+
+    async def check_space(self, peer: PeerID) -> None:
+        """Look whether the disk has space for an offer of ``peer``.  Raises StoreFailed."""
+        await self._listener.check_space(peer)
+
+    def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
+        """An offer that was admitted is not stored after all."""
+        self._listener.offer_dropped(peer, fid)
 
     def offer_said_again(self, peer: PeerID, fid: bytes) -> None:
         """A sender repeats an offer that is known here: it is told how that stands, as if it had asked."""

@@ -40,6 +40,15 @@ class OfferReceiver(Protocol):
     async def offer_arrived(self, transfer: Incoming) -> None:
         """A whole offer is in the store, and nobody has answered it."""
 
+    def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
+        """Whether there is room for one more offer of the person at ``link``; it is charged if there is."""
+
+    async def check_space(self, peer: PeerID) -> None:
+        """Look whether the disk has space for an offer of ``peer``.  Raises StoreFailed."""
+
+    def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
+        """An offer that was admitted is not stored after all."""
+
     def offer_said_again(self, peer: PeerID, fid: bytes) -> None:
         """An offer came that is known here already: its sender shall hear how it stands."""
 
@@ -183,6 +192,9 @@ class Offers:
         peer, now = asker.link.peer, self._clock.seconds()
         while asker.queue and self._rate.take(peer, now):
             assembly = asker.queue.popleft()
+            if not self._receiver.admit_offer(asker.link, assembly.fid, assembly.summary.title):
+                self._say(peer, Decline(assembly.fid, messages.TOO_MANY))
+                continue
             info = offered(assembly.fid, peer, False, assembly.summary, self._table.now_ms())
             machine = IncomingTransfer(assembly.fid, self._limits, linked=True)
             transfer = Incoming(info, machine, assembly.files)
@@ -193,14 +205,17 @@ class Offers:
 
     async def _take(self, transfer: Incoming) -> None:
         try:
+            await self._receiver.check_space(transfer.peer)
             rows = await self._disk.run(file_rows, transfer.files)
             await self._table.store(transfer, rows)
         except StoreFailed:
             self._table.drop(transfer)
+            self._receiver.offer_dropped(transfer.peer, transfer.fid)
             self._say(transfer.peer, Decline(transfer.fid, messages.STORE))
             return
         except sqlite3.IntegrityError:  # it was here before, and is forgotten
             self._table.drop(transfer)
+            self._receiver.offer_dropped(transfer.peer, transfer.fid)
             self._receiver.offer_said_again(transfer.peer, transfer.fid)
             return
         if transfer.machine.state is TransferState.OFFERED:

@@ -39,3 +39,12 @@ class TransferListener(Protocol):
 
     def folder_of(self, peer: bytes) -> str:
         """The name of a person's folder, and of the person."""
+
+    def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
+        """Whether there is room for one more offer of the person at ``link``; it is charged if there is."""
+
+    async def check_space(self, peer: PeerID) -> None:
+        """Look whether the disk has space for an offer of ``peer``.  Raises StoreFailed."""
+
+    def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
+        """An offer that was admitted is not stored after all."""

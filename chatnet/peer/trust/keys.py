@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
+from chatnet.core.directory.roster import Standing
 from chatnet.core.errors import LocalError
 from chatnet.core.events import VerifiedLevel
 from chatnet.core.identity import SHORT_CHARS, PeerID, conversation_of, key_text, short_text
@@ -93,14 +94,17 @@ class Trust:
             raise LocalError("no-check", f"Nothing binds a name to {name}'s key yet, so there is nothing to mark.")
         await self._store.pins.set_verified(name, known, level)
         self._roster.set_verified(known, level)
+        self._people.accept(known)
         self._people.tell(known)
 
     async def block(self, peer: bytes, blocked: bool) -> None:
         known = self._people.known(peer)
-        await self._store.pins.set_blocked(known, blocked, self._wall_ms())
+        is_request = self._roster.standing(known) is Standing.REQUESTER
+        await self._store.pins.set_blocked(known, blocked, self._wall_ms(), delete=is_request)
         (self._roster.blocked.add if blocked else self._roster.blocked.discard)(known)
         if blocked:
             self._transfers.end_all_with(known)
+            self._people.on_blocked(known)
         self._people.tell(known)
 
     def _changed_key(self, peer: bytes) -> tuple[PeerID, PeerID]:
@@ -130,6 +134,7 @@ class Trust:
                 self._conversations.added(row)
             self._people.waiting_changed(old, -len(former))
             self._people.waiting_changed(new, len(moved))
+        self._people.accept(new)
         self._people.tell(old)
         self._people.tell(new)
         self.log.info("{name} is {new} now, was {old}", name=name, new=short_text(new), old=short_text(old))

@@ -225,3 +225,10 @@ def test_offline_is_explained(console: Typist) -> None:
     assert "· waiting, alice is offline (last seen" in text
     assert "It will be sent when alice is back, also after a restart." in text
     assert "▲2" in console.screen()
+
+
+def test_that_more_of_somebody_waits_is_said_below(console: Typist) -> None:
+    console.type("/msg dave<enter>")
+    console.peer.change_person(key_of("dave"), more_waits=True)
+    console.wait(0.2)
+    assert "dave has more to say: it waits at dave's side until you write to dave." in console.words()

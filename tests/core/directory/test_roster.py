@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatnet.core.directory import roster as module
-from chatnet.core.directory.roster import Changes, Roster
+from chatnet.core.directory.roster import Changes, Roster, Standing
 from chatnet.core.errors import RemoteError
 from chatnet.core.events import VerifiedLevel
 from chatnet.core.identity import PeerID, short_text
@@ -212,13 +212,48 @@ def test_a_stranger_is_called_by_the_key() -> None:
     assert some.name_of(CAROL) == "?" + short_text(CAROL)
     assert not some.is_shown(CAROL)
     some.acquaintance(CAROL).linked = True
+    assert names(some) == set(), "a request makes no person"
+    some.acquaintance(CAROL).accepted = True
     assert names(some) == {"?" + short_text(CAROL)}
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("decided", ["", "written_to", "accepted", "verified"])
+def test_what_a_key_is_to_the_person_here(listed: bool, pinned: bool, decided: str) -> None:
+    some = roster(*([BOB_ENTRY] if listed else []))
+    if pinned:
+        some.pin("bob", BOB, 1)
+    if decided == "verified":
+        some.set_verified(BOB, VerifiedLevel.BY_CODE)
+    elif decided:
+        setattr(some.acquaintance(BOB), decided, True)
+    some.acquaintance(BOB).linked = True
+    expected = Standing.LISTED if listed or pinned else Standing.REQUESTER
+    assert some.standing(BOB) is (Standing.KNOWN if decided else expected)
+    assert some.is_shown(BOB) is (some.standing(BOB) is not Standing.REQUESTER)
+
+
+def test_somebody_of_whom_nothing_is_known_is_a_requester_of_whom_nothing_is_kept() -> None:
+    some = Roster(ME)
+    assert some.standing(BOB) is Standing.REQUESTER
+    assert some.acquainted() == []
+
+
+def test_a_requester_is_kept_but_not_shown_and_a_blocked_one_is_shown() -> None:
+    some = Roster(ME)
+    some.acquaintance(BOB).requests = 1
+    some.forget(BOB)
+    assert some.is_known(BOB)
+    assert some.people() == []
+    some.blocked.add(BOB)
+    assert some.people() == [BOB]
 
 
 def test_known_people_stay_when_they_leave_and_others_do_not() -> None:
     some = roster(CAROL_ENTRY, BOB_ENTRY, DAVE_ENTRY)
     some.pin("carol", CAROL, 3)
-    some.acquaintance(BOB).talked = True
+    some.acquaintance(BOB).talked = some.acquaintance(BOB).written_to = True
     some.apply(page(left=(CAROL, BOB, DAVE)), 99)
     assert set(some.people()) == {CAROL, BOB}
     person = some.person(CAROL)

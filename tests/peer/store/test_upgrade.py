@@ -110,7 +110,7 @@ async def test_messages_are_read_back_after_the_upgrade(upgraded: PeerStore) -> 
 async def test_chats_tabs_and_read_marks_are_read_back_after_the_upgrade(upgraded: PeerStore) -> None:
     bob, eve = chat_with(BOB), chat_with(EVE)
     assert await upgraded.conversations.all() == [
-        Conversation(bob, "bob", 1, 2, 51),
+        Conversation(bob, "bob", 1, 2, 51, accepted=True),
         Conversation(eve, "eve", 0, 0, 31),
     ]
     assert await upgraded.conversations.written_to(ME) == {bob, eve}

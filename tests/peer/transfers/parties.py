@@ -90,6 +90,17 @@ class Party:
         self.stopped = False
         await self.start()
 
+    # --- TransferListener ---
+
+    def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
+        return True
+
+    async def check_space(self, peer: bytes) -> None:
+        pass
+
+    def offer_dropped(self, peer: bytes, fid: bytes) -> None:
+        pass
+
     # --- TransferLinks ---
 
     def wake(self, peer: bytes) -> None:

@@ -1,0 +1,257 @@
+"""What strangers sent first: a list to look through, and the messages of one of them to read before deciding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import urwid
+
+from chatnet.console.overlays.page import Page
+from chatnet.console.panes.base import PaneContext
+from chatnet.console.widgets.base import Box, LazyList
+from chatnet.console.widgets.text import Markup, cut, line, stack, width
+from chatnet.console.widgets.theme import Signs
+from chatnet.console.widgets.wording import count_text, when_text
+from chatnet.core.events import ChatMessage, HistoryPage, MessageKind, Request
+from chatnet.core.identity import short_text
+from chatnet.core.text import safe_line, safe_text
+
+_ROWS_EACH = 2  # of the list: who it is, and the first line
+_LINES_SHOWN = 40  # of one message
+_CHARS_SHOWN = 4_000
+
+
+class RequestDecisions(Protocol):
+    """What is done about requests."""
+
+    def read_request(self, request: Request) -> None:
+        """Bring what they sent to ``RequestsView.show_messages``."""
+
+    def accept_request(self, request: Request) -> None: ...
+
+    def refuse_request(self, request: Request) -> None: ...
+
+    def block_request(self, request: Request) -> None: ...
+
+    def clear_requests(self) -> None: ...
+
+
+class _Rows(LazyList):
+    def __init__(self, view: RequestsView) -> None:
+        super().__init__()
+        self._view = view
+
+    def count(self) -> int:
+        return _ROWS_EACH * len(self._view.requests())
+
+    def can_select(self, index: int) -> bool:
+        return index % _ROWS_EACH == 0
+
+    def markup(self, index: int, cols: int) -> Markup:
+        request = self._view.requests()[index // _ROWS_EACH]
+        return self._view.head(request, cols) if self.can_select(index) else self._view.first_line(request, cols)
+
+
+class RequestsView(Box):
+    """A list over the pane, the latest request first.
+
+    What is chosen is a key, wherever it stands: when its request is gone, a decision is about nobody until
+    another one was drawn as chosen.
+    """
+
+    def __init__(self, scene: PaneContext, decisions: RequestDecisions, close: Callable[[], None]) -> None:
+        super().__init__()
+        self.asks_to_clear = False
+        self.reading: bytes | None = None  # whose messages are shown, or asked for
+        self._chosen: bytes | None = None
+        self._page: Page | None = None
+        self._scene, self._decisions, self._close = scene, decisions, close
+        self._rows = _Rows(self)
+        self._rows.on_click = self._clicked
+        self.double_click: Callable[[object], bool] = lambda what: False
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the messages of one are shown in place of the list."""
+        return self._page is not None
+
+    def requests(self) -> list[Request]:
+        """The latest first."""
+        return list(reversed(self._scene.model.requests.values()))
+
+    def changed(self) -> None:
+        self._rows.changed()
+        if self._page is not None:
+            self._page.changed()
+        super().changed()
+
+    # --- choosing ------------------------------------------------------------------------------
+
+    def chosen(self) -> Request | None:
+        """The request that was on the screen as the chosen one; None when it is gone, or there is none."""
+        return self._scene.model.requests.get(self._chosen or b"")
+
+    def _follow(self) -> None:
+        """The selection stays with its key although others come and go; without it, the one in its place is chosen."""
+        requests = self.requests()
+        request = self.chosen()
+        if request is None and requests:
+            request = requests[min(self._rows.selected // _ROWS_EACH, len(requests) - 1)]
+        self._chosen = request.peer if request is not None else None
+        self._rows.selected = _ROWS_EACH * requests.index(request) if request is not None else 0
+
+    def _take_selected(self) -> None:
+        requests = self.requests()
+        if requests:
+            self._chosen = requests[min(self._rows.selected // _ROWS_EACH, len(requests) - 1)].peer
+
+    def _clicked(self, index: int) -> None:
+        self._take_selected()
+        request = self.chosen()
+        if request is not None and self.double_click(("request", request.peer)):
+            self._read(request)
+
+    def _read(self, request: Request) -> None:
+        self.reading = request.peer
+        self._decisions.read_request(request)
+
+    # --- keys and mouse ------------------------------------------------------------------------
+
+    def key(self, key: str) -> str | None:
+        asked, self.asks_to_clear = self.asks_to_clear, False
+        self.changed()
+        request = self.chosen()
+        decide = {
+            "a": self._decisions.accept_request,
+            "r": self._decisions.refuse_request,
+            "b": self._decisions.block_request,
+        }
+        if key in decide:
+            self._back_to_list()
+            if request is not None:
+                decide[key](request)
+        elif key == "c":
+            self._clear(asked)
+        elif self._page is not None:
+            return self._page.key(key)
+        elif key in ("esc", "f1"):
+            self._close()
+        elif key == "enter":
+            if request is not None:
+                self._read(request)
+        else:
+            self.reading = None
+            self._follow()
+            rest = self._rows.keypress(self._list_size(), key)
+            self._take_selected()
+            return rest
+        return None
+
+    def ask_to_clear(self) -> None:
+        """Ask whether all are to be deleted; the same key again says yes."""
+        self._clear(False)
+
+    def _clear(self, asked: bool) -> None:
+        self._back_to_list()
+        if asked:
+            self._decisions.clear_requests()
+        else:
+            self.asks_to_clear = bool(self._scene.model.requests)
+
+    def _back_to_list(self) -> None:
+        self._page, self.reading = None, None
+        self.changed()
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        if self._page is not None:
+            return self._page.mouse(event, button, col, row)
+        return row > 0 and self._rows.mouse_event(self._list_size(), event, button, col, row - 1, True)
+
+    # --- drawing -------------------------------------------------------------------------------
+
+    def _list_size(self) -> tuple[int, int]:
+        return self.size[0], max(1, self.size[1] - 1)
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        if self._page is not None:
+            page: urwid.Canvas = self._page.render((cols, rows), True)
+            return page
+        self._follow()
+        count = len(self._scene.model.requests)
+        title: Markup = [("group", " Requests  "), ("text.soft", "of people who stand in no list")]
+        if self.asks_to_clear:
+            title = ("state.error", f" Delete {count_text(count, 'request')}? c again does it.")
+        body: urwid.Canvas
+        if not count:
+            nobody = " Nobody. Who stands in no list, and writes to you or offers files, appears here."
+            body = stack([line(("text.soft", nobody), cols)], cols, max(1, rows - 1))
+        else:
+            body = self._rows.render((cols, max(1, rows - 1)), True)
+        return urwid.CanvasCombine([(line(title, cols), None, False), (body, None, False)])
+
+    def head(self, request: Request, cols: int) -> Markup:
+        """Number, key, claimed name, when, how much."""
+        number = self._scene.model.request_numbers[request.peer]
+        start, key = f"{number:>3} ", short_text(request.peer)
+        facts = f"{when_text(request.last_ms, self._scene.now_ms())}  {_how_much(request)} "
+        name = cut(_claim(request), max(2, cols - width(start) - width(key) - width(facts) - 4), self._scene.signs)
+        gap = " " * max(1, cols - width(start) - width(key) - width(name) - width(facts) - 2)
+        return [("time", start), ("key", key), ("text.soft", f"  {name}{gap}"), ("text", facts)]
+
+    def first_line(self, request: Request, cols: int) -> Markup:
+        """The beginning of what they said; of offers the title, in quotes."""
+        text = safe_line(request.first_line)
+        said = text if request.messages else f'offers "{text}"'
+        return ("text", f"    {cut(said, max(4, cols - 5), self._scene.signs)}")
+
+    def show_messages(self, request: Request, page: HistoryPage) -> None:
+        """What they sent, to be read before one decides; nothing if another key was pressed meanwhile."""
+        if self.reading != request.peer:
+            return
+        lines: list[Markup] = [
+            ("key", request.key),
+            ("text.soft", _about_name(request)),
+            ("text.soft", "Nothing here tells them that you read it."),
+            "",
+        ]
+        for message in page.messages:
+            lines += self._message(message)
+        if request.more:
+            lines += ["", ("state.wait", "More of theirs waits at their side until you accept or refuse.")]
+        title = f"{short_text(request.peer)} {_claim(request)}".rstrip()
+        self._page = Page(title, lines, self._scene.signs, self._back_to_list)
+        self.changed()
+
+    def _message(self, message: ChatMessage) -> list[Markup]:
+        at: Markup = ("time", f"{when_text(message.stored_ms, self._scene.now_ms())}  ")
+        if message.kind is MessageKind.FILE:
+            return [[at, ("name.theirs", f'offers "{safe_line(message.body)}"')]]
+        first, *others = _shortened(safe_text(message.body), self._scene.signs)
+        return [[at, ("text", first)], *(("text", text) for text in others)]
+
+
+def _how_much(request: Request) -> str:
+    parts = [count_text(request.messages, "message")] if request.messages else []
+    parts += [count_text(request.offers, "offer")] if request.offers else []
+    parts += ["more wait"] if request.more else []
+    return ", ".join(parts)
+
+
+def _claim(request: Request) -> str:
+    return f'"{safe_line(request.name)}"' if request.name else ""
+
+
+def _about_name(request: Request) -> str:
+    if not request.name:
+        return "They claim no name."
+    return f"They call themselves {_claim(request)}; nobody vouches for that."
+
+
+def _shortened(text: str, signs: Signs) -> list[str]:
+    """The lines of a message that are worth laying out before it is accepted; at least one."""
+    lines = text[:_CHARS_SHOWN].split("\n", _LINES_SHOWN)
+    if len(lines) > _LINES_SHOWN or len(text) > _CHARS_SHOWN:
+        lines[_LINES_SHOWN:] = []
+        lines.append(f"{signs.ellipsis} (longer: accept to read all of it)")
+    return lines

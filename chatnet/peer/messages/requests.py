@@ -1,0 +1,311 @@
+"""First messages and offers of strangers: how much of them is kept, and what a person decides about them.
+
+What comes from a stranger (see ``core.directory.roster.Standing``) is charged in the budgets of
+``core.requests`` until a person here writes to them, accepts, refuses or blocks them.  Who stands in a list
+of a registry is shown as a person all the same.  Everybody else is a request, of which only ``Request``
+tells: no person, no message, no transfer.
+
+Where there is no room, the link is closed with a code and a time, and nothing is acknowledged: the sender
+keeps what it has, says why it waits, and tries again.  A link that was merely not read would not answer
+pings either, so that the sender would take this side for dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from chatnet.core import messages
+from chatnet.core.budgets import Budgets, Claimant, Level
+from chatnet.core.directory.roster import Standing
+from chatnet.core.errors import LocalError
+from chatnet.core.events import Event, MessageKind, Request, RequestsChanged
+from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, grouped_text, person_in, short_text
+from chatnet.core.limits import HISTORY_PAGE, REQUEST_LINE_CHARS, REQUESTS_SHOWN
+from chatnet.core.requests import RequestLedger, request_bytes
+from chatnet.core.text import safe_line
+from chatnet.net.background import BackgroundTasks
+from chatnet.net.link import Link
+from chatnet.net.timers import cancel_timer
+from chatnet.peer.directory.people import People
+from chatnet.peer.store.history_rows import StoredMessage
+from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.requests import Source
+
+
+class NoRoom(NamedTuple):
+    """Why nothing more is taken of a stranger: a code of ERROR, and a text for the log there."""
+
+    code: str
+    text: str
+
+
+NO_ROOM_OF_KEY = NoRoom(messages.UNANSWERED, "no more is taken until what came before is answered here")
+NO_ROOM_OF_ALL = NoRoom(messages.BUSY, "no more is taken of people who are not known here")
+NO_SPACE = NoRoom(messages.STORE, "the disk has no space for people who are not known here")
+
+
+class RequestsOwner(Protocol):
+    """Who shows what is no request any more, and forgets what was deleted."""
+
+    def request_shown(self, peer: PeerID, rows: list[StoredMessage]) -> None:
+        """This key is a person now; ``rows`` are the latest of its messages and offers, which nobody was told of."""
+
+    def request_deleted(self, peer: PeerID) -> None:
+        """Nothing is kept of this key any more."""
+
+
+@dataclass
+class _Kept:
+    """What is kept of one stranger."""
+
+    source: Source
+    messages: int = 0
+    offers: int = 0
+    bytes: int = 0
+    first_line: str = ""
+    first_ms: int = 0
+    last_ms: int = 0
+    more: bool = False
+    is_hidden: bool = True  # nobody was told of it as a person
+
+
+class Requests:
+    """See the module.  ``reserve_bytes``: below so many free ones on the disk nothing is taken of strangers."""
+
+    log = Logger("chatnet.requests")
+
+    def __init__(
+        self,
+        clock: Any,
+        people: People,
+        store: PeerStore,
+        budgets: Budgets,
+        reserve_bytes: int,
+        emit: Callable[[Event], None],
+        owner: RequestsOwner,
+    ) -> None:
+        self._clock = clock
+        self._people = people
+        self._roster = people.roster
+        self._store = store
+        self._ledger = RequestLedger(budgets.requests, budgets.request_bytes, budgets.requesters)
+        self._reserve_bytes = reserve_bytes
+        self._emit = emit
+        self._owner = owner
+        self._kept: dict[PeerID, _Kept] = {}
+        self._telling: IDelayedCall | None = None
+        self._tasks = BackgroundTasks(self.log)
+        self._stopped = False
+
+    async def recall(self, read_n: dict[ChatID, int]) -> None:
+        """What is kept of strangers, from disk, in sums; the list is known by now.  Adds to ``read_n``."""
+        stored = await self._store.requests.summary(REQUESTS_SHOWN)
+        for row in reversed(stored.latest):
+            standing = self._roster.standing(row.peer)
+            about = self._roster.acquaintance(row.peer)
+            read_n[chat_with(row.peer)] = row.read_n
+            if standing is not Standing.REQUESTER:
+                about.talked, about.unread = True, row.unread
+            if standing is Standing.KNOWN:
+                await self._store.requests.accept(chat_with(row.peer))
+                continue
+            self._ledger.recall(Claimant(row.peer, row.host, known=False), row.messages + row.offers, row.bytes)
+            about.requests = row.messages + row.offers
+            self._kept[row.peer] = _Kept(
+                Source(row.host, row.name),
+                row.messages,
+                row.offers,
+                row.bytes,
+                row.first_line,
+                row.first_ms,
+                row.last_ms,
+                is_hidden=standing is Standing.REQUESTER,
+            )
+        if stored.rest:  # of a program that had no budgets
+            self._ledger.recall(Claimant(b"", "", known=False), stored.rest, stored.rest_bytes)
+
+    def stop(self) -> None:
+        """No timer and no task is left."""
+        self._stopped = True
+        cancel_timer(self._telling)
+        self._tasks.stop()
+
+    def all(self) -> tuple[Request, ...]:
+        """All requests, the latest last."""
+        found = [_request(peer, kept) for peer, kept in self._kept.items() if self._is_request(peer, kept)]
+        return tuple(sorted(found, key=lambda request: request.last_ms)[-REQUESTS_SHOWN:])
+
+    def hides(self, peer: PeerID) -> bool:
+        """Whether nobody is told of this key but as a request."""
+        return self._roster.standing(peer) is Standing.REQUESTER
+
+    # --- what comes -----------------------------------------------------------------------------
+
+    async def has_space(self) -> bool:
+        """Whether the disk has more free than its reserve."""
+        free_bytes = await self._store.free_bytes()
+        return free_bytes is None or free_bytes >= self._reserve_bytes
+
+    def admit(self, link: Link, id: bytes, text: str) -> NoRoom | None:
+        """Charge a message, or an offer with this title, of the stranger at ``link``; or say why there is no room."""
+        peer, host = link.peer, link.remote[0]
+        lacking = self._ledger.take(Claimant(peer, host, known=False), id, request_bytes(len(text.encode())))
+        kept = self._kept.get(peer)
+        self._more_waits(peer, lacking is not None)
+        if lacking is None:
+            if kept is None:
+                self._kept[peer] = _Kept(Source(host, link.name))
+            return None
+        self.log.info("no room for the stranger at {link}: {sum} is used up", link=link, sum=lacking.value)
+        return NO_ROOM_OF_KEY if lacking is Level.KEY else NO_ROOM_OF_ALL
+
+    def _more_waits(self, peer: PeerID, waits: bool) -> None:
+        """Whether more of theirs waits at their side is told with the request, or with the person."""
+        kept = self._kept.get(peer)
+        if kept is not None and kept.more != waits:
+            kept.more = waits
+            self._tell()
+        if not self.hides(peer) and self._roster.acquaintance(peer).more_waits != waits:
+            self._people.tell(peer, more_waits=waits)
+
+    def is_charged(self, peer: PeerID, id: bytes) -> bool:
+        """Whether this message or offer was admitted and is kept, or about to be."""
+        return self._ledger.holds(peer, id)
+
+    def give_back(self, peer: PeerID, id: bytes) -> None:
+        """What was admitted is not stored after all."""
+        self._ledger.give_back(peer, id)
+        if not self._ledger.held(peer):
+            self._kept.pop(peer, None)
+
+    def source(self, peer: PeerID) -> Source | None:
+        """From where the stranger came of whom something is about to be stored; None for others."""
+        kept = self._kept.get(peer)
+        return kept.source if kept is not None else None
+
+    def stored(self, row: StoredMessage) -> None:
+        """A message or an offer of somebody is in the store."""
+        peer = person_in(row.chat)
+        kept = self._kept.get(peer)
+        if kept is None:
+            return
+        if not kept.first_ms or (row.kind is MessageKind.TEXT and not kept.messages):
+            kept.first_line, kept.first_ms = row.body[:REQUEST_LINE_CHARS], kept.first_ms or row.stored_ms
+        kept.messages += row.kind is MessageKind.TEXT
+        kept.offers += row.kind is MessageKind.FILE
+        kept.bytes += request_bytes(len(row.body.encode()))
+        kept.last_ms = row.stored_ms
+        self._roster.acquaintance(peer).requests += 1
+        kept.is_hidden = self.hides(peer)
+        self._tell()
+
+    # --- what a registry says, and what a person decides ------------------------------------------
+
+    def list_changed(self, peers: set[PeerID]) -> None:
+        """These came into the list or left it: who is listed is a person."""
+        for peer in self._kept.keys() & peers:
+            kept, is_hidden = self._kept[peer], self.hides(peer)
+            if kept.is_hidden and not is_hidden:
+                self._tasks.spawn(self._show(peer), "showing what a stranger has sent")
+            kept.is_hidden = is_hidden
+            self._tell()
+
+    async def accept(self, peer: bytes) -> None:
+        """They are a person from now on.  Raises LocalError("no-request") and StoreFailed."""
+        known = self._known(peer)
+        was_hidden = self._kept[known].is_hidden
+        await self._store.requests.accept(chat_with(known))
+        self._roster.acquaintance(known).accepted = True
+        self._release(known)
+        self._more_waits(known, False)
+        if was_hidden:
+            await self._show(known)
+
+    async def refuse(self, peer: bytes) -> None:
+        """Delete what is kept of them; they are not told, and may come again.
+
+        Raises LocalError("no-request") and StoreFailed.
+        """
+        known = self._known(peer)
+        await self._delete({known: self._ledger.held(known)})
+
+    async def clear(self) -> None:
+        """Refuse all requests.  Raises StoreFailed."""
+        gone = [peer for peer, kept in self._kept.items() if self._is_request(peer, kept)]
+        others = self._ledger.held(b"")
+        await self._delete({peer: self._ledger.held(peer) for peer in gone}, set(self._kept) if others else None)
+        self._ledger.release(b"")
+
+    def settled(self, peer: PeerID) -> None:
+        """A person here wrote to them, or took something of theirs; the store knows of it."""
+        kept = self._kept.get(peer)
+        self._release(peer)
+        self._more_waits(peer, False)
+        if kept is not None and kept.is_hidden:
+            self._tasks.spawn(self._show(peer), "showing what a stranger has sent")
+
+    def blocked(self, peer: PeerID) -> None:
+        """A person here blocked them, and what was kept of a request was deleted with that."""
+        was_hidden = peer in self._kept and self._kept[peer].is_hidden
+        self._release(peer)
+        if was_hidden:
+            self._owner.request_deleted(peer)
+
+    async def _delete(self, held: dict[PeerID, set[bytes]], others_but: set[PeerID] | None = None) -> None:
+        await self._store.requests.delete(held, others_but)
+        for peer, ids in held.items():
+            source = self.source(peer)
+            self._release(peer, ids)
+            if self._ledger.held(peer) and source is not None:  # something came meanwhile
+                self._kept[peer] = _Kept(source)
+            self._owner.request_deleted(peer)
+
+    def _release(self, peer: PeerID, ids: set[bytes] | None = None) -> None:
+        self._ledger.release(peer, ids)
+        if self._kept.pop(peer, None) is not None:
+            self._roster.acquaintance(peer).requests = 0
+            self._tell()
+
+    async def _show(self, peer: PeerID) -> None:
+        rows, _ = await self._store.messages.history(conversation_of(self._people.me, peer), None, HISTORY_PAGE)
+        self._owner.request_shown(peer, [row for row in rows if row.sender == peer])
+        # What came meanwhile was shown and counted twice.
+        self._people.tell(peer, unread=await self._store.conversations.mark_read(chat_with(peer), 0))
+
+    def _known(self, peer: bytes) -> PeerID:
+        known = PeerID(peer)
+        if known not in self._kept:
+            raise LocalError("no-request", f"There is no request of {short_text(known)}.")
+        return known
+
+    def _is_request(self, peer: PeerID, kept: _Kept) -> bool:
+        return bool(kept.messages + kept.offers) and self.hides(peer) and peer not in self._roster.blocked
+
+    def _tell(self) -> None:
+        """Tell how the requests are now, soon, once for all that changes until then."""
+        if self._telling is None and not self._stopped:
+            self._telling = self._clock.callLater(0, self._tell_now)
+
+    def _tell_now(self) -> None:
+        self._telling = None
+        self._emit(RequestsChanged(self.all()))
+
+
+def _request(peer: PeerID, kept: _Kept) -> Request:
+    return Request(
+        peer,
+        grouped_text(peer),
+        safe_line(kept.source.name),
+        kept.messages,
+        kept.offers,
+        kept.bytes,
+        safe_line(kept.first_line, REQUEST_LINE_CHARS),
+        kept.first_ms,
+        kept.last_ms,
+        kept.more,
+    )

@@ -1,0 +1,149 @@
+"""What strangers sent first, kept until a person decides: summaries, accepting, deleting."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from chatnet.core.identity import ChatID, PeerID, chat_with
+from chatnet.core.limits import REQUEST_LINE_CHARS
+from chatnet.core.requests import REQUEST_BYTES, TEXT_COPIES
+from chatnet.host.database import Connection, Database
+
+
+class Source(NamedTuple):
+    """From where a stranger's first message or offer came, and the name that it claims."""
+
+    host: str
+    name: str
+
+
+class StoredRequest(NamedTuple):
+    """What is kept of one stranger, in sums."""
+
+    peer: PeerID
+    host: str
+    name: str  # which they claim
+    messages: int
+    offers: int
+    bytes: int  # on disk, about
+    first_line: str
+    first_ms: int
+    last_ms: int
+    unread: int
+    read_n: int  # the last row that a person saw
+
+
+class StoredRequests(NamedTuple):
+    """``latest``: some of the strangers, the latest first; of all the others ``rest`` messages and offers."""
+
+    latest: list[StoredRequest]
+    rest: int
+    rest_bytes: int
+
+
+_SUMS = (
+    "COUNT(*), coalesce(SUM(kind = 'file'), 0),"
+    f" coalesce(SUM({REQUEST_BYTES} + {TEXT_COPIES} * length(CAST(body AS BLOB))), 0)"
+)
+_KEPT = "history JOIN conversation USING (conversation) JOIN request ON request.peer = conversation.chat"
+
+
+class RequestRows:
+    """Requests: history of strangers, and who they are.  A part of ``PeerStore``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def summary(self, limit: int) -> Deferred[StoredRequests]:
+        """The ``limit`` strangers whose conversations are the latest, and sums for all the others."""
+
+        def job(connection: Connection) -> StoredRequests:
+            found = connection.execute(
+                "SELECT request.peer, host, request.name, conversation, unread, read_n FROM request"
+                " JOIN conversation ON chat = request.peer ORDER BY last_ms DESC, request.peer LIMIT ?",
+                (limit,),
+            ).fetchall()
+            latest = [_summary(connection, *row) for row in found]
+            count, _, size = connection.execute(f"SELECT {_SUMS} FROM {_KEPT}").fetchone()
+            rest = count - sum(one.messages + one.offers for one in latest)
+            return StoredRequests(latest, rest, size - sum(one.bytes for one in latest))
+
+        return self._database.read(job)
+
+    def accept(self, chat: ChatID) -> Deferred[None]:
+        """A person here took something of this key, or wrote to it: its messages are no request any more."""
+
+        def job(connection: Connection) -> None:
+            connection.execute("DELETE FROM request WHERE peer = ?", (chat,))
+            connection.execute("UPDATE conversation SET accepted = 1 WHERE chat = ?", (chat,))
+
+        return self._database.run(job)
+
+    def delete(self, peers: Collection[PeerID], others_but: Collection[PeerID] | None = None) -> Deferred[None]:
+        """Delete all that is kept of these strangers: messages, their words in the index, offers.
+
+        ``others_but``: and of all strangers but these.
+        """
+
+        def job(connection: Connection) -> None:
+            deleted = set(peers)
+            if others_but is not None:
+                kept = {PeerID(peer) for (peer,) in connection.execute("SELECT peer FROM request")}
+                deleted |= kept - set(others_but)
+            for peer in deleted:
+                delete_request(connection, peer)
+
+        return self._database.run(job)
+
+
+def keep_source(connection: Connection, peer: PeerID, source: Source) -> None:
+    """Note that something is kept of a stranger, and from where the first of it came."""
+    connection.execute(
+        "INSERT INTO request (peer, host, name) VALUES (?, ?, ?) ON CONFLICT (peer) DO UPDATE SET name = excluded.name",
+        (peer, *source),
+    )
+
+
+def delete_request(connection: Connection, peer: PeerID) -> None:
+    """Delete all that is kept of a stranger; nothing if it is none."""
+    if connection.execute("DELETE FROM request WHERE peer = ? RETURNING peer", (peer,)).fetchone() is None:
+        return
+    chat = chat_with(peer)
+    (conversation,) = connection.execute("SELECT conversation FROM conversation WHERE chat = ?", (chat,)).fetchone()
+    # The index has no copy of the texts, and takes words out only if it is told which.
+    connection.execute(
+        "INSERT INTO history_text (history_text, rowid, body, talk)"
+        " SELECT 'delete', n, body, hex(substr(conversation, 1, 6)) FROM history"
+        " WHERE conversation = ? AND n <= (SELECT n FROM indexed)",
+        (conversation,),
+    )
+    # The number of a row is never given again.
+    connection.execute(
+        "INSERT INTO setting SELECT 'last_n', CAST(max(n) AS TEXT) FROM history HAVING max(n) IS NOT NULL"
+        " ON CONFLICT (key) DO UPDATE"
+        " SET value = CAST(max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER)) AS TEXT)"
+    )
+    for table in ("history", "conversation"):
+        connection.execute(f"DELETE FROM {table} WHERE conversation = ?", (conversation,))
+    connection.execute("DELETE FROM tab WHERE chat = ?", (chat,))
+    connection.execute("DELETE FROM transfer WHERE peer = ? AND outgoing = 0", (peer,))
+
+
+def _summary(
+    connection: Connection, peer: PeerID, host: str, name: str, conversation: bytes, unread: int, read_n: int
+) -> StoredRequest:
+    count, offers, size = connection.execute(
+        f"SELECT {_SUMS} FROM history WHERE conversation = ?", (conversation,)
+    ).fetchone()
+    line, first_ms = connection.execute(
+        "SELECT substr(body, 1, ?), stored_ms FROM history WHERE conversation = ? ORDER BY kind = 'file', n LIMIT 1",
+        (REQUEST_LINE_CHARS, conversation),
+    ).fetchone() or ("", 0)
+    (last_ms,) = connection.execute(
+        "SELECT coalesce(max(stored_ms), 0) FROM history WHERE conversation = ?", (conversation,)
+    ).fetchone()
+    sums = count - offers, offers, size
+    return StoredRequest(PeerID(peer), host, name, *sums, line, first_ms, last_ms, unread, read_n)
