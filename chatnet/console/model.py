@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from chatnet.console.people_order import PeopleOrder
+from chatnet.console.shown import Place, ShownQuestions, Subject, offer_question
 from chatnet.core import limits
 from chatnet.core.events import (
     ChatMessage,
@@ -138,7 +139,8 @@ class ConsoleModel:
     def __init__(self, snapshot: Snapshot) -> None:
         self.me: Me | None = snapshot.me
         self.registry: RegistryState = snapshot.registry
-        self.roster = PeopleOrder()
+        self.shown = ShownQuestions()
+        self.roster = PeopleOrder(self.shown)
         self.roster.put(snapshot.people)
         self.transfers: dict[bytes, Transfer] = {transfer.fid: transfer for transfer in snapshot.transfers}
         self.numbers: dict[bytes, int] = {fid: i for i, fid in enumerate(self.transfers, 1)}
@@ -158,8 +160,7 @@ class ConsoleModel:
                 if chat in self.chats:
                     self.chats[chat].change(event)
             case TransferChanged(transfer):
-                self.transfers[transfer.fid] = transfer
-                self.numbers.setdefault(transfer.fid, len(self.numbers) + 1)
+                self._put_transfer(transfer)
             case PeopleChanged(people):
                 self.roster.put(people)
             case PersonGone(peer):
@@ -170,6 +171,7 @@ class ConsoleModel:
             case CodeReady(peer, code):
                 if peer in self.roster.people:
                     self.codes[peer] = code
+                    self.shown.changed(Place(Subject.CODE, peer))
             case LoggedIn(me):
                 self.me = me
             case StoreChanged(ok, text):
@@ -180,6 +182,16 @@ class ConsoleModel:
                 self.notices.append(event)
             case _:
                 pass
+
+    def _put_transfer(self, transfer: Transfer) -> None:
+        old = self.transfers.get(transfer.fid)
+        offer = self.offer_of(transfer.peer) if old is None or old.state is not transfer.state else None
+        self.transfers[transfer.fid] = transfer
+        self.numbers.setdefault(transfer.fid, len(self.numbers) + 1)
+        if old is None or offer_question(old) != offer_question(transfer):
+            self.shown.changed(Place(Subject.TRANSFER, transfer.fid))
+        if (old is None or old.state is not transfer.state) and self.offer_of(transfer.peer) is not offer:
+            self.shown.changed(Place(Subject.OFFER, transfer.peer))
 
     def rows_of(self, chat: ChatID) -> ChatRows:
         """The loaded rows of one chat; made empty when there were none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 
+from chatnet.console.shown import Place, ShownQuestions, Subject
 from chatnet.core.events import Person
 from chatnet.core.identity import short_text
 
@@ -22,12 +23,17 @@ class Order:
     def __getitem__(self, index: int) -> bytes:
         return self._keys[index][1]
 
+    def index(self, key: tuple[str, bytes]) -> int | None:
+        """Where it stands; None if it does not."""
+        index = bisect_left(self._keys, key)
+        return index if index < len(self._keys) and self._keys[index] == key else None
+
     def add(self, key: tuple[str, bytes]) -> None:
         insort(self._keys, key)
 
     def drop(self, key: tuple[str, bytes]) -> None:
-        index = bisect_left(self._keys, key)
-        if index < len(self._keys) and self._keys[index] == key:
+        index = self.index(key)
+        if index is not None:
             del self._keys[index]
 
     def fill(self, keys: list[tuple[str, bytes]]) -> None:
@@ -37,7 +43,8 @@ class Order:
 class PeopleOrder:
     """The people, and their order on the screen: online by name, then the others by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: ShownQuestions | None = None) -> None:
+        self._shown = shown or ShownQuestions()
         self.people: dict[bytes, Person] = {}
         self.online = Order()
         self.offline = Order()
@@ -46,6 +53,8 @@ class PeopleOrder:
     def put(self, people: tuple[Person, ...]) -> None:
         """Replace what is known of each."""
         self.version += 1
+        for person in people:
+            self._note_keys(self.people.get(person.peer), person)
         if len(people) > _FEW:
             self.people.update((person.peer, person) for person in people)
             for order, online in ((self.online, True), (self.offline, False)):
@@ -65,6 +74,16 @@ class PeopleOrder:
         if person is not None:
             self.version += 1
             self._order(person).drop((person.name, peer))
+
+    def _note_keys(self, old: Person | None, new: Person) -> None:
+        """Tell which names stand for other keys than before."""
+        if old is None:
+            self._shown.changed(Place(Subject.NAME, new.name))
+        elif (old.name, old.new_key) != (new.name, new.new_key):
+            for place in (Place(Subject.NAME, old.name), Place(Subject.NAME, new.name)):
+                self._shown.changed(place)
+        if new.new_key != (old.new_key if old is not None else None):
+            self._shown.changed(Place(Subject.NEW_KEY, new.peer))
 
     def _order(self, person: Person) -> Order:
         return self.online if person.online else self.offline

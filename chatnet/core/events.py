@@ -79,6 +79,15 @@ class Person(Plain, frozen=True):
     next_try_ms: int | None = None  # when the next dial is, while something waits without a link
 
 
+class SafetyNumber(Plain, frozen=True):
+    """What two people compare, and what it is about: that ``name`` is the name of ``key``."""
+
+    peer: bytes  # the person who was asked about
+    name: str
+    key: bytes  # whose digits these are: the person's, or the new one where another key uses the name
+    digits: str  # 60 in twelve groups
+
+
 # --- messages ---------------------------------------------------------------------------------
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 
-from chatnet.console.actions.base import ActionBase, local_path
+from chatnet.console.actions.base import local_path
+from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.search_results import ResultsView
 from chatnet.console.panes.conversation import ConversationPane
@@ -20,7 +21,7 @@ _AROUND = 60  # rows loaded on each side of one that is jumped to
 _WORDS = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 
 
-class SearchActions(ActionBase):
+class SearchActions(SubjectActions):
     """F3 in one conversation, /search in all of them; /export and /resend."""
 
     # --- in this conversation ------------------------------------------------------------------

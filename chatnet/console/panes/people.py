@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import urwid
+
 from chatnet.console.panes.base import PaneContext
+from chatnet.console.shown import Place, Subject
 from chatnet.console.widgets.base import LazyList
 from chatnet.console.widgets.text import Markup, cut, width
 from chatnet.core.events import Person
 
 
 class PeopleList(LazyList):
-    """Online, then the others; ``/`` narrows it down to names with some letters."""
+    """Online, then the others; ``/`` narrows it down to names with some letters.
+
+    What is selected is a person and no row: others may come and go above.
+    """
 
     def __init__(self, scene: PaneContext) -> None:
         super().__init__()
         self.scene = scene
         self.filter: str | None = None
         self.here: bytes | None = None  # whose tab is shown
+        self.chosen_peer: bytes | None = None  # once somebody has selected
+        self._drawn: list[bytes | None] = []  # who stood in each row
         self._found: list[bytes] = []
         self._found_for: tuple[str, int] = ("", -1)
         self._shown: tuple[object, ...] = ()
@@ -55,9 +63,66 @@ class PeopleList(LazyList):
         return self.peer_at(index) is not None
 
     def chosen(self) -> Person | None:
-        """The person of the selected row."""
-        peer = self.peer_at(self.selected)
-        return self.scene.model.roster.people.get(peer) if peer is not None else None
+        """The person who is selected."""
+        return self.scene.model.roster.people.get(self.chosen_peer) if self.chosen_peer is not None else None
+
+    def index_of(self, peer: bytes) -> int | None:
+        """The row of a person; None if there is none now."""
+        roster = self.scene.model.roster
+        person = roster.people.get(peer)
+        if person is None:
+            return None
+        if self.filter is not None:
+            found = self._matches()
+            return found.index(peer) + 1 if peer in found else None
+        online, offline = roster.online.index((person.name, peer)), roster.offline.index((person.name, peer))
+        if online is not None:
+            return 1 + online
+        return 2 + len(roster.online) + offline if offline is not None else None
+
+    def select(self, index: int, direction: int = 1) -> None:
+        super().select(index, direction)
+        self.chosen_peer = self.peer_at(self.selected)
+
+    def begin(self) -> None:
+        """The list has the keys now: somebody is selected."""
+        self._follow()
+        self.select(max(1, self.selected))
+
+    def _follow(self) -> None:
+        """Select the row in which the chosen person stands now."""
+        index = self.index_of(self.chosen_peer) if self.chosen_peer is not None else None
+        if index is not None:
+            self.selected = index
+
+    # --- drawing, keys and mouse ---------------------------------------------------------------
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        self._follow()
+        canvas = super().draw(cols, rows, focus)
+        self._drawn = [self.peer_at(index) for index in range(self.top, self.top + rows)]
+        chosen = self.peer_at(self.selected)
+        if self.chosen_peer not in (None, chosen):
+            self.scene.model.shown.changed(Place(Subject.CHOSEN_PERSON))  # the one who was selected is gone
+        if focus or self.chosen_peer is not None:
+            self.chosen_peer = chosen
+        self.shows = {Place(Subject.CHOSEN_PERSON): chosen} if focus else {}
+        return canvas
+
+    def key(self, key: str) -> str | None:
+        self._follow()
+        return super().key(key)
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        if event != "mouse press" or button in (4, 5):
+            return super().mouse(event, button, col, row)
+        peer = self._drawn[row] if row < len(self._drawn) else None
+        index = self.index_of(peer) if peer is not None else None
+        if button != 1 or index is None:
+            return False
+        self.select(index)
+        self.on_click(index)
+        return True
 
     def _matches(self) -> list[bytes]:
         roster = self.scene.model.roster
