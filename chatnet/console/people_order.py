@@ -8,6 +8,7 @@ from chatnet.console.shown import Place, ShownQuestions, Subject
 from chatnet.core.events import Person
 from chatnet.core.identity import short_text
 
+_FORMER_NAMES = 1_000  # of those who are gone, and whose keys are remembered
 _FEW = 64  # changes up to which inserting one by one beats sorting all
 
 
@@ -46,6 +47,7 @@ class PeopleOrder:
     def __init__(self, shown: ShownQuestions | None = None) -> None:
         self._shown = shown or ShownQuestions()
         self.people: dict[bytes, Person] = {}
+        self._keys: dict[str, tuple[bytes, bytes | None]] = {}  # by name, also of those who are gone: key, new key
         self.online = Order()
         self.offline = Order()
         self.version = 0
@@ -54,7 +56,7 @@ class PeopleOrder:
         """Replace what is known of each."""
         self.version += 1
         for person in people:
-            self._note_keys(self.people.get(person.peer), person)
+            self._note_keys(person)
         if len(people) > _FEW:
             self.people.update((person.peer, person) for person in people)
             for order, online in ((self.online, True), (self.offline, False)):
@@ -75,15 +77,17 @@ class PeopleOrder:
             self.version += 1
             self._order(person).drop((person.name, peer))
 
-    def _note_keys(self, old: Person | None, new: Person) -> None:
-        """Tell which names stand for other keys than before."""
-        if old is None:
-            self._shown.changed(Place(Subject.NAME, new.name))
-        elif (old.name, old.new_key) != (new.name, new.new_key):
-            for place in (Place(Subject.NAME, old.name), Place(Subject.NAME, new.name)):
-                self._shown.changed(place)
-        if new.new_key != (old.new_key if old is not None else None):
-            self._shown.changed(Place(Subject.NEW_KEY, new.peer))
+    def _note_keys(self, person: Person) -> None:
+        """Tell if a name stands for another key than when it was last on the screen."""
+        keys = (person.peer, person.new_key)
+        if self._keys.setdefault(person.name, keys) != keys:
+            self._keys[person.name] = keys
+            self._shown.changed(Place(Subject.NAME, person.name))
+        old = self.people.get(person.peer)
+        if old is not None and old.new_key != person.new_key:
+            self._shown.changed(Place(Subject.NEW_KEY, person.peer))
+        if len(self._keys) > 2 * len(self.people) + _FORMER_NAMES:
+            self._keys = {one.name: (one.peer, one.new_key) for one in self.people.values()}
 
     def _order(self, person: Person) -> Order:
         return self.online if person.online else self.offline

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatnet.console.model import ChatRows
 from chatnet.console.people_order import PeopleOrder
+from chatnet.console.shown import Place, ShownQuestions, Subject
 from chatnet.core import limits
 from chatnet.core.events import HistoryPage, MessageChanged, MessageState
 from chatnet.core.text import SafeText
@@ -93,3 +95,28 @@ def test_many_rows_are_trimmed_and_can_come_back() -> None:
     assert chat_rows.trim() == count - limits.LIVE_MESSAGES
     assert chat_rows.trim() == 0
     assert chat_rows.more
+
+
+def test_a_name_is_told_when_it_stands_for_another_key_than_before() -> None:
+    shown, bob, other = ShownQuestions(), somebody("bob", 0), somebody("bob", 0, peer=key_of("other"))
+    roster, name = PeopleOrder(shown), Place(Subject.NAME, "bob")
+
+    def is_told() -> bool:
+        told = not shown.is_settled(name, now=0)
+        shown.drawn({})
+        shown.taken(0)
+        shown.taken(10)
+        return told
+
+    roster.put((bob,))
+    assert not is_told()  # nobody was called so before
+    roster.drop(bob.peer)
+    roster.put((bob,))
+    assert not is_told()
+    roster.drop(bob.peer)
+    roster.put((other,))
+    assert is_told()
+    roster.put((msgspec.structs.replace(other, new_key=bob.peer),))
+    assert is_told()
+    roster.put((msgspec.structs.replace(other, unread=1, new_key=bob.peer),))
+    assert not is_told()
