@@ -20,6 +20,7 @@ from chatnet.core.events import (
     Me,
     MessageAdded,
     MessageChanged,
+    MessageState,
     Notice,
     PeopleChanged,
     PersonGone,
@@ -32,6 +33,8 @@ from chatnet.core.events import (
     TransferState,
 )
 from chatnet.core.identity import ChatID
+
+FAILED_STATES = (MessageState.REFUSED, MessageState.EXPIRED)  # of a message that can be sent again
 
 
 @dataclass
@@ -159,6 +162,8 @@ class ConsoleModel:
             case MessageChanged(chat=chat):
                 if chat in self.chats:
                     self.chats[chat].change(event)
+                if event.state in FAILED_STATES:
+                    self.shown.changed(Place(Subject.FAILED, chat))
             case TransferChanged(transfer):
                 self._put_transfer(transfer)
             case PeopleChanged(people):

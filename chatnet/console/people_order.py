@@ -75,6 +75,7 @@ class PeopleOrder:
         person = self.people.pop(peer, None)
         if person is not None:
             self.version += 1
+            self._shown.changed(Place(Subject.NAMED, person.name))
             self._order(person).drop((person.name, peer))
 
     def _note_keys(self, person: Person) -> None:
@@ -84,6 +85,9 @@ class PeopleOrder:
             self._keys[person.name] = keys
             self._shown.changed(Place(Subject.NAME, person.name))
         old = self.people.get(person.peer)
+        if old is None or old.name != person.name:
+            self._shown.changed(Place(Subject.NAMED, person.name))
+            self._shown.changed(Place(Subject.NAMED, old.name if old is not None else person.name))
         if old is not None and old.new_key != person.new_key:
             self._shown.changed(Place(Subject.NEW_KEY, person.peer))
         if len(self._keys) > 2 * len(self.people) + _FORMER_NAMES:
@@ -98,22 +102,16 @@ class PeopleOrder:
         return person.name if person is not None else f"?{short_text(peer)}"
 
     def find(self, who: str) -> Person | None:
-        """By name, by the short or the whole key, or by the beginning of exactly one name."""
+        """By name, by the beginning of exactly one name, or by the short key; None also where two would fit."""
         plain = who.strip().lower()
         if not plain:
             return None
-        begins: list[Person] = []
-        for person in self.people.values():
-            if person.name == plain:
-                return person
-            if person.name.startswith(plain):
-                begins.append(person)
-        if len(begins) == 1:
-            return begins[0]
-        for person in self.people.values():
-            if short_text(person.peer).lower() == plain.lstrip("?"):
-                return person
-        return None
+        begins = [person for person in self.people.values() if person.name.lower().startswith(plain)]
+        named = [person for person in begins if person.name.lower() == plain]
+        found = named or begins
+        if not named and len(begins) != 1:
+            found = [person for person in self.people.values() if short_text(person.peer).lower() == plain.lstrip("?")]
+        return found[0] if len(found) == 1 else None
 
     def names(self) -> list[str]:
         """Every name, sorted, those who are online first."""

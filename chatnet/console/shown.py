@@ -29,11 +29,13 @@ class Subject(Enum):
     """What may be decided about."""
 
     NAME = auto()  # whose key a name stands for
+    NAMED = auto()  # whether somebody has this name: letters may be the beginning of another one, or of two
     NEW_KEY = auto()  # another key that uses a person's name
     NUMBER = auto()  # the sixty digits of a person
     CODE = auto()  # the six digits of a person
     OFFER = auto()  # the newest offer in a chat
     TRANSFER = auto()
+    FAILED = auto()  # the newest message of ours in a chat that has failed
     CHOSEN_PERSON = auto()  # of the list of people
     CHOSEN_TRANSFER = auto()  # of the list of transfers
 
@@ -89,12 +91,12 @@ class ShownQuestions:
 
     def is_settled(self, *places: Place, now: float) -> bool:
         """Whether what stands at these places has been on the screen since long enough, if it has changed at all."""
-        return not any(
-            place in self._changed
-            or place in self._drawn_changes
-            or now - self._fresh.get(place, float("-inf")) < QUESTION_SECONDS
-            for place in places
-        )
+        return self.unsettled(now).isdisjoint(places)
+
+    def unsettled(self, now: float) -> set[Place]:
+        """What has changed and has not been on the screen for long enough."""
+        fresh = {place for place, at in self._fresh.items() if now - at < QUESTION_SECONDS}
+        return self._changed | self._drawn_changes | fresh
 
     def shows(self, place: Place, question: object) -> bool:
         """Whether the last frame asked this there."""

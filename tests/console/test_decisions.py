@@ -11,7 +11,7 @@ import pytest
 
 from chatnet.console.commands import COMMANDS
 from chatnet.console.keymap import KEYS, Context
-from chatnet.core.events import CodeReady, PersonGone, TransferState
+from chatnet.core.events import CodeReady, MessageState, PersonGone, TransferState
 from chatnet.core.identity import prefix_text
 from chatnet.core.limits import COMPARED_SECONDS, QUESTION_SECONDS
 from chatnet.core.text import safe_line
@@ -19,6 +19,7 @@ from tests.support.decisions import DECIDES_ABOUT
 from tests.support.scripted_peer import key_of, somebody
 from tests.support.typist import Typist
 
+ALICE = key_of("alice")
 BOB, ERIN, MALLORY, OTHER = key_of("bob"), key_of("erin"), key_of("mallory"), key_of("another mallory")
 THIRD = key_of("a third mallory")
 
@@ -38,7 +39,7 @@ DECIDING_KEYS = {
 }
 DECIDING_COMMANDS = {
     *("msg", "send", "accept", "refuse", "cancel", "pause", "resume", "rule", "whois", "trust", "verify"),
-    *("block", "unblock"),
+    *("block", "unblock", "resend"),
 }
 # Others that reach the peer act on the tab that is shown, or on what is typed alone.
 OTHER_KEYS = {
@@ -48,7 +49,7 @@ OTHER_KEYS = {
     *("whois_selected", "open_transfer", "limit", "forget_ended", "command_line", "find_next", "find_previous"),
 }
 OTHER_COMMANDS = {
-    *("say", "resend", "close", "clear", "search", "export", "limit", "transfers", "peers", "myid", "net"),
+    *("say", "close", "clear", "search", "export", "limit", "transfers", "peers", "myid", "net"),
     *("reconnect", "takeover", "log", "help", "keys", "mouse", "version", "quit"),
 }
 
@@ -113,6 +114,18 @@ def another_code(console: Typist) -> None:
     console.peer.emit(CodeReady(BOB, "000123", asked=False))
 
 
+def another_failed(console: Typist) -> None:
+    rows = console.peer.rows[ALICE]
+    console.peer.set_state(rows[-1], MessageState.REFUSED)
+
+
+def walt_comes(console: Typist) -> None:
+    """The letters were walter's, who goes."""
+    console.peer.put_people(somebody("waldo", console.peer.now_ms()))
+    console.peer.people.pop(key_of("walter"))
+    console.peer.emit(PersonGone(key_of("walter")))
+
+
 BOBS_TAB, LIST = ("/msg bob<enter>",), ("<f2>",)
 AGAIN = "Another offer has come: look again, then press"
 LIST_CHANGED = "The list has just changed: look again"
@@ -141,6 +154,11 @@ CASES = {
     "/cancel 1": Case(("<f4>", "/cancel 1"), same_fid, "<enter>", NOT_SEEN),
     "/pause 1": Case(("<f4>", "/pause 1"), same_fid, "<enter>", NOT_SEEN),
     "/resume 1": Case(("<f4>", "p", "/resume 1"), same_fid, "<enter>", NOT_SEEN),
+    "/resend": Case(
+        ("/msg alice<enter>", "/resend"), another_failed, "<enter>", "Another message has just failed", decides=True
+    ),
+    "/block by letters": Case(("/block wal",), walt_comes, "<enter>", "Another name that begins with wal"),
+    "/msg by letters": Case(("/msg wal hi",), walt_comes, "<enter>", "Another name that begins with wal"),
     "/trust": Case((f"/trust bob {prefix_text(OTHER)}",), new_key_of_bob, "<enter>", NAME_CHANGED),
     "/block": Case(("/block bob",), bob_is_another, "<enter>", NAME_CHANGED),
     "/block here": Case((*BOBS_TAB, "/block"), new_key_of_bob, "<enter>", NAME_CHANGED),
@@ -164,6 +182,9 @@ def decisions(console: Typist) -> list[tuple[Any, ...]]:
 
 
 def prepare(console: Typist, case: Case) -> list[tuple[Any, ...]]:
+    alice = console.peer.rows[ALICE]
+    alice[:0] = [console.peer.stored(ALICE, "failed", mine=True, state=MessageState.EXPIRED)]
+    console.peer.rows[ALICE].pop()
     for typed in case.before:
         console.type(typed)
     console.wait(1)
@@ -352,7 +373,7 @@ def test_the_sheet_says_at_once_that_another_key_has_come_and_stays_void(console
     assert "ANOTHER KEY HAS COME SINCE" in console.screen()
     console.type("<esc>/verify bob same<enter>")
     assert decisions(console) == []
-    assert "No digits to compare with bob were on the screen lately: /verify bob" in console.screen()
+    assert "Another key has come since: compare again. /verify bob" in console.screen()
     console.type("<ctrl u>/verify bob<enter>")
     console.type("<esc>/verify bob same<enter>")
     assert decisions(console) == [("confirm", BOB, 2, "bob", BOB, "")]

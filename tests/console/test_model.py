@@ -11,6 +11,7 @@ from chatnet.console.people_order import PeopleOrder
 from chatnet.console.shown import Place, ShownQuestions, Subject
 from chatnet.core import limits
 from chatnet.core.events import HistoryPage, MessageChanged, MessageState
+from chatnet.core.identity import short_text
 from chatnet.core.text import SafeText
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
 from tests.support.typist import new_clock
@@ -39,6 +40,19 @@ def test_a_large_batch_is_sorted_once_and_right() -> None:
     assert len(roster.online) == 498
     assert roster.name(roster.online[0]) == "n0004"
     assert roster.name(roster.offline[0]) == "n0000"
+
+
+def test_two_keys_with_one_short_form_are_not_told_apart_by_it() -> None:
+    roster, key = PeopleOrder(), key_of("a")
+    twin = key[:6] + bytes(26)
+    names = [f"?{short_text(one)}" for one in (key, twin)]
+    assert names[0] == names[1]
+    roster.put(tuple(somebody(name, 0, peer=one) for name, one in zip(names, (key, twin), strict=True)))
+    assert roster.find(names[0]) is roster.find(names[0].lstrip("?").lower()) is None
+    roster.drop(twin)
+    found = roster.find(names[0])
+    assert found is not None
+    assert found.peer == key
 
 
 def test_find_by_name_key_or_beginning() -> None:

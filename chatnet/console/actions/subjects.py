@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatnet.console.actions.base import ActionBase
+from chatnet.console.model import FAILED_STATES
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.core.closest import did_you_mean
-from chatnet.core.events import Person, SafetyNumber, Transfer, TransferState
+from chatnet.core.events import ChatMessage, MessageKind, Person, SafetyNumber, Transfer, TransferState
 
 _CHOSEN_PERSON, _CHOSEN_TRANSFER = Place(Subject.CHOSEN_PERSON), Place(Subject.CHOSEN_TRANSFER)
 _CHANGED_LIST = "The list has just changed: look again, then press the key."
@@ -33,6 +34,11 @@ class SubjectActions(ActionBase):
         if person is None:
             guess = did_you_mean(who.lower(), self._model.roster.names()) or " /peers shows who is here."
             self._wrong(f"Nobody here is called {who[:40]}.{guess}")
+            return None
+        begins = who.strip().lower()
+        unsettled = self._model.shown.unsettled(self._clock.seconds()) if person.name.lower() != begins else ()
+        if any(subject is Subject.NAMED and str(name).startswith(begins) for subject, name in unsettled):
+            self._wrong(f"Another name that begins with {begins[:40]} has just come or gone: look again.")
             return None
         return self._as_named(person)
 
@@ -84,7 +90,7 @@ class SubjectActions(ActionBase):
         shown = self._model.shown.compared(Place(Subject.NUMBER, person.peer), self._clock.seconds())
         if not isinstance(shown, SafetyNumber):
             self._wrong(f"No digits to compare with {person.name} were on the screen lately: /verify {person.name}")
-        elif shown.key != (person.new_key or person.peer) or shown.name != person.name:
+        elif not shown.digits or shown.key != (person.new_key or person.peer) or shown.name != person.name:
             self._wrong(f"Another key has come since: compare again. /verify {person.name}")
         else:
             return shown
@@ -101,6 +107,20 @@ class SubjectActions(ActionBase):
         else:
             return str(shown)
         return None
+
+    # --- messages -------------------------------------------------------------------------------
+
+    def _failed_here(self) -> list[ChatMessage]:
+        """Our messages of this tab that have failed, the newest last; empty is told."""
+        pane = self.view.tab.pane
+        rows = pane.chat_rows.rows if isinstance(pane, ConversationPane) else []
+        failed = [one for one in rows if one.mine and one.kind is MessageKind.TEXT and one.state in FAILED_STATES]
+        if not failed:
+            self.view.say("No message of yours has failed here: there is nothing to send again.", warning=True)
+        elif not self._is_settled(Place(Subject.FAILED, failed[-1].chat)):
+            self._wrong("Another message has just failed: look again, then press Enter.")
+            return []
+        return failed
 
     # --- offers and transfers -------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import urwid
 
 from chatnet.console.overlays.page import Page
@@ -34,8 +35,8 @@ class SafetyNumberSheet(Page):
         canvas = super().draw(cols, rows, focus)
         digits = {index for index, text in enumerate(self._lines) if text in self._digits()}
         in_view = digits <= set(self.in_view) or self._is_void
-        place = Place(Subject.NUMBER, self._number.peer)
-        self.shows = {place: None if self._is_void else self._number} if in_view else {}
+        shown = msgspec.structs.replace(self._number, digits="") if self._is_void else self._number
+        self.shows = {Place(Subject.NUMBER, self._number.peer): shown} if in_view else {}
         return canvas
 
     def _holds(self) -> bool:
