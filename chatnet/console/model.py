@@ -193,6 +193,8 @@ class ConsoleModel:
         offer = self.offer_of(transfer.peer) if old is None or old.state is not transfer.state else None
         self.transfers[transfer.fid] = transfer
         self.numbers.setdefault(transfer.fid, len(self.numbers) + 1)
+        if transfer.state.ended and not (old is not None and old.state.ended):
+            self.shown.changed(Place(Subject.ENDED))
         if old is None or offer_question(old) != offer_question(transfer):
             self.shown.changed(Place(Subject.TRANSFER, transfer.fid))
         if (old is None or old.state is not transfer.state) and self.offer_of(transfer.peer) is not offer:

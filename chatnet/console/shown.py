@@ -35,6 +35,7 @@ class Subject(Enum):
     CODE = auto()  # the six digits of a person
     OFFER = auto()  # the newest offer in a chat
     TRANSFER = auto()
+    ENDED = auto()  # which transfers have ended
     FAILED = auto()  # the newest message of ours in a chat that has failed
     CHOSEN_PERSON = auto()  # of the list of people
     CHOSEN_TRANSFER = auto()  # of the list of transfers

@@ -155,6 +155,13 @@ class SubjectActions(ActionBase):
         self._wrong(_CHANGED_LIST)
         return None
 
+    def _ended_are_drawn(self) -> bool:
+        """Whether all that have ended have been seen; a person is told."""
+        if self._is_settled(Place(Subject.ENDED)):
+            return True
+        self._wrong("A transfer has just ended: look again, then press the key.")
+        return False
+
     def _transfer_named(self, words: list[str], waiting: bool) -> Transfer | None:
         """The transfer whose number a command names, or the obvious one of the screen; None is told.
 

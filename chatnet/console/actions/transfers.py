@@ -259,7 +259,8 @@ class TransferActions(SubjectActions):
             self._model.forget_ended()
             self.view.refresh()
 
-        self._ask(self._api.forget_ended, then=forgotten)
+        if self._ended_are_drawn():
+            self._ask(self._api.forget_ended, then=forgotten)
 
     def key_command_line(self, stroke: str) -> None:
         self.view.focus_on = Context.INPUT
