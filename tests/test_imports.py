@@ -32,6 +32,7 @@ PEER_TRUST = (*PEER_MESSAGES, "chatnet.peer.trust")
 FRONT = (*CORE, "chatnet.peer.api")
 CONSOLE_TABLES = (
     *FRONT,
+    "chatnet.console.shown",
     "chatnet.console.people_order",
     "chatnet.console.model",
     "chatnet.console.keymap",
@@ -59,8 +60,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "chatnet.peer.messages": PEER_MESSAGES,
     "chatnet.peer.trust": PEER_TRUST,
     "chatnet.peer": (*PEER_TRUST, "chatnet.peer"),
-    "chatnet.console.people_order": CORE,
-    "chatnet.console.model": (*CORE, "chatnet.console.people_order"),
+    "chatnet.console.shown": CORE,
+    "chatnet.console.people_order": (*CORE, "chatnet.console.shown"),
+    "chatnet.console.model": (*CORE, "chatnet.console.people_order", "chatnet.console.shown"),
     "chatnet.console.keymap": CORE,
     "chatnet.console.commands": CORE,
     "chatnet.console.terminal": (*CORE, TERMINAL_OUTPUT),

@@ -134,6 +134,7 @@ class Console(Service):
             on_input_closed=self._input_closed,
             writer=self._writer,
             on_caught_up=self.request_draw,
+            on_frame=self._frame_is_shown,
         )
         if snapshot.me is not None:
             self.actions.restore(snapshot.tabs)
@@ -216,6 +217,11 @@ class Console(Service):
 
     # --- drawing -------------------------------------------------------------------------------
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the terminal has not taken the newest frame yet."""
+        return self._loop is not None and self._loop.is_behind
+
     def request_draw(self) -> None:
         """Draw within DRAW_SECONDS, once for all that changed until then."""
         if self._draw_timer is None and self._loop is not None:
@@ -228,6 +234,9 @@ class Console(Service):
         self.actions.look()
         self.actions.view.refresh()
         self._loop.draw_screen()
+
+    def _frame_is_shown(self) -> None:
+        self.model.shown.taken(self._reactor.seconds())
 
     def redraw(self) -> None:
         """Clear the screen and draw everything, also what the terminal has forgotten."""

@@ -50,7 +50,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("peers", "[LETTERS]", "the list of people, or those whose names have these letters", "People"),
     Command("whois", "[WHO]", "key, address and presence of somebody", "People", ("person",)),
     Command(
-        "trust", "[WHO] XXXXXXXX", "take somebody's new key, by its first 8 characters", "People", ("person", "key")
+        "trust",
+        "[WHO] XXXX-XXXX-XXXX-XXXX",
+        "take somebody's new key, by its first 16 characters",
+        "People",
+        ("person", "key"),
     ),
     Command(
         "verify",

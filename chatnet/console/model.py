@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from chatnet.console.people_order import PeopleOrder
+from chatnet.console.shown import Place, ShownQuestions, Subject, offer_question
 from chatnet.core import limits
 from chatnet.core.events import (
     ChatMessage,
@@ -19,6 +20,7 @@ from chatnet.core.events import (
     Me,
     MessageAdded,
     MessageChanged,
+    MessageState,
     Notice,
     PeopleChanged,
     PersonGone,
@@ -33,6 +35,8 @@ from chatnet.core.events import (
     TransferState,
 )
 from chatnet.core.identity import ChatID
+
+FAILED_STATES = (MessageState.REFUSED, MessageState.EXPIRED)  # of a message that can be sent again
 
 
 @dataclass
@@ -140,7 +144,8 @@ class ConsoleModel:
     def __init__(self, snapshot: Snapshot) -> None:
         self.me: Me | None = snapshot.me
         self.registry: RegistryState = snapshot.registry
-        self.roster = PeopleOrder()
+        self.shown = ShownQuestions()
+        self.roster = PeopleOrder(self.shown)
         self.roster.put(snapshot.people)
         self.transfers: dict[bytes, Transfer] = {transfer.fid: transfer for transfer in snapshot.transfers}
         self.numbers: dict[bytes, int] = {fid: i for i, fid in enumerate(self.transfers, 1)}
@@ -162,9 +167,10 @@ class ConsoleModel:
             case MessageChanged(chat=chat):
                 if chat in self.chats:
                     self.chats[chat].change(event)
+                if event.state in FAILED_STATES:
+                    self.shown.changed(Place(Subject.FAILED, chat))
             case TransferChanged(transfer):
-                self.transfers[transfer.fid] = transfer
-                self.numbers.setdefault(transfer.fid, len(self.numbers) + 1)
+                self._put_transfer(transfer)
             case PeopleChanged(people):
                 self.roster.put(people)
             case PersonGone(peer):
@@ -177,6 +183,7 @@ class ConsoleModel:
             case CodeReady(peer, code):
                 if peer in self.roster.people:
                     self.codes[peer] = code
+                    self.shown.changed(Place(Subject.CODE, peer))
             case LoggedIn(me):
                 self.me = me
             case StoreChanged(ok, text):
@@ -187,6 +194,18 @@ class ConsoleModel:
                 self.notices.append(event)
             case _:
                 pass
+
+    def _put_transfer(self, transfer: Transfer) -> None:
+        old = self.transfers.get(transfer.fid)
+        offer = self.offer_of(transfer.peer) if old is None or old.state is not transfer.state else None
+        self.transfers[transfer.fid] = transfer
+        self.numbers.setdefault(transfer.fid, len(self.numbers) + 1)
+        if transfer.state.ended and not (old is not None and old.state.ended):
+            self.shown.changed(Place(Subject.ENDED))
+        if old is None or offer_question(old) != offer_question(transfer):
+            self.shown.changed(Place(Subject.TRANSFER, transfer.fid))
+        if (old is None or old.state is not transfer.state) and self.offer_of(transfer.peer) is not offer:
+            self.shown.changed(Place(Subject.OFFER, transfer.peer))
 
     def rows_of(self, chat: ChatID) -> ChatRows:
         """The loaded rows of one chat; made empty when there were none."""

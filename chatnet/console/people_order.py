@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 
+from chatnet.console.shown import Place, ShownQuestions, Subject
 from chatnet.core.events import Person
 from chatnet.core.identity import short_text
 
+_FORMER_NAMES = 1_000  # of those who are gone, and whose keys are remembered
 _FEW = 64  # changes up to which inserting one by one beats sorting all
 
 
@@ -22,12 +24,17 @@ class Order:
     def __getitem__(self, index: int) -> bytes:
         return self._keys[index][1]
 
+    def index(self, key: tuple[str, bytes]) -> int | None:
+        """Where it stands; None if it does not."""
+        index = bisect_left(self._keys, key)
+        return index if index < len(self._keys) and self._keys[index] == key else None
+
     def add(self, key: tuple[str, bytes]) -> None:
         insort(self._keys, key)
 
     def drop(self, key: tuple[str, bytes]) -> None:
-        index = bisect_left(self._keys, key)
-        if index < len(self._keys) and self._keys[index] == key:
+        index = self.index(key)
+        if index is not None:
             del self._keys[index]
 
     def fill(self, keys: list[tuple[str, bytes]]) -> None:
@@ -37,8 +44,10 @@ class Order:
 class PeopleOrder:
     """The people, and their order on the screen: online by name, then the others by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: ShownQuestions | None = None) -> None:
+        self._shown = shown or ShownQuestions()
         self.people: dict[bytes, Person] = {}
+        self._keys: dict[str, tuple[bytes, bytes | None]] = {}  # by name, also of those who are gone: key, new key
         self.online = Order()
         self.offline = Order()
         self.version = 0
@@ -46,6 +55,8 @@ class PeopleOrder:
     def put(self, people: tuple[Person, ...]) -> None:
         """Replace what is known of each."""
         self.version += 1
+        for person in people:
+            self._note_keys(person)
         if len(people) > _FEW:
             self.people.update((person.peer, person) for person in people)
             for order, online in ((self.online, True), (self.offline, False)):
@@ -64,7 +75,23 @@ class PeopleOrder:
         person = self.people.pop(peer, None)
         if person is not None:
             self.version += 1
+            self._shown.changed(Place(Subject.NAMED, person.name))
             self._order(person).drop((person.name, peer))
+
+    def _note_keys(self, person: Person) -> None:
+        """Tell if a name stands for another key than when it was last on the screen."""
+        keys = (person.peer, person.new_key)
+        if self._keys.setdefault(person.name, keys) != keys:
+            self._keys[person.name] = keys
+            self._shown.changed(Place(Subject.NAME, person.name))
+        old = self.people.get(person.peer)
+        if old is None or old.name != person.name:
+            self._shown.changed(Place(Subject.NAMED, person.name))
+            self._shown.changed(Place(Subject.NAMED, old.name if old is not None else person.name))
+        if old is not None and old.new_key != person.new_key:
+            self._shown.changed(Place(Subject.NEW_KEY, person.peer))
+        if len(self._keys) > 2 * len(self.people) + _FORMER_NAMES:
+            self._keys = {one.name: (one.peer, one.new_key) for one in self.people.values()}
 
     def _order(self, person: Person) -> Order:
         return self.online if person.online else self.offline
@@ -75,22 +102,16 @@ class PeopleOrder:
         return person.name if person is not None else f"?{short_text(peer)}"
 
     def find(self, who: str) -> Person | None:
-        """By name, by the short or the whole key, or by the beginning of exactly one name."""
+        """By name, by the beginning of exactly one name, or by the short key; None also where two would fit."""
         plain = who.strip().lower()
         if not plain:
             return None
-        begins: list[Person] = []
-        for person in self.people.values():
-            if person.name == plain:
-                return person
-            if person.name.startswith(plain):
-                begins.append(person)
-        if len(begins) == 1:
-            return begins[0]
-        for person in self.people.values():
-            if short_text(person.peer).lower() == plain.lstrip("?"):
-                return person
-        return None
+        begins = [person for person in self.people.values() if person.name.lower().startswith(plain)]
+        named = [person for person in begins if person.name.lower() == plain]
+        found = named or begins
+        if not named and len(begins) != 1:
+            found = [person for person in self.people.values() if short_text(person.peer).lower() == plain.lstrip("?")]
+        return found[0] if len(found) == 1 else None
 
     def names(self) -> list[str]:
         """Every name, sorted, those who are online first."""

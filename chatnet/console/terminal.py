@@ -165,6 +165,7 @@ class GuardedLoop(urwid.MainLoop):
         on_input_closed: Callable[[], None],
         writer: TerminalWriter | None = None,
         on_caught_up: Callable[[], None] = lambda: None,
+        on_frame: Callable[[], None] = lambda: None,
     ) -> None:
         loop = urwid.GuardedEventLoop(PromptLoop(reactor, manage_reactor=False), self._failed)
         super().__init__(widget, palette, screen=screen, event_loop=loop)
@@ -175,6 +176,7 @@ class GuardedLoop(urwid.MainLoop):
         self._draw_trouble = ""  # the last one, told once and not at every draw
         self._writer = writer
         self._on_caught_up = on_caught_up
+        self._on_frame = on_frame  # the terminal has the frame that was drawn last
         if writer is not None:
             writer.on_caught_up = self._caught_up
             writer.on_gone = on_input_closed
@@ -189,6 +191,8 @@ class GuardedLoop(urwid.MainLoop):
         if self._writer.is_spoilt:
             self._writer.is_spoilt = False
             self.screen.clear()
+        else:
+            self._on_frame()
         self._on_caught_up()
 
     def process_input(self, keys: Iterable[Input]) -> bool:
@@ -256,6 +260,8 @@ class GuardedLoop(urwid.MainLoop):
                 f"The screen could not be drawn ({type(error).__name__}). Everything keeps running. Ctrl-C twice quits."
             )
             self.screen.draw_screen(size, urwid.Filler(urwid.Text(text), "top").render(size))
+        if not self.is_behind:
+            self._on_frame()
 
     def stop(self) -> None:
         """Give the terminal back."""

@@ -264,7 +264,7 @@ class Window(Box):
         else:
             self.list_beside = True
             self.focus_on = Context.PEOPLE
-            self.people.select(max(1, self.people.selected))
+            self.people.begin()
         self.refresh()
 
     # --- drawing -------------------------------------------------------------------------------
@@ -275,11 +275,17 @@ class Window(Box):
         return self.draw(cols, rows, focus)
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        shown = self.scene.model.shown
+        shown.drawn({})  # if it cannot be drawn
         if cols < MIN_COLS or rows < MIN_ROWS:
             text = f"{MIN_COLS}×{MIN_ROWS} needed (now {cols}×{rows}). Everything keeps running."
             return urwid.Filler(urwid.Text(text), "top").render((cols, rows))
-        strips = groupby(self._places(cols, rows), lambda place: place.top)
-        return stack([beside([self._part(place) for place in strip]) for _, strip in strips], cols, rows)
+        places = self._places(cols, rows)
+        strips = groupby(places, lambda place: place.top)
+        canvas = stack([beside([self._part(place) for place in strip]) for _, strip in strips], cols, rows)
+        boxes = (place.widget for place in places if isinstance(place.widget, Box))
+        shown.drawn({place: question for box in boxes for place, question in box.shows.items()})
+        return canvas
 
     def _part(self, place: Layout) -> tuple[urwid.Canvas, int]:
         focused = (place.focus is not None and place.focus is self.context()) or place.widget is self.overlay

@@ -95,6 +95,15 @@ class Request(Plain, frozen=True):
     more: bool = False  # more of theirs waits at their side, because there is no room for it here
 
 
+class SafetyNumber(Plain, frozen=True):
+    """What two people compare, and what it is about: that ``name`` is the name of ``key``."""
+
+    peer: bytes  # the person who was asked about
+    name: str
+    key: bytes  # whose digits these are: the person's, or the new one where another key uses the name
+    digits: str  # 60 in twelve groups
+
+
 # --- messages ---------------------------------------------------------------------------------
 
 

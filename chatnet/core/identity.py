@@ -18,6 +18,7 @@ ChatID = NewType("ChatID", bytes)  # the PeerID of the person one talks with; la
 PUBLIC_KEY_BYTES = 32
 TEXT_CHARS = 52
 SHORT_CHARS = 8
+PREFIX_CHARS = 16
 
 # RFC 8410, section 4: the DER SubjectPublicKeyInfo of an Ed25519 key is this, then the 32 key bytes.
 ED25519_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
@@ -44,6 +45,19 @@ def grouped_text(peer_id: bytes) -> str:
 def short_text(peer_id: bytes) -> str:
     """The first 8 characters, ``7K2F-QM4D``: to tell keys apart, never to verify one."""
     return grouped_text(peer_id)[: SHORT_CHARS + 1]
+
+
+def prefix_text(peer_id: bytes) -> str:
+    """The first 16 characters in fours, ``7K2F-QM4D-3XZA-91BC``: 80 bits, by which a person takes a new key.
+
+    Eight would not do: 40 bits can be searched for by somebody who may keep a key back until one fits.
+    """
+    return grouped_text(peer_id)[: PREFIX_CHARS + PREFIX_CHARS // 4 - 1]
+
+
+def is_prefix_of(typed: str, peer_id: bytes) -> bool:
+    """Whether ``typed`` are these 16 characters; case and hyphens do not matter."""
+    return typed.replace("-", "").upper() == key_text(peer_id)[:PREFIX_CHARS]
 
 
 def parse_key_text(text: str) -> PeerID:

@@ -3,6 +3,11 @@
 Arguments, results, errors and events are plain data.  Methods return Deferreds that fail with
 errors of ``chatnet.core.errors``.  Local paths are absolute, and bytes as the file system has them;
 a relative one fails with LocalError("relative-path").
+
+A decision is about what a person has seen, and carries it.  Where what it would decide about can change
+meanwhile (the key that uses a name, the code to compare), the call fails with an error of its own.  ``peer`` and
+``chat`` are keys and no names, and a ``fid`` or the ``n`` of a row never comes to mean another one: a call that
+takes only these decides about exactly that.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from chatnet.core.events import (
     FileRule,
     HistoryPage,
     Me,
+    SafetyNumber,
     SearchPage,
     Snapshot,
     SpeedLimits,
@@ -58,6 +64,8 @@ class PeerApi(Protocol):
 
     def resend(self, chat: ChatID, n: int) -> Deferred[None]:
         """A message of ours that was refused or expired waits again, and goes out as the one it was.
+
+        It goes to the key ``chat``, to which it was written, whoever uses the name now.
 
         Fails with LocalError("not-failed" | "blocked"), or StoreFailed.
         """
@@ -113,13 +121,17 @@ class PeerApi(Protocol):
         """
 
     def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
-        """Take an offer, into ``directory`` or the usual place.  Fails with LocalError("no-space" ...)."""
+        """Take an offer, into ``directory`` or the usual place.  Fails with LocalError("no-space" ...).
+
+        A ``fid`` that was told names one offer of one person as long as the program runs: whoever uses the
+        same id for another offer is declined.  So this answers what was shown, or nothing.
+        """
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:
-        """Do not take an offer."""
+        """Do not take an offer: the one that was shown, as in ``accept``."""
 
     def cancel(self, fid: bytes) -> Deferred[Transfer]:
-        """End a transfer, ours or theirs."""
+        """End a transfer, ours or theirs: the one that was shown, as in ``accept``."""
 
     def pause(self, fid: bytes) -> Deferred[Transfer]:
         """Hold a transfer until ``resume``.  Fails with LocalError("unknown-transfer" | "ended" | "not-running")."""
@@ -134,41 +146,51 @@ class PeerApi(Protocol):
         """Bytes a second, from now on and after a restart; None: no limit.  Fails with LocalError("too-slow")."""
 
     def rule(self, peer: bytes) -> Deferred[FileRule]:
-        """What happens to the offers of ``peer``."""
+        """What happens to the offers of the key ``peer``."""
 
     def set_rule(self, peer: bytes, rule: FileRule) -> Deferred[FileRule]:
-        """From the next offer on."""
+        """What happens to the offers of the key ``peer`` from the next one on, whoever uses the name."""
 
     def forget_ended(self) -> Deferred[None]:
         """Drop the ended transfers from the list (the chat keeps its rows)."""
 
     def trust(self, peer: bytes, prefix: str) -> Deferred[None]:
-        """Take the new key that uses this pinned person's name; ``prefix``: its first 8 characters.
+        """Take the new key that uses this pinned person's name; ``prefix``: its first 16 characters.
 
-        What was held goes to the new key.  Fails with LocalError("no-new-key" | "wrong-prefix" |
+        They are the key that the person means, as they had it from the other one: 80 bits.  What was held goes
+        to the new key.  Fails with LocalError("no-new-key" | "wrong-prefix": another key uses the name |
         "verified": a person whose key was verified needs ``confirm`` instead).
         """
 
-    def keep_key(self, peer: bytes) -> Deferred[None]:
-        """Stay with the old key: the new one is ignored, what was held waits for the old one."""
+    def keep_key(self, peer: bytes, key: bytes) -> Deferred[None]:
+        """Stay with the old key: the new one, ``key``, is ignored, what was held waits for the old one.
 
-    def safety_number(self, peer: bytes) -> Deferred[str]:
-        """60 digits in twelve groups; of the new key where there is one."""
+        Fails with LocalError("no-new-key" | "another-key": not ``key`` uses the name now, but a third one).
+        """
+
+    def safety_number(self, peer: bytes) -> Deferred[SafetyNumber]:
+        """60 digits, of the new key where there is one, and what they are about: for ``confirm``."""
 
     def check_live(self, peer: bytes) -> Deferred[str]:
         """Six digits for two people on line; the other side hears of it by a CodeReady event.
 
+        They are about the key ``peer``, also while another key uses the name.
+
         Fails with LocalError("too-often" | "check-failed" | "check-late"), Unreachable.
         """
 
-    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
-        """The person read out the same short code, or the same safety number.
+    def confirm(self, peer: bytes, level: VerifiedLevel, name: str, key: bytes, code: str = "") -> Deferred[None]:
+        """The person read out the same safety number (BY_NUMBER), or the same short code (BY_CODE).
 
-        With a new key and BY_NUMBER, the new key is taken.  Fails with LocalError("no-check").
+        ``name`` and ``key`` are what was compared: for BY_NUMBER those of the SafetyNumber that was shown, for
+        BY_CODE the person's name and key, with ``code`` the six digits that were shown.  With a new key and
+        BY_NUMBER, the new key is taken.  Fails with LocalError("no-check" | "another-key": another one has come
+        since, or the new one is gone | "another-name": the list calls the key otherwise now | "another-code":
+        another exchange has come since).
         """
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
-        """Take nothing from a key any more, or again.  The other side is not told."""
+        """Take nothing from the key ``peer`` any more, or again, whoever uses the name.  The other side is not told."""
 
     def accept_request(self, peer: bytes) -> Deferred[None]:
         """Take what somebody sent who is not known here: they are a person from now on, and are told of as such.

@@ -30,6 +30,7 @@ from chatnet.core.events import (
     RegistryPhase,
     RegistryState,
     RequestsChanged,
+    SafetyNumber,
     SearchPage,
     Snapshot,
     SpeedLimits,
@@ -261,11 +262,11 @@ class PeerService(Service):
     def trust(self, peer: bytes, prefix: str) -> Deferred[None]:
         return self._with_node(lambda node: node.trust.trust(peer, prefix))
 
-    def keep_key(self, peer: bytes) -> Deferred[None]:
-        return self._with_node(lambda node: node.trust.keep(peer))
+    def keep_key(self, peer: bytes, key: bytes) -> Deferred[None]:
+        return self._with_node(lambda node: node.trust.keep(peer, key))
 
-    def safety_number(self, peer: bytes) -> Deferred[str]:
-        async def number(node: Node) -> str:
+    def safety_number(self, peer: bytes) -> Deferred[SafetyNumber]:
+        async def number(node: Node) -> SafetyNumber:
             return node.trust.number(peer)
 
         return self._with_node(number)
@@ -273,8 +274,8 @@ class PeerService(Service):
     def check_live(self, peer: bytes) -> Deferred[str]:
         return self._with_node(lambda node: node.trust.check_live(peer))
 
-    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
-        return self._with_node(lambda node: node.trust.confirm(peer, level))
+    def confirm(self, peer: bytes, level: VerifiedLevel, name: str, key: bytes, code: str = "") -> Deferred[None]:
+        return self._with_node(lambda node: node.trust.confirm(peer, level, name, key, code))
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
         return self._with_node(lambda node: node.trust.block(peer, blocked))

@@ -16,7 +16,7 @@ from typing import Any
 
 from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.events import MessageState, RegistryPhase
-from chatnet.core.identity import PeerID, key_text
+from chatnet.core.identity import PeerID, prefix_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.records import SignedRecord, endpoint, sign_record
 from chatnet.net.identity import Identity
@@ -137,11 +137,11 @@ class World:
         work: Any
         waiting = await self.waiting()
         if kind == "trust":
-            work = self.ann.door.trust(self.keys[pinned], key_text(self.keys[here])[:8])
+            work = self.ann.door.trust(self.keys[pinned], prefix_text(self.keys[here]))
         elif kind == "keep":
-            work = self.ann.door.keep_key(self.keys[pinned])
+            work = self.ann.door.keep_key(self.keys[pinned], self.keys[here])
         else:
-            work = self.ann.door.trust(self.keys[pinned], key_text(self.keys[pinned])[:8])
+            work = self.ann.door.trust(self.keys[pinned], prefix_text(self.keys[pinned]))
         try:
             await self.village.done(work)
         except LocalError as error:

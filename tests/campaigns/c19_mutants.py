@@ -282,6 +282,27 @@ MUTANTS = (
         ("tests/peer/trust/test_short_code.py",),
     ),
     Mutant(
+        "the digits that were compared are those of the key that is verified",
+        "chatnet/peer/trust/keys.py",
+        "if key != (new or known):",
+        "if False:",
+        ("tests/village/test_decisions.py::test_sixty_digits_of_one_key_do_not_verify_the_next_one",),
+    ),
+    Mutant(
+        "an id that was shown names no other offer",
+        "chatnet/peer/transfers/offers.py",
+        "return fid in self._table or self._table.former_peer(fid) is not None",
+        "return fid in self._table",
+        ("tests/village/test_decisions.py::test_a_fid_that_was_shown_never_names_another_offer",),
+    ),
+    Mutant(
+        "a key answers what has stood on the screen",
+        "chatnet/console/shown.py",
+        "return self.unsettled(now).isdisjoint(places)",
+        "return True",
+        ("tests/console/test_decisions.py",),
+    ),
+    Mutant(
         "the grammar of names on the wire",
         "chatnet/core/names.py",
         '[a-z0-9])?\\Z"',

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatnet.console.model import ChatRows
 from chatnet.console.people_order import PeopleOrder
+from chatnet.console.shown import Place, ShownQuestions, Subject
 from chatnet.core import limits
 from chatnet.core.events import HistoryPage, MessageChanged, MessageState
+from chatnet.core.identity import short_text
 from chatnet.core.text import SafeText
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
 from tests.support.typist import new_clock
@@ -37,6 +40,19 @@ def test_a_large_batch_is_sorted_once_and_right() -> None:
     assert len(roster.online) == 498
     assert roster.name(roster.online[0]) == "n0004"
     assert roster.name(roster.offline[0]) == "n0000"
+
+
+def test_two_keys_with_one_short_form_are_not_told_apart_by_it() -> None:
+    roster, key = PeopleOrder(), key_of("a")
+    twin = key[:6] + bytes(26)
+    names = [f"?{short_text(one)}" for one in (key, twin)]
+    assert names[0] == names[1]
+    roster.put(tuple(somebody(name, 0, peer=one) for name, one in zip(names, (key, twin), strict=True)))
+    assert roster.find(names[0]) is roster.find(names[0].lstrip("?").lower()) is None
+    roster.drop(twin)
+    found = roster.find(names[0])
+    assert found is not None
+    assert found.peer == key
 
 
 def test_find_by_name_key_or_beginning() -> None:
@@ -93,3 +109,28 @@ def test_many_rows_are_trimmed_and_can_come_back() -> None:
     assert chat_rows.trim() == count - limits.LIVE_MESSAGES
     assert chat_rows.trim() == 0
     assert chat_rows.more
+
+
+def test_a_name_is_told_when_it_stands_for_another_key_than_before() -> None:
+    shown, bob, other = ShownQuestions(), somebody("bob", 0), somebody("bob", 0, peer=key_of("other"))
+    roster, name = PeopleOrder(shown), Place(Subject.NAME, "bob")
+
+    def is_told() -> bool:
+        told = not shown.is_settled(name, now=0)
+        shown.drawn({})
+        shown.taken(0)
+        shown.taken(10)
+        return told
+
+    roster.put((bob,))
+    assert not is_told()  # nobody was called so before
+    roster.drop(bob.peer)
+    roster.put((bob,))
+    assert not is_told()
+    roster.drop(bob.peer)
+    roster.put((other,))
+    assert is_told()
+    roster.put((msgspec.structs.replace(other, new_key=bob.peer),))
+    assert is_told()
+    roster.put((msgspec.structs.replace(other, unread=1, new_key=bob.peer),))
+    assert not is_told()

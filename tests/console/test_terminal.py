@@ -15,6 +15,7 @@ import pyte
 import pytest
 
 from chatnet.console.app import Console
+from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.core.limits import TERMINAL_BACKLOG_BYTES
 from tests.support.scripted_peer import furnished, key_of
 from tests.support.typist import new_clock
@@ -202,6 +203,22 @@ def test_only_what_could_be_seen_is_read(terminal: Terminal, deadline: None) -> 
     assert [call for call in console._api.calls if call[0] == "mark_read"] == marks  # type: ignore[attr-defined]
     read_on(terminal, clock)
     assert [call for call in console._api.calls if call[0] == "mark_read"] != marks  # type: ignore[attr-defined]
+    console.stopService()
+
+
+def test_a_frame_that_the_terminal_has_not_taken_asks_nothing(terminal: Terminal, deadline: None) -> None:
+    clock = new_clock()
+    console = stalled(terminal, clock)
+    offer = console._api.offered(key_of("bob"), "a.txt", 10)  # type: ignore[attr-defined]
+    clock.pump([0.04] * 30)
+    shown, place = console.model.shown, Place(Subject.OFFER, key_of("bob"))
+    assert not shown.shows(place, offer_question(offer))
+    assert not shown.is_settled(place, now=clock.seconds())
+    read_on(terminal, clock)
+    assert shown.shows(place, offer_question(offer))
+    assert not shown.is_settled(place, now=clock.seconds())
+    clock.pump([0.04] * 15)
+    assert shown.is_settled(place, now=clock.seconds())
     console.stopService()
 
 

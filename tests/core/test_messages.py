@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from chatnet.core import limits
 from chatnet.core import messages as m
@@ -38,14 +38,14 @@ def test_every_kind_of_message_is_generated() -> None:
         assert set(FIELDS[tag]) == set(kind.__struct_fields__)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(any_message())
 def test_there_and_back(message: m.Message) -> None:
     body = m.encode(message)
     assert decode(state_of(type(message)), body) == message
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(any_message())
 def test_a_message_is_an_array_of_its_tag_and_its_fields(message: m.Message) -> None:
     plain = msgspec.msgpack.decode(m.encode(message))

@@ -36,7 +36,7 @@ def test_one_person_alone_chats_and_exchanges_files(stage: Stage) -> None:
 
     demo.enter("file please")
     demo.shows("hello-from-echo.txt")
-    demo.type("\x1by")
+    demo.answer("\x1by")
     stage.until(
         lambda: any(path.read_text() == FILE_TEXT for path in (directory / "downloads").rglob("*.txt")), "it came"
     )

@@ -55,7 +55,7 @@ def test_three_from_one_directory(stage: Stage) -> None:
 
     ann.enter(f"/send bob {large_file(stage)}")
     bob.shows("large.bin", "57 MiB")
-    bob.type("\x1by")
+    bob.answer("\x1by")
     stage.until(lambda: ": done" in bob.log and ": done" in ann.log, "the file has crossed")
     assert same_file(stage, "ann")
     ann.type("\x1bt")
@@ -110,7 +110,7 @@ def test_a_killed_registry_stops_neither_chat_nor_file_and_comes_back(stage: Sta
     talk(ann, bob, "before")
     ann.enter(f"/send bob {large_file(stage)}")
     bob.shows("large.bin")
-    bob.type("\x1by")
+    bob.answer("\x1by")
     stage.until(lambda: ": running" in ann.log, "the file is on its way")
     ann.signal(signal.SIGSTOP)  # so that it is not there before the registry is gone
     registry.signal(signal.SIGKILL)

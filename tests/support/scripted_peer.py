@@ -37,6 +37,7 @@ from chatnet.core.events import (
     RegistryState,
     Request,
     RequestsChanged,
+    SafetyNumber,
     SearchPage,
     Snapshot,
     SpeedLimits,
@@ -46,7 +47,7 @@ from chatnet.core.events import (
     TransferState,
     VerifiedLevel,
 )
-from chatnet.core.identity import ChatID, PeerID, chat_with, grouped_text, key_text, short_text
+from chatnet.core.identity import ChatID, PeerID, chat_with, grouped_text, is_prefix_of, short_text
 from chatnet.core.names import why_not_a_name
 from chatnet.core.text import SafeText, name_warning, safe_line, safe_text, shown_path
 from chatnet.peer.api import Subscription
@@ -112,6 +113,7 @@ class ScriptedPeer:
         self.taken_names = {"bob"}
         self.fail_next: ChatnetError | None = None  # the next say, history or offer_text fails with it
         self.quits = 0
+        self.code = "482913"  # the last one to compare
         self.tabs: tuple[Tab, ...] = ()
         self.store_trouble = SafeText("")
         self.requests: dict[bytes, Request] = {}
@@ -489,8 +491,8 @@ class ScriptedPeer:
         new = self.people[peer].new_key
         if new is None:
             return fail(LocalError("no-new-key", "There is no new key."))
-        if prefix.replace("-", "").upper() != key_text(new)[:8]:
-            return fail(LocalError("wrong-prefix", "These are not the first 8 characters. Nothing changed."))
+        if not is_prefix_of(prefix, new):
+            return fail(LocalError("wrong-prefix", "These are not the first 16 characters. Nothing changed."))
         self._take_key(peer, new, VerifiedLevel.NOT)
         return succeed(None)
 
@@ -501,27 +503,33 @@ class ScriptedPeer:
             somebody(person.name, self.now_ms(), peer=new, verified=verified),
         )
 
-    def keep_key(self, peer: bytes) -> Deferred[None]:
-        self.calls.append(("keep_key", peer))
+    def keep_key(self, peer: bytes, key: bytes) -> Deferred[None]:
+        self.calls.append(("keep_key", peer, key))
+        if key != self.people[peer].new_key:
+            return fail(LocalError("another-key", "Yet another key uses the name now. Nothing changed."))
         self.change_person(peer, new_key=None)
         return succeed(None)
 
-    def safety_number(self, peer: bytes) -> Deferred[str]:
+    def safety_number(self, peer: bytes) -> Deferred[SafetyNumber]:
         self.calls.append(("safety_number", peer))
-        return succeed(" ".join(f"{n:05d}" for n in range(11111, 11123)))
+        person = self.people[peer]
+        digits = " ".join(f"{n:05d}" for n in range(11111, 11123))
+        return succeed(SafetyNumber(peer, person.name, person.new_key or peer, digits))
 
     def check_live(self, peer: bytes) -> Deferred[str]:
         self.calls.append(("check_live", peer))
         failing = self._failing()
         if failing is not None:
             return failing
-        self.emit(CodeReady(peer, "482913", asked=True))
-        return succeed("482913")
+        self.emit(CodeReady(peer, self.code, asked=True))
+        return succeed(self.code)
 
-    def confirm(self, peer: bytes, level: VerifiedLevel) -> Deferred[None]:
-        self.calls.append(("confirm", peer, level))
-        new = self.people[peer].new_key
-        if new is not None and level is VerifiedLevel.BY_NUMBER:
+    def confirm(self, peer: bytes, level: VerifiedLevel, name: str, key: bytes, code: str = "") -> Deferred[None]:
+        self.calls.append(("confirm", peer, level, name, key, code))
+        new = self.people[peer].new_key if level is VerifiedLevel.BY_NUMBER else None
+        if key != (new or peer):
+            return fail(LocalError("another-key", "Another key has come since. Nothing changed."))
+        if new is not None:
             self._take_key(peer, new, level)
         else:
             self.change_person(peer, verified=level)

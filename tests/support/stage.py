@@ -19,6 +19,7 @@ from typing import Any
 import pyte
 
 import chatnet
+from chatnet.core.limits import QUESTION_SECONDS
 
 PATIENCE_SECONDS = 20.0  # before something has failed to happen
 LOOK_SECONDS = 0.02
@@ -146,6 +147,12 @@ class Terminal(Process):
 
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
+
+    def answer(self, stroke: str) -> None:
+        """A key that answers a question which has just come: not before somebody can have read it."""
+        read = time.monotonic() + 2 * QUESTION_SECONDS
+        self.stage.until(lambda: time.monotonic() >= read, "the question was read")
+        self.type(stroke)
 
     def enter(self, line: str) -> None:
         self.type(line + "\r")

@@ -10,6 +10,7 @@ from twisted.internet.testing import MemoryReactorClock
 from urwid.testing import ScriptedScreen
 
 from chatnet.console.app import Console, LoginDefaults
+from chatnet.core.limits import QUESTION_SECONDS
 from tests.support.scripted_peer import ScriptedPeer
 
 START = 1_795_000_000.0  # a moment in November 2026
@@ -86,11 +87,12 @@ class Typist:
 
     def wait(self, seconds: float) -> None:
         """Time passes in small steps."""
-        for _ in range(int(seconds * 20)):
+        for _ in range(round(seconds * 20)):
             self.clock.advance(0.05)
 
     def type(self, typed: str) -> None:
-        """Press keys."""
+        """Look at the screen, and press keys."""
+        self.wait(QUESTION_SECONDS + 0.05)
         self.press(*strokes(typed))
 
     def press(self, *keys: Any) -> None:

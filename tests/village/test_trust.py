@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import MessageState, RegistryPhase, TransferState, VerifiedLevel
-from chatnet.core.identity import PeerID, key_text, short_text
+from chatnet.core.identity import PeerID, key_text, prefix_text, short_text
 from chatnet.core.safety_number import safety_number
 from tests.support.village import Village, Villager
 from tests.village.test_files import is_in, made, offered, parts, running
@@ -42,16 +42,16 @@ async def held_texts(village: Village, *texts: str) -> tuple[Villager, PeerID, V
 
 
 def prefix(one: Villager) -> str:
-    return key_text(one.peer)[:8]
+    return key_text(one.peer)[:16]
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_new_key_gets_what_was_held_in_its_order_once(village: Village) -> None:
     ann, key, new = await held_texts(village, "one", "two", "three")
-    for wrong in ("", "AAAAAAAA", prefix(new)[:7], key_text(key)[:8], prefix(new) + "A"):
+    for wrong in ("", "A" * 16, short_text(new.peer), prefix(new)[:15], key_text(key)[:16], prefix(new) + "A"):
         assert await failure(village, ann.door.trust(key, wrong)) == "wrong-prefix"
     assert new.added == []
-    await village.done(ann.door.trust(key, short_text(new.peer).lower()))
+    await village.done(ann.door.trust(key, prefix_text(new.peer).lower()))
     await village.until(lambda: ann.states(new.peer) == [DELIVERED] * 3)
     assert new.texts(ann.peer) == ["one", "two", "three"]
     assert ann.states(key) == [DELIVERED, REFUSED, REFUSED, REFUSED]
@@ -129,12 +129,12 @@ async def test_what_was_held_goes_at_once_when_the_rival_leaves_the_list(village
 @pytest_twisted.ensureDeferred
 async def test_keeping_the_old_key_releases_to_it_alone(village: Village) -> None:
     ann, key, new = await held_texts(village, "for the real bob")
-    await village.done(ann.door.keep_key(key))
+    await village.done(ann.door.keep_key(key, new.peer))
     await village.until(lambda: ann.people[key].new_key is None)
     assert ann.states(key) == [DELIVERED, WAITING]
     await village.pass_time(60)
     assert new.added == []
-    assert await failure(village, ann.door.keep_key(key)) == "no-new-key"
+    assert await failure(village, ann.door.keep_key(key, new.peer)) == "no-new-key"
     # It holds over a restart, and does not ask again.
     await ann.stop()
     ann.start()
@@ -152,7 +152,7 @@ async def test_keeping_the_old_key_releases_to_it_alone(village: Village) -> Non
 @pytest_twisted.ensureDeferred
 async def test_a_kept_key_can_be_replaced_after_all(village: Village) -> None:
     ann, key, new = await held_texts(village, "one")
-    await village.done(ann.door.keep_key(key))
+    await village.done(ann.door.keep_key(key, new.peer))
     await village.done(ann.door.trust(key, prefix(new)))
     await village.until(lambda: new.texts(ann.peer) == ["one"])
     await village.until(lambda: ann.people[new.peer].name == "bob")
@@ -168,8 +168,10 @@ async def test_a_verified_person_needs_the_number(village: Village) -> None:
     await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: ann.states(bob.peer) == [DELIVERED])
     old = bob.peer
-    assert await village.done(ann.door.safety_number(old)) == await village.done(bob.door.safety_number(ann.peer))
-    await village.done(ann.door.confirm(old, VerifiedLevel.BY_NUMBER))
+    shown, theirs = [await village.done(one.door.safety_number(other)) for one, other in ((ann, old), (bob, ann.peer))]
+    assert shown.digits == theirs.digits
+    assert (shown.peer, shown.name, shown.key) == (old, "bob", old)
+    await village.done(ann.door.confirm(old, VerifiedLevel.BY_NUMBER, "bob", old))
     await village.until(lambda: ann.people[old].verified is VerifiedLevel.BY_NUMBER)
     await bob.stop()
     await village.shut_registry()
@@ -181,10 +183,11 @@ async def test_a_verified_person_needs_the_number(village: Village) -> None:
     await village.until(lambda: ann.people[old].new_key == new.peer)
     await village.done(ann.door.say(old, "held"))
     assert await failure(village, ann.door.trust(old, prefix(new))) == "verified"
-    assert await village.done(ann.door.safety_number(old)) == safety_number(ann.peer, new.peer)
+    shown = await village.done(ann.door.safety_number(old))
+    assert (shown.key, shown.digits) == (new.peer, safety_number(ann.peer, new.peer))
     await village.pass_time(30)
     assert new.added == []
-    await village.done(ann.door.confirm(old, VerifiedLevel.BY_NUMBER))
+    await village.done(ann.door.confirm(old, VerifiedLevel.BY_NUMBER, shown.name, shown.key))
     await village.until(lambda: new.texts(ann.peer) == ["held"])
     await village.until(lambda: ann.people[new.peer].verified is VerifiedLevel.BY_NUMBER)
     # The mark is on disk.
@@ -198,13 +201,14 @@ async def test_a_verified_person_needs_the_number(village: Village) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_live_code_on_both_screens(village: Village) -> None:
     ann, bob = await village.people("ann", "bob")
-    assert await failure(village, ann.door.confirm(bob.peer, VerifiedLevel.BY_CODE)) == "no-check"
+    confirm = ann.door.confirm(bob.peer, VerifiedLevel.BY_CODE, "bob", bob.peer, "123456")
+    assert await failure(village, confirm) == "no-check"
     code = await village.done(ann.door.check_live(bob.peer))
     await village.until(lambda: bool(bob.codes) and bool(ann.codes))
     assert [(event.peer, event.code, event.asked) for event in ann.codes] == [(bob.peer, code, True)]
     assert [(event.peer, event.code, event.asked) for event in bob.codes] == [(ann.peer, code, False)]
     for one, other in ((ann, bob), (bob, ann)):
-        await village.done(one.door.confirm(other.peer, VerifiedLevel.BY_CODE))
+        await village.done(one.door.confirm(other.peer, VerifiedLevel.BY_CODE, other.name, other.peer, code))
         await village.until(lambda one=one, other=other: one.people[other.peer].verified is VerifiedLevel.BY_CODE)
 
 

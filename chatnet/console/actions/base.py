@@ -22,9 +22,8 @@ from chatnet.console.widgets.double_click import DoubleClick
 from chatnet.console.widgets.input import Editor, InputRow
 from chatnet.console.window import Window
 from chatnet.core import limits
-from chatnet.core.closest import did_you_mean
 from chatnet.core.errors import ChatnetError
-from chatnet.core.events import ChatMessage, HistoryPage, Person
+from chatnet.core.events import ChatMessage, HistoryPage
 from chatnet.core.identity import ChatID, chat_with
 from chatnet.peer.api import PeerApi
 
@@ -34,6 +33,9 @@ USUAL_ADVICE = {
     "verified": "Compare the 60 digits: /verify {name}",
     "no-check": "Begin one: /verify {name} live",
     "too-often": "Compare the 60 digits instead: /verify {name}",
+    "another-key": "Compare again: /verify {name}",
+    "another-name": "Compare again: /verify {name}",
+    "another-code": "Compare again: /verify {name} live",
 }
 MOST_TABS_UNASKED = 50  # strangers cannot fill the row of tabs; the list of people shows their messages too
 
@@ -49,6 +51,10 @@ class Terminal(Protocol):
 
     def request_draw(self) -> None:
         """Draw soon."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the terminal has not taken the newest frame yet."""
 
 
 class ActionBase:
@@ -233,14 +239,6 @@ class ActionBase:
             failed=failed,
             what="The history could not be read: ",
         )
-
-    def _somebody(self, who: str) -> Person | None:
-        """A person by name or key; None is told."""
-        person = self._model.roster.find(who)
-        if person is None:
-            guess = did_you_mean(who.lower(), self._model.roster.names()) or " /peers shows who is here."
-            self._wrong(f"Nobody here is called {who[:40]}.{guess}")
-        return person
 
     def _usage(self, name: str) -> None:
         command = BY_NAME[name]

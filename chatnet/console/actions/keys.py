@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from chatnet.console.actions.base import ActionBase
+from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.overlays.page import Page
-from chatnet.console.panes.conversation import ConversationPane
+from chatnet.console.overlays.safety_number import SafetyNumberSheet
 from chatnet.console.panes.network import on_where, registry_join
 from chatnet.console.widgets.text import Markup
-from chatnet.core.events import CodeReady, Person, VerifiedLevel
+from chatnet.core.events import CodeReady, Person, SafetyNumber, VerifiedLevel
 from chatnet.core.identity import chat_with, grouped_text, short_text
 
-GROUPS_A_LINE = 4
 
-
-class KeyActions(ActionBase):
+class KeyActions(SubjectActions):
     """What a person decides about keys."""
 
     # --- a key that changed -----------------------------------------------------------------------
 
     def cmd_trust(self, rest: str) -> None:
         who, _, prefix = rest.strip().partition(" ")
-        here = self._person_here()
-        if who and not prefix.strip() and here is not None:
-            who, prefix = here.name, who
+        is_here = bool(who) and not prefix.strip() and self.view.chat is not None
+        if is_here:
+            prefix = who
         if not prefix.strip():
             self._usage("trust")
             return
-        person = self._somebody(who)
+        person = self._person_here() if is_here else self._somebody(who)
         if person is not None:
             self._ask(
                 self._api.trust, person.peer, prefix.strip(), then=lambda _: self._taken(person.name, person.new_key)
@@ -38,65 +36,41 @@ class KeyActions(ActionBase):
         self.view.say(f"The new key is {name}'s now, and what was held goes to it. /verify {name} compares it whole.")
 
     def key_keep_key(self, stroke: str) -> None:
-        pane = self.view.tab.pane
-        if not isinstance(pane, ConversationPane) or not pane.held():
-            self.view.say("Nobody's key has changed here.")
+        person = self._new_key_here()
+        if person is None:
             return
-        name = pane.name
+        name = person.name
         kept = f"The key you know stays {name}'s: what was held goes to it only. /trust takes the other one after all."
-        self._ask(self._api.keep_key, pane.chat, then=lambda _: self.view.say(kept))
+        self._ask(self._api.keep_key, person.peer, person.new_key, then=lambda _: self.view.say(kept))
 
     # --- comparing --------------------------------------------------------------------------------
 
     def cmd_verify(self, rest: str) -> None:
         words = rest.split()
-        here = self._person_here()
-        if here is not None and (not words or words[0] in ("same", "live")):
-            words.insert(0, here.name)
+        is_here = self.view.chat is not None and (not words or words[0] in ("same", "live"))
+        who = "" if is_here or not words else words.pop(0)
         ways = {
             (): self._show_number,
             ("same",): self._same_number,
             ("same", "code"): self._same_code,
             ("live",): self._begin_code,
         }
-        way = ways.get(tuple(words[1:]))
-        if not words or way is None:
+        way = ways.get(tuple(words))
+        if not (who or is_here) or way is None:
             self._usage("verify")
             return
-        person = self._somebody(words[0])
+        person = self._person_here() if is_here else self._somebody(who)
         if person is not None:
             way(person)
 
     def key_verify_selected(self, stroke: str) -> None:
-        person = self.view.people.chosen()
+        person = self._chosen_person()
         if person is not None:
             self._show_number(person)
 
     def _show_number(self, person: Person) -> None:
-        def show(number: str) -> None:
-            name, groups = person.name, number.split()
-            whose = f"{name}'s NEW key" if person.new_key is not None else f"{name}'s key"
-            lines: list[Markup] = [("text", f"The number of {whose} and yours:"), ""]
-            for start in range(0, len(groups), GROUPS_A_LINE):
-                lines.append([("text", "    "), ("key", "  ".join(groups[start : start + GROUPS_A_LINE]))])
-            take = ", which also takes the new key" if person.new_key is not None else ""
-            lines += [
-                "",
-                (
-                    "text",
-                    f"Ask {name} to type /verify {self._my_name()}, and read the digits to each other, side by side or"
-                    " by phone: both screens must show the same sixty.",
-                ),
-                "",
-                [("text", "All the same:  "), ("key", f"/verify {name} same"), ("text", take)],
-                ("state.error", "One is different:  somebody is between you. Send nothing, and tell each other."),
-            ]
-            if person.new_key is None:
-                lines += [
-                    "",
-                    [("text", "Quicker, with six digits, while both are here:  "), ("key", f"/verify {name} live")],
-                ]
-            self._show_sheet(f"Verify {name}", lines)
+        def show(number: SafetyNumber) -> None:
+            self.view.cover(SafetyNumberSheet(self._scene, number, self._my_name(), self.view.back))
 
         self._ask(self._api.safety_number, person.peer, then=show)
 
@@ -106,7 +80,9 @@ class KeyActions(ActionBase):
                 self.open_person(person.new_key)
             self.view.say(f"{person.name} is verified: you compared all sixty digits.")
 
-        self._ask(self._api.confirm, person.peer, VerifiedLevel.BY_NUMBER, then=marked)
+        number = self._compared_number(person)
+        if number is not None:
+            self._ask(self._api.confirm, number.peer, VerifiedLevel.BY_NUMBER, number.name, number.key, then=marked)
 
     def _same_code(self, person: Person) -> None:
         def marked(_: None) -> None:
@@ -114,7 +90,11 @@ class KeyActions(ActionBase):
             self.view.refresh()
             self.view.say(f"{person.name} is verified: you compared the code.")
 
-        self._ask(self._api.confirm, person.peer, VerifiedLevel.BY_CODE, then=marked)
+        code = self._compared_code(person)
+        if code is not None:
+            self._ask(
+                self._api.confirm, person.peer, VerifiedLevel.BY_CODE, person.name, person.peer, code, then=marked
+            )
 
     def _begin_code(self, person: Person) -> None:
         self.open_person(person.peer)
@@ -142,16 +122,15 @@ class KeyActions(ActionBase):
         self._block_named("unblock", rest, False)
 
     def key_block_selected(self, stroke: str) -> None:
-        person = self.view.people.chosen()
+        person = self._chosen_person()
         if person is not None:
             self._block(person, not person.blocked)
 
     def _block_named(self, command: str, rest: str, blocked: bool) -> None:
-        person = self._somebody(rest.strip()) if rest.strip() else self._person_here()
+        who = rest.strip()
+        person = self._somebody(who) if who else self._person_here(lambda: self._usage(command))
         if person is not None:
             self._block(person, blocked)
-        elif not rest.strip():
-            self._usage(command)
 
     def _block(self, person: Person, blocked: bool) -> None:
         name = person.name
@@ -184,9 +163,6 @@ class KeyActions(ActionBase):
         self._show_sheet("Who you are", lines, join)
 
     # --- together ---------------------------------------------------------------------------------
-
-    def _person_here(self) -> Person | None:
-        return self._model.roster.people.get(self.view.chat) if self.view.chat is not None else None
 
     def _my_name(self) -> str:
         return self._model.me.name if self._model.me is not None else "YOU"

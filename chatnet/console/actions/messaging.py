@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatnet.console.actions.base import ActionBase
+from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.commands import PlainText, RunCommand, understand
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.login import LoginForm
@@ -18,7 +18,7 @@ def body_bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-class MessagingActions(ActionBase):
+class MessagingActions(SubjectActions):
     """What is typed is sent, run, or stands in the input still."""
 
     def key_send(self, stroke: str) -> None:

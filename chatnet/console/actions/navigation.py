@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from chatnet.console.actions.base import ActionBase
+from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.keymap import Context
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.wording import seen_text
 from chatnet.core.events import Person
-from chatnet.core.identity import chat_with, grouped_text, short_text
+from chatnet.core.identity import chat_with, grouped_text, prefix_text
 from chatnet.core.text import safe_line
 
 
-class NavigationActions(ActionBase):
+class NavigationActions(SubjectActions):
     """What brings something into view."""
 
     def _person_clicked(self, index: int) -> None:
@@ -128,7 +128,7 @@ class NavigationActions(ActionBase):
             self.view.people.select(1)
 
     def key_open_selected(self, stroke: str) -> None:
-        if self.view.people.leads_to_requests(self.view.people.selected):
+        if self.view.people.requests_chosen:
             self.cmd_requests("")
         person = self.view.people.chosen()
         if person is not None:
@@ -144,12 +144,8 @@ class NavigationActions(ActionBase):
             self._tell_who(person)
 
     def cmd_whois(self, rest: str) -> None:
-        if rest.strip():
-            person = self._somebody(rest.strip())
-        else:
-            person = self._model.roster.people.get(self.view.chat) if self.view.chat is not None else None
-            if person is None:
-                self._usage("whois")
+        who = rest.strip()
+        person = self._somebody(who) if who else self._person_here(lambda: self._usage("whois"))
         if person is not None:
             self._tell_who(person)
 
@@ -160,5 +156,5 @@ class NavigationActions(ActionBase):
         if person.address:
             facts.append(safe_line(person.address))
         if person.new_key is not None:
-            facts.append(f"ANOTHER KEY uses the name now: {short_text(person.new_key)}")
+            facts.append(f"ANOTHER KEY uses the name now: {prefix_text(person.new_key)}")
         self.view.say(", ".join(facts))

@@ -5,22 +5,22 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 
-from chatnet.console.actions.base import ActionBase, local_path
+from chatnet.console.actions.base import local_path
+from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.search_results import ResultsView
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.find_bar import FindBar
 from chatnet.console.widgets.wording import count_text
-from chatnet.core.events import Exported, HistoryPage, MessageKind, MessageState, SearchPage
+from chatnet.core.events import Exported, HistoryPage, SearchPage
 from chatnet.core.identity import ChatID
 from chatnet.core.text import shown_path
 
-_FAILED = (MessageState.REFUSED, MessageState.EXPIRED)
 _AROUND = 60  # rows loaded on each side of one that is jumped to
 _WORDS = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 
 
-class SearchActions(ActionBase):
+class SearchActions(SubjectActions):
     """F3 in one conversation, /search in all of them; /export and /resend."""
 
     # --- in this conversation ------------------------------------------------------------------
@@ -185,11 +185,8 @@ class SearchActions(ActionBase):
             self._ask(self._api.export, chat, local_path(file), form, then=written, what="Not exported: ")
 
     def cmd_resend(self, rest: str) -> None:
-        pane = self.view.tab.pane
-        rows = pane.chat_rows.rows if isinstance(pane, ConversationPane) else []
-        failed = [row for row in rows if row.mine and row.kind is MessageKind.TEXT and row.state in _FAILED]
+        failed = self._failed_here()
         if not failed:
-            self.view.say("No message of yours has failed here: there is nothing to send again.", warning=True)
             return
 
         def goes(nothing: None) -> None:

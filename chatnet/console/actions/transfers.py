@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Callable
 
-from chatnet.console.actions.base import ActionBase, local_path
+from chatnet.console.actions.base import local_path
 from chatnet.console.actions.messaging import body_bytes
+from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.commands import split_words
-from chatnet.console.keymap import Context
+from chatnet.console.keymap import Context, stroke_text
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.widgets.wording import rate_of, rate_text, rule_text
 from chatnet.core import limits
@@ -19,9 +20,10 @@ from chatnet.core.identity import ChatID, chat_with
 from chatnet.core.text import safe_line
 
 _RULES = tuple(kind.value for kind in RuleKind)
+_RESUMABLE = (TransferState.BROKEN, TransferState.PAUSED)
 
 
-class TransferActions(ActionBase):
+class TransferActions(SubjectActions):
     """What is done with files."""
 
     def key_pick_file(self, stroke: str) -> None:
@@ -41,7 +43,7 @@ class TransferActions(ActionBase):
         self.view.cover(picker)
 
     def key_send_to_selected(self, stroke: str) -> None:
-        person = self.view.people.chosen()
+        person = self._chosen_person()
         if person is not None:
             self.open_person(person.peer)
             self.key_pick_file(stroke)
@@ -55,13 +57,12 @@ class TransferActions(ActionBase):
     def cmd_send(self, rest: str) -> None:
         words = split_words(rest)
         chat = self.view.chat
-        if words and (chat is None or len(words) > 1 or not os.path.exists(os.path.expanduser(words[0]))):
-            person = self._model.roster.find(words[0])
-            if person is not None:
-                chat, words = chat_with(person.peer), words[1:]
-            elif chat is None:
-                self._somebody(words[0])
+        may_be_somebody = words and (chat is None or len(words) > 1 or not os.path.exists(os.path.expanduser(words[0])))
+        if may_be_somebody and (chat is None or self._is_somebody(words[0])):
+            person = self._somebody(words[0])
+            if person is None:
                 return
+            chat, words = chat_with(person.peer), words[1:]
         if chat is None:
             self._usage("send")
         elif not words:
@@ -77,19 +78,15 @@ class TransferActions(ActionBase):
             else:
                 self._offer(chat, paths)
 
-    def _offer_here(self) -> Transfer | None:
+    def _offer_to_answer(self, stroke: str) -> Transfer | None:
         """The offer that Alt-y, Alt-n and Alt-s answer; None is told why."""
         if self.view.input.text:
             self.view.say("Only with an empty input: send or delete what is typed first.")
             return None
-        chat = self.view.chat
-        transfer = self._model.offer_of(chat) if chat is not None else None
-        if transfer is None:
-            self.view.say("No offer of a file waits for an answer in this tab.")
-        return transfer
+        return self._offer_here(stroke_text(stroke))
 
     def key_accept(self, stroke: str) -> None:
-        transfer = self._offer_here()
+        transfer = self._offer_to_answer(stroke)
         if transfer is not None:
             self._accept(transfer)
 
@@ -99,7 +96,7 @@ class TransferActions(ActionBase):
         self._ask(self._api.accept, transfer.fid, directory, advice=advice)
 
     def key_refuse(self, stroke: str) -> None:
-        transfer = self._offer_here()
+        transfer = self._offer_to_answer(stroke)
         if transfer is not None:
             self._refuse(transfer)
 
@@ -110,7 +107,7 @@ class TransferActions(ActionBase):
         if self.view.chat is not None and body_bytes(self.view.input.text) > limits.MAX_BODY_BYTES:
             self._send_as_file(self.view.chat)
             return
-        transfer = self._offer_here()
+        transfer = self._offer_to_answer(stroke)
         if transfer is not None:
             self.view.focus_on = Context.INPUT
             self.view.input.put(f"/accept {self._model.numbers[transfer.fid]} ~/")
@@ -141,45 +138,37 @@ class TransferActions(ActionBase):
     def cmd_accept(self, rest: str) -> None:
         words = split_words(rest)
         named = bool(words) and words[0].isdecimal()
-        transfer = self._by_number(words[:1] if named else [], waiting=True)
+        transfer = self._transfer_named(words[:1] if named else [], waiting=True)
         if transfer is None:
             return
         directory = " ".join(words[1:] if named else words)
         self._accept(transfer, local_path(directory) if directory else b"")
 
     def cmd_refuse(self, rest: str) -> None:
-        transfer = self._by_number(split_words(rest)[:1], waiting=True)
+        transfer = self._transfer_named(split_words(rest)[:1], waiting=True)
         if transfer is not None:
             self._refuse(transfer)
 
     def cmd_cancel(self, rest: str) -> None:
-        transfer = self._by_number(split_words(rest)[:1], waiting=False)
+        transfer = self._transfer_named(split_words(rest)[:1], waiting=False)
         if transfer is not None:
             self._cancel(transfer)
 
     def cmd_pause(self, rest: str) -> None:
-        transfer = self._by_number(split_words(rest)[:1], waiting=False)
+        transfer = self._transfer_named(split_words(rest)[:1], waiting=False)
         if transfer is not None:
-            self._ask(self._api.pause, transfer.fid)
+            self._pause(transfer)
 
     def cmd_resume(self, rest: str) -> None:
-        transfer = self._by_number(split_words(rest)[:1], waiting=False)
+        transfer = self._transfer_named(split_words(rest)[:1], waiting=False)
         if transfer is not None:
-            self._ask(self._api.resume, transfer.fid)
+            self._resume(transfer)
 
     def key_pause_selected(self, stroke: str) -> None:
-        transfer = self.view.transfers.chosen()
-        if transfer is None or transfer.state.ended or transfer.paused_here:
-            self.view.say("There is nothing to pause here.")
-        else:
-            self._ask(self._api.pause, transfer.fid)
+        self._do_to_chosen("to pause", lambda one: not (one.state.ended or one.paused_here), self._pause)
 
     def key_resume_selected(self, stroke: str) -> None:
-        transfer = self.view.transfers.chosen()
-        if transfer is None or transfer.state not in (TransferState.BROKEN, TransferState.PAUSED):
-            self.view.say("There is nothing to resume here.")
-        else:
-            self._ask(self._api.resume, transfer.fid)
+        self._do_to_chosen("to resume", lambda one: one.state in _RESUMABLE, self._resume)
 
     def key_limit(self, stroke: str) -> None:
         self.view.focus_on = Context.INPUT
@@ -207,17 +196,15 @@ class TransferActions(ActionBase):
 
     def cmd_rule(self, rest: str) -> None:
         words = split_words(rest)
-        peer: bytes | None = self.view.chat
-        if words and words[0].lower() not in _RULES:
-            person = self._somebody(words.pop(0))
-            if person is None:
-                return
-            peer = person.peer
+        who = words.pop(0) if words and words[0].lower() not in _RULES else ""
+        person = self._somebody(who) if who else self._person_here(lambda: self._usage("rule"))
+        if person is None:
+            return
         size = rate_of(words[1]) if len(words) == 2 and words[0].lower() == "auto" else 0
-        if peer is None or len(words) > 2 or size is None or (words and words[0].lower() not in _RULES):
+        if len(words) > 2 or size is None or (words and words[0].lower() not in _RULES):
             self._usage("rule")
             return
-        known = peer
+        known = person.peer
 
         def told(rule: FileRule) -> None:
             self.view.say(rule_text(rule, self._model.roster.name(known)))
@@ -226,29 +213,6 @@ class TransferActions(ActionBase):
             self._ask(self._api.rule, known, then=told)
         else:
             self._ask(self._api.set_rule, known, FileRule(RuleKind(words[0].lower()), size), then=told)
-
-    def _by_number(self, words: list[str], waiting: bool) -> Transfer | None:
-        """The transfer that a command names, or the obvious one; None is told."""
-        if words:
-            transfer = self._model.numbered(int(words[0])) if words[0].isdecimal() else None
-            if transfer is None:
-                self._wrong(f"There is no transfer {words[0][:20]}; F4 shows their numbers.")
-            return transfer
-        fits = [t for t in self._model.transfers.values() if self._fits_command(t, waiting)]
-        here = [t for t in fits if t.peer == self.view.chat]
-        if not here and len(fits) != 1:
-            what = "offer waits for an answer" if waiting else "transfer is under way"
-            if fits:
-                self._wrong("Which one? F4 shows their numbers.")
-            else:
-                self.view.say(f"No {what}.", warning=True)
-            return None
-        return (here or fits)[-1]
-
-    def _fits_command(self, transfer: Transfer, waiting: bool) -> bool:
-        if waiting:
-            return transfer.state is TransferState.OFFERED and not transfer.outgoing
-        return not transfer.state.ended
 
     def key_transfers(self, stroke: str) -> None:
         self._show(len(self.view.tabs) - 1)
@@ -262,22 +226,30 @@ class TransferActions(ActionBase):
             self.open_person(transfer.peer)
 
     def key_accept_selected(self, stroke: str) -> None:
-        self._answer(self.view.transfers.chosen(), self._accept, "to accept")
+        self._do_to_chosen("to accept", _is_open_offer, self._accept)
 
     def key_refuse_selected(self, stroke: str) -> None:
-        self._answer(self.view.transfers.chosen(), self._refuse, "to refuse")
+        self._do_to_chosen("to refuse", _is_open_offer, self._refuse)
 
     def key_cancel_selected(self, stroke: str) -> None:
-        self._cancel(self.view.transfers.chosen())
+        self._do_to_chosen("to cancel", lambda one: not one.state.ended, self._cancel)
 
-    def _answer(self, transfer: Transfer | None, answer: Callable[[Transfer], None], what: str) -> None:
-        if transfer is None or transfer.outgoing or transfer.state is not TransferState.OFFERED:
+    def _do_to_chosen(self, what: str, fits: Callable[[Transfer], bool], do: Callable[[Transfer], None]) -> None:
+        """``do`` to the selected transfer if it ``fits``; ``what`` says what there is nothing of, if not."""
+        transfer = self._chosen_transfer()
+        if transfer is not None and not fits(transfer):
             self.view.say(f"There is nothing {what} here.")
-        else:
-            answer(transfer)
+        elif transfer is not None:
+            do(transfer)
 
-    def _cancel(self, transfer: Transfer | None) -> None:
-        if transfer is None or transfer.state.ended:
+    def _pause(self, transfer: Transfer) -> None:
+        self._ask(self._api.pause, transfer.fid)
+
+    def _resume(self, transfer: Transfer) -> None:
+        self._ask(self._api.resume, transfer.fid)
+
+    def _cancel(self, transfer: Transfer) -> None:
+        if transfer.state.ended:
             self.view.say("There is nothing to cancel here.")
         else:
             self._ask(self._api.cancel, transfer.fid)
@@ -287,11 +259,16 @@ class TransferActions(ActionBase):
             self._model.forget_ended()
             self.view.refresh()
 
-        self._ask(self._api.forget_ended, then=forgotten)
+        if self._ended_are_drawn():
+            self._ask(self._api.forget_ended, then=forgotten)
 
     def key_command_line(self, stroke: str) -> None:
         self.view.focus_on = Context.INPUT
         self.view.input.put("/")
+
+
+def _is_open_offer(transfer: Transfer) -> bool:
+    return not transfer.outgoing and transfer.state is TransferState.OFFERED
 
 
 def _no_such_file(path: str) -> str:

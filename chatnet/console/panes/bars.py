@@ -96,11 +96,12 @@ class TabBar(Box):
         super().__init__()
         self.scene, self._panes, self._here = scene, panes, here
         self.on_click: Callable[[int], None] = lambda index: None
-        self._spots: list[tuple[int, int, int]] = []  # from, to, tab
+        self._spots: list[tuple[int, int, Pane]] = []  # from, to, whose tab was drawn there
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
         signs, here = self.scene.signs, self._here()
-        labels = [self._label(index, pane, index == here) for index, pane in enumerate(self._panes())]
+        panes = self._panes()
+        labels = [self._label(index, pane, index == here) for index, pane in enumerate(panes)]
         first = last = here
         room = cols - 4 - width(labels[here])
         while True:  # take in neighbours, right first, as long as one fits
@@ -117,7 +118,7 @@ class TabBar(Box):
         self._spots = []
         for index in range(first, last + 1):
             markup.append(labels[index])
-            self._spots.append((at, at + width(labels[index]), index))
+            self._spots.append((at, at + width(labels[index]), panes[index]))
             at += width(labels[index])
         if last + 1 < len(labels):
             markup.append(("tab", signs.more_right))
@@ -135,9 +136,10 @@ class TabBar(Box):
 
     def mouse(self, event: str, button: int, col: int, row: int) -> bool:
         if event == "mouse press" and button == 1:
-            for start, end, index in self._spots:
-                if start <= col < end:
-                    self.on_click(index)
+            panes = self._panes()
+            for start, end, pane in self._spots:
+                if start <= col < end and pane in panes:
+                    self.on_click(panes.index(pane))
                     return True
         return False
 

@@ -8,6 +8,7 @@ from typing import Any
 import urwid
 
 from chatnet.console.panes.base import PaneContext, ScrollPane
+from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.console.widgets.base import Block
 from chatnet.console.widgets.text import Markup, Row, Rule, cut, line, two_sided, width
 from chatnet.console.widgets.wording import (
@@ -26,7 +27,7 @@ from chatnet.console.widgets.wording import (
 )
 from chatnet.core import limits
 from chatnet.core.events import ChatMessage, MessageKind, MessageState, Person, Transfer, TransferState
-from chatnet.core.identity import ChatID, short_text
+from chatnet.core.identity import ChatID, prefix_text, short_text
 from chatnet.core.text import safe_line, safe_text, shown_path
 
 _NAME_COLS = 12  # a longer name is cut in the column; the title has it whole
@@ -120,6 +121,7 @@ class ConversationPane(ScrollPane):
         body_rows = rows - 1 if head else rows
         self.size = cols, body_rows
         body = super().draw(cols, body_rows, focus)
+        self.shows = self._questions()
         if self.at_end():
             self._seen_n = self.chat_rows.last_n
         else:
@@ -127,6 +129,37 @@ class ConversationPane(ScrollPane):
         if not head:
             return body
         return urwid.CanvasCombine([(self._head(cols), None, False), (body, None, False)])
+
+    def _questions(self) -> dict[Place, Any]:
+        """What the blocks in view ask."""
+        model, rows = self.scene.model, self.chat_rows.rows
+        questions: dict[Place, Any] = {}
+        for index in self.in_view:
+            if index >= len(rows):
+                questions |= self._tail_questions()
+            elif transfer := self._transfer_in(rows[index]):
+                questions[Place(Subject.TRANSFER, transfer.fid)] = offer_question(transfer)
+                if model.offer_of(self.chat) is transfer:
+                    questions[Place(Subject.OFFER, self.chat)] = offer_question(transfer)
+        return questions
+
+    def _tail_questions(self) -> dict[Place, Any]:
+        if self.person is not None and self.person.new_key is not None:
+            return {Place(Subject.NEW_KEY, self.chat): self.person.new_key}
+        code = self.scene.model.codes.get(self.chat)
+        return {Place(Subject.CODE, self.chat): code} if code is not None else {}
+
+    def _transfer_in(self, message: ChatMessage) -> Transfer | None:
+        """The transfer that a row is about."""
+        return self.scene.model.transfers.get(message.id) if message.kind is MessageKind.FILE else None
+
+    def show_offer(self) -> None:
+        """Bring the newest offer into view."""
+        offer = self.scene.model.offer_of(self.chat)
+        for row in self.chat_rows.rows:
+            if offer is not None and self._transfer_in(row) is offer:
+                self.show_row(row.n)
+                return
 
     def _with_news_below(self, body: urwid.CompositeCanvas, cols: int, rows: int) -> urwid.CompositeCanvas:
         new = 0
@@ -180,7 +213,7 @@ class ConversationPane(ScrollPane):
         new_day = before is None or day_of(before.stored_ms) != day_of(message.stored_ms)
         mark = self.chat_rows.mark_n
         new_line = mark is not None and message.n > mark and (before is not None and before.n <= mark)
-        transfer = self.scene.model.transfers.get(message.id) if message.kind is MessageKind.FILE else None
+        transfer = self._transfer_in(message)
         newest_offer = transfer is not None and self.scene.model.offer_of(self.chat) is transfer
         cols = self.size[0]
         found = message.n == self._found_n
@@ -297,8 +330,8 @@ class ConversationPane(ScrollPane):
             ("state.error", f"The peer that now uses the name '{name}' has another key than the {name} you know.\n"),
             ("text", "Usual cause: a new computer, a reinstall. Or: somebody else took the name.\n"),
             ("text", f"   known   {short_text(person.peer)}{since}\n"),
-            ("text", f"   new     {short_text(person.new_key)}\n"),
-            ("text", f"Ask {name} on another way, by phone, to read out the new key's first 8 characters.\n"),
+            ("text", f"   new     {prefix_text(person.new_key)}\n"),
+            ("text", f"Ask {name} on another way, by phone, to read out the first 16 characters of /myid.\n"),
             *self._ways_on(person),
             ("state.error", "Nothing you type here is sent until you choose."),
         ]
@@ -314,7 +347,7 @@ class ConversationPane(ScrollPane):
                 ("text", "  take it, once you compared it as you did before\n"),
             ]
         else:
-            take = [("key", f"   /trust {name} XXXXXXXX"), ("text", "  take the new key\n")]
+            take = [("key", f"   /trust {name} XXXX-XXXX-XXXX-XXXX"), ("text", "  take the new key\n")]
         return [*take, ("key", "   Alt-k"), ("text", "  keep the old key\n")]
 
     def _code_note(self, code: str) -> Block:

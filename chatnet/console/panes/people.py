@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import urwid
+
 from chatnet.console.panes.base import PaneContext
+from chatnet.console.shown import Place, Subject
 from chatnet.console.widgets.base import LazyList
 from chatnet.console.widgets.text import Markup, cut, width
 from chatnet.core.events import Person
+
+REQUESTS = b"requests"  # stands for the row that leads to them, where others stand for a person
 
 
 class PeopleList(LazyList):
     """The way to the requests, if there are any; who is online; the others.
 
-    ``/`` narrows it down to names with some letters.
+    ``/`` narrows it down to names with some letters.  What is selected is a person and no row: others may
+    come and go above.
     """
 
     def __init__(self, scene: PaneContext) -> None:
@@ -19,18 +25,14 @@ class PeopleList(LazyList):
         self.scene = scene
         self.filter: str | None = None
         self.here: bytes | None = None  # whose tab is shown
+        self._chosen: bytes | None = None  # once somebody has selected: a person, or REQUESTS
+        self._drawn: list[bytes | None] = []  # who stood in each row
         self._found: list[bytes] = []
         self._found_for: tuple[str, int] = ("", -1)
         self._shown: tuple[object, ...] = ()
-        self._had_requests = False
 
     def refresh(self) -> None:
         """Draw again if something that is shown here has changed."""
-        has_requests = bool(self.scene.model.requests)
-        if has_requests is not self._had_requests:  # a row comes or goes above; what was selected stays selected
-            self._had_requests = has_requests
-            if self.filter is None:
-                self.selected = max(0, self.selected + (1 if has_requests else -1))
         requests = len(self.scene.model.requests)
         shown = (self.scene.model.roster.version, self.here, self.filter, self.selected, requests)
         if shown != self._shown:
@@ -71,12 +73,80 @@ class PeopleList(LazyList):
         return roster.offline[index - online - 2]
 
     def can_select(self, index: int) -> bool:
-        return self.leads_to_requests(index) or self.peer_at(index) is not None
+        return self._at(index) is not None
 
     def chosen(self) -> Person | None:
-        """The person of the selected row."""
-        peer = self.peer_at(self.selected)
-        return self.scene.model.roster.people.get(peer) if peer is not None else None
+        """The person who is selected."""
+        return self.scene.model.roster.people.get(self._chosen) if self._chosen is not None else None
+
+    @property
+    def requests_chosen(self) -> bool:
+        """Whether the row that leads to the requests is selected."""
+        return self._chosen == REQUESTS
+
+    def _at(self, index: int) -> bytes | None:
+        """What is selected by selecting a row; None for a heading."""
+        return REQUESTS if self.leads_to_requests(index) else self.peer_at(index)
+
+    def _index_of(self, chosen: bytes) -> int | None:
+        """The row of a person, or that of the requests; None if there is none now."""
+        if chosen == REQUESTS:
+            return 0 if self._above() else None
+        roster = self.scene.model.roster
+        person = roster.people.get(chosen)
+        if person is None:
+            return None
+        if self.filter is not None:
+            found = self._matches()
+            return found.index(chosen) + 1 if chosen in found else None
+        online, offline = roster.online.index((person.name, chosen)), roster.offline.index((person.name, chosen))
+        if online is not None:
+            return self._above() + 1 + online
+        return self._above() + 2 + len(roster.online) + offline if offline is not None else None
+
+    def select(self, index: int, direction: int = 1) -> None:
+        super().select(index, direction)
+        self._chosen = self._at(self.selected)
+
+    def begin(self) -> None:
+        """The list has the keys now: somebody is selected."""
+        self._follow()
+        self.select(max(self._above() + 1, self.selected) if self._chosen is None else self.selected)
+
+    def _follow(self) -> None:
+        """Select the row in which what was chosen stands now."""
+        index = self._index_of(self._chosen) if self._chosen is not None else None
+        if index is not None:
+            self.selected = index
+
+    # --- drawing, keys and mouse ---------------------------------------------------------------
+
+    def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        self._follow()
+        canvas = super().draw(cols, rows, focus)
+        self._drawn = [self._at(index) for index in range(self.top, self.top + rows)]
+        chosen = self._at(self.selected)
+        if self._chosen not in (None, chosen):
+            self.scene.model.shown.changed(Place(Subject.CHOSEN_PERSON))  # the one who was selected is gone
+        if focus or self._chosen is not None:
+            self._chosen = chosen
+        self.shows = {Place(Subject.CHOSEN_PERSON): chosen} if focus else {}
+        return canvas
+
+    def key(self, key: str) -> str | None:
+        self._follow()
+        return super().key(key)
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        if event != "mouse press" or button in (4, 5):
+            return super().mouse(event, button, col, row)
+        clicked = self._drawn[row] if row < len(self._drawn) else None
+        index = self._index_of(clicked) if clicked is not None else None
+        if button != 1 or index is None:
+            return False
+        self.select(index)
+        self.on_click(index)
+        return True
 
     def _matches(self) -> list[bytes]:
         roster = self.scene.model.roster

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import urwid
 
 from chatnet.console.keymap import Context
 from chatnet.console.panes.base import Pane, PaneContext
+from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.console.widgets.text import Markup, Row, cut, line, plain, stack, width
 from chatnet.console.widgets.wording import bar_text, size_text, transfer_state
 from chatnet.core.events import Transfer, TransferState
@@ -49,6 +51,8 @@ class TransfersPane(Pane):
         if not fids:
             return None
         if self.chosen_fid not in fids:
+            if self.chosen_fid is not None:
+                self.scene.model.shown.changed(Place(Subject.CHOSEN_TRANSFER))
             self.chosen_fid = fids[0]
         return self.scene.model.transfers[self.chosen_fid] if self.chosen_fid is not None else None
 
@@ -88,6 +92,7 @@ class TransfersPane(Pane):
         moving = len(model.active())
         facts = f"{moving} active {signs.dot} {len(fids) - ended - moving} waiting {signs.dot} {ended} finished "
         head = line(("group", f" Transfers   {facts}"), cols)
+        self.shows = questions = dict[Place, Any]()
         if not fids:
             text = Row("", 2, ("text.soft", "No transfers yet. F5 sends a file; offers from others appear here."))
             return stack([head, text.canvas(cols)], cols, rows)
@@ -106,6 +111,9 @@ class TransfersPane(Pane):
             block = self._block(transfer, cols, focus and fid == self.chosen_fid)
             taken = sum(canvas.rows() for canvas in block)
             self._where += [(1 + height + offset, fid) for offset in range(taken)]
+            questions[Place(Subject.TRANSFER, fid)] = offer_question(transfer)
+            if focus and fid == self.chosen_fid:
+                questions[Place(Subject.CHOSEN_TRANSFER)] = fid
             canvases += block
             height += taken
         return stack(canvases, cols, rows)

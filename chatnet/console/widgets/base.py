@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import urwid
@@ -23,6 +23,7 @@ class Box(urwid.Widget):
     _sizing = frozenset([urwid.Sizing.BOX])
     _selectable = True
     size: tuple[int, int] = (80, 24)  # as drawn last
+    shows: Mapping[Any, Hashable] = {}  # the questions in what was drawn last, by their places
 
     _kept: tuple[Any, urwid.Canvas] | None = None
 
@@ -137,6 +138,7 @@ class Scroller(Box):
 
     anchor: int | None = None  # the block at the bottom edge; None: the newest, and it stays so
     hidden = 0  # rows of that block below the edge
+    in_view: Sequence[int] = ()  # blocks that were drawn from their first row to their last, or as far as there is room
 
     def count(self) -> int:
         raise NotImplementedError
@@ -162,8 +164,10 @@ class Scroller(Box):
     def _upward(self, last: int, hidden: int, cols: int, rows: int) -> tuple[list[urwid.Canvas], int]:
         """Canvases that end ``hidden`` rows above the end of block ``last``, enough for ``rows``."""
         found: list[urwid.Canvas] = []
+        in_view: list[int] = []
         height = 0
         for index in range(last, -1, -1):
+            cut = hidden
             for row in reversed(self.block(index)):
                 canvas = row.canvas(cols)
                 take = canvas.rows() - hidden
@@ -176,9 +180,12 @@ class Scroller(Box):
                     hidden = 0
                 found.append(canvas)
                 height += take
+            if height == rows or (height < rows and not cut):
+                in_view.append(index)
             if height >= rows:
                 break
         found.reverse()
+        self.in_view = in_view
         return found, height
 
     def _height(self, index: int) -> int:

@@ -164,10 +164,15 @@ class Offers:
     def _is_known(self, peer: PeerID, fid: bytes) -> bool:
         """Whether this peer has offered ``fid`` before: after a lost link it cannot know whether we heard it."""
         transfer = self._table.find(peer, fid)
-        return self.is_coming(peer, fid) or (transfer is not None and not transfer.info.outgoing)
+        former = self._table.former_peer(fid) == peer
+        return self.is_coming(peer, fid) or former or (transfer is not None and not transfer.info.outgoing)
+
+    def _is_taken(self, fid: bytes) -> bool:
+        """Whether ``fid`` has named a transfer: no other one gets it, since a person may be about to answer that."""
+        return fid in self._table or self._table.former_peer(fid) is not None
 
     def _objection(self, peer: PeerID, fid: bytes, asker: _Asker) -> str:
-        if fid in self._table:
+        if self._is_taken(fid):
             return messages.CONFLICT
         pending = len(asker.queue) + sum(
             not transfer.info.outgoing and transfer.machine.state is TransferState.OFFERED
@@ -192,6 +197,9 @@ class Offers:
         peer, now = asker.link.peer, self._clock.seconds()
         while asker.queue and self._rate.take(peer, now):
             assembly = asker.queue.popleft()
+            if self._is_taken(assembly.fid):  # by somebody else's offer, while this one waited
+                self._say(peer, Decline(assembly.fid, messages.CONFLICT))
+                continue
             if not self._receiver.admit_offer(asker.link, assembly.fid, assembly.summary.title):
                 self._say(peer, Decline(assembly.fid, messages.TOO_MANY))
                 continue

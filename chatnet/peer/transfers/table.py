@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from twisted.logger import Logger
 from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import PROGRESS_SECONDS
+from chatnet.core.limits import FORMER_FIDS, PROGRESS_SECONDS
 from chatnet.core.transfer.transfer_events import Unsaved
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.store.transfers import FileRow
@@ -43,6 +44,7 @@ class TransferTable:
         self._listener = listener
         self._transfers: dict[bytes, ManagedTransfer] = {}
         self._of_peer: dict[PeerID, dict[bytes, ManagedTransfer]] = {}
+        self._former: OrderedDict[bytes, PeerID] = OrderedDict()  # of transfers that were shown, and are dropped
         self._progress = LoopingCall(self._tell_progress)
         self._progress.clock = clock
 
@@ -55,6 +57,10 @@ class TransferTable:
 
     def __contains__(self, fid: bytes) -> bool:
         return fid in self._transfers
+
+    def former_peer(self, fid: bytes) -> PeerID | None:
+        """Whose transfer was shown under this id before it was dropped: a person may still mean that one by it."""
+        return self._former.get(fid)
 
     def all(self) -> tuple[ManagedTransfer, ...]:
         """Each that the peer has to do with, shown or not."""
@@ -94,6 +100,10 @@ class TransferTable:
             del of_peer[transfer.fid]
             if not of_peer:
                 del self._of_peer[transfer.peer]
+            if transfer.stored:
+                self._former[transfer.fid] = transfer.peer
+                if len(self._former) > FORMER_FIDS:
+                    self._former.popitem(last=False)
 
     async def store(self, transfer: ManagedTransfer, rows: list[FileRow]) -> None:
         """Put a new one into the store; from then on it is shown.

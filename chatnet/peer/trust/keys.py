@@ -2,6 +2,9 @@
 
 The words for people are here, the exchange of a short code is ``short_codes``, the rule that holds
 what is sent is ``core.roster`` (``new_key``).
+
+Between what a person saw and what they say, a registry can put another key under the name.  So each
+decision says which key it is about, and is refused when it would be about another one.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ from twisted.logger import Logger
 
 from chatnet.core.directory.roster import Standing
 from chatnet.core.errors import LocalError
-from chatnet.core.events import VerifiedLevel
-from chatnet.core.identity import SHORT_CHARS, PeerID, conversation_of, key_text, short_text
+from chatnet.core.events import SafetyNumber, VerifiedLevel
+from chatnet.core.identity import PREFIX_CHARS, PeerID, conversation_of, is_prefix_of, short_text
 from chatnet.core.safety_number import safety_number
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.conversations import Conversations
@@ -50,43 +53,62 @@ class Trust:
         self._waiting_ms = waiting_ms
 
     async def trust(self, peer: bytes, prefix: str) -> None:
+        """Take the new key that begins with ``prefix``.  Raises LocalError: no-new-key, verified, wrong-prefix."""
         known, new = self._changed_key(peer)
         name = self._roster.name_of(known)
         if self._roster.verified(known):
             raise LocalError(
                 "verified",
-                f"{name}'s key was verified, so {SHORT_CHARS} characters are not enough for a new one.",
+                f"{name}'s key was verified, so {PREFIX_CHARS} characters are not enough for a new one.",
             )
-        if prefix.replace("-", "").upper() != key_text(new)[:SHORT_CHARS]:
+        if not is_prefix_of(prefix, new):
             raise LocalError(
                 "wrong-prefix",
-                f"These are not the first {SHORT_CHARS} characters of {name}'s new key. Nothing changed.",
+                f"These are not the first {PREFIX_CHARS} characters of {name}'s new key. Nothing changed.",
             )
         await self._take(known, new, VerifiedLevel.NOT)
 
-    async def keep(self, peer: bytes) -> None:
+    async def keep(self, peer: bytes, key: bytes) -> None:
+        """Ignore the new key ``key``.  Raises LocalError: no-new-key, another-key."""
         known, new = self._changed_key(peer)
+        name = self._roster.name_of(known)
+        if new != key:
+            raise LocalError("another-key", f"Yet another key uses the name {name} now. Nothing changed.")
         if new in self._roster.unwanted:
-            raise LocalError("no-new-key", f"The key of {self._roster.name_of(known)} that you know is kept already.")
+            raise LocalError("no-new-key", f"The key of {name} that you know is kept already.")
         await self._store.pins.add_unwanted_key(new, self._wall_ms())
         self._roster.unwanted.add(new)
         await self._outbox.release(known)
         self._people.tell(known)
 
-    def number(self, peer: bytes) -> str:
+    def number(self, peer: bytes) -> SafetyNumber:
+        """What is to be compared with this person now."""
         known = self._people.known(peer)
-        return safety_number(self._people.me, self._roster.new_key(known) or known)
+        key = self._roster.new_key(known) or known
+        return SafetyNumber(known, self._roster.name_of(known), key, safety_number(self._people.me, key))
 
     async def check_live(self, peer: bytes) -> str:
+        """Make a short code about the key ``peer``.  Raises what ``ShortCodes.begin`` raises."""
         known = self._people.known(peer)
         return await self._short_codes.begin(known, self._roster.name_of(known))
 
-    async def confirm(self, peer: bytes, level: VerifiedLevel) -> None:
+    async def confirm(self, peer: bytes, level: VerifiedLevel, name: str, key: bytes, code: str) -> None:
+        """Mark that ``key`` is the key of ``name``; a new one is taken.
+
+        Raises LocalError: no-check, another-key, another-name, another-code.
+        """
         known = self._people.known(peer)
-        new, name = self._roster.new_key(known), self._roster.name_of(known)
-        if level is VerifiedLevel.BY_CODE and not self._short_codes.was_compared(known):
+        shown = self._short_codes.shown(known)
+        new = self._roster.new_key(known) if level is VerifiedLevel.BY_NUMBER else None
+        if level is VerifiedLevel.BY_CODE and not shown:
             raise LocalError("no-check", f"No code was compared with {name} yet.")
-        if new is not None and level is VerifiedLevel.BY_NUMBER:
+        if key != (new or known):
+            raise LocalError("another-key", f"Another key has come since for {name}. Nothing changed.")
+        if name != self._roster.name_of(known):
+            raise LocalError("another-name", f"This key is not called {name} any more. Nothing changed.")
+        if level is VerifiedLevel.BY_CODE and code != shown:
+            raise LocalError("another-code", f"Another code with {name} has come since. Nothing changed.")
+        if new is not None:
             await self._take(known, new, level)
             return
         self._people.pin_on_first_contact(known)
@@ -98,6 +120,7 @@ class Trust:
         self._people.tell(known)
 
     async def block(self, peer: bytes, blocked: bool) -> None:
+        """Take nothing from the key ``peer`` any more, or again."""
         known = self._people.known(peer)
         is_request = self._roster.standing(known) is Standing.REQUESTER
         await self._store.pins.set_blocked(known, blocked, self._wall_ms(), delete=is_request)

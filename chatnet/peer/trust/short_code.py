@@ -68,15 +68,15 @@ class ShortCodes:
         self._random_bytes = random_bytes
         self._exchanges: dict[PeerID, _Exchange] = {}
         self._attempts: OrderedDict[PeerID, deque[float]] = OrderedDict()  # the least lately tried first
-        self._compared: set[PeerID] = set()  # a code was shown, and may be confirmed
+        self._shown: dict[PeerID, str] = {}  # the last code with each, which may be confirmed
 
     def stop(self) -> None:
         for peer in tuple(self._exchanges):
             self._end(peer, LocalError("stopped", "The program ends."))
 
-    def was_compared(self, peer: PeerID) -> bool:
-        """Whether a code was shown in this run, so that a person may say it is the same."""
-        return peer in self._compared
+    def shown(self, peer: PeerID) -> str:
+        """The last code with ``peer`` in this run, so that a person may say it is the same; empty without one."""
+        return self._shown.get(peer, "")
 
     async def begin(self, peer: PeerID, name: str) -> str:
         """Six digits.  Raises LocalError("too-often" | "check-late" | "check-failed"), ChatnetError."""
@@ -141,7 +141,7 @@ class ShortCodes:
 
     def _finish(self, peer: PeerID, exchange: _Exchange, first: bytes, second: bytes) -> None:
         code = short_code(self._me, peer, first, second)
-        self._compared.add(peer)
+        self._shown[peer] = code
         self._ready(peer, code, exchange.done is not None)
         if exchange.done is not None:
             exchange.done.callback(code)
@@ -153,7 +153,7 @@ class ShortCodes:
         self._attempts.move_to_end(peer)
         while len(self._attempts) > MAX_SOURCES:
             forgotten, _ = self._attempts.popitem(last=False)
-            self._compared.discard(forgotten)
+            self._shown.pop(forgotten, None)
         while attempts and now - attempts[0] >= DAY_SECONDS:
             attempts.popleft()
         if len(attempts) >= self._limits.checks_per_day:

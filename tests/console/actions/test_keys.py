@@ -8,7 +8,7 @@ import segno
 from chatnet.console.overlays.page import qr_rows
 from chatnet.core.errors import LocalError
 from chatnet.core.events import CodeReady, VerifiedLevel
-from chatnet.core.identity import grouped_text, short_text
+from chatnet.core.identity import grouped_text, prefix_text, short_text
 from chatnet.core.join_string import join_string
 from tests.support.scripted_peer import key_of, somebody
 from tests.support.typist import Typist
@@ -30,8 +30,9 @@ def test_a_changed_key_says_the_ways_on(console: Typist) -> None:
     for part in (
         "another key than the mallory you know",
         f"known {short_text(MALLORY)}",
-        f"new {short_text(OTHER)}",
-        "/trust mallory XXXXXXXX",
+        f"new {prefix_text(OTHER)}",
+        "read out the first 16 characters of /myid",
+        "/trust mallory XXXX-XXXX-XXXX-XXXX",
         "Alt-k keep the old key",
         "Nothing you type here is sent until you choose.",
     ):
@@ -41,26 +42,26 @@ def test_a_changed_key_says_the_ways_on(console: Typist) -> None:
 
 
 def test_trust_takes_the_new_key_and_opens_its_tab(console: Typist) -> None:
-    console.type(f"/msg mallory<enter>/trust mallory {short_text(OTHER)}<enter>")
-    assert console.calls("trust") == [("trust", MALLORY, short_text(OTHER))]
+    console.type(f"/msg mallory<enter>/trust mallory {prefix_text(OTHER)}<enter>")
+    assert console.calls("trust") == [("trust", MALLORY, prefix_text(OTHER))]
     assert console.view.chat == OTHER
     assert "mallory>" in console.screen()
     assert "KEY CHANGED" not in console.screen()
 
 
 def test_in_the_tab_the_name_need_not_be_typed(console: Typist) -> None:
-    console.type(f"/msg mallory<enter>/trust {short_text(OTHER)}<enter>")
-    assert console.calls("trust") == [("trust", MALLORY, short_text(OTHER))]
+    console.type(f"/msg mallory<enter>/trust {prefix_text(OTHER)}<enter>")
+    assert console.calls("trust") == [("trust", MALLORY, prefix_text(OTHER))]
 
 
 def test_wrong_letters_change_nothing_and_are_told(console: Typist) -> None:
-    console.type("/msg mallory<enter>/trust mallory AAAAAAAA<enter>")
-    assert "These are not the first 8 characters." in console.screen()
+    console.type(f"/msg mallory<enter>/trust mallory {short_text(OTHER)}<enter>")
+    assert "These are not the first 16 characters." in console.screen()
     assert "KEY CHANGED" in console.screen()
     console.type("<ctrl u>/trust mallory<enter>")
     assert len(console.calls("trust")) == 2  # "mallory" was taken for the letters, and refused
     console.type("<ctrl u>/net<enter>/trust<enter>")
-    assert "/trust [WHO] XXXXXXXX" in console.screen()
+    assert "/trust [WHO] XXXX-XXXX-XXXX-XXXX" in console.screen()
     assert len(console.calls("trust")) == 2
 
 
@@ -68,8 +69,9 @@ def test_alt_k_keeps_the_old_key_and_does_nothing_elsewhere(console: Typist) -> 
     console.type("/msg bob<enter><meta k>")
     assert console.calls("keep_key") == []
     assert "Nobody's key has changed here." in console.screen()
-    console.type("/msg mallory<enter><meta k>")
-    assert console.calls("keep_key") == [("keep_key", MALLORY)]
+    console.type("/msg mallory<enter>")
+    console.type("<meta k>")
+    assert console.calls("keep_key") == [("keep_key", MALLORY, OTHER)]
     assert "KEY CHANGED" not in console.screen()
     assert "mallory>" in console.screen()
 
@@ -83,7 +85,7 @@ def test_a_verified_person_is_compared_again(console: Typist) -> None:
     assert "The number of mallory's NEW key and yours" in console.screen()
     assert "/verify mallory live" not in console.screen()
     console.type("<esc>/verify same<enter>")
-    assert console.calls("confirm") == [("confirm", MALLORY, 2)]
+    assert console.calls("confirm") == [("confirm", MALLORY, 2, "mallory", OTHER, "")]
     assert console.view.chat == OTHER
     assert "mallory ✓ verified" in console.screen()
 
@@ -106,8 +108,9 @@ def test_the_sixty_digits_and_what_to_do(console: Typist) -> None:
 def test_the_same_marks_in_list_and_head(console: Typist) -> None:
     console.type("/msg bob<enter>")
     assert "verified" not in console.screen()
-    console.type("/verify bob same<enter>")
-    assert console.calls("confirm") == [("confirm", BOB, 2)]
+    console.type("/verify bob<enter>")
+    console.type("<esc>/verify bob same<enter>")
+    assert console.calls("confirm") == [("confirm", BOB, 2, "bob", BOB, "")]
     assert " ● bob ✓" in people_rows(console)
     assert "bob ✓ verified" in console.screen()
     assert "you compared all sixty digits" in console.screen()
@@ -120,7 +123,7 @@ def test_a_live_code_stands_until_it_is_compared(console: Typist) -> None:
     assert "Code with bob: 482 913" in console.words()
     assert "/verify bob same code" in console.words()
     console.type("/verify same code<enter>")
-    assert console.calls("confirm") == [("confirm", BOB, 1)]
+    assert console.calls("confirm") == [("confirm", BOB, 1, "bob", BOB, "482913")]
     assert "482 913" not in console.screen()
     assert " ● bob ✓" in people_rows(console)
 

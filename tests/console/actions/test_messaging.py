@@ -99,7 +99,7 @@ def test_msg_to_somebody_unknown_guesses(console: Typist) -> None:
     [
         ("/msg nobody hi", "Nobody here is called nobody."),
         ("/send bob nothing.bin", "no file 'nothing.bin'"),
-        ("/trust mallory AAAAAAAA", "These are not the first 8 characters."),
+        ("/trust mallory AAAAAAAA", "These are not the first 16 characters."),
         ("/limit sideways", "/limit [up|down RATE|off]"),
         ("/say", "/say TEXT"),
     ],

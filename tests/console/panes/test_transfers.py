@@ -41,7 +41,8 @@ def test_alt_y_accepts_the_newest_offer_of_this_tab_only(console: Typist) -> Non
 
 
 def test_alt_n_refuses_and_alt_s_asks_for_a_directory(console: Typist, tmp_path: Path) -> None:
-    console.type("/msg bob<enter><meta s>")
+    console.type("/msg bob<enter>")
+    console.type("<meta s>")
     assert console.view.input.text == "/accept 1 ~/"
     console.type(f"<backspace><backspace>{tmp_path}/new folder<enter>")
     fid = next(iter(console.peer.transfers))
@@ -92,9 +93,11 @@ def test_the_tab_of_transfers_has_bars_and_keys(console: Typist) -> None:
     assert "(list)" in screen
     console.type("c")
     assert console.calls("cancel") == [("cancel", mine.fid)]
-    console.type("<down>y")
+    for key in ("<down>", "y"):
+        console.type(key)
     assert console.calls("accept") == [("accept", other.fid, b"")]
-    console.type("<down>n")
+    for key in ("<down>", "n"):
+        console.type(key)
     assert len(console.calls("refuse")) == 1
     console.type("n")
     assert "There is nothing to refuse here." in console.screen()
@@ -157,6 +160,9 @@ def test_commands_by_number(console: Typist) -> None:
     console.type("/refuse 9<enter>")
     assert "There is no transfer 9" in console.screen()
     console.type("<ctrl u>/refuse 1<enter>")
+    assert "Number 1 has not been on the screen yet, as it is now: F4 shows it." in console.screen()
+    console.type("<ctrl u>/transfers<enter>")
+    console.type("/refuse 1<enter>")
     assert len(console.calls("refuse")) == 1
     console.type("/accept<enter>")
     assert "No offer waits for an answer." in console.screen()
@@ -167,7 +173,8 @@ def test_commands_by_number(console: Typist) -> None:
 def test_pause_and_resume_by_key_and_by_command(console: Typist) -> None:
     offer = console.peer.offered(BOB, "video.mkv", 1_000_000)
     console.wait(0.1)
-    console.type("<f4>p")
+    console.type("<f4>")
+    console.type("p")
     console.wait(0.1)
     console.type("r")
     console.wait(0.1)
@@ -264,7 +271,8 @@ def test_a_path_that_is_not_utf_8_is_shown(console: Typist) -> None:
 def test_a_long_path_is_whole_in_the_list_of_transfers(console: Typist) -> None:
     offer = console.peer.offered(BOB, "a" * 90 + ".bin", 2_000_000)
     console.wait(0.1)
-    console.type("<f4>y")
+    console.type("<f4>")
+    console.type("y")
     console.wait(30)
     assert console.peer.transfers[offer.fid].state is TransferState.DONE
     assert ("a" * 90 + ".bin") in "".join(line.split("│")[-1].strip() for line in console.lines())

@@ -590,6 +590,42 @@ async def test_the_number_of_somebody_elses_offer_is_declined(parties, stranger,
     assert [t.title for t in bob.transfers.snapshot()] == ["a"]
 
 
+@pytest.mark.parametrize("stored", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_a_number_that_was_shown_is_never_that_of_another_offer(parties, stranger, stored: bool) -> None:
+    """Also when the first one is withdrawn and forgotten, and even if the store had dropped it."""
+    (bob,) = await parties(1)
+    await stranger.greet(bob)
+    await stranger.offer(OfferedFile(["a"], 5, 0))
+    stranger.chat.send(Cancel(b"F" * 16, messages.USER))
+    await bob.see(TransferState.CANCELLED, fid=b"F" * 16)
+    await bob.transfers.forget_ended()
+    if not stored:
+        await bob.database.run(lambda connection: connection.execute("DELETE FROM transfer"))
+    stranger.chat.send(Offer(b"F" * 16, [OfferedFile(["b"], 5, 0)], False))
+    assert await stranger.heard(Cancel) == Cancel(b"F" * 16, messages.USER if stored else messages.LOST)
+    assert bob.transfers.snapshot() == ()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_offer_that_waits_for_its_time_loses_its_number_to_one_that_came_meanwhile(
+    parties, stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await parties()
+    slow = {stranger.peer}
+    rate = bob.transfers._offers._rate
+    monkeypatch.setattr(rate, "take", lambda peer, now: peer not in slow)
+    monkeypatch.setattr(rate, "delay", lambda peer, now: 0.02)
+    await stranger.greet(bob)
+    stranger.chat.send(Offer(b"F" * 16, [OfferedFile(["b"], 5, 0)], False))
+    await stranger.chat.confirmed()
+    alice.transfers._random = lambda size: b"F" * size
+    offer = await offered(alice, bob, write(tmp_path, "a", b"hello"))
+    slow.clear()
+    assert await stranger.heard(Decline) == Decline(offer.fid, messages.CONFLICT)
+    assert [(t.title, t.peer) for t in bob.transfers.snapshot()] == [("a", alice.peer)]
+
+
 @pytest_twisted.ensureDeferred
 async def test_somebody_elses_transfer_is_not_theirs_to_end(parties, stranger, tmp_path: Path) -> None:
     alice, bob = await parties()

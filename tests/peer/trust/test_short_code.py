@@ -92,15 +92,15 @@ def bob(clock: Clock) -> Side:
 
 def test_both_see_the_same_six_digits(ann: Side, bob: Side) -> None:
     outcome = ann.begin(HIGH)
-    assert not ann.short_codes.was_compared(HIGH)
+    assert not ann.short_codes.shown(HIGH)
     carry(ann, bob)
     (code,) = outcome
     assert len(code) == 6
     assert code.isdigit()
     assert ann.shown == [(HIGH, code, True)]
     assert bob.shown == [(LOW, code, False)]
-    assert ann.short_codes.was_compared(HIGH)
-    assert bob.short_codes.was_compared(LOW)
+    assert ann.short_codes.shown(HIGH)
+    assert bob.short_codes.shown(LOW)
 
 
 def test_every_code_is_another(ann: Side, bob: Side) -> None:
@@ -147,7 +147,7 @@ def test_a_broken_commitment_shows_no_code(ann: Side, bob: Side, byte: int) -> N
     bob.hear(LOW, Check(CheckStep.REVEAL, bytes(value)), reveal)
     assert bob.shown == []
     assert bob.broken == [LOW]
-    assert not bob.short_codes.was_compared(LOW)
+    assert not bob.short_codes.shown(LOW)
 
 
 @pytest.mark.parametrize(
