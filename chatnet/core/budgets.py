@@ -217,3 +217,19 @@ class PeerBudgets:
         for item in fields(self):
             unit, reason = item.metadata["unit"], item.metadata["reason"]
             yield f"{item.name:<30} {getattr(self, item.name)} {unit}: {reason}"
+
+
+class Budgets:
+    """The budgets of one peer, one for each row of the table: made once, and shared by all its parts."""
+
+    def __init__(self, table: PeerBudgets, *, count_loopback: bool = False) -> None:
+        self.links = Budget(table.links, count_loopback=count_loopback)
+        self.offers = Budget(table.offers, count_loopback=count_loopback)
+        self.offered_files = Budget(table.offered_files, count_loopback=count_loopback)
+        self.requests = Budget(table.requests, count_loopback=count_loopback)
+        self.request_bytes = Budget(table.request_bytes, count_loopback=count_loopback)
+        self.requesters = Budget(table.requesters, count_loopback=count_loopback)
+
+    def all(self) -> dict[str, Budget]:
+        """Each budget by its name."""
+        return dict(vars(self))

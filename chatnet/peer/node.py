@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from chatnet import __version__
 from chatnet.core import messages
 from chatnet.core.addresses import host_port, is_loopback
+from chatnet.core.budgets import Budgets
 from chatnet.core.dialrules import Network
 from chatnet.core.errors import ChatnetError, Refused, Unreachable
 from chatnet.core.events import (
@@ -138,6 +139,7 @@ class Node:
             self.identity = load_or_make_identity(self.places.data)
             self.me = self.identity.peer_id
             limits = self._settings.limits
+            self.budgets = Budgets(limits.budgets, count_loopback=limits.loopback == "counted")
             self.pulse = Pulse(self._reactor)
             links = LinkSettings(limits, limits.queue_bytes, self.pulse, self._chance.random, struck=self._struck)
             tls = TLS(self.identity)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.core.budgets import Budget, Claimant, Level, PeerBudgets, Shares, sources_of
+from chatnet.core.budgets import Budget, Budgets, Claimant, Level, PeerBudgets, Shares, sources_of
 
 SHARES = Shares(all=10, strangers=6, key=3, address=2)
 
@@ -120,3 +122,11 @@ def test_shares_fit_each_other(name: str) -> None:
     shares: Shares = getattr(PeerBudgets(), name)
     assert 0 < shares.key <= shares.all
     assert 0 < shares.address <= shares.strangers <= shares.all
+
+
+def test_a_peer_has_one_budget_for_each_row_of_the_table() -> None:
+    table = PeerBudgets()
+    budgets = Budgets(table)
+    assert {name: budget.shares for name, budget in budgets.all().items()} == {
+        item.name: getattr(table, item.name) for item in fields(table)
+    }
