@@ -312,6 +312,7 @@ class Node:
             waiting_ms=self.waiting_clock.ms,
             random_bytes=self._chance.randbytes,
             uniform=self._chance.uniform,
+            budgets=self.budgets,
         )
         self._closers.append(self.transfers.stop)
         self.short_codes = ShortCodes(
@@ -500,6 +501,10 @@ class Node:
     def folder_of(self, peer: bytes) -> str:
         """The name of a person's folder."""
         return self.people.folder_of(peer)
+
+    def is_stranger(self, peer: PeerID) -> bool:
+        """Whether nobody here has written to this key, accepted anything of it, or verified it."""
+        return self.roster.is_stranger(peer)
 
     # --- for the door -------------------------------------------------------------------------
 

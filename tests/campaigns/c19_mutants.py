@@ -205,6 +205,20 @@ MUTANTS = (
         ("tests/village/test_file_faults.py::test_what_a_part_holds_counts_as_free",),
     ),
     Mutant(
+        "unanswered offers are charged to their sums",
+        "chatnet/peer/transfers/held_offers.py",
+        "self._budgets.offers.take(holder, who, size_bytes)",
+        "None",
+        ("tests/peer/transfers/test_held_offers.py::test_what_does_not_fit_is_declined_when_its_page_comes",),
+    ),
+    Mutant(
+        "an offer whose next page is late is dropped",
+        "chatnet/peer/transfers/offers.py",
+        "            asker.overdue = asker.assembly.fid\n            self._give_up(asker)\n",
+        "            asker.overdue = b''\n",
+        ("tests/peer/transfers/test_held_offers.py::test_an_offer_whose_next_page_never_comes_is_dropped",),
+    ),
+    Mutant(
         "an old entry of the list changes nothing",
         "chatnet/core/directory/roster.py",
         "if known is not None and entry.seq < known.seq:",

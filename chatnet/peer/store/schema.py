@@ -178,4 +178,17 @@ ALTER TABLE transfer ADD COLUMN told INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE transfer ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
 UPDATE transfer SET since_ms = coalesce(ended_ms, offered_ms);
 """,
+    """
+-- What people see of an offer before they answer it: its files are not read for that.
+ALTER TABLE transfer ADD COLUMN folders INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE transfer ADD COLUMN names BLOB NOT NULL DEFAULT x'';  -- the first few, MessagePack
+ALTER TABLE transfer ADD COLUMN warning TEXT NOT NULL DEFAULT '';
+-- The files of offers that came in and are not accepted: packed pages, which become rows of transfer_file.
+CREATE TABLE offer_page (
+    t INTEGER NOT NULL REFERENCES transfer (t) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    files BLOB NOT NULL,
+    PRIMARY KEY (t, number)
+) STRICT, WITHOUT ROWID;
+""",
 )

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, NoSpace, StoreFailed
+from chatnet.core.messages import OfferedFile
 from chatnet.core.transfer.transfer_events import (
     DownloadFailed,
     DownloadHindered,
@@ -74,6 +75,7 @@ class Downloads:
         except StoreFailed as failed:
             error, event = failed, DownloadHindered(messages.STORE)
         except ChatnetError as failed:
+            transfer.files = ()
             transfer.space_needed = failed.needed if isinstance(failed, NoSpace) else 0
             error, event = failed, _not_opened(failed.code)
         except Exception:
@@ -95,7 +97,9 @@ class Downloads:
 
     async def _look(self, transfer: Incoming) -> Download:
         assert transfer.target is not None
+        await self._store.transfers.unpack(transfer.peer, transfer.fid)
         rows = await self._store.transfers.files(transfer.peer, transfer.fid)
+        transfer.files = await self._disk.run(offered_files, rows)
         if transfer.candidates is None:
             transfer.candidates = await self._store.transfers.received_like(transfer.peer, transfer.fid)
         former = await self._disk.run(former_files, rows, transfer.candidates)
@@ -142,6 +146,11 @@ class Downloads:
 
 def _not_opened(code: str) -> Input:
     return DownloadHindered(code) if code in PASSING else DownloadFailed(code)
+
+
+def offered_files(rows: Sequence[FileRow]) -> list[OfferedFile]:
+    """The files of an offer as they were offered."""
+    return [OfferedFile(list(row.path), row.size, row.mtime_ms) for row in rows]
 
 
 def former_files(rows: Sequence[FileRow], candidates_of: dict[int, bytes]) -> dict[int, Former]:

@@ -39,3 +39,6 @@ class TransferListener(Protocol):
 
     def folder_of(self, peer: bytes) -> str:
         """The name of a person's folder, and of the person."""
+
+    def is_stranger(self, peer: PeerID) -> bool:
+        """Whether nobody here has written to this key, accepted anything of it, or verified it."""
