@@ -219,6 +219,13 @@ MUTANTS = (
         ("tests/peer/transfers/test_held_offers.py::test_an_offer_whose_next_page_never_comes_is_dropped",),
     ),
     Mutant(
+        "what other transfers may still write is not free",
+        "chatnet/peer/files/free_space.py",
+        "others, mine = self._account.promised(self._device, self), self._room()",
+        "others, mine = Room(0, 0), self._room()",
+        ("tests/peer/files/test_free_space.py::test_transfers_together_never_go_below_the_reserve",),
+    ),
+    Mutant(
         "an old entry of the list changes nothing",
         "chatnet/core/directory/roster.py",
         "if known is not None and entry.seq < known.seq:",

@@ -20,6 +20,7 @@ _AT_SENDER = {
 _AT_RECEIVER = {
     messages.DECLINED: ("you refused it", "they refused it"),
     messages.NO_SPACE: ("too little space on this disk", "too little space on their disk"),
+    messages.NO_INODES: ("this disk has room for too few more files", "their disk has room for too few more files"),
     messages.UNWRITABLE: ("it cannot be written here: look at the download folder", "it cannot be written there"),
     messages.TOO_MANY: (
         "they made more offers than are taken at a time",

@@ -22,7 +22,7 @@ from chatnet.core.transfer.transfer_events import (
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.download import Download, Former
 from chatnet.peer.files.filesystem import FOLDER, DownloadTarget, Filesystem
-from chatnet.peer.files.free_space import free_bytes
+from chatnet.peer.files.free_space import has_space
 from chatnet.peer.files.journal import StoreJournal
 from chatnet.peer.files.part_files import remove_parts
 from chatnet.peer.store.peer_store import PeerStore
@@ -76,7 +76,7 @@ class Downloads:
             error, event = failed, DownloadHindered(messages.STORE)
         except ChatnetError as failed:
             transfer.files = ()
-            transfer.space_needed = failed.needed if isinstance(failed, NoSpace) else 0
+            transfer.lacking = failed if isinstance(failed, NoSpace) else None
             error, event = failed, _not_opened(failed.code)
         except Exception:
             self.log.failure("internal error while opening a download")
@@ -131,7 +131,7 @@ class Downloads:
         assert transfer.target is not None
         fd = os.open(os.path.realpath(transfer.target.directory or transfer.target.downloads), FOLDER)
         try:
-            return free_bytes(self._filesystem, fd) >= transfer.space_needed
+            return has_space(self._filesystem, fd, transfer.lacking)
         finally:
             os.close(fd)
 

@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from chatnet.core.errors import ChatnetError
+from chatnet.core.errors import ChatnetError, NoSpace
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.core.messages import Accept, OfferedFile
@@ -232,15 +232,15 @@ class Outgoing(ManagedTransfer):
 class Incoming(ManagedTransfer):
     """``target`` is where it goes, once a person has said so; ``files`` are in the store alone until then.
 
-    ``opening`` fires with what went wrong, or None, when the disk was looked at; ``space_needed`` are the
-    bytes that were missing when it was looked at last.
+    ``opening`` fires with what went wrong, or None, when the disk was looked at; ``lacking`` is what the disk
+    had too little of when it was looked at last.
     """
 
     machine: IncomingTransfer
     target: DownloadTarget | None = None
     candidates: dict[int, bytes] | None = None  # files of before that may be the same, by number
     opening: Deferred[ChatnetError | None] | None = None
-    space_needed: int = 0
+    lacking: NoSpace | None = None
 
     def row(self) -> TransferRow:
         row = super().row()

@@ -210,7 +210,8 @@ class Transfers:
     async def accept(self, fid: bytes, directory: bytes = b"") -> Transfer:
         """Take an offer, into ``directory`` or the usual place.
 
-        Raises LocalError: unknown-transfer, ended, relative-path, no-space, unwritable, no-such-folder, busy.
+        Raises LocalError: unknown-transfer, ended, relative-path, no-space, no-inodes, unwritable,
+        no-such-folder, busy.
         """
         transfer = self._table.known(fid)
         directory = absolute(directory) if directory else b""
@@ -242,7 +243,7 @@ class Transfers:
     async def resume(self, fid: bytes) -> Transfer:
         """Let it go on; a broken one, or one that the disk held up, is tried now.
 
-        Raises LocalError: unknown-transfer, ended, not-running, paused-there, no-space, store, busy.
+        Raises LocalError: unknown-transfer, ended, not-running, paused-there, no-space, no-inodes, store, busy.
         """
         return await self._opened(self._want(fid, ev.PersonResumes()))
 
@@ -289,7 +290,7 @@ class Transfers:
         if isinstance(transfer, Incoming) and transfer.opening is not None:
             error = await _shared(transfer)
         if error is not None:
-            about_space = error.code == messages.NO_SPACE
+            about_space = error.code in (messages.NO_SPACE, messages.NO_INODES)
             text = f"{quoted(transfer.info.title)} {error.text}" if about_space else error.text
             raise LocalError(error.code, text)
         return transfer.snapshot()

@@ -285,7 +285,7 @@ async def test_too_little_space_is_said_and_the_offer_stands(parties, tmp_path: 
         await bob.transfers.accept(offer.fid)
     assert caught.value.code == messages.NO_SPACE
     assert caught.value.text.startswith(
-        '"video.mkv" needs 5 B beside the 256.0 MiB that stay free; 100.0 MiB free in '
+        '"video.mkv" needs 4.0 KiB beside the 256.0 MiB that stay free; 100.0 MiB free in '
     )
     free[0] = 1000
     await bob.transfers.accept(offer.fid)
