@@ -48,7 +48,8 @@ from support import (
 RUN_SECONDS = 600.0
 SMALL_BYTES = 4096
 CHAT_EVERY = 0.02
-OFFER_LIMITS = ("offers_per_minute=10000",)  # a benchmark offers more often than people do
+# A benchmark offers more often than people do, and more files than strangers may.
+OFFER_LIMITS = ("offers_per_minute=10000", "stranger_offer_files=100000", "offered_files.strangers=100000")
 CHAT_LIMITS = ("messages_per_second=1000", "messages_burst=100000", "stranger_messages_per_second=1000")
 
 

@@ -13,9 +13,21 @@ SOURCES = sorted((ROOT / "chatnet").rglob("*.py"))
 
 # core: values in, values out. No file, socket, clock or random.
 CORE_LIBRARY = (
-    {"__future__", "abc", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses", "difflib", "enum"}
+    {
+        "__future__",
+        "abc",
+        "array",
+        "base64",
+        "bisect",
+        "collections",
+        "contextlib",
+        "copy",
+        "dataclasses",
+        "difflib",
+        "enum",
+    }
     | {"functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "math", "operator", "posixpath", "re"}
-    | {"string", "struct", "types", "typing", "unicodedata"}
+    | {"string", "struct", "types", "typing", "unicodedata", "zlib"}
 )
 CORE_PACKAGES = frozenset({"msgspec", "cryptography", "wcwidth", "blake3"})
 

@@ -22,11 +22,15 @@ class LocalError(ChatnetError):
 
 
 class NoSpace(LocalError):
-    """The disk has not enough space; ``needed`` bytes beside what it keeps free."""
+    """The disk has not enough space; ``needed`` bytes and ``inodes`` beside what it keeps free.
 
-    def __init__(self, text: str, needed: int = 0) -> None:
-        super().__init__("no-space", text)
+    The code is ``no-inodes`` where ``few_inodes`` says that it lacks only room for more files.
+    """
+
+    def __init__(self, text: str, needed: int = 0, inodes: int = 0, *, few_inodes: bool = False) -> None:
+        super().__init__("no-inodes" if few_inodes else "no-space", text)
         self.needed = needed
+        self.inodes = inodes
 
 
 class CannotListen(LocalError):

@@ -216,6 +216,7 @@ class Transfer(Plain, frozen=True):
     offered_ms: int
     resumed_from: int = 0  # bytes that were there when it last went on
     paused_here: bool = False  # this side holds it, and may let it go on
+    total_folders: int = 0
 
 
 class SpeedLimits(Plain, frozen=True):

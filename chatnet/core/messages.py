@@ -122,6 +122,9 @@ LATE = "late"  # nobody came
 PAUSED = "paused"  # a person's wish
 TOO_MANY = "too-many"
 
+# Never on the wire.
+NO_INODES = "no-inodes"  # the disk has room for too few more files; the other side hears no-space
+
 # --- field types ------------------------------------------------------------------------------
 
 Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]

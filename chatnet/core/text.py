@@ -96,6 +96,11 @@ def safe_line(text: str, limit: int = 200) -> SafeText:
     return safe_text(text, limit, newlines=False)
 
 
+def quoted(title: str) -> SafeText:
+    """A title of somebody's choice as it stands in a sentence or a row: no title can look like words of ours."""
+    return SafeText(f'"{safe_line(title).replace(chr(34), chr(39))}"')
+
+
 def shown_path(path: bytes, limit: int = 1000) -> SafeText:
     """A path of this machine, for the screen or the log; bytes that are not UTF-8 become U+FFFD."""
     return safe_line(path.decode("utf-8", "replace"), limit)

@@ -325,6 +325,7 @@ class Node:
             waiting_ms=self.waiting_clock.ms,
             random_bytes=self._chance.randbytes,
             uniform=self._chance.uniform,
+            budgets=self.budgets,
         )
         self._closers.append(self.transfers.stop)
         self.short_codes = ShortCodes(
@@ -572,6 +573,10 @@ class Node:
         """A request was refused, cleared, or blocked."""
         self.transfers.forget_offers(peer)
         self.people.tell(peer)
+
+    def is_stranger(self, peer: PeerID) -> bool:
+        """Whether nobody here has written to this key, accepted anything of it, or verified it."""
+        return self.roster.is_stranger(peer)
 
     # --- for the door -------------------------------------------------------------------------
 

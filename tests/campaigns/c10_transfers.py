@@ -77,7 +77,9 @@ class Carried:
             contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection,
         ):
             found = connection.execute(
-                "SELECT state, code, synced, done FROM transfer JOIN transfer_file USING (t) WHERE title = ?", (name,)
+                "SELECT state, code, coalesce(synced, 0), coalesce(done, 0)"
+                " FROM transfer LEFT JOIN transfer_file USING (t) WHERE title = ?",
+                (name,),
             ).fetchone()
             if found is not None:
                 return found[0], found[1], found[2], bool(found[3])

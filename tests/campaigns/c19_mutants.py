@@ -268,6 +268,27 @@ MUTANTS = (
         ("tests/village/test_file_faults.py::test_what_a_part_holds_counts_as_free",),
     ),
     Mutant(
+        "unanswered offers are charged to their sums",
+        "chatnet/peer/transfers/held_offers.py",
+        "self._budgets.offers.take(holder, who, size_bytes)",
+        "None",
+        ("tests/peer/transfers/test_held_offers.py::test_what_does_not_fit_is_declined_when_its_page_comes",),
+    ),
+    Mutant(
+        "an offer whose next page is late is dropped",
+        "chatnet/peer/transfers/offers.py",
+        "            asker.overdue = asker.assembly.fid\n            self._give_up(asker)\n",
+        "            asker.overdue = b''\n",
+        ("tests/peer/transfers/test_held_offers.py::test_an_offer_whose_next_page_never_comes_is_dropped",),
+    ),
+    Mutant(
+        "what other transfers may still write is not free",
+        "chatnet/peer/files/free_space.py",
+        "others, mine = self._account.promised(self._device, self), self._room()",
+        "others, mine = Room(0, 0), self._room()",
+        ("tests/peer/files/test_free_space.py::test_transfers_together_never_go_below_the_reserve",),
+    ),
+    Mutant(
         "an old entry of the list changes nothing",
         "chatnet/core/directory/roster.py",
         "        if self._is_older(entry):\n            return\n",

@@ -20,6 +20,7 @@ from chatnet.core.text import (
     MARKS_IN_TEXT,
     NAME_BYTES,
     name_warning,
+    quoted,
     safe_file_name,
     safe_line,
     safe_text,
@@ -241,3 +242,9 @@ def test_a_path_is_shown_as_one_line_that_can_be_encoded() -> None:
 
 def test_the_text_of_an_error_can_be_encoded() -> None:
     assert LocalError("unwritable", "/d\udcff cannot be written").text == "/d? cannot be written"
+
+
+def test_no_title_ends_its_own_quotes() -> None:
+    """F14."""
+    assert quoted("video.mkv") == '"video.mkv"'
+    assert quoted('a"  \u2713 delivered') == '"a\'  \u2713 delivered"'

@@ -230,7 +230,9 @@ class ScriptedPeer:
         rows[index] = msgspec.structs.replace(rows[index], state=state, reason=safe_line(reason))
         self.emit(MessageChanged(message.chat, message.n, state, safe_line(reason)))
 
-    def offered(self, peer: bytes, title: str, total_bytes: int, mine: bool = False, files: int = 1) -> Transfer:
+    def offered(
+        self, peer: bytes, title: str, total_bytes: int, mine: bool = False, files: int = 1, folders: int = 0
+    ) -> Transfer:
         """An offer, ours or theirs, with its row in the conversation."""
         fid = hashlib.sha256(f"{title}{len(self.transfers)}".encode()).digest()[:16]
         transfer = Transfer(
@@ -251,6 +253,7 @@ class ScriptedPeer:
             reason=SafeText(""),
             saved_to=b"",
             offered_ms=self.now_ms(),
+            total_folders=folders,
         )
         self._put_transfer(transfer)
         self.emit(MessageAdded(self.stored(peer, title, mine=mine, kind=MessageKind.FILE, fid=fid)))

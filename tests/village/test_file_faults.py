@@ -30,7 +30,7 @@ def disk(one: Villager, free_mib: list[int]) -> None:
     """What this one's disk says that it has, from now on; the reserve comes on top."""
 
     def space(fd: int) -> Any:
-        return SimpleNamespace(f_bavail=free_mib[0] + 256, f_frsize=MIB)
+        return SimpleNamespace(f_bavail=free_mib[0] + 256, f_frsize=MIB, f_files=0)
 
     one.node.transfers._executor.downloads._filesystem = Filesystem(os.urandom, space, 256 * MIB)
 
@@ -192,7 +192,7 @@ async def test_a_full_disk_is_said_and_it_goes_on_by_itself(village: Village) ->
         made(village, f"two/{name}", 20 * MIB)
     with pytest.raises(LocalError) as refused:
         await village.done(bob.door.accept(await offered(village, ann, bob, os.fsencode(village.directory / "two"))))
-    assert refused.value.text.startswith("two/ (2) needs 40.0 MiB beside the 256.0 MiB that stay free; 286.0 MiB free")
+    assert refused.value.text.startswith('"two/ (2)" needs 40.0 MiB beside the 256.0 MiB that stay free; 286.0 MiB')
     (fid,) = bob.transfers
     free[0] = 50
     await village.done(bob.door.accept(fid))
@@ -256,7 +256,7 @@ async def test_files_that_cannot_be_sent_are_named_and_the_others_arrive(village
     os.utime(village.directory / "many" / "150", ns=(0, 0))
     await village.done(bob.door.accept(fid))
     await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob), within=BACK)
-    named = "3 of 200 not sent: many/007 (cannot be read), many/100 (changed), many/150 (changed)"
+    named = '3 of 200 not sent: "many/007" (cannot be read), "many/100" (changed), "many/150" (changed)'
     for one in (ann, bob):
         assert one.transfers[fid].reason == named
         assert one.transfers[fid].done_files == 197
@@ -278,7 +278,7 @@ async def test_a_file_that_becomes_shorter_on_its_way_does_not_take_the_others_a
     await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob), within=BACK)
     assert [path.name for path in received(bob)] == ["b"]
     for one in (ann, bob):
-        assert one.transfers[fid].reason == "1 of 2 not sent: two/a (changed)"
+        assert one.transfers[fid].reason == '1 of 2 not sent: "two/a" (changed)'
 
 
 @pytest_twisted.ensureDeferred

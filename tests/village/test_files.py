@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
+from chatnet.core import messages
 from chatnet.core.errors import LocalError
 from chatnet.core.events import MessageKind, MessageState, TransferState
 from tests.support.village import Village, Villager
@@ -155,6 +156,30 @@ async def test_a_refused_offer(village: Village) -> None:
     await village.until(lambda: is_in(TransferState.DECLINED, fid, ann, bob))
     with pytest.raises(LocalError):
         await village.done(bob.door.accept(fid))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stranger_offers_fewer_files_than_somebody_we_wrote_to(village: Village) -> None:
+    """F2: and neither gets anything onto the disk before consent, which names files and folders."""
+    ann, bob = await village.people("ann", "bob")
+    folder = village.directory / "many" / "deep"
+    folder.mkdir(parents=True)
+    for number in range(999):
+        (folder / f"{number:03d}").write_bytes(b"hello")
+    transfer = await village.done(ann.door.offer(bob.chat, (os.fsencode(folder.parent),)))
+    await village.until(lambda: is_in(TransferState.DECLINED, transfer.fid, ann), within=30)
+    told = ann.transfers[transfer.fid]
+    assert told.code == messages.TOO_MANY
+    assert told.reason.startswith("they take no more of you at a time")
+    assert bob.transfers == {}
+    await village.done(bob.door.say(ann.chat, "do send them"))
+    await village.until(lambda: "do send them" in ann.texts(bob.peer))
+    fid = await offered(village, ann, bob, os.fsencode(folder.parent))
+    assert (bob.transfers[fid].total_files, bob.transfers[fid].total_folders) == (999, 2)
+    assert received(bob) == []
+    await village.done(bob.door.accept(fid))
+    await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob), within=60)
+    assert len(received(bob)) == 999
 
 
 @pytest_twisted.ensureDeferred

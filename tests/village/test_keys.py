@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 
 from chatnet.core.errors import LocalError, Refused
 from chatnet.core.events import Event, MessageState, RegistryChanged, RegistryPhase, TransferState
-from chatnet.core.identity import short_text
+from chatnet.core.identity import key_text, short_text
 from chatnet.core.limits import PeerLimits
 from tests.support.links import new_identity
 from tests.support.village import Village, Villager
@@ -184,7 +184,7 @@ async def test_files_of_a_key_that_nothing_vouches_for_get_a_folder_of_their_own
     await village.done(ann.door.accept(transfer.fid))
     await village.until(lambda: ann.transfers[transfer.fid].state is TransferState.DONE)
     found = [saved.relative_to(ann.roots.downloads) for saved in ann.roots.downloads.rglob("photo.jpg")]
-    assert found == [Path(f"bob-{short_text(impostor.peer)[:4]}", "photo.jpg")]
+    assert found == [Path(f"bob-{key_text(impostor.peer)[:13]}", "photo.jpg")]
 
 
 @pytest_twisted.ensureDeferred

@@ -17,7 +17,7 @@ from chatnet.core import limits
 from chatnet.core.closest import closest_match
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.identity import ChatID, chat_with
-from chatnet.core.text import safe_line
+from chatnet.core.text import quoted, safe_line
 
 _RULES = tuple(kind.value for kind in RuleKind)
 _RESUMABLE = (TransferState.BROKEN, TransferState.PAUSED)
@@ -52,7 +52,7 @@ class TransferActions(SubjectActions):
         self._ask(self._api.offer, chat, paths, then=lambda transfer: self._tell_offered(chat, transfer))
 
     def _tell_offered(self, chat: ChatID, transfer: Transfer) -> None:
-        self.view.say(f"{transfer.title} is offered to {self._model.roster.name(chat)}.")
+        self.view.say(f"{quoted(transfer.title)} is offered to {self._model.roster.name(chat)}.")
 
     def cmd_send(self, rest: str) -> None:
         words = split_words(rest)
@@ -92,7 +92,7 @@ class TransferActions(SubjectActions):
 
     def _accept(self, transfer: Transfer, directory: bytes = b"") -> None:
         other = f"Another place: /accept {self._model.numbers[transfer.fid]} FOLDER"
-        advice = dict.fromkeys(("no-space", "no-such-folder", "unwritable"), other)
+        advice = dict.fromkeys(("no-space", "no-inodes", "no-such-folder", "unwritable"), other)
         self._ask(self._api.accept, transfer.fid, directory, advice=advice)
 
     def key_refuse(self, stroke: str) -> None:
@@ -111,7 +111,7 @@ class TransferActions(SubjectActions):
         if transfer is not None:
             self.view.focus_on = Context.INPUT
             self.view.input.put(f"/accept {self._model.numbers[transfer.fid]} ~/")
-            self.view.say(f"Into which directory shall {transfer.title} go? Tab completes, Enter accepts.")
+            self.view.say(f"Into which directory shall {quoted(transfer.title)} go? Tab completes, Enter accepts.")
 
     def _send_as_file(self, chat: ChatID) -> None:
         """Send what is too long for a message; a text that is not offered stands in the input again."""

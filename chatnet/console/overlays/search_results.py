@@ -10,9 +10,9 @@ from chatnet.console.panes.base import PaneContext
 from chatnet.console.widgets.base import Box, LazyList
 from chatnet.console.widgets.text import Markup, cut, line, stack, width
 from chatnet.console.widgets.wording import clock_text, count_text, date_text
-from chatnet.core.events import ChatMessage, SearchPage
+from chatnet.core.events import ChatMessage, MessageKind, SearchPage
 from chatnet.core.identity import ChatID
-from chatnet.core.text import safe_line
+from chatnet.core.text import quoted, safe_line
 
 _NAME_COLS = 12
 _AHEAD = 20  # rows before the end at which the next page is asked for
@@ -71,7 +71,8 @@ class ResultsView(Box):
         who = cut(f"you {signs.more_right} {name}" if message.mine else name, _NAME_COLS, signs)
         who += " " * (_NAME_COLS - width(who))
         at = f" {date_text(message.stored_ms):>11} {clock_text(message.stored_ms)}  "
-        body = safe_line(message.body, 1000)
+        is_file = message.kind is MessageKind.FILE
+        body = quoted(message.body) if is_file else safe_line(message.body, 1000)
         return [
             ("time", at),
             ("name.own" if message.mine else "name.theirs", who),

@@ -12,9 +12,9 @@ from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.console.widgets.base import Block
 from chatnet.console.widgets.text import Markup, Row, Rule, cut, line, two_sided, width
 from chatnet.console.widgets.wording import (
+    amount_text,
     bar_text,
     clock_text,
-    count_text,
     date_text,
     day_of,
     day_text,
@@ -28,7 +28,7 @@ from chatnet.console.widgets.wording import (
 from chatnet.core import limits
 from chatnet.core.events import ChatMessage, MessageKind, MessageState, Person, Transfer, TransferState
 from chatnet.core.identity import ChatID, prefix_text, short_text
-from chatnet.core.text import safe_line, safe_text, shown_path
+from chatnet.core.text import quoted, safe_line, safe_text, shown_path
 
 _NAME_COLS = 12  # a longer name is cut in the column; the title has it whole
 _BAR_COLS = 30
@@ -265,12 +265,12 @@ class ConversationPane(ScrollPane):
             _, word, attribute = message_state(message, signs)
             if message.reason:  # refused, cancelled, broken: the reason says which
                 word = f"{signs.failed} {safe_line(message.reason)}"
-            return [("text", safe_line(message.body)), (attribute, f"  {word}" if word else "")]
+            return [("text", quoted(message.body)), (attribute, f"  {word}" if word else "")]
         number = self.scene.model.numbers.get(transfer.fid, 0)
         words, attribute = transfer_state(transfer, self.name, signs)
-        body: list[Markup] = [("text", f"{safe_line(transfer.title)}   {size_text(transfer.total_bytes)}")]
-        if transfer.total_files > 1:
-            body.append(("text", f", {count_text(transfer.total_files, 'file')}"))
+        body: list[Markup] = [("text", f"{quoted(transfer.title)}   {size_text(transfer.total_bytes)}")]
+        if amount := amount_text(transfer):
+            body.append(("text", f", {amount}"))
         if transfer.state is TransferState.RUNNING:
             bar_cols = _BAR_COLS if self.size[0] >= 80 else _BAR_COLS // 3
             bar = bar_text(transfer.done_bytes, transfer.total_bytes, bar_cols, signs)

@@ -11,9 +11,9 @@ from chatnet.console.keymap import Context
 from chatnet.console.panes.base import Pane, PaneContext
 from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.console.widgets.text import Markup, Row, cut, line, plain, stack, width
-from chatnet.console.widgets.wording import bar_text, size_text, transfer_state
+from chatnet.console.widgets.wording import amount_text, bar_text, size_text, transfer_state
 from chatnet.core.events import Transfer, TransferState
-from chatnet.core.text import safe_line, shown_path
+from chatnet.core.text import quoted, safe_line, shown_path
 
 _MOVING = (TransferState.RUNNING, TransferState.CHECKING)
 
@@ -126,6 +126,8 @@ class TransfersPane(Pane):
         model, signs = self.scene.model, self.scene.signs
         name = model.roster.name(transfer.peer)
         words, attribute = transfer_state(transfer, name, signs)
+        if transfer.state is TransferState.OFFERED and not transfer.outgoing and (amount := amount_text(transfer)):
+            words = f"{words} {amount}"
         moving = transfer.state in _MOVING
         sign = signs.outgoing if transfer.outgoing else signs.incoming
         who, size = _filled(cut(name, 10, signs), 10), f"{size_text(transfer.total_bytes):>9}"
@@ -133,7 +135,7 @@ class TransfersPane(Pane):
         wide = room - _STATE_COLS - 2 >= _TITLE_COLS
         beside_title = wide and not moving and width(words) <= _STATE_COLS
         room = max(8, room - _STATE_COLS - 2 if wide else room)
-        title = _filled(cut(safe_line(transfer.title), room, signs), room)
+        title = _filled(quoted(cut(safe_line(transfer.title), room - 2, signs)), room)
         start = f"{model.numbers[transfer.fid]:>3} {sign} "
         markup = [("time", start), ("name.theirs", who), f" {title} {size}"]
         if beside_title:

@@ -7,7 +7,7 @@ import time
 
 from chatnet.console.widgets.theme import Signs
 from chatnet.core.events import ChatMessage, FileRule, MessageState, Person, RuleKind, Transfer, TransferState
-from chatnet.core.text import safe_line
+from chatnet.core.text import quoted, safe_line
 
 _AMOUNT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([kmg])?(?:i?b)?(?:/s)?")
 
@@ -167,6 +167,15 @@ def pace_text(transfer: Transfer) -> str:
     return "   ".join(parts)
 
 
+def amount_text(transfer: Transfer) -> str:
+    """``312 files in 4 folders``; empty for one file in none."""
+    folders = f" in {transfer.total_folders:,} folder{'s' if transfer.total_folders != 1 else ''}"
+    if transfer.total_files == 1 and not transfer.total_folders:
+        return ""
+    files = f"{transfer.total_files:,} file{'s' if transfer.total_files != 1 else ''}"
+    return files + (folders if transfer.total_folders else "")
+
+
 def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, str]:
     """Words and attribute of a transfer's state."""
     reason = safe_line(transfer.reason)
@@ -198,7 +207,7 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
             return f"{signs.failed} {cancelled}", "state.error"
         case TransferState.FAILED if transfer.code == "changed" and transfer.outgoing:
             return (
-                f"{signs.failed} {safe_line(transfer.title)} changed while it was sent. Send it again?",
+                f"{signs.failed} {quoted(transfer.title)} changed while it was sent. Send it again?",
                 "state.error",
             )
         case TransferState.FAILED:

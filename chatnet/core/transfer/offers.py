@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from posixpath import splitext
+
+import msgspec
 
 from chatnet.core import messages
 from chatnet.core.errors import RemoteError
 from chatnet.core.limits import (
+    DISK_BLOCK_BYTES,
     MAX_INTEGER,
     MAX_OFFER_BYTES,
     MAX_OFFER_FILES,
     MAX_OFFER_PAGE_FILES,
     MAX_SENT_INTEGER,
+    OFFER_OVERHEAD,
+    OFFER_PAGE_OVERHEAD,
     PAGE_BYTES,
 )
 from chatnet.core.messages import Accept, Offer, OfferedFile, Want
 from chatnet.core.text import PROGRAM_SUFFIXES, SafeName, SafeText, name_warning, safe_file_name, safe_line
 
 NAMES_SHOWN = 5
+PACK_LEVEL = 1  # of zlib: a page of names costs half a millisecond, and takes a fifth of the memory
 
 # --- names ------------------------------------------------------------------------------------
 
@@ -31,32 +39,68 @@ def clean_path(path: Sequence[str]) -> tuple[SafeName, ...]:
     return (*(safe_file_name(part, "folder") for part in path[:-1]), safe_file_name(path[-1]))
 
 
+class FolderCount:
+    """The folders of an offer, counted as its files come, with no memory but the present folder.
+
+    Senders walk through a folder before they come to the next.  A folder that an offer leaves and
+    comes back to counts again, so that the number is never too small.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._here: Sequence[str] = ()
+
+    def add(self, path: Sequence[str]) -> None:
+        """Count the folders of ``path`` that the path before it was not in."""
+        here = path[:-1]
+        common = 0
+        for one, other in zip(here, self._here, strict=False):
+            if one != other:
+                break
+            common += 1
+        self.count += len(here) - common
+        self._here = here
+
+
 class Summary:
-    """What people see of an offer, gathered file by file: thousands of names are looked at in pages."""
+    """What people see of an offer, gathered file by file; it takes no more memory for many files."""
 
     def __init__(self) -> None:
         self.files = 0
         self.size = 0
         self.warning = ""
         self.names: list[SafeText] = []
-        self._tops: dict[str, bool] = {}  # the first component -> whether it is a folder
+        self._folders = FolderCount()
+        self._first: Sequence[str] = ()
+        self._top = ""  # the first component of the last path
+        self._tops = 0
 
     def add(self, file: OfferedFile) -> None:
         self.files += 1
         self.size += file.size
+        self._folders.add(file.path)
         if self.files <= NAMES_SHOWN:
             self.names.append(safe_line("/".join(clean_path(file.path))))
-        self._tops[file.path[0]] = len(file.path) > 1
+        if self.files == 1:
+            self._first = file.path
+        if file.path[0] != self._top:
+            self._top = file.path[0]
+            self._tops += 1
         if not self.warning:
             self.warning = _warning(file.path)
 
     @property
+    def folders(self) -> int:
+        """How many folders the files lie in."""
+        return self._folders.count
+
+    @property
     def title(self) -> SafeText:
         """``video.mkv``, ``photos/ (312)``, ``a.txt and 2 more``."""
-        first, folder = next(iter(self._tops.items()))
+        first, folder = self._first[0], len(self._first) > 1
         shown = safe_line(safe_file_name(first, "folder" if folder else "file"), 80) + ("/" if folder else "")
-        if len(self._tops) > 1:
-            return safe_line(f"{shown} and {len(self._tops) - 1} more")
+        if self._tops > 1:
+            return safe_line(f"{shown} and {self._tops - 1} more")
         return safe_line(f"{shown} ({self.files})" if folder else shown)
 
 
@@ -77,6 +121,11 @@ def size_text(size: int) -> str:
     return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
+def disk_bytes(size: int, files: int, folders: int) -> int:
+    """What ``size`` bytes in so many files and folders take of a disk."""
+    return size + DISK_BLOCK_BYTES * (files + folders)
+
+
 # --- pages ------------------------------------------------------------------------------------
 
 
@@ -94,16 +143,23 @@ class OfferSize:
     def __init__(self, most: int = MAX_SENT_INTEGER) -> None:
         self._most = most
         self._files = 0
+        self._folders = FolderCount()
         self._bytes = 0
         self._names = 0
+
+    @property
+    def entries(self) -> int:
+        """Files and folders so far."""
+        return self._files + self._folders.count
 
     def add(self, file: OfferedFile) -> tuple[str, str] | None:
         """Count a file.  Returns a code and a sentence once the offer is more than one may be."""
         self._files += 1
         self._bytes += file.size
         self._names += offered_bytes(file)
-        if self._files > MAX_OFFER_FILES:
-            return messages.TOO_MANY, f"one offer holds at most {MAX_OFFER_FILES:,} files"
+        self._folders.add(file.path)
+        if self.entries > MAX_OFFER_FILES:
+            return messages.TOO_MANY, f"one offer holds at most {MAX_OFFER_FILES:,} files and folders"
         if self._names > MAX_OFFER_BYTES:
             return messages.TOO_MANY, f"the names of one offer take at most {size_text(MAX_OFFER_BYTES)}"
         if self._bytes > self._most:
@@ -135,23 +191,58 @@ def accept_pages(fid: bytes, token: bytes, wants: Sequence[Want]) -> Iterator[Ac
         yield Accept(fid, token, list(wants[start:end]), end < len(wants))
 
 
+_packed_files = msgspec.msgpack.Decoder(list[OfferedFile])
+
+
+def packed(files: Sequence[OfferedFile]) -> bytes:
+    """A page of files as it is kept until its offer is accepted; ``unpacked`` reads it."""
+    return zlib.compress(msgspec.msgpack.encode(files), PACK_LEVEL)
+
+
+def unpacked(pages: Iterable[bytes]) -> Iterator[OfferedFile]:
+    """The files of ``packed`` pages, with one page at a time in memory."""
+    for page in pages:
+        yield from _packed_files.decode(zlib.decompress(page))
+
+
 class OfferAssembly:
-    """The pages of one offer that has begun to come."""
+    """The pages of one offer that has begun to come.
+
+    Objects for each file would take twenty times the bytes of the wire, so the pages are kept
+    ``packed``; ``held_bytes`` is what they take in memory, and later in the store.
+    """
 
     def __init__(self, fid: bytes) -> None:
         self.fid = fid
-        self.files: list[OfferedFile] = []
+        self.pages: list[bytes] = []
         self.summary = Summary()
+        self.held_bytes = OFFER_OVERHEAD
         self._size = OfferSize(MAX_INTEGER)
+        self._paths = array("q")  # their hashes
+
+    @property
+    def entries(self) -> int:
+        """Files and folders so far."""
+        return self._size.entries
 
     def add(self, page: Offer) -> bool:
-        """Take a page; True with the last.  RemoteError("too-many") above what an offer may hold."""
+        """Take a page; True with the last.
+
+        Raises RemoteError: too-many above what an offer may hold; bad-frame, with the last page, when two
+        files have the same path.
+        """
         for file in page.files:
             if self._size.add(file):
                 raise RemoteError(messages.TOO_MANY, "an offer of more files than one may hold")
-            self.files.append(file)
             self.summary.add(file)
-        return not page.more
+            self._paths.append(hash(tuple(file.path)))
+        self.pages.append(packed(page.files))
+        self.held_bytes += len(self.pages[-1]) + OFFER_PAGE_OVERHEAD + self._paths.itemsize * len(page.files)
+        if page.more:
+            return False
+        if len(set(self._paths)) < len(self._paths):
+            raise RemoteError(messages.BAD_FRAME, "an offer of two files with the same path")
+        return True
 
 
 class AcceptAssembly:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from chatnet.core import messages
 from chatnet.core.messages import OfferedFile
-from chatnet.core.text import SafeText, safe_line
+from chatnet.core.text import SafeText, quoted, safe_line
 from chatnet.core.transfer.offers import NAMES_SHOWN, clean_path
 
 # By code: for the side where it happened, then for the other one.
@@ -20,10 +20,11 @@ _AT_SENDER = {
 _AT_RECEIVER = {
     messages.DECLINED: ("you refused it", "they refused it"),
     messages.NO_SPACE: ("too little space on this disk", "too little space on their disk"),
+    messages.NO_INODES: ("this disk has room for too few more files", "their disk has room for too few more files"),
     messages.UNWRITABLE: ("it cannot be written here: look at the download folder", "it cannot be written there"),
     messages.TOO_MANY: (
         "they made more offers than are taken at a time",
-        "they take no more offers at present: wait for an answer to those that are open",
+        "they take no more of you at a time: wait for an answer, offer less at once, or ask them to write to you first",
     ),
     messages.STORE: ("the database could not keep it", "it could not be kept there: offer it again later"),
     messages.CONFLICT: ("it used the number of another transfer", "its number is in use there: offer it again"),
@@ -72,7 +73,7 @@ _WHY_SKIPPED = {
 def skipped_text(files: Sequence[OfferedFile], skipped: Mapping[int, str]) -> SafeText:
     """Which files of a transfer that is done could not be sent, and why; ``skipped`` gives codes by number."""
     named = [
-        f"{'/'.join(clean_path(files[number].path))} ({_WHY_SKIPPED.get(code, code)})"
+        f"{quoted('/'.join(clean_path(files[number].path)))} ({_WHY_SKIPPED.get(code, code)})"
         for number, code in sorted(skipped.items())[:NAMES_SHOWN]
     ]
     more = f" and {len(skipped) - NAMES_SHOWN} more" if len(skipped) > NAMES_SHOWN else ""

@@ -392,7 +392,10 @@ class RemoveParts(Effect):
 
 @dataclass(frozen=True, slots=True)
 class LookForSpace(Effect):
-    """Look, beside the reactor, whether ``code`` (``no-space``, ``store``) stands in the way still: ``SpaceSeen``."""
+    """Look, beside the reactor, whether ``code`` stands in the way still: ``SpaceSeen``.
+
+    It is ``no-space``, ``no-inodes`` or ``store``.
+    """
 
     code: str
 

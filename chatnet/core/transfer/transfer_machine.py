@@ -49,7 +49,7 @@ from chatnet.core.transfer.transfer_events import (
     WordHeard,
 )
 
-OBSTACLES = (messages.NO_SPACE, messages.STORE)  # for which a receiver holds a transfer by itself
+OBSTACLES = (messages.NO_SPACE, messages.NO_INODES, messages.STORE)  # for which a receiver holds a transfer by itself
 
 
 class Phase(StrEnum):
@@ -279,7 +279,8 @@ class TransferMachine:
 
     def _say_paused(self, _: Input | None = None) -> Iterator[Effect]:
         """That it is held here, and why; only over an open chat link."""
-        yield Send(Pause(self.fid, self.code if self.code in OBSTACLES else messages.PAUSED))
+        code = self.code if self.code in OBSTACLES else messages.PAUSED
+        yield Send(Pause(self.fid, messages.NO_SPACE if code == messages.NO_INODES else code))
 
     # --- outcomes ---
 

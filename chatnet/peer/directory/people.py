@@ -13,9 +13,11 @@ from twisted.python.failure import Failure
 from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import Event, PeopleChanged, Person, PersonGone
-from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in, short_text
+from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, key_text, person_in
 from chatnet.core.limits import PEOPLE_PER_EVENT
 from chatnet.peer.store.peer_store import PeerStore
+
+FOLDER_KEY_CHARS = 13  # of a key in the name of its folder: 65 bits, which nobody finds again for another key
 
 
 class People:
@@ -167,4 +169,4 @@ class People:
         if name is not None:
             return name
         entry = self.roster.entries.get(known)
-        return f"{entry.name if entry else 'unknown'}-{short_text(known)[:4]}"
+        return f"{entry.name if entry else 'unknown'}-{key_text(known)[:FOLDER_KEY_CHARS]}"

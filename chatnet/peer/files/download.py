@@ -27,6 +27,7 @@ from chatnet.core.errors import LocalError, NoSpace, RemoteError
 from chatnet.core.limits import WRITE_BACK_BYTES
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import safe_file_name, shown_path
+from chatnet.core.transfer.offers import FolderCount
 from chatnet.peer.files.filesystem import (
     FOLDER,
     DownloadTarget,
@@ -39,7 +40,7 @@ from chatnet.peer.files.filesystem import (
     write_chunks,
 )
 from chatnet.peer.files.final_names import FinalNames
-from chatnet.peer.files.free_space import check_space
+from chatnet.peer.files.free_space import SpaceShare
 from chatnet.peer.files.journal import Journal
 from chatnet.peer.files.niceties import FULL
 from chatnet.peer.files.part_files import STEM_BYTES, PartFile, parts_of
@@ -140,7 +141,7 @@ class Download:
         with _DISK_ERRORS, contextlib.ExitStack() as opened:
             self._reach(place, opened)
             self._look()
-            self._check_space(sum(map(self._missing_bytes, self.wants)))
+            self._space.promise({want.file: self._missing_bytes(want) for want in self._to_come()}, self._folders())
             self._opened = opened.pop_all()
 
     @property
@@ -161,15 +162,16 @@ class Download:
                 self._likeness = _Candidate(index, file, self._former[index].like, b"")
                 self._likeness.digest = digest_of(self._likeness.path, file.size)
                 return
+            missing = self._missing_bytes(Want(index, offset))
+            if file.size >= SMALL_BYTES:
+                self._space.look()
             if offset:
-                self._check_space(self._missing_bytes(Want(index, offset)))
                 self._part, self._digest = self._parts.reopened(index, file, offset)
             else:
-                if file.size >= SMALL_BYTES:
-                    self._check_space(file.size)
                 self._part, self._digest = self._parts.new(index, file), blake3()
-            if file.size >= SMALL_BYTES:  # a full disk is told now and not at the end
-                self._nice.allocate(self._part.fd, file.size)
+            # A full disk is told now and not at the end.
+            if file.size >= SMALL_BYTES and self._nice.allocate(self._part.fd, file.size):
+                self._space.taken(index, missing, look=False)
 
     def write(self, chunks: Sequence[bytes]) -> None:
         """The next bytes of the part; they are hashed as they are written."""
@@ -179,6 +181,7 @@ class Download:
         count = sum(map(len, chunks))
         if part.written + count > part.file.size:
             raise RemoteError(messages.BAD_FRAME, "more bytes than were offered")
+        self._space.taken(part.index, count)
         with _DISK_ERRORS:
             write_chunks(part.fd, chunks)
         part.written += count
@@ -231,6 +234,7 @@ class Download:
                 self._nice.sync_file(part.fd)
             part.digest = digest
             self._part = None
+            self._space.settled(part.index)
             os.close(part.fd)
             part.fd = -1
             self._whole.append(part)
@@ -240,6 +244,7 @@ class Download:
     def skip(self, index: int) -> None:
         """The file ``index`` does not come, or came in vain: nothing of it stays."""
         part, self._part, self._likeness = self._part, None, None
+        self._space.settled(index)
         with _DISK_ERRORS:
             if part is not None:
                 os.close(part.fd)
@@ -384,9 +389,18 @@ class Download:
         opened.callback(self._parts.close)
         self._names = FinalNames(target, path, self._filesystem)
         opened.callback(self._names.close)
+        self._space = SpaceShare(self._filesystem, target, path, self._names.made)
+        opened.callback(self._space.close)
 
-    def _check_space(self, size: int) -> None:
-        check_space(self._filesystem, self._target, self._names.path, size)
+    def _to_come(self) -> list[Want]:
+        """Those of which more than the digest is wanted."""
+        return [want for want in self.wants if not want.offset or want.offset < self._files[want.file].size]
+
+    def _folders(self) -> int:
+        folders = FolderCount()
+        for want in self._to_come():
+            folders.add(self._files[want.file].path)
+        return folders.count
 
     def _missing_bytes(self, want: Want) -> int:
         """What the disk has yet to give for it: a part may have got all its space already."""
@@ -414,7 +428,7 @@ class Download:
         if not group:
             return
         if any(part.file.size < SMALL_BYTES for part in group):
-            self._check_space(0)
+            self._space.look()
             if sync_all(self._filesystem, self._parts.folder, [part.name for part in group]):
                 self._names.are_certain(self._parts.folder)
         whole = []

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from blake3 import blake3
 
 from chatnet.core.limits import WRITE_BACK_BYTES
+from chatnet.peer.files.free_space import SpaceAccount
 from chatnet.peer.files.niceties import Niceties, Nicety
 from chatnet.peer.files.source import HASH_BYTES
 
@@ -78,6 +79,7 @@ class Filesystem:
     rename: Rename = rename
     write_back: WriteBack = write_back
     niceties: Niceties = field(default_factory=Niceties, compare=False)
+    account: SpaceAccount = field(default_factory=SpaceAccount, compare=False)
 
 
 @dataclass(frozen=True)

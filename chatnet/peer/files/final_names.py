@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 
 from chatnet.core import messages
@@ -21,6 +22,7 @@ from chatnet.peer.files.niceties import LACKING, Nicety
 from chatnet.peer.files.part_files import PartFile
 
 NUMBERS = 999  # "name (2).ext" to "name (999).ext"
+RANDOM_TRIES = 8  # of names with 32 random bits, when these are taken
 
 _NO_LINKS = LACKING | {errno.EMLINK, errno.EXDEV}
 
@@ -33,6 +35,8 @@ class FinalNames:
         self._target = target
         self._filesystem = filesystem
         self._made: dict[tuple[str, ...], str] = {}  # an offered folder -> the name it got here
+        # The offered folder and a clean name -> the numbers of it that are known to be taken.
+        self._taken: Counter[tuple[tuple[str, ...], str]] = Counter()
         self._open: tuple[tuple[str, ...], int, bytes] | None = None  # the folder that was used last, and its path
         self.touched: set[tuple[str, ...]] = set()  # offered folders that hold names which a crash could take
 
@@ -40,6 +44,10 @@ class FinalNames:
         if self._open is not None:
             os.close(self._open[1])
             self._open = None
+
+    def made(self) -> int:
+        """How many offered folders have got their names here."""
+        return len(self._made)
 
     def folder_of(self, file: OfferedFile) -> int:
         """The descriptor of its folder, made in this transfer: never one that was there before."""
@@ -96,7 +104,7 @@ class FinalNames:
     def give(self, part: PartFile, parts: int) -> str:
         """The name that a part of the folder ``parts`` has got.  LocalError(unwritable)."""
         folder = self.folder_of(part.file)
-        for name in _numbered(safe_file_name(part.file.path[-1])):
+        for name in self._free_names(tuple(part.file.path[:-1]), safe_file_name(part.file.path[-1])):
             try:
                 copied = self._link(part, name, parts, folder)
             except FileExistsError:
@@ -107,7 +115,7 @@ class FinalNames:
                 raise LocalError(messages.UNWRITABLE, "somebody exchanged the part file")
             self.touched.add(tuple(part.file.path[:-1]))
             return name
-        raise LocalError(messages.UNWRITABLE, f"there are {NUMBERS} files of that name already")
+        raise LocalError(messages.UNWRITABLE, "there are too many files of that name already")
 
     def find(self, file: OfferedFile, inode: tuple[int, int] | None, digest: bytes) -> str | None:
         """The final name that the process before this one gave, but could not note."""
@@ -121,7 +129,7 @@ class FinalNames:
                 continue
             if (status.st_dev, status.st_ino) == inode or (inode is None and digest_at(name, folder) == digest):
                 return name
-        return None
+        return _name_of(inode, folder) if inode is not None else None
 
     def _is_the_part(self, status: os.stat_result, part: PartFile, name: str, folder: int) -> bool:
         """By its inode; a file system whose inodes change with the name is asked for the content."""
@@ -176,20 +184,35 @@ class FinalNames:
             with contextlib.suppress(FileNotFoundError):  # somebody took it away meanwhile
                 return os.open(name, FOLDER, dir_fd=parent)
         self.touched.add(path[:-1])
-        name = self._made[path] = _make_folder(parent, safe_file_name(path[-1], "folder"))
+        name = self._made[path] = self._make_folder(parent, path[:-1], safe_file_name(path[-1], "folder"))
         return os.open(name, FOLDER, dir_fd=parent)
 
+    def _make_folder(self, parent: int, path: tuple[str, ...], wanted: SafeName) -> str:
+        for name in self._free_names(path, wanted):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=parent)
+                return name
+        raise LocalError(messages.UNWRITABLE, "there are too many folders of that name already")
 
-def _make_folder(parent: int, wanted: SafeName) -> str:
-    for name in _numbered(wanted):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=parent)
-            return name
-    raise LocalError(messages.UNWRITABLE, f"there are {NUMBERS} folders of that name already")
+    def _free_names(self, path: tuple[str, ...], name: SafeName) -> Iterator[str]:
+        """Names in an offered folder for ``name``, of which none is tried twice in one transfer."""
+        key = path, name
+        for candidate in _numbered(name, self._taken[key] + 1):
+            yield candidate  # whoever asks for another found it taken
+            self._taken[key] += 1
+        stem, extension = os.path.splitext(name)
+        for _ in range(RANDOM_TRIES):
+            yield f"{stem} ({self._filesystem.random(4).hex()}){extension}"
 
 
-def _numbered(name: SafeName) -> Iterator[str]:
-    yield name
+def _name_of(inode: tuple[int, int], folder: int) -> str | None:
+    """The name of a file in a folder whose numbers are all taken: a random one."""
+    with os.scandir(folder) as found:
+        named = (entry for entry in found if entry.inode() == inode[1])
+        return next((entry.name for entry in named if entry.stat(follow_symlinks=False).st_dev == inode[0]), None)
+
+
+def _numbered(name: SafeName, first: int = 1) -> Iterator[str]:
     stem, extension = os.path.splitext(name)
-    for number in range(2, NUMBERS + 1):
-        yield f"{stem} ({number}){extension}"
+    for number in range(first, NUMBERS + 1):
+        yield f"{stem} ({number}){extension}" if number > 1 else name

@@ -138,9 +138,12 @@ class Niceties:
         """Bring the names in a folder to the disk."""
         self.attempt(Nicety.SYNC_FOLDER, os.fsync, fd)
 
-    def allocate(self, fd: int, size: int) -> None:
-        """Take the space for a whole file at once.  OSError(ENOSPC, EDQUOT or EFBIG) when there is not so much."""
-        self.attempt(Nicety.ALLOCATE, os.posix_fallocate, fd, 0, size)
+    def allocate(self, fd: int, size: int) -> bool:
+        """Take the space for a whole file at once; False where that is lacking.
+
+        OSError(ENOSPC, EDQUOT or EFBIG) when there is not so much.
+        """
+        return self.attempt(Nicety.ALLOCATE, os.posix_fallocate, fd, 0, size)
 
     def remove_part(self, remove: Callable[[], object]) -> None:
         """Remove what is needed no more; it is in nobody's way if that fails."""

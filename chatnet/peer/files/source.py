@@ -80,13 +80,14 @@ def gather(paths: Sequence[bytes]) -> Gathered:
     files: list[SourceFile] = []
     total = OfferSize()
     unread: list[str] = []
+    names: set[str] = set()
     for given in paths:
         path = absolute(given)
         try:
             status = os.stat(path)
         except (OSError, ValueError) as error:
             raise _not_there(path, error) from None
-        name = wire_name(os.path.basename(path) or b"files")
+        name = _unused(wire_name(os.path.basename(path) or b"files"), names)
         real = os.path.realpath(path)
         if stat.S_ISDIR(status.st_mode):
             _walk(real, [name], files, unread, total)
@@ -118,8 +119,9 @@ def _walk(top: bytes, parts: list[str], files: list[SourceFile], unread: list[st
             unread.append(here[-1])
             continue
         below = []
+        names: set[str] = set()
         for entry in entries:
-            inside = [*here, wire_name(entry.name)]
+            inside = [*here, _unused(wire_name(entry.name), names)]
             if entry.is_dir(follow_symlinks=False):
                 below.append((entry.path, inside))
             elif entry.is_file(follow_symlinks=False):
@@ -150,6 +152,19 @@ def wire_name(name: bytes) -> str:
     """A name of this disk as UTF-8 that fits into an offer; bytes that are no UTF-8 become U+FFFD."""
     text = name.decode("utf-8", "replace")
     return text.encode()[:MAX_PATH_PART_BYTES].decode("utf-8", "ignore")
+
+
+def _unused(name: str, used: set[str]) -> str:
+    """``name``, with a number if it is used in its folder already: no two files of an offer have one path."""
+    stem, extension = os.path.splitext(name)
+    number, candidate = 1, name
+    while candidate in used:
+        number += 1
+        end = f" ({number}){extension}"
+        fitting = stem.encode()[: max(0, MAX_PATH_PART_BYTES - len(end.encode()))].decode("utf-8", "ignore")
+        candidate = f"{fitting}{end}" if len(end.encode()) < MAX_PATH_PART_BYTES else f"file ({number})"
+    used.add(candidate)
+    return candidate
 
 
 def _not_there(path: bytes, error: OSError | ValueError) -> LocalError:

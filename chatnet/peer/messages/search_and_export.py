@@ -14,7 +14,7 @@ from chatnet.core.errors import LocalError
 from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import EXPORT_ROWS, LAST_DAY_MS
-from chatnet.core.text import safe_text, shown_path
+from chatnet.core.text import quoted, safe_text, shown_path
 from chatnet.peer.directory.people import People
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.local_paths import absolute
@@ -141,7 +141,7 @@ class _Writer:
     def _text(self, row: StoredMessage) -> str:
         who = "you" if row.sender == self._me else self._name
         body = safe_text(row.body).replace("\n", "\n    ")
-        what = f"[file] {body}" if row.kind == "file" else body
+        what = f"[file] {quoted(body)}" if row.kind == "file" else body
         failed = f"  ({_FAILED[row.state]})" if row.state in _FAILED else ""
         return f"{_time(row.stored_ms):%Y-%m-%d %H:%M:%S} {who}: {what}{failed}\n"
 

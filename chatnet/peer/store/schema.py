@@ -194,4 +194,17 @@ INSERT INTO request (peer, host, name) SELECT chat, '', '' FROM conversation
     WHERE accepted = 0 AND chat NOT IN (SELECT peer FROM block) AND NOT EXISTS
     (SELECT 1 FROM history WHERE history.conversation = conversation.conversation AND sender != conversation.chat);
 """,
+    """
+-- What people see of an offer before they answer it: its files are not read for that.
+ALTER TABLE transfer ADD COLUMN folders INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE transfer ADD COLUMN names BLOB NOT NULL DEFAULT x'';  -- the first few, MessagePack
+ALTER TABLE transfer ADD COLUMN warning TEXT NOT NULL DEFAULT '';
+-- The files of offers that came in and are not accepted: packed pages, which become rows of transfer_file.
+CREATE TABLE offer_page (
+    t INTEGER NOT NULL REFERENCES transfer (t) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    files BLOB NOT NULL,
+    PRIMARY KEY (t, number)
+) STRICT, WITHOUT ROWID;
+""",
 )

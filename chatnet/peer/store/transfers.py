@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import msgspec
@@ -11,15 +11,19 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import ENDED, FileRule, RuleKind, TransferState
 from chatnet.core.identity import PeerID
+from chatnet.core.limits import OFFER_OVERHEAD, OFFER_PAGE_OVERHEAD
+from chatnet.core.messages import OfferedFile
+from chatnet.core.transfer.offers import Summary, unpacked
 from chatnet.core.transfer.transfer_machine import PausedBy
 from chatnet.host.database import Connection, Database
 
 _encode = msgspec.msgpack.encode
 _path = msgspec.msgpack.Decoder(tuple[str, ...])
+_names = msgspec.msgpack.Decoder(tuple[str, ...])
 _ONE_PART = b"\x91"  # how the MessagePack of a path without folders begins
 _TRANSFER = (
     "peer, fid, outgoing, title, total_files, total_bytes, state, code, reason, saved_to, offered_ms, ended_ms,"
-    " directory, stem, paused, person, told, forgotten, since_ms"
+    " directory, stem, paused, person, told, forgotten, since_ms, folders, names, warning"
 )
 _FILE = "number, path, size, mtime_ms, source, part, synced, final, done, mark, digest"
 
@@ -44,6 +48,9 @@ class TransferRow(NamedTuple):
     told: bool = True  # the other side knows how it ended
     forgotten: bool = False
     since_ms: int = 0  # what the waiting clock showed when it was offered, or when it ended
+    folders: int = 0
+    names: tuple[str, ...] = ()  # the first few; none of an offer that an older version stored
+    warning: str = ""
 
 
 class TransferChanges(TypedDict, total=False):
@@ -82,22 +89,93 @@ class TransferRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, row: TransferRow, files: Sequence[FileRow]) -> Deferred[None]:
-        """An offer, either way.  Fails with sqlite3.IntegrityError when ``(peer, fid)`` is known."""
+    def add(self, row: TransferRow, files: Sequence[FileRow], pages: Sequence[bytes] = ()) -> Deferred[None]:
+        """An offer, either way, with its files or, where it waits for an answer, with ``packed`` pages of them.
+
+        Fails with sqlite3.IntegrityError when ``(peer, fid)`` is known.
+        """
 
         def job(connection: Connection) -> None:
-            values = row._replace(state=row.state.value)  # type: ignore[arg-type]
+            values = row._replace(state=row.state.value, names=_encode(row.names))  # type: ignore[arg-type]
             marks = ", ".join("?" * len(values))
             cursor = connection.execute(f"INSERT INTO transfer ({_TRANSFER}) VALUES ({marks})", values)
+            assert cursor.lastrowid is not None
+            _add_files(connection, cursor.lastrowid, iter(files))
             connection.executemany(
-                f"INSERT INTO transfer_file (t, {_FILE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                ((cursor.lastrowid, *_file_values(file)) for file in files),
+                "INSERT INTO offer_page VALUES (?, ?, ?)",
+                ((cursor.lastrowid, number, page) for number, page in enumerate(pages)),
             )
 
         return self._database.run(job)
 
+    def unpack(self, peer: PeerID, fid: bytes) -> Deferred[None]:
+        """An offer is accepted: its pages become rows, one for each file.  Nothing happens the second time."""
+
+        def job(connection: Connection) -> None:
+            t = _number_of(connection, peer, fid)
+            if t is not None:
+                pages = connection.execute("SELECT files FROM offer_page WHERE t = ? ORDER BY number", (t,))
+                files = enumerate(unpacked(page for (page,) in pages))
+                rows = (FileRow(number, tuple(file.path), file.size, file.mtime_ms) for number, file in files)
+                _add_files(connection, t, rows)
+                connection.execute("DELETE FROM offer_page WHERE t = ?", (t,))
+
+        return self._database.run(job)
+
+    def summarise(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow]:
+        """Note what people see of an offer that an older version stored without that."""
+
+        def job(connection: Connection) -> TransferRow:
+            files = connection.execute(
+                "SELECT path, size, mtime_ms FROM transfer_file JOIN transfer USING (t)"
+                " WHERE peer = ? AND fid = ? ORDER BY number",
+                (peer, fid),
+            )
+            summary = Summary()
+            for path, size, mtime_ms in files:
+                summary.add(OfferedFile(list(_path.decode(path)), size, mtime_ms))
+            row = connection.execute(
+                f"UPDATE transfer SET folders = ?1, names = ?2, warning = CASE outgoing WHEN 0 THEN ?3 ELSE '' END"
+                f" WHERE peer = ?4 AND fid = ?5 RETURNING {_TRANSFER}",
+                (summary.folders, _encode(summary.names), summary.warning, peer, fid),
+            ).fetchone()
+            return _transfer(row)
+
+        return self._database.run(job)
+
+    def held(self) -> Deferred[dict[tuple[PeerID, bytes], int]]:
+        """How many bytes each unanswered offer that came in takes, by peer and fid."""
+
+        def job(connection: Connection) -> dict[tuple[PeerID, bytes], int]:
+            rows = connection.execute(
+                "SELECT peer, fid, ?3 +"
+                " (SELECT coalesce(sum(length(files) + ?1), 0) FROM offer_page WHERE offer_page.t = transfer.t)"
+                " + (SELECT coalesce(sum(length(path)), 0) FROM transfer_file WHERE transfer_file.t = transfer.t)"
+                " FROM transfer WHERE outgoing = 0 AND state = ?2",
+                (OFFER_PAGE_OVERHEAD, TransferState.OFFERED.value, OFFER_OVERHEAD),
+            )
+            return {(PeerID(peer), fid): size for peer, fid, size in rows}
+
+        return self._database.read(job)
+
+    def progress(self, peer: PeerID, fid: bytes) -> Deferred[tuple[int, int]]:
+        """How many files of a transfer that comes in are done, and how many bytes are here for certain."""
+
+        def job(connection: Connection) -> tuple[int, int]:
+            files, size = connection.execute(
+                "SELECT coalesce(sum(done), 0), coalesce(sum(CASE done WHEN 0 THEN synced ELSE size END), 0)"
+                " FROM transfer_file JOIN transfer USING (t) WHERE peer = ? AND fid = ?",
+                (peer, fid),
+            ).fetchone()
+            return files, size
+
+        return self._database.read(job)
+
     def update(self, peer: PeerID, fid: bytes, **changes: Unpack[TransferChanges]) -> Deferred[TransferRow | None]:
-        """Change the named columns; None when there is no such transfer."""
+        """Change the named columns; None when there is no such transfer.
+
+        Of one that ends nothing is kept but the files that have arrived.
+        """
         values: dict[str, Any] = dict(changes)
         if unknown := values.keys() - TransferChanges.__annotations__.keys():
             raise TypeError(f"a transfer has no {unknown} to change")
@@ -110,7 +188,14 @@ class TransferRows:
                 f"UPDATE transfer SET {assignments} WHERE peer = ? AND fid = ? RETURNING {_TRANSFER}",
                 (*values.values(), peer, fid),
             ).fetchone()
-            return None if row is None else _transfer(row)
+            if row is None:
+                return None
+            transfer = _transfer(row)
+            if "state" in values and transfer.state.ended and transfer.state is not TransferState.DONE:
+                t = _number_of(connection, peer, fid)
+                connection.execute("DELETE FROM offer_page WHERE t = ?", (t,))
+                connection.execute("DELETE FROM transfer_file WHERE t = ? AND done = 0", (t,))
+            return transfer
 
         return self._database.run(job)
 
@@ -144,6 +229,7 @@ class TransferRows:
 
         def job(connection: Connection) -> None:
             connection.execute(f"DELETE FROM transfer_file WHERE t IN (SELECT t FROM {these})", ended)
+            connection.execute(f"DELETE FROM offer_page WHERE t IN (SELECT t FROM {these})", ended)
             connection.execute(f"UPDATE transfer SET forgotten = 1 WHERE t IN (SELECT t FROM {these})", ended)
 
         return self._database.run(job)
@@ -274,6 +360,13 @@ def _number_of(connection: Connection, peer: PeerID, fid: bytes) -> int | None:
     return None if row is None else int(row[0])
 
 
+def _add_files(connection: Connection, t: int, files: Iterator[FileRow]) -> None:
+    connection.executemany(
+        f"INSERT INTO transfer_file (t, {_FILE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ((t, *_file_values(file)) for file in files),
+    )
+
+
 def _set_done(connection: Connection, t: int | None, files: Sequence[tuple[int, bytes]]) -> None:
     connection.executemany(
         "UPDATE transfer_file SET done = 1, synced = size, part = x'', final = ? WHERE t = ? AND number = ?",
@@ -289,6 +382,7 @@ def _transfer(row: Sequence[Any]) -> TransferRow:
         forgotten=bool(found.forgotten),
         state=TransferState(found.state),
         paused=PausedBy(found.paused),
+        names=_names.decode(found.names) if found.names else (),  # type: ignore[arg-type]
     )
 
 

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, LocalError, NoSpace, StoreFailed
+from chatnet.core.messages import OfferedFile
 from chatnet.core.transfer.transfer_events import (
     DownloadFailed,
     DownloadHindered,
@@ -21,7 +22,7 @@ from chatnet.core.transfer.transfer_events import (
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.download import Download, Former
 from chatnet.peer.files.filesystem import FOLDER, DownloadTarget, Filesystem
-from chatnet.peer.files.free_space import free_bytes
+from chatnet.peer.files.free_space import has_space
 from chatnet.peer.files.journal import StoreJournal
 from chatnet.peer.files.part_files import remove_parts
 from chatnet.peer.store.peer_store import PeerStore
@@ -74,7 +75,8 @@ class Downloads:
         except StoreFailed as failed:
             error, event = failed, DownloadHindered(messages.STORE)
         except ChatnetError as failed:
-            transfer.space_needed = failed.needed if isinstance(failed, NoSpace) else 0
+            transfer.files = ()
+            transfer.lacking = failed if isinstance(failed, NoSpace) else None
             error, event = failed, _not_opened(failed.code)
         except Exception:
             self.log.failure("internal error while opening a download")
@@ -94,7 +96,9 @@ class Downloads:
 
     async def _look(self, transfer: Incoming) -> Download:
         assert transfer.target is not None
+        await self._store.transfers.unpack(transfer.peer, transfer.fid)
         rows = await self._store.transfers.files(transfer.peer, transfer.fid)
+        transfer.files = await self._disk.run(offered_files, rows)
         if transfer.candidates is None:
             transfer.candidates = await self._store.transfers.received_like(transfer.peer, transfer.fid)
         former = await self._disk.run(former_files, rows, transfer.candidates)
@@ -126,7 +130,7 @@ class Downloads:
         assert transfer.target is not None
         fd = os.open(os.path.realpath(transfer.target.directory or transfer.target.downloads), FOLDER)
         try:
-            return free_bytes(self._filesystem, fd) >= transfer.space_needed
+            return has_space(self._filesystem, fd, transfer.lacking)
         finally:
             os.close(fd)
 
@@ -141,6 +145,11 @@ class Downloads:
 
 def _not_opened(code: str) -> Input:
     return DownloadHindered(code) if code in PASSING else DownloadFailed(code)
+
+
+def offered_files(rows: Sequence[FileRow]) -> list[OfferedFile]:
+    """The files of an offer as they were offered."""
+    return [OfferedFile(list(row.path), row.size, row.mtime_ms) for row in rows]
 
 
 def former_files(rows: Sequence[FileRow], candidates_of: dict[int, bytes]) -> dict[int, Former]:

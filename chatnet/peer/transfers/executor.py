@@ -20,6 +20,7 @@ from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.transfers.background import TransferTasks
 from chatnet.peer.transfers.chat_line import ChatLine
 from chatnet.peer.transfers.downloads import Downloads
+from chatnet.peer.transfers.held_offers import HeldOffers
 from chatnet.peer.transfers.managed import ManagedTransfer
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
 from chatnet.peer.transfers.preferences import TransferPreferences
@@ -40,6 +41,7 @@ class Executor:
         store: PeerStore,
         links: TransferLinks,
         listener: TransferListener,
+        held: HeldOffers,
         disk: DiskPool,
         filesystem: Filesystem,
         served: LinkUser,
@@ -51,7 +53,7 @@ class Executor:
     ) -> None:
         self.tasks = TransferTasks(clock)
         self.preferences = TransferPreferences(store)
-        self.table = TransferTable(clock, store, self, listener, wall_ms, waiting_ms)
+        self.table = TransferTable(clock, store, self, listener, held, wall_ms, waiting_ms)
         self.turns = Turns(limits, self, random_bytes)
         self.runs = Runs(clock, limits, self, self.tasks, links, self.preferences, disk, served)
         self.downloads = Downloads(clock, store, self, self.tasks, disk, filesystem)

@@ -9,13 +9,13 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from chatnet.core.errors import ChatnetError
+from chatnet.core.errors import ChatnetError, NoSpace
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.core.messages import Accept, OfferedFile
 from chatnet.core.text import SafeText, safe_line
 from chatnet.core.transfer.incoming import IncomingTransfer
-from chatnet.core.transfer.offers import AcceptAssembly, Summary
+from chatnet.core.transfer.offers import AcceptAssembly, Summary, disk_bytes
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.reasons import skipped_text
 from chatnet.core.transfer.speed import Rate
@@ -45,6 +45,12 @@ class OfferInfo:
     total_files: int
     total_bytes: int
     offered_ms: int
+    total_folders: int = 0
+
+    @property
+    def disk_bytes(self) -> int:
+        """What all of it takes of a disk."""
+        return disk_bytes(self.total_bytes, self.total_files, self.total_folders)
 
 
 @dataclass
@@ -145,6 +151,7 @@ class ManagedTransfer:
             info.offered_ms,
             progress.resumed_from,
             PausedBy.HERE in self.machine.paused,
+            info.total_folders,
         )
 
     def as_offered(self) -> Transfer:
@@ -170,6 +177,9 @@ class ManagedTransfer:
             paused=machine.paused,
             told=machine.told,
             since_ms=self.since_ms,
+            folders=info.total_folders,
+            names=info.names,
+            warning=info.warning,
         )
 
     def count(self, missing_files: int, missing_bytes: int) -> None:
@@ -220,17 +230,17 @@ class Outgoing(ManagedTransfer):
 
 @dataclass(eq=False)
 class Incoming(ManagedTransfer):
-    """``target`` is where it goes, once a person has said so.
+    """``target`` is where it goes, once a person has said so; ``files`` are in the store alone until then.
 
-    ``opening`` fires with what went wrong, or None, when the disk was looked at; ``space_needed`` are the
-    bytes that were missing when it was looked at last.
+    ``opening`` fires with what went wrong, or None, when the disk was looked at; ``lacking`` is what the disk
+    had too little of when it was looked at last.
     """
 
     machine: IncomingTransfer
     target: DownloadTarget | None = None
     candidates: dict[int, bytes] | None = None  # files of before that may be the same, by number
     opening: Deferred[ChatnetError | None] | None = None
-    space_needed: int = 0
+    lacking: NoSpace | None = None
 
     def row(self) -> TransferRow:
         row = super().row()
@@ -255,6 +265,7 @@ def offered(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, now_ms: 
         summary.files,
         summary.size,
         now_ms,
+        summary.folders,
     )
 
 

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform
+from chatnet.core.budgets import Budgets
 from chatnet.core.errors import ChatnetError, LocalError, Unreachable
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.identity import PeerID
@@ -32,6 +33,7 @@ from chatnet.core.messages import (
     Resume,
     Verified,
 )
+from chatnet.core.text import quoted
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.transfer_machine import outcome_of
@@ -42,9 +44,10 @@ from chatnet.peer.files.local_paths import absolute
 from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans
 from chatnet.peer.files.text_file import write_text
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.store.transfers import TransferRow
+from chatnet.peer.store.transfers import FileRow, TransferRow
 from chatnet.peer.transfers.executor import Executor
 from chatnet.peer.transfers.file_links import FileLinkUser
+from chatnet.peer.transfers.held_offers import HeldOffers
 from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare
 from chatnet.peer.transfers.offers import Offers
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
@@ -85,6 +88,7 @@ class Transfers:
         uniform: Uniform = random.uniform,
         space: Space = known_space,
         disk: DiskPool | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self._limits = limits
         self._store = store
@@ -93,12 +97,14 @@ class Transfers:
         self._listener = listener
         self._random = random_bytes
         self._disk = disk or DiskPool(reactor)
+        self._held = HeldOffers(budgets or Budgets(limits.budgets), limits, listener.is_stranger)
         self._executor = Executor(
             reactor,
             limits,
             store,
             links,
             listener,
+            self._held,
             self._disk,
             Filesystem(random_bytes, space, limits.free_bytes_reserve),
             FileLinkUser(self),
@@ -110,7 +116,7 @@ class Transfers:
         self._tasks = self._executor.tasks
         self._table = self._executor.table
         self._preferences = self._executor.preferences
-        self._offers = Offers(reactor, limits, self._table, self._tasks, self._disk, self)
+        self._offers = Offers(reactor, limits, self._table, self._tasks, self._held, self._preferences, self)
         self._stopped = False
 
     # --- for the owner ------------------------------------------------------------------------
@@ -121,17 +127,33 @@ class Transfers:
         await self._preferences.recall()
         rows = await self._store.transfers.all()
         await self._disk.run(remove_orphans, self._downloads, {row.stem for row in rows if not row.state.ended})
+        sizes = await self._store.transfers.held()
         known: list[tuple[ManagedTransfer, TransferRow]] = []
         for row in rows:
-            files = [] if row.state.ended else await self._store.transfers.files(row.peer, row.fid)
-            transfer = await self._disk.run(recalled, row, files, self._limits, self._downloads)
+            transfer = await self._recall(row)
             self._table.enter(transfer)
             known.append((transfer, row))
+            if size := sizes.get((row.peer, row.fid)):
+                entries = transfer.info.total_files + transfer.info.total_folders
+                self._held.recall(row.peer, row.fid, size, entries)
         # Only now: the first of them may bring a link, over which the other side asks about all.
         for transfer, row in known:
             self._executor.give(
                 transfer, ev.Recalled(is_given_up(transfer, row, self._limits, self._table.waiting_ms()))
             )
+
+    async def _recall(self, row: TransferRow) -> ManagedTransfer:
+        """A transfer of a former process, with the files of none that still waits for an answer here."""
+        files: list[FileRow] = []
+        progress = 0, 0
+        if not row.state.ended:
+            if not row.names:  # an older version stored it
+                row = await self._store.transfers.summarise(row.peer, row.fid)
+            if row.outgoing:
+                files = await self._store.transfers.files(row.peer, row.fid)
+            elif row.state is not TransferState.OFFERED:
+                progress = await self._store.transfers.progress(row.peer, row.fid)
+        return await self._disk.run(recalled, row, files, progress, self._limits, self._downloads)
 
     async def stop(self) -> None:
         """Put everything down until the next start; fires when threads and timers are at rest."""
@@ -188,7 +210,8 @@ class Transfers:
     async def accept(self, fid: bytes, directory: bytes = b"") -> Transfer:
         """Take an offer, into ``directory`` or the usual place.
 
-        Raises LocalError: unknown-transfer, ended, relative-path, no-space, unwritable, no-such-folder, busy.
+        Raises LocalError: unknown-transfer, ended, relative-path, no-space, no-inodes, unwritable,
+        no-such-folder, busy.
         """
         transfer = self._table.known(fid)
         directory = absolute(directory) if directory else b""
@@ -226,7 +249,7 @@ class Transfers:
     async def resume(self, fid: bytes) -> Transfer:
         """Let it go on; a broken one, or one that the disk held up, is tried now.
 
-        Raises LocalError: unknown-transfer, ended, not-running, paused-there, no-space, store, busy.
+        Raises LocalError: unknown-transfer, ended, not-running, paused-there, no-space, no-inodes, store, busy.
         """
         return await self._opened(self._want(fid, ev.PersonResumes()))
 
@@ -273,7 +296,8 @@ class Transfers:
         if isinstance(transfer, Incoming) and transfer.opening is not None:
             error = await _shared(transfer)
         if error is not None:
-            text = f"{transfer.info.title} {error.text}" if error.code == messages.NO_SPACE else error.text
+            about_space = error.code in (messages.NO_SPACE, messages.NO_INODES)
+            text = f"{quoted(transfer.info.title)} {error.text}" if about_space else error.text
             raise LocalError(error.code, text)
         return transfer.snapshot()
 
@@ -369,9 +393,9 @@ class Transfers:
         """A whole offer is in the store: the rule for this person, or the person, answers it."""
         rule = self.rule(transfer.peer)
         try:
-            if rule.kind is RuleKind.REFUSE:
+            if rule.kind is RuleKind.REFUSE:  # since its first page
                 await self.refuse(transfer.fid)
-            elif rule.kind is RuleKind.AUTO and (not rule.max_bytes or transfer.info.total_bytes <= rule.max_bytes):
+            elif rule.kind is RuleKind.AUTO and (not rule.max_bytes or transfer.info.disk_bytes <= rule.max_bytes):
                 await self.accept(transfer.fid)
         except LocalError as error:  # too little space: the person decides
             self.log.info("an offer was not taken by its rule: {text}", text=error.text)

@@ -1,4 +1,4 @@
-"""Offers that come in: pages put together, objected to, slowed, stored.
+"""Offers that come in: pages put together, charged, objected to, slowed, stored.
 
 The pages of one offer stay together on a chat link, so that each peer has one that is coming.  More offers
 a minute than the limit are taken one after the other, when their time has come.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from twisted.logger import Logger
 from chatnet.core import messages
 from chatnet.core.bucket import Buckets
 from chatnet.core.errors import RemoteError, StoreFailed
-from chatnet.core.events import TransferState
+from chatnet.core.events import RuleKind, TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Decline, Offer
@@ -25,9 +26,10 @@ from chatnet.core.transfer.incoming import IncomingTransfer
 from chatnet.core.transfer.offers import OfferAssembly
 from chatnet.net.link import Link
 from chatnet.net.timers import cancel_timer
-from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.transfers.background import TransferTasks
-from chatnet.peer.transfers.managed import Incoming, file_rows, offered
+from chatnet.peer.transfers.held_offers import HeldOffers
+from chatnet.peer.transfers.managed import Incoming, offered
+from chatnet.peer.transfers.preferences import TransferPreferences
 from chatnet.peer.transfers.table import TransferTable
 
 ASKERS = 10_000  # peers whose rate of offers is remembered
@@ -59,7 +61,9 @@ class _Asker:
 
     link: Link
     assembly: OfferAssembly | None = None
+    late: IDelayedCall | None = None  # for the next page of the assembly
     unwanted: bytes = b""  # the fid of an offer that was declined before its last page
+    overdue: bytes = b""  # the fid of one whose next page did not come in time
     queue: deque[OfferAssembly] = field(default_factory=deque)  # whole, but too many a minute
     timer: IDelayedCall | None = None
     withdrawn: OrderedDict[bytes, str] = field(default_factory=OrderedDict)  # fid -> code
@@ -76,14 +80,16 @@ class Offers:
         limits: PeerLimits,
         table: TransferTable,
         tasks: TransferTasks,
-        disk: DiskPool,
+        held: HeldOffers,
+        preferences: TransferPreferences,
         receiver: OfferReceiver,
     ) -> None:
         self._clock = clock
         self._limits = limits
         self._table = table
         self._tasks = tasks
-        self._disk = disk
+        self._held = held
+        self._preferences = preferences
         self._receiver = receiver
         self._askers: dict[PeerID, _Asker] = {}
         self._rate = Buckets(limits.offers_per_minute / 60, limits.offers_per_minute, ASKERS)
@@ -92,7 +98,10 @@ class Offers:
         """What was on its way with the chat link does not come; its sender asks on the next one."""
         asker = self._askers.pop(peer, None)
         if asker is not None:
+            self._give_up(asker)
             cancel_timer(asker.timer)
+            for assembly in asker.queue:
+                self._held.release(peer, assembly.fid)
 
     def stop(self) -> None:
         """No timer is left."""
@@ -109,8 +118,11 @@ class Offers:
         if asker.unwanted == page.fid:
             asker.unwanted = page.fid if page.more else b""
             return
+        if asker.overdue == page.fid:
+            self._overdue(asker, page)
+            return
         if asker.assembly is None or asker.assembly.fid != page.fid:
-            asker.assembly = None  # one that was broken off by its sender
+            self._give_up(asker)  # one that was broken off by its sender
             if self._is_known(peer, page.fid):
                 asker.unwanted = page.fid if page.more else b""
                 self._receiver.offer_said_again(peer, page.fid)
@@ -120,17 +132,50 @@ class Offers:
                 self._turn_down(asker, page, code)
                 return
             asker.assembly = OfferAssembly(page.fid)
-        assembly = asker.assembly
+        self._assemble(asker, asker.assembly, page)
+
+    def _assemble(self, asker: _Asker, assembly: OfferAssembly, page: Offer) -> None:
+        cancel_timer(asker.late)
+        asker.late = None
+        had_entries = assembly.entries
+        had_bytes = assembly.held_bytes if assembly.pages else 0
         try:
             whole = assembly.add(page)
-        except RemoteError as error:
-            asker.assembly = None
-            self._turn_down(asker, page, error.code)
-            return
-        if whole:
+        except RemoteError as error:  # no strike: programs of version 0.1.0 say two files with one path
+            code = error.code
+        else:
+            more_bytes, more_entries = assembly.held_bytes - had_bytes, assembly.entries - had_entries
+            code = self._held.take(asker.link, page.fid, more_bytes, more_entries, assembly.entries)
+        if code:
+            self._give_up(asker)
+            self._turn_down(asker, page, code)
+        elif whole:
             asker.assembly = None
             asker.queue.append(assembly)
             self._take_queued(asker)
+        else:
+            asker.late = self._clock.callLater(self._limits.offer_page_seconds, self._page_late, asker)
+
+    def _give_up(self, asker: _Asker) -> None:
+        """Nothing of the offer that is coming is held any more."""
+        cancel_timer(asker.late)
+        asker.late = None
+        if asker.assembly is not None:
+            self._held.release(asker.link.peer, asker.assembly.fid)
+            asker.assembly = None
+
+    def _page_late(self, asker: _Asker) -> None:
+        asker.late = None
+        if asker.assembly is not None:
+            self.log.info("offer of {peer} dropped: its next page is late", peer=short_text(asker.link.peer))
+            asker.overdue = asker.assembly.fid
+            self._give_up(asker)
+
+    def _overdue(self, asker: _Asker, page: Offer) -> None:
+        """A sender that was slow is told, with its last page, that the offer is not here: it says it again."""
+        if not page.more:
+            asker.overdue = b""
+            self._receiver.offer_said_again(asker.link.peer, page.fid)
 
     def withdraw(self, peer: PeerID, fid: bytes, code: str) -> bool:
         """Whether the offer ``fid`` was still on its way here; then it comes no more."""
@@ -138,9 +183,10 @@ class Offers:
         if asker is None:
             return False
         if asker.assembly is not None and asker.assembly.fid == fid:
-            asker.assembly = None
+            self._give_up(asker)
         elif any(assembly.fid == fid for assembly in asker.queue):
             asker.queue = deque(assembly for assembly in asker.queue if assembly.fid != fid)
+            self._held.release(peer, fid)
         else:
             return False
         asker.withdrawn[fid] = code
@@ -174,6 +220,8 @@ class Offers:
     def _objection(self, peer: PeerID, fid: bytes, asker: _Asker) -> str:
         if self._is_taken(fid):
             return messages.CONFLICT
+        if self._preferences.rule(peer).kind is RuleKind.REFUSE:
+            return messages.DECLINED
         pending = len(asker.queue) + sum(
             not transfer.info.outgoing and transfer.machine.state is TransferState.OFFERED
             for transfer in self._table.of_peer(peer)
@@ -205,17 +253,16 @@ class Offers:
                 continue
             info = offered(assembly.fid, peer, False, assembly.summary, self._table.now_ms())
             machine = IncomingTransfer(assembly.fid, self._limits, linked=True)
-            transfer = Incoming(info, machine, assembly.files)
+            transfer = Incoming(info, machine)
             self._table.enter(transfer)
-            self._tasks.spawn(peer, self._take(transfer), "storing an offer")
+            self._tasks.spawn(peer, self._take(transfer, assembly.pages), "storing an offer")
         if asker.queue:
             asker.timer = self._clock.callLater(self._rate.delay(peer, now), self._take_queued, asker)
 
-    async def _take(self, transfer: Incoming) -> None:
+    async def _take(self, transfer: Incoming, pages: Sequence[bytes]) -> None:
         try:
             await self._receiver.check_space(transfer.peer)
-            rows = await self._disk.run(file_rows, transfer.files)
-            await self._table.store(transfer, rows)
+            await self._table.store(transfer, pages=pages)
         except StoreFailed:
             self._table.drop(transfer)
             self._receiver.offer_dropped(transfer.peer, transfer.fid)

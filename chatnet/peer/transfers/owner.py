@@ -48,3 +48,6 @@ class TransferListener(Protocol):
 
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""
+
+    def is_stranger(self, peer: PeerID) -> bool:
+        """Whether nobody here has written to this key, accepted anything of it, or verified it."""

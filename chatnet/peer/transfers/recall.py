@@ -11,7 +11,6 @@ from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import OfferedFile
 from chatnet.core.text import safe_line
 from chatnet.core.transfer.incoming import IncomingTransfer
-from chatnet.core.transfer.offers import Summary
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.transfer_machine import phase_of
 from chatnet.peer.files.filesystem import DownloadTarget
@@ -38,19 +37,21 @@ def _can_go_on(transfer: ManagedTransfer) -> bool:
     return len(transfer.sources) == transfer.info.total_files
 
 
-def recalled(row: TransferRow, rows: Sequence[FileRow], limits: PeerLimits, downloads: bytes) -> ManagedTransfer:
-    """A transfer of a former process; ``rows`` are its files where it has not ended.  ``Recalled`` is to follow."""
-    files = [OfferedFile(list(file.path), file.size, file.mtime_ms) for file in rows]
-    summary = Summary()
-    for file in files:
-        summary.add(file)
-    warning = safe_line("" if row.outgoing or not files else summary.warning)
-    names = tuple(summary.names)
-    sums = (row.total_files, row.total_bytes, row.offered_ms)
-    info = OfferInfo(row.fid, row.peer, row.outgoing, safe_line(row.title), names, warning, *sums)
-    transfer = _recalled(row, rows, files, info, limits, downloads)
+def recalled(
+    row: TransferRow, rows: Sequence[FileRow], progress: tuple[int, int], limits: PeerLimits, downloads: bytes
+) -> ManagedTransfer:
+    """A transfer of a former process; ``Recalled`` is to follow.
+
+    ``rows`` are the files of one that goes out and has not ended; ``progress`` are the files and bytes
+    that are here of one that comes in: its files are read when it goes on.
+    """
+    names = tuple(map(safe_line, row.names))
+    sums = (row.total_files, row.total_bytes, row.offered_ms, row.folders)
+    info = OfferInfo(row.fid, row.peer, row.outgoing, safe_line(row.title), names, safe_line(row.warning), *sums)
+    transfer = _recalled(row, rows, info, limits, downloads)
     transfer.stored, transfer.forgotten, transfer.saved_to = True, row.forgotten, row.saved_to
     transfer.ended_ms, transfer.since_ms = row.ended_ms, row.since_ms
+    transfer.progress.files, transfer.progress.bytes = progress
     machine = transfer.machine
     machine.code, machine.reason, machine.paused, machine.told = row.code, safe_line(row.reason), row.paused, row.told
     if row.state is TransferState.DONE:
@@ -59,14 +60,10 @@ def recalled(row: TransferRow, rows: Sequence[FileRow], limits: PeerLimits, down
 
 
 def _recalled(
-    row: TransferRow,
-    rows: Sequence[FileRow],
-    files: list[OfferedFile],
-    info: OfferInfo,
-    limits: PeerLimits,
-    downloads: bytes,
+    row: TransferRow, rows: Sequence[FileRow], info: OfferInfo, limits: PeerLimits, downloads: bytes
 ) -> ManagedTransfer:
     if row.outgoing:
+        files = [OfferedFile(list(file.path), file.size, file.mtime_ms) for file in rows]
         sources = [
             SourceFile(file.source, offer, _mark.decode(file.mark))
             for file, offer in zip(rows, files, strict=True)
@@ -74,9 +71,7 @@ def _recalled(
         ]
         machine = OutgoingTransfer(row.fid, limits, phase_of(row.state, OutgoingTransfer))
         return Outgoing(info, machine, files, sources=sources)
-    incoming = Incoming(info, IncomingTransfer(row.fid, limits, phase_of(row.state, IncomingTransfer)), files)
+    incoming = Incoming(info, IncomingTransfer(row.fid, limits, phase_of(row.state, IncomingTransfer)))
     if row.stem:
         incoming.target = DownloadTarget(downloads, row.person, row.directory, row.stem)
-    incoming.progress.files = sum(file.done for file in rows)
-    incoming.progress.bytes = sum(file.size if file.done else file.synced for file in rows)
     return incoming

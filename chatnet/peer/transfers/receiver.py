@@ -29,7 +29,7 @@ JOB_BYTES = 512  # a job without bytes weighs so much: thousands of empty files 
 VISIT_BYTES = 262_144  # worth a visit to the disk's thread: two switches of threads cost as much as 64 KiB do
 GATHER_SECONDS = 0.02  # less than that does not wait longer
 
-_KEEPS = (messages.NO_SPACE, messages.BUSY)  # what has come is kept: it goes on another time
+_KEEPS = (messages.NO_SPACE, messages.NO_INODES, messages.BUSY)  # what has come is kept: it goes on another time
 
 
 class Receiver:
@@ -92,7 +92,7 @@ class Receiver:
 
         Raises LocalError(unwritable | digest) after a REJECT was sent, LocalError when every file was
         skipped, or RemoteError; then what has no final name is removed.  It is kept for
-        LocalError(no-space | busy), StoreFailed, and after ``stop`` as that says.
+        LocalError(no-space | no-inodes | busy), StoreFailed, and after ``stop`` as that says.
         """
         if self._next is None:  # the other side has nothing to send
             self._last_one()

@@ -41,7 +41,7 @@ from chatnet.peer.transfers.receiver import Receiver, pass_over
 from chatnet.peer.transfers.sender import Sender
 
 # What stands in the way of a run and may pass; everything else ends its transfer.
-PASSING = frozenset({messages.NO_SPACE, messages.STORE, messages.BUSY, messages.LOST})
+PASSING = frozenset({messages.NO_SPACE, messages.NO_INODES, messages.STORE, messages.BUSY, messages.LOST})
 
 
 class Runs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.task import LoopingCall
@@ -16,7 +16,8 @@ from chatnet.core.limits import FORMER_FIDS, PROGRESS_SECONDS
 from chatnet.core.transfer.transfer_events import Unsaved
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.store.transfers import FileRow
-from chatnet.peer.transfers.managed import ManagedTransfer
+from chatnet.peer.transfers.held_offers import HeldOffers
+from chatnet.peer.transfers.managed import Incoming, ManagedTransfer
 from chatnet.peer.transfers.owner import TransferListener, TransferOwner
 
 _LOGGED = frozenset({TransferState.RUNNING, *(state for state in TransferState if state.ended)})
@@ -33,6 +34,7 @@ class TransferTable:
         store: PeerStore,
         owner: TransferOwner,
         listener: TransferListener,
+        held: HeldOffers,
         wall_ms: Callable[[], int],
         waiting_ms: Callable[[], int],
     ) -> None:
@@ -42,6 +44,7 @@ class TransferTable:
         self._store = store
         self._owner = owner
         self._listener = listener
+        self._held = held
         self._transfers: dict[bytes, ManagedTransfer] = {}
         self._of_peer: dict[PeerID, dict[bytes, ManagedTransfer]] = {}
         self._former: OrderedDict[bytes, PeerID] = OrderedDict()  # of transfers that were shown, and are dropped
@@ -104,23 +107,29 @@ class TransferTable:
                 self._former[transfer.fid] = transfer.peer
                 if len(self._former) > FORMER_FIDS:
                     self._former.popitem(last=False)
+        self._release(transfer)
 
-    async def store(self, transfer: ManagedTransfer, rows: list[FileRow]) -> None:
-        """Put a new one into the store; from then on it is shown.
+    def _release(self, transfer: ManagedTransfer) -> None:
+        if isinstance(transfer, Incoming):
+            self._held.release(transfer.peer, transfer.fid)
+
+    async def store(self, transfer: ManagedTransfer, rows: Sequence[FileRow] = (), pages: Sequence[bytes] = ()) -> None:
+        """Put a new one into the store, with its files or with packed pages of them; from then on it is shown.
 
         Raises StoreFailed, or sqlite3.IntegrityError when its number is known.
         """
         info = transfer.info
         self.log.info(
-            "offer {way} {peer} {fid}: {files} files, {size} bytes",
+            "offer {way} {peer} {fid}: {files} files in {folders} folders, {size} bytes",
             way="to" if info.outgoing else "from",
             peer=short_text(info.peer),
             fid=info.fid.hex()[:8],
             files=info.total_files,
+            folders=info.total_folders,
             size=info.total_bytes,
         )
         transfer.since_ms = self.waiting_ms()
-        await self._store.transfers.add(transfer.row(), rows)
+        await self._store.transfers.add(transfer.row(), rows, pages)
         transfer.stored = True
         first = transfer.as_offered()
         self._listener.transfer_changed(first)  # whatever was faster than the store: the offer comes first
@@ -130,6 +139,8 @@ class TransferTable:
     async def save(self, transfer: ManagedTransfer) -> None:
         """As it stands now; a failure is given to its machine."""
         machine = transfer.machine
+        if machine.state is not TransferState.OFFERED:
+            self._release(transfer)
         if machine.ended:
             transfer.conclude(self.now_ms(), self.waiting_ms())
         row = transfer.row()

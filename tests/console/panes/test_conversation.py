@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -203,7 +204,28 @@ def test_a_file_whose_transfer_is_cleared_says_what_became_of_it(console: Typist
     row = console.peer.rows[BOB][-1]
     console.peer.rows[BOB][-1] = msgspec.structs.replace(row, reason=safe_text("you cancelled it"))
     console.type("/msg bob<enter>")
-    assert "film.mp4  ✗ you cancelled it" in console.screen()
+    assert '"film.mp4"  ✗ you cancelled it' in console.screen()
+
+
+@pytest.mark.parametrize("open_transfer", [True, False])
+def test_a_title_that_looks_like_a_state_stands_in_quotes(console: Typist, open_transfer: bool) -> None:
+    """F14."""
+    title = 'a.txt"   46 B   \u2713 received'
+    if open_transfer:
+        console.peer.offered(BOB, title, 46)
+    else:
+        console.peer.stored(BOB, title, kind=MessageKind.FILE)
+    console.type("/msg bob<enter>")
+    assert '"a.txt\'   46 B   \u2713 received"' in console.screen()
+
+
+def test_files_and_folders_are_told_before_they_are_accepted(console: Typist) -> None:
+    """F3."""
+    console.peer.offered(BOB, "deep/ (1500)", 0, files=1_500, folders=46_511)
+    console.type("/msg bob<enter>")
+    assert '"deep/ (1500)" 0 B, 1,500 files in 46,511 folders wants to send' in console.words()
+    console.type("<f4>")
+    assert "wants to send 1,500 files in 46,511 folders" in console.words()
 
 
 def test_held_sending_is_explained(console: Typist) -> None:

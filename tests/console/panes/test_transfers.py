@@ -127,7 +127,7 @@ def test_send_by_command(console: Typist, tmp_path: Path) -> None:
     (tmp_path / "photo one.jpg").write_bytes(b"x" * 100)
     console.type(f"/send bob '{tmp_path}/photo one.jpg'<enter>")
     assert console.calls("offer") == [("offer", BOB, (os.fsencode(tmp_path / "photo one.jpg"),))]
-    assert "photo one.jpg is offered to bob." in console.screen()
+    assert '"photo one.jpg" is offered to bob.' in console.screen()
     console.type(f"/msg echo<enter>/send {tmp_path}/photo\\ one.jpg<enter>")
     assert console.calls("offer")[1] == ("offer", ECHO, (os.fsencode(tmp_path / "photo one.jpg"),))
 
@@ -202,7 +202,7 @@ def test_a_source_that_changed_is_named(console: Typist) -> None:
     console.peer.change_transfer(offer.fid, state=TransferState.FAILED, code="changed", outgoing=True)
     console.wait(0.1)
     console.type("<f4>")
-    assert "notes.md changed while it was sent. Send it again?" in console.words()
+    assert '"notes.md" changed while it was sent. Send it again?' in console.words()
 
 
 def test_speed_limits(console: Typist) -> None:

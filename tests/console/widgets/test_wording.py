@@ -9,6 +9,7 @@ from chatnet.console.widgets import theme
 from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.console.widgets.wording import (
     age_text,
+    amount_text,
     bar_text,
     clock_text,
     left_text,
@@ -111,3 +112,19 @@ def test_every_reason_has_words(end: End) -> None:
     text = waiting_text(person, NOW_MS)
     assert text.startswith("waiting: ")
     assert "{" not in text
+
+
+@pytest.mark.parametrize(
+    ("files", "folders", "text"),
+    [
+        (1, 0, ""),
+        (2, 0, "2 files"),
+        (1, 3, "1 file in 3 folders"),
+        (1_500, 46_511, "1,500 files in 46,511 folders"),
+        (3, 1, "3 files in 1 folder"),
+    ],
+)
+def test_how_much_an_offer_is(files: int, folders: int, text: str) -> None:
+    peer = ScriptedPeer(new_clock())
+    transfer = peer.offered(key_of("bob"), "title", 10, files=files, folders=folders)
+    assert amount_text(transfer) == text

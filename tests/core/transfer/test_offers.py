@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from secrets import token_hex
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,8 +30,10 @@ from chatnet.core.transfer.offers import (
     Summary,
     accept_pages,
     clean_path,
+    disk_bytes,
     offer_pages,
     offered_bytes,
+    unpacked,
 )
 from tests.support.wire import decode
 
@@ -98,13 +103,15 @@ def test_no_offered_path_leaves_the_folder(path: list[str]) -> None:
         assert len(part.encode()) <= 180
 
 
-@given(st.lists(offered, min_size=1, max_size=60))
+@given(st.lists(offered, min_size=1, max_size=60, unique_by=lambda file: tuple(file.path)))
 def test_an_offer_survives_its_pages(files: list[OfferedFile]) -> None:
     assembly = OfferAssembly(FID)
     whole = [assembly.add(page) for page in map(through_the_wire, offer_pages(FID, files)) if isinstance(page, Offer)]
     assert whole == [False] * (len(whole) - 1) + [True]
-    assert assembly.files == files
+    assert list(unpacked(assembly.pages)) == files
     assert assembly.summary.size == sum(file.size for file in files)
+    assert assembly.entries == len(files) + assembly.summary.folders
+    assert assembly.summary.folders >= len({tuple(file.path[:n]) for file in files for n in range(1, len(file.path))})
 
 
 def test_pages_are_cut_by_bytes_and_by_count() -> None:
@@ -152,6 +159,14 @@ def test_an_offer_is_bounded_in_files_and_in_bytes() -> None:
         assembly.add(page)
     with pytest.raises(RemoteError, match="may hold"):
         assembly.add(page)
+    # F3: 3,125 files with 31 folders each are 100,000 of what a disk has.
+    deep = [OfferedFile([str(n), *"d" * 30, "f"], 0, 0) for n in range(MAX_OFFER_FILES // 32 + 1)]
+    assembly = OfferAssembly(FID)
+    for number, file in enumerate(deep[:-1]):
+        assembly.add(Offer(FID, [file], True))
+        assert assembly.entries == 32 * (number + 1)
+    with pytest.raises(RemoteError, match="may hold"):
+        assembly.add(Offer(FID, deep[-1:], True))
     long = Offer(FID, [OfferedFile(["n" * 255] * 32, 0, 0)] * 7, True)
     assembly = OfferAssembly(FID)
     for _ in range(MAX_OFFER_BYTES // offered_bytes(long.files[0]) // 7):
@@ -163,6 +178,60 @@ def test_an_offer_is_bounded_in_files_and_in_bytes() -> None:
 def test_sizes_that_add_up_to_nonsense_are_refused() -> None:
     with pytest.raises(RemoteError):
         OfferAssembly(FID).add(Offer(FID, [OfferedFile(["a"], 2**53, 0)] * 2, False))
+
+
+@pytest.mark.parametrize(
+    ("paths", "folders"),
+    [
+        (["a"], 0),
+        (["d/a", "d/b"], 1),
+        (["d/a", "d/e/b", "d/e/c", "d/f/g/h", "i"], 4),
+        (["a/x", "b/x", "c"], 2),
+        (["a/x/1", "b/x/1"], 4),  # the same name below another folder is another one
+        (["a/1", "b/1", "a/2"], 3),  # no sender comes back to a folder: it counts again
+    ],
+)
+def test_folders_are_counted_as_their_files_come(paths: list[str], folders: int) -> None:
+    summary, size = Summary(), OfferSize()
+    for path in paths:
+        file = OfferedFile(path.split("/"), 1, 0)
+        summary.add(file)
+        size.add(file)
+    assert (summary.folders, size.entries) == (folders, folders + len(paths))
+
+
+def test_files_and_folders_take_a_block_each() -> None:
+    assert disk_bytes(10, 2, 3) == 10 + 5 * 4096
+
+
+def test_two_files_with_one_path_are_no_offer() -> None:
+    """F8: over pages as well; the same name in two folders, or a name that only looks the same, is no such pair."""
+    assembly = OfferAssembly(FID)
+    assert not assembly.add(Offer(FID, [OfferedFile(["p", "a"], 1, 0), OfferedFile(["q", "a"], 1, 0)], True))
+    assert not assembly.add(Offer(FID, [OfferedFile(["p", "a\u200b"], 1, 0)], True))
+    with pytest.raises(RemoteError) as caught:
+        assembly.add(Offer(FID, [OfferedFile(["p", "a"], 2, 0)], False))
+    assert caught.value.code == messages.BAD_FRAME
+
+
+def test_an_offer_is_held_as_its_bytes() -> None:
+    """F2: objects for each file took twenty times the bytes of the wire."""
+    files = [OfferedFile([*(f"{n:05d}" for _ in range(31)), "f"], 0, 0) for n in range(2_900)]
+    assembly = OfferAssembly(FID)
+    tracemalloc.start()
+    try:
+        for page in offer_pages(FID, files):
+            assembly.add(page)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 1.2 * assembly.held_bytes + 200_000  # what tracemalloc and the summary take
+    assert assembly.held_bytes < sum(map(offered_bytes, files))
+    noise = [OfferedFile([token_hex(100)], 0, 0) for _ in range(1_000)]
+    assembly = OfferAssembly(FID)
+    for page in offer_pages(FID, noise):
+        assembly.add(page)
+    assert 100_000 < assembly.held_bytes < sum(map(offered_bytes, noise))
 
 
 plain = st.from_regex(
@@ -177,10 +246,13 @@ def test_the_quick_way_for_plain_names_says_the_same(name: str) -> None:
     assert summary.warning == name_warning(name)
 
 
-@given(st.lists(offered, min_size=1, max_size=3), st.integers(MAX_SENT_INTEGER - 3, MAX_INTEGER + 3))
+@given(
+    st.lists(offered, min_size=1, max_size=3, unique_by=lambda file: tuple(file.path)),
+    st.integers(MAX_SENT_INTEGER - 3, MAX_INTEGER + 3),
+)
 def test_what_a_sender_may_say_a_reader_takes(files: list[OfferedFile], size: int) -> None:
     """B4: the sums too; a reader takes one byte more, as programs of version 0.1.0 may say."""
-    files = [*files, OfferedFile(["last"], max(0, size - sum(file.size for file in files)), 0)]
+    files = [*files, OfferedFile(["the", "last", "one"], max(0, size - sum(file.size for file in files)), 0)]
     total = sum(file.size for file in files)
     sender, assembly = OfferSize(), OfferAssembly(FID)
     refused = [objection for file in files if (objection := sender.add(file))]

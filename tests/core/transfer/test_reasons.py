@@ -45,5 +45,5 @@ def test_a_lack_that_passes_has_its_words() -> None:
 def test_the_files_that_were_not_sent_are_named() -> None:
     files = [OfferedFile(["a", f"{number}.txt"], 1, 0) for number in range(9)]
     some = {number: messages.CHANGED for number in range(2, 9)}
-    assert skipped_text(files, {1: messages.UNREADABLE}) == "1 of 9 not sent: a/1.txt (cannot be read)"
-    assert skipped_text(files, some).endswith("a/6.txt (changed) and 2 more")
+    assert skipped_text(files, {1: messages.UNREADABLE}) == '1 of 9 not sent: "a/1.txt" (cannot be read)'
+    assert skipped_text(files, some).endswith('"a/6.txt" (changed) and 2 more')

@@ -86,14 +86,14 @@ def test_more_bytes_than_offered_are_not_written(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
     def space(fd: int) -> Any:
-        return SimpleNamespace(f_bavail=10, f_frsize=4096)
+        return SimpleNamespace(f_bavail=10, f_frsize=4096, f_files=0)
 
     with pytest.raises(LocalError) as caught:
-        land(tmp_path, [(offered("a"), b"hello")], Filesystem(space=space, reserve_bytes=40_956))
+        land(tmp_path, [(offered("a"), b"hello")], Filesystem(space=space, reserve_bytes=40_960 - 4_100))
     assert caught.value.code == "no-space"
-    assert caught.value.text == f"needs 5 B beside the 40.0 KiB that stay free; 40.0 KiB free in {tmp_path}/bob"
+    assert caught.value.text == f"needs 4.0 KiB beside the 36.0 KiB that stay free; 40.0 KiB free in {tmp_path}/bob"
     assert tree(tmp_path) == {}
-    land(tmp_path, [(offered("a"), b"hello")], Filesystem(space=space, reserve_bytes=40_955))
+    land(tmp_path, [(offered("a"), b"hello")], Filesystem(space=space, reserve_bytes=40_960 - 4_101))
 
 
 def test_small_files_come_in_groups(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatnet.core.errors import LocalError
-from chatnet.peer.files.download import SMALL_BYTES
-from chatnet.peer.files.filesystem import DownloadTarget
-from chatnet.peer.files.part_files import PARTIAL
-from tests.peer.files.downloads import land, new_download, offered, tree
+from chatnet.core.errors import LocalError, StoreFailed
+from chatnet.core.transfer.offers import clean_path
+from chatnet.peer.files.download import SMALL_BYTES, Download
+from chatnet.peer.files.filesystem import DownloadTarget, Filesystem
+from chatnet.peer.files.final_names import NUMBERS
+from chatnet.peer.files.part_files import PARTIAL, STEM_BYTES
+from tests.peer.files.downloads import Ending, NoJournal, land, new_download, offered, tree
 
 
 def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:
@@ -38,6 +40,53 @@ def test_each_transfer_makes_a_folder_of_its_own(tmp_path: Path) -> None:
     assert land(tmp_path, files).saved_to == os.fsencode(tmp_path / "bob" / "p")
     assert land(tmp_path, files).saved_to == os.fsencode(tmp_path / "bob" / "p (2)")
     assert set(tree(tmp_path)) == {"bob/p/a", "bob/p/s/b", "bob/p (2)/a", "bob/p (2)/s/b"}
+
+
+def test_many_files_of_one_name_cost_no_more_than_others(tmp_path: Path) -> None:
+    """F8: names are counted in memory; beyond the numbers a random one is taken."""
+    tries = []
+
+    def link(old: str, new: str, source: int, folder: int) -> None:
+        tries.append(new)
+        os.link(old, new, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
+
+    count = NUMBERS + 5
+    same = [["p", "a" + "\u200b" * (n % 50) + "\u200c" * (n // 50) + ".txt"] for n in range(count)]
+    filesystem = Filesystem(link=link)
+    assert len({clean_path(path) for path in same}) == 1
+    land(tmp_path, [(offered(path), b"hello") for path in same], filesystem)
+    found = {path.name for path in (tmp_path / "bob" / "p").iterdir()}
+    assert len(found) == count
+    assert found >= {"a.txt", *(f"a ({n}).txt" for n in range(2, NUMBERS + 1))}
+    assert len(tries) < 3 * count
+
+
+def test_folders_of_one_name_too(tmp_path: Path) -> None:
+    paths = [["p", "d" + "\u200b" * (n % 250) + "\u200c" * (n // 250), "f"] for n in range(NUMBERS + 5)]
+    land(tmp_path, [(offered(path, b""), b"") for path in paths])
+    folders = list((tmp_path / "bob" / "p").iterdir())
+    assert len(folders) == len(paths)
+    assert all(len(list(folder.iterdir())) == 1 for folder in folders)
+
+
+def test_a_random_name_is_found_again_after_a_crash(tmp_path: Path) -> None:
+    mine = tmp_path / "bob"
+    mine.mkdir()
+    for name in ("a", *(f"a ({n})" for n in range(2, NUMBERS + 1))):
+        (mine / name).touch()
+    ending = Ending("before placed")
+    place = DownloadTarget(os.fsencode(tmp_path), "bob", stem="ab" * STEM_BYTES)
+    download = Download(place, [offered("a")], Filesystem(), {}, ending)
+    download.begin(0)
+    download.write([b"hello"])
+    download.end(blake3(b"hello").digest())
+    with pytest.raises(StoreFailed):
+        download.finish()
+    download.close()
+    again = Download(place, [offered("a")], Filesystem(), ending.former, NoJournal())
+    assert again.wants == []
+    again.close()
+    assert [data for data in tree(tmp_path).values() if data] == [b"hello"]
 
 
 def test_a_link_in_place_of_an_offered_folder_is_not_followed(tmp_path: Path) -> None:

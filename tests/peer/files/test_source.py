@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from chatnet.core import messages
 from chatnet.core.errors import LocalError
-from chatnet.core.transfer.offers import OfferAssembly, OfferSize, offer_pages
+from chatnet.core.transfer.offers import OfferAssembly, OfferSize, offer_pages, unpacked
 from chatnet.peer.files import source as source_module
 from chatnet.peer.files.source import (
     Fingerprint,
@@ -237,6 +237,46 @@ def test_a_file_greater_than_an_offer_is_refused_with_a_sentence(tmp_path: Path)
         assert caught.value.text == "one offer holds at most 9,007,199,254,740,991 bytes: 'sparse' is too much"
 
 
+def test_no_two_files_of_an_offer_have_one_path(tmp_path: Path) -> None:
+    """F8: two equal paths are no offer, whichever files of this disk they are."""
+    for folder in ("x", "y", "z"):
+        (tmp_path / folder / "p").mkdir(parents=True)
+        (tmp_path / folder / "a.txt").write_bytes(b"1")
+        (tmp_path / folder / "p" / "b").write_bytes(b"1")
+    (tmp_path / "x" / "p" / os.fsdecode(b"\xff")).write_bytes(b"1")  # two names that are one on the wire
+    (tmp_path / "x" / "p" / os.fsdecode(b"\xfe")).write_bytes(b"1")
+    given = [tmp_path / folder / name for folder in "xyz" for name in ("a.txt", "p")]
+    found = ["/".join(file.offered.path) for file in gather([os.fsencode(path) for path in given]).files]
+    assert sorted(found) == [
+        "a (2).txt",
+        "a (3).txt",
+        "a.txt",
+        "p (2)/b",
+        "p (3)/b",
+        "p/b",
+        "p/\ufffd",
+        "p/\ufffd (2)",
+    ]
+    long = os.fsencode(tmp_path / "x" / ("ü" * 127))
+    Path(os.fsdecode(long)).write_bytes(b"1")
+    first, second = gather([long, long]).files
+    assert first.offered.path != second.offered.path
+    assert len(second.offered.path[0].encode()) <= 255
+
+
+def test_folders_count_as_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F3."""
+    monkeypatch.setattr("chatnet.core.transfer.offers.MAX_OFFER_FILES", 5)
+    (tmp_path / "p" / "q" / "r").mkdir(parents=True)
+    (tmp_path / "p" / "q" / "r" / "a").write_bytes(b"1")
+    (tmp_path / "p" / "b").write_bytes(b"1")
+    assert len(gather([os.fsencode(tmp_path / "p")]).files) == 2
+    (tmp_path / "p" / "c").write_bytes(b"1")
+    with pytest.raises(LocalError) as caught:
+        gather([os.fsencode(tmp_path / "p")])
+    assert (caught.value.code, caught.value.text) == ("too-many", "one offer holds at most 5 files and folders")
+
+
 class Entry:
     """The status of a file that no disk here holds."""
 
@@ -250,8 +290,8 @@ def test_whatever_a_disk_holds_is_refused_or_can_be_read(sizes: list[int], mtime
     """B4, B5: sender and reader have the same limits, also for the sum, and every time can be said and kept."""
     total, found = OfferSize(), []
     try:
-        for size in sizes:
-            found.append(source_module._source(b"/f", ["f"], Entry(size, mtime_ns), total))  # type: ignore[arg-type]
+        for number, size in enumerate(sizes):
+            found.append(source_module._source(b"/f", [str(number)], Entry(size, mtime_ns), total))  # type: ignore[arg-type]
     except LocalError as error:
         refused = (error.code, sum(sizes) > 2**53 - 1)
     else:
@@ -264,7 +304,9 @@ def test_whatever_a_disk_holds_is_refused_or_can_be_read(sizes: list[int], mtime
     for page in offer_pages(bytes(16), [file.offered for file in found]):
         assert decode("chat", messages.encode(page)) == page
         assembly.add(page)
-    assert [file.mtime_ms for file in assembly.files] == [max(0, min(2**53 - 1, mtime_ns // 10**6))] * len(sizes)
+    assert [file.mtime_ms for file in unpacked(assembly.pages)] == [max(0, min(2**53 - 1, mtime_ns // 10**6))] * len(
+        sizes
+    )
     for file in found:
         kept = msgspec.msgpack.decode(msgspec.msgpack.encode(file.mark), type=Fingerprint)
         assert kept.fits(fingerprint_of(Entry(file.offered.size, mtime_ns)))  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ class Party:
         self.links: list[Link] = []
         self.ends: list[LinkEnd] = []
         self.others: dict[bytes, Party] = {}
+        self.strangers: set[bytes] = set()
         self.dials_files = True
         self.dialling: dict[bytes, Any] = {}
         self.stopped = False
@@ -173,6 +174,9 @@ class Party:
 
     def folder_of(self, peer: bytes) -> str:
         return "dave"
+
+    def is_stranger(self, peer: bytes) -> bool:
+        return peer in self.strangers
 
     # --- waiting ---
 

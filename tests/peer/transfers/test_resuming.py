@@ -304,7 +304,7 @@ async def test_a_limit_that_comes_while_a_file_runs(parties, tmp_path: Path) -> 
 async def test_rules(parties, tmp_path: Path) -> None:
     alice, bob = await parties(limits=PeerLimits(offers_per_minute=20))
     small, large = write(tmp_path, "small", b"hello"), write(tmp_path, "large", b"x" * 2000)
-    await bob.transfers.set_rule(alice.peer, FileRule(RuleKind.AUTO, 1000))
+    await bob.transfers.set_rule(alice.peer, FileRule(RuleKind.AUTO, 5000))  # and 4 KiB for the file
     one = await alice.transfers.offer(bob.peer, [small])
     assert (await alice.end(one.fid)).state is TransferState.DONE
     two = await offered(alice, bob, large)

@@ -279,14 +279,16 @@ async def test_too_little_space_is_said_and_the_offer_stands(parties, tmp_path: 
     free = [100]
 
     def space(fd: int) -> Any:
-        return SimpleNamespace(f_bavail=free[0], f_frsize=MIB)
+        return SimpleNamespace(f_bavail=free[0], f_frsize=MIB, f_files=0)
 
     alice, bob = await parties(space=space)
     offer = await offered(alice, bob, write(tmp_path, "video.mkv", b"hello"))
     with pytest.raises(LocalError) as caught:
         await bob.transfers.accept(offer.fid)
     assert caught.value.code == messages.NO_SPACE
-    assert caught.value.text.startswith("video.mkv needs 5 B beside the 256.0 MiB that stay free; 100.0 MiB free in ")
+    assert caught.value.text.startswith(
+        '"video.mkv" needs 4.0 KiB beside the 256.0 MiB that stay free; 100.0 MiB free in '
+    )
     free[0] = 1000
     await bob.transfers.accept(offer.fid)
     assert (await bob.end(offer.fid)).state is TransferState.DONE
@@ -299,8 +301,8 @@ async def test_a_full_disk_holds_it_and_both_are_told(parties, tmp_path: Path, c
 
     def space(fd: int) -> Any:
         if (bob.downloads / "dave" / "p").exists():
-            return SimpleNamespace(f_bavail=free[0], f_frsize=MIB)
-        return SimpleNamespace(f_bavail=1000, f_frsize=MIB)
+            return SimpleNamespace(f_bavail=free[0], f_frsize=MIB, f_files=0)
+        return SimpleNamespace(f_bavail=1000, f_frsize=MIB, f_files=0)
 
     alice, bob = await parties(space=space)
     free[0] = 0
@@ -382,7 +384,7 @@ async def test_cancelled_and_forgotten_it_still_clears_up_before_the_end(parties
         calls.append(fd)
         if len(calls) == 2:  # the file's beginning, in the disk's thread
             go_on.wait(20)
-        return SimpleNamespace(f_bavail=10_000, f_frsize=MIB)
+        return SimpleNamespace(f_bavail=10_000, f_frsize=MIB, f_files=0)
 
     alice, bob = await parties(space=space)
     offer = await offered(alice, bob, write(tmp_path, "a", bytes(16 * MIB)))
@@ -717,7 +719,7 @@ async def test_a_disk_that_waits_stops_the_reading(parties, tmp_path: Path) -> N
         calls.append(fd)
         if len(calls) == 2:  # the first file's beginning, in the disk's thread
             go_on.wait(20)
-        return SimpleNamespace(f_bavail=10_000, f_frsize=MIB)
+        return SimpleNamespace(f_bavail=10_000, f_frsize=MIB, f_files=0)
 
     alice, bob = await parties(space=space)
     path = tmp_path / "large"
