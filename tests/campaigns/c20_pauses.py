@@ -490,7 +490,7 @@ class Set:
                 proxy.when_carried(facts["bytes"], lambda: self._stop_now(member, dialled))
             try:
                 await asyncio.wait_for(dialled.wait(), DIAL_SECONDS)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 return
             finally:
                 dialled.set()  # a later dial stops nobody, since nobody would let them go on
