@@ -489,11 +489,15 @@ class Set:
                     connection.cut()
             for proxy in member.proxies:
                 proxy.when_carried(facts["bytes"], lambda: self._stop_now(member, dialled))
-            with contextlib.suppress(asyncio.TimeoutError):
+            try:
                 await asyncio.wait_for(dialled.wait(), DIAL_SECONDS)
-                self.seen["stopped at a dial"] += 1
-                await asyncio.sleep(facts["seconds"])
-                member.cont()
+            except TimeoutError:
+                return
+            finally:
+                dialled.set()  # a later dial stops nobody, since nobody would let them go on
+            self.seen["stopped at a dial"] += 1
+            await asyncio.sleep(facts["seconds"])
+            member.cont()
         elif action.kind == "kill":
             member.kill()
             await asyncio.sleep(facts["seconds"])
