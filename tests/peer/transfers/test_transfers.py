@@ -447,11 +447,14 @@ async def test_a_connection_that_nobody_makes(parties, tmp_path: Path) -> None:
 # --- strangers ---
 
 
+ANY_RATE = PeerLimits(frames_per_second=10**6, frames_burst=10**6)
+
+
 class Stranger(Station):
     """A peer that speaks the protocol by hand."""
 
     def __init__(self, reactor: Any) -> None:
-        super().__init__(reactor, Recorder())
+        super().__init__(reactor, Recorder(), ANY_RATE)
 
     async def greet(self, bob: Party) -> None:
         self.bob = bob
@@ -682,7 +685,7 @@ async def test_a_reader_that_stops_costs_no_memory(parties, stranger, tmp_path: 
 )
 @pytest_twisted.ensureDeferred
 async def test_a_flood_of_questions_waits_with_who_sends_it(parties, stranger, question: Any, answers: int) -> None:
-    (bob,) = await parties(1)
+    (bob,) = await parties(1, limits=ANY_RATE)  # what waits is bounded without the rate, too
     top = 0
     received = bob.received
     await stranger.greet(bob)
