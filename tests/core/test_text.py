@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import time
 import unicodedata
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chatnet.core import text as cleaning
 from chatnet.core.errors import LocalError
+from chatnet.core.limits import MAX_BODY_BYTES
 from chatnet.core.text import (
     BIDI,
     BLANK,
@@ -19,6 +23,7 @@ from chatnet.core.text import (
     MARKS_IN_NAME,
     MARKS_IN_TEXT,
     NAME_BYTES,
+    json_escaped,
     name_warning,
     safe_file_name,
     safe_line,
@@ -241,3 +246,40 @@ def test_a_path_is_shown_as_one_line_that_can_be_encoded() -> None:
 
 def test_the_text_of_an_error_can_be_encoded() -> None:
     assert LocalError("unwritable", "/d\udcff cannot be written").text == "/d? cannot be written"
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["\n", "a\n", "\u2800", "e\u0301\u0301\u0301\u0301", "\u0301", "漢", "\U0001f468\u200d", "\t", "\u00ad", "\ud800"],
+)
+def test_no_message_takes_long_to_clean(body: str) -> None:
+    text = body * (MAX_BODY_BYTES // len(body.encode("utf-8", "surrogatepass")))
+    took = []
+    for _ in range(3):
+        began = time.process_time()
+        safe_text(text)
+        took.append(time.process_time() - began)
+    assert min(took) < 0.02  # 0.002 is usual
+
+
+def test_many_different_characters_are_not_all_remembered() -> None:
+    for start in range(0, 0x110000, 16_384):
+        safe_text("".join(map(chr, range(start, min(start + 16_384, 0x110000)))))
+    assert all(len(shown) <= shown.MOST for shown in cleaning._SHOWN.values())
+
+
+@given(st.one_of(st.text(), st.text(st.sampled_from(["\u202e", "\x9b", "\u0301", "\u200d", "\\", '"', "a", "\n"]))))
+@example("\ud800x\U000e0041\ufdd0\U0010ffff\x00\x7f\x9b\u202e\\\u2028\ue000\u0301")
+@example("e" + "\u0301" * 6)
+@example("\U0001f468\u200d\U0001f469 \u0915\u094d\u200d\u0937")
+def test_escaped_json_says_the_same_and_shows_nothing_that_safe_text_hides(body: str) -> None:
+    encoded = json_escaped(json.dumps({"text": body}, ensure_ascii=False))
+    assert json.loads(encoded) == {"text": body}
+    assert safe_text(encoded, len(encoded)) == encoded
+
+
+def test_what_is_shown_is_not_escaped() -> None:
+    plain = '"\u4f60\u597d e\u0301 \U0001f468\u200d\U0001f469"'
+    assert json_escaped(plain) == plain
+    assert json_escaped('"\x9b\u202e\U000e0041"') == r'"\u009b\u202e\udb40\udc41"'
+    assert json_escaped('"e\u0301\u0301\u0301\u0301\u0301"') == '"e\u0301\u0301\u0301\u0301\\u0301"'
