@@ -168,7 +168,7 @@ class PeerApi(Protocol):
         """
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
-        """Take nothing from a key any more, or again.  The other side is not told."""
+        """Take nothing from a key any more, or again.  The other side is told that what it sends is not taken."""
 
     def reconnect(self) -> Deferred[None]:
         """Try the registry now."""
