@@ -57,6 +57,10 @@ PROGRAM_SUFFIXES = frozenset(
 
 _IS_MARK = "\ue000"  # stands before each mark and joiner while a text is cleaned; itself it would be replaced
 _MARKED = re.compile(f"(^|[^{_IS_MARK}])((?:{_IS_MARK}.)+)", re.DOTALL)
+# Marks of which some are not shown: on nothing, on a blank, on a joiner, or too many.
+_SURPLUS = re.compile(
+    f"(?:^|\\s){_IS_MARK}|{_IS_MARK}\u200d{_IS_MARK}|(?:{_IS_MARK}.){{{MARKS_IN_TEXT + 1}}}", re.DOTALL
+)
 
 
 class _Replacements(dict[int, str]):
@@ -112,7 +116,10 @@ def safe_text(text: str, limit: int = MAX_BODY_BYTES, newlines: bool = True) -> 
         return SafeText(text)
     shown = text[:limit].translate(_SHOWN[newlines])
     if _IS_MARK in shown:
-        shown = _MARKED.sub(lambda found: "".join(_few_marks(*found.groups())[:2]), shown)
+        if _SURPLUS.search(shown):
+            shown = _MARKED.sub(lambda found: "".join(_few_marks(*found.groups())[:2]), shown)
+        else:
+            shown = shown.replace(_IS_MARK, "")
     # A tab may have made it longer than the limit.
     return SafeText(shown[:limit] + ("\u2026" if len(text) > limit or len(shown) > limit else ""))
 

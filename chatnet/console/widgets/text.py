@@ -6,9 +6,10 @@ a page of them has to be there for the next key.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any
 
 import urwid
@@ -18,7 +19,6 @@ from chatnet.core import limits
 
 Markup = Any  # urwid's text markup: a str, (attribute, markup), or a list of them
 CHARS_A_COLUMN = 5  # of a row: a letter with its marks; more that takes no room goes on in the next row
-BLANK_LINES = 2  # in a row that are shown; of more it is said how many they are
 
 
 class GuardedText(urwid.Text):
@@ -182,15 +182,19 @@ def _break(text: str, start: int, end: int) -> int:
     return blank if blank > 0 else end
 
 
+# Three blank lines or more, of which the last may end the text; possessive, so that the search is linear.
+_BLANK_LINES = re.compile(r"^(?:[^\S\n]*+\n){3,}+(?:[^\S\n]*+\Z)?", re.MULTILINE)
+
+
 def without_blank_lines(text: str, signs: Signs) -> str:
-    """``text`` with one line in the place of many blank ones."""
-    if text.count("\n") <= BLANK_LINES:
-        return text
-    lines: list[str] = []
-    for is_blank, run in groupby(text.split("\n"), lambda one: not one or one.isspace()):
-        some = list(run)
-        lines += [f"{signs.ellipsis} {len(some)} blank lines"] if is_blank and len(some) > BLANK_LINES else some
-    return "\n".join(lines)
+    """``text`` with one line in the place of three blank ones or more."""
+
+    def told(found: re.Match[str]) -> str:
+        blank = found[0]
+        at_end = found.end() == len(text)
+        return f"{signs.ellipsis} {blank.count(chr(10)) + at_end} blank lines" + "\n" * (not at_end)
+
+    return _BLANK_LINES.sub(told, text)
 
 
 def _rows_follow(rows: int) -> Markup:
