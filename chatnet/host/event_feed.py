@@ -61,10 +61,13 @@ class EventFeed:
     def emit(self, event: Emitted) -> None:
         """Deliver ``event``, in a later turn, to those who are subscribed now.
 
-        An event that is costly to make is made then, in the turn's share of time.
+        An event that is costly to make is made then, in the turn's share of time; or at once while EVENTS_PER_TURN
+        wait, so that whoever emits faster than it is delivered is held back by the work.
         """
         if not self._subscriptions:
             return
+        if not isinstance(event, Event) and len(self._waiting) >= EVENTS_PER_TURN:
+            event = event()
         self._waiting.append((event, tuple(self._subscriptions)))
         if not self._scheduled:
             self._scheduled = True

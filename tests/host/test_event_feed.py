@@ -179,3 +179,19 @@ def test_events_that_are_costly_to_make_are_made_a_few_in_each_turn(feed: EventF
     clock.advance(0)
     assert turns == [0, 3, 6, 9]
     assert heard == [event(number) for number in range(11)]
+
+
+def test_what_makes_events_does_not_pile_up(feed: EventFeed, clock: Clock) -> None:
+    made: list[int] = []
+
+    def making(number: int) -> Event:
+        made.append(number)
+        return event(number)
+
+    heard: list[Event] = []
+    feed.subscribe(NOTHING, heard.append)
+    for number in range(EVENTS_PER_TURN + 2):
+        feed.emit(lambda number=number: making(number))
+    assert made == [EVENTS_PER_TURN, EVENTS_PER_TURN + 1]
+    clock.advance(0)
+    assert heard == [event(number) for number in range(EVENTS_PER_TURN + 2)]
