@@ -108,7 +108,7 @@ class MessagingActions(ActionBase):
             self.view.finder.insert(text)
         elif overlay is not None:
             self.view.say("Paste again when this is closed (Esc).")
-        elif len(text) + len(self.view.input.text) > limits.MAX_DRAFT_CHARS:
+        elif len(text) + len(self.view.input.text) > limits.MAX_PASTE_CHARS:
             self.view.say(f"{len(text)} characters are too many for the input: send them as a file (F5).", True)
         else:
             self.view.focus_on = Context.INPUT
