@@ -154,7 +154,7 @@ class ConversationPane(ScrollPane):
 
     def open_long(self) -> bool:
         """Show all of the lowest message in view that is not shown whole; False when there is none."""
-        return any(self._open(row) for row in self.in_view())
+        return any(self._open(row) for row in self.rows_in_view())
 
     def mouse(self, event: str, button: int, col: int, row: int) -> bool:
         if event != "mouse press" or button != 1:

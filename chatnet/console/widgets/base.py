@@ -138,7 +138,7 @@ class Scroller(Box):
 
     anchor: int | None = None  # the block at the bottom edge; None: the newest, and it stays so
     hidden = 0  # rows of that block below the edge
-    _in_view: Sequence[tuple[Row | Rule, int]] = ()  # what was drawn last, from above, and how many rows each has
+    _drawn: Sequence[tuple[Row | Rule, int]] = ()  # what was drawn last, from above, and how many rows each has
 
     def count(self) -> int:
         raise NotImplementedError
@@ -159,17 +159,17 @@ class Scroller(Box):
             self._from_top(cols, rows)
             last = count - 1 if self.anchor is None else self.anchor
             found, height = self._upward(last, self.hidden, cols, rows)
-        self._in_view = [(row, canvas.rows()) for row, canvas in found]
+        self._drawn = [(row, canvas.rows()) for row, canvas in found]
         return stack([canvas for _, canvas in found], cols, rows, from_top=False)
 
-    def in_view(self) -> list[Row | Rule]:
+    def rows_in_view(self) -> list[Row | Rule]:
         """What was drawn last, the lowest first."""
-        return [row for row, _ in reversed(self._in_view)]
+        return [row for row, _ in reversed(self._drawn)]
 
     def at_row(self, row: int, rows: int) -> Row | Rule | None:
         """What was drawn in the given one of ``rows`` rows."""
-        row += max(0, sum(height for _, height in self._in_view) - rows)  # the first may begin above the edge
-        for what, height in self._in_view:
+        row += max(0, sum(height for _, height in self._drawn) - rows)  # the first may begin above the edge
+        for what, height in self._drawn:
             if row < height:
                 return what
             row -= height
