@@ -24,7 +24,7 @@ from chatnet.console.terminal import GuardedLoop, TerminalWriter, UnwrappedScree
 from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.core import limits
 from chatnet.core.events import CodeReady, Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
-from chatnet.core.text import shown_path
+from chatnet.core.text import safe_line, shown_path
 from chatnet.host.local_output import write_now
 from chatnet.peer.api import PeerApi, Subscription
 
@@ -176,7 +176,7 @@ class Console(Service):
         log = f" The log is {log_file}." if log_file else ""
         write_now(
             self._output,
-            f"chatpeer: the console could not be opened ({type(error).__name__}: {error}).{log}\n"
+            f"chatpeer: the console could not be opened ({type(error).__name__}: {safe_line(str(error))}).{log}\n"
             "The peer goes on without it. Ctrl-C ends it; --headless starts it without a console.\n",
         )
 
@@ -223,14 +223,18 @@ class Console(Service):
         return self._loop is not None and self._loop.is_behind
 
     def request_draw(self) -> None:
-        """Draw within DRAW_SECONDS, once for all that changed until then."""
+        """Draw within DRAW_SECONDS, or later if the last draw was a long one, once for all that changed until then."""
         if self._draw_timer is None and self._loop is not None:
-            self._draw_timer = self._reactor.callLater(limits.DRAW_SECONDS, self._draw)
+            wait = max(limits.DRAW_SECONDS, self._loop.wait_seconds())
+            self._draw_timer = self._reactor.callLater(wait, self._draw)
 
     def _draw(self) -> None:
         self._draw_timer = None
         if self.actions is None or self._loop is None or self._loop.is_behind:
             return  # what nobody can see is not looked at; it is drawn when the terminal has caught up
+        if wait := self._loop.wait_seconds(limits.KEY_DRAW_REST):  # keys were drawn meanwhile
+            self._draw_timer = self._reactor.callLater(wait, self._draw)
+            return
         self.actions.look()
         self.actions.view.refresh()
         self._loop.draw_screen()
@@ -254,7 +258,10 @@ class Console(Service):
         self.actions.view.tick()
         self.actions.save_desk()
         self._show_title()
-        self._loop.draw_screen()
+        if self._loop.wait_seconds():
+            self.request_draw()
+        else:
+            self._loop.draw_screen()
 
     def _show_title(self) -> None:
         me, unread = self.model.me, self.model.unread()

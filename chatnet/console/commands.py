@@ -63,7 +63,13 @@ COMMANDS: tuple[Command, ...] = (
         "People",
         ("person", "live|same", "code|"),
     ),
-    Command("block", "[WHO]", "take nothing from somebody any more; it is not told", "People", ("person",)),
+    Command(
+        "block",
+        "[WHO]",
+        "take nothing from somebody any more; their screen says that you did not take it",
+        "People",
+        ("person",),
+    ),
     Command("unblock", "[WHO]", "end that", "People", ("person",)),
     Command(
         "requests",

@@ -64,7 +64,13 @@ _FORM, _PICKER = Context.FORM, Context.PICKER
 _FIND, _RESULTS, _REQUESTS = Context.FIND, Context.RESULTS, Context.REQUESTS
 
 KEYS: tuple[Key, ...] = (
-    Key(_INPUT, ("enter",), "send", "send the message, or run the command", "send"),
+    Key(
+        _INPUT,
+        ("enter",),
+        "send",
+        "send the message, or run the command; when the input is empty: show all of a long message",
+        "send",
+    ),
     Key(_INPUT, ("meta enter", "shift enter", "ctrl enter"), "new_line", "a new line in the message", "new line"),
     Key(_INPUT, ("tab", "shift tab"), "", "complete a command, a name, a path; again for the next one", "complete"),
     Key(_INPUT, ("up", "down"), "", "a line up or down in a long input, else what you sent before"),

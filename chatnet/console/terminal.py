@@ -6,8 +6,8 @@ A terminal that nobody reads (suspended, a stalled ssh) holds up its own screen 
 from __future__ import annotations
 
 import termios
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import urwid
@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatnet.core.limits import TERMINAL_BACKLOG_BYTES
+from chatnet.core.limits import DRAW_REST, KEY_DRAW_REST, TERMINAL_BACKLOG_BYTES
 from chatnet.host.local_output import LocalOutput
 
 PASTE_BEGIN, PASTE_END = "begin paste", "end paste"
@@ -148,8 +148,36 @@ class PromptLoop(urwid.TwistedEventLoop):
     _idle_emulation_delay = 0.0
 
 
+class DrawPace:
+    """When the next draw may begin, so that drawing takes a share of the time at most, whatever it draws.
+
+    ``seconds`` is a clock.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._ended, self._took = 0.0, 0.0
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Something is drawn meanwhile."""
+        began = self._seconds()
+        try:
+            yield
+        finally:
+            self._ended = self._seconds()
+            self._took = self._ended - began
+
+    def wait_seconds(self, rest: float) -> float:
+        """Until a draw may begin that comes ``rest`` times what the last one took after its end."""
+        return max(0.0, self._ended + rest * self._took - self._seconds())
+
+
 class GuardedLoop(urwid.MainLoop):
-    """A main loop that goes on whatever a handler or a widget raises."""
+    """A main loop that goes on whatever a handler or a widget raises.
+
+    Keys are drawn at once, unless the last draw was a long one: then half of the time is left to others.
+    """
 
     log = Logger()
 
@@ -174,6 +202,8 @@ class GuardedLoop(urwid.MainLoop):
         self._paste: list[Input] | None = None
         self._paste_timer: Any = None
         self._draw_trouble = ""  # the last one, told once and not at every draw
+        self._pace = DrawPace(reactor.seconds)
+        self._key_timer: Any = None  # a key's draw that waits
         self._writer = writer
         self._on_caught_up = on_caught_up
         self._on_frame = on_frame  # the terminal has the frame that was drawn last
@@ -185,6 +215,22 @@ class GuardedLoop(urwid.MainLoop):
     def is_behind(self) -> bool:
         """Whether the terminal has not taken the last frame yet: then none is drawn, and the newest when it has."""
         return self._writer is not None and self._writer.is_behind
+
+    def wait_seconds(self, rest: float = DRAW_REST) -> float:
+        """Until a draw may begin that comes ``rest`` times what the last one took after its end."""
+        return self._pace.wait_seconds(rest)
+
+    def entering_idle(self) -> None:
+        """Keys were handled: draw what they changed."""
+        wait = self.wait_seconds(KEY_DRAW_REST)
+        if not wait:
+            super().entering_idle()
+        elif self._key_timer is None:
+            self._key_timer = self._reactor.callLater(wait, self._draw_keys)
+
+    def _draw_keys(self) -> None:
+        self._key_timer = None
+        self.entering_idle()  # waits on if something else was drawn meanwhile
 
     def _caught_up(self) -> None:
         assert self._writer is not None
@@ -246,7 +292,8 @@ class GuardedLoop(urwid.MainLoop):
         if not self.screen.started or self.is_behind:
             return
         try:
-            super().draw_screen()
+            with self._pace.drawing():
+                super().draw_screen()
             self._draw_trouble = ""
         except OSError:  # the terminal is gone
             self._on_input_closed()
@@ -265,9 +312,10 @@ class GuardedLoop(urwid.MainLoop):
 
     def stop(self) -> None:
         """Give the terminal back."""
-        if self._paste_timer is not None:
-            self._paste_timer.cancel()
-            self._paste_timer = None
+        for timer in (self._paste_timer, self._key_timer):
+            if timer is not None:
+                timer.cancel()
+        self._paste_timer = self._key_timer = None
         super().stop()
 
 

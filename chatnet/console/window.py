@@ -12,6 +12,7 @@ import urwid
 from chatnet.console.keymap import Context, Keymap, hint
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.overlays.login import LoginForm
+from chatnet.console.overlays.page import TextPage
 from chatnet.console.overlays.requests import RequestsView
 from chatnet.console.overlays.search_results import ResultsView
 from chatnet.console.panes.bars import Banner, Footer, Header, TabBar
@@ -24,7 +25,9 @@ from chatnet.console.widgets.base import Box, Scroller
 from chatnet.console.widgets.find_bar import FindBar
 from chatnet.console.widgets.input import MAX_ROWS, InputRow
 from chatnet.console.widgets.text import Markup, beside, cut, stack
+from chatnet.console.widgets.wording import count_text
 from chatnet.core.identity import ChatID
+from chatnet.core.text import SafeText
 
 MIN_COLS, MIN_ROWS = 40, 10
 PEOPLE_BESIDE_FROM = 72  # columns from which the list of people stands beside the pane
@@ -171,7 +174,8 @@ class Window(Box):
         index = self.tab_of(chat)
         if index is None:
             index = len(self.tabs) - 1  # the transfers stay last
-            self.tabs.insert(index, WindowTab(ConversationPane(self.scene, chat), self._make_input()))
+            pane = ConversationPane(self.scene, chat, self._show_text)
+            self.tabs.insert(index, WindowTab(pane, self._make_input()))
             if self.here >= index:
                 self.here += 1
             self.refresh()
@@ -206,6 +210,11 @@ class Window(Box):
         self.overlay = overlay
         self.footer.quiet()
         self.refresh()
+
+    def _show_text(self, text: SafeText) -> None:
+        """All of a message that is too long for its row."""
+        title = f"All of the message, {count_text(len(text), 'character')}"
+        self.cover(TextPage(title, text, self.scene.signs, self.back))
 
     # --- what happens outside ------------------------------------------------------------------
 

@@ -55,40 +55,110 @@ PROGRAM_SUFFIXES = frozenset(
 )
 
 
+_IS_MARK = "\ue000"  # stands before each mark and joiner while a text is cleaned; itself it would be replaced
+_MARKED = re.compile(f"(^|[^{_IS_MARK}])((?:{_IS_MARK}.)+)", re.DOTALL)
+# Marks of which some are not shown: on nothing, on a blank, on a joiner, or too many.
+_SURPLUS = re.compile(
+    f"(?:^|\\s){_IS_MARK}|{_IS_MARK}\u200d{_IS_MARK}|(?:{_IS_MARK}.){{{MARKS_IN_TEXT + 1}}}", re.DOTALL
+)
+
+
+class _Replacements(dict[int, str]):
+    """What stands in the place of each character, whatever stands beside it; for ``str.translate``."""
+
+    MOST = 10_000  # of those looked up that are kept: about 1 MB
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= self.MOST:
+            self.clear()
+        c = chr(code)
+        category = unicodedata.category(c)
+        is_mark = (c in JOINERS or category in MARKS) and c not in BLANK
+        new = self[code] = _IS_MARK + c if is_mark else self._new(c, category)
+        return new
+
+    def _new(self, c: str, category: str) -> str:
+        raise NotImplementedError
+
+
+class _Shown(_Replacements):
+    """On a screen."""
+
+    def __init__(self, newline: str) -> None:
+        self._newline = newline
+
+    def _new(self, c: str, category: str) -> str:
+        if c == "\n":
+            return self._newline
+        if c == "\t":
+            return "    "
+        if category == "Cf" and c not in BIDI:
+            return ""  # soft hyphen, tags: invisible, harmless, and gone
+        if category == "Cn" and 0x1F000 <= ord(c) <= 0x1FAFF:
+            return c  # an emoji newer than this Python's tables
+        return REPLACEMENT if category in HIDDEN or c in BLANK else c
+
+
+class _Escaped(_Replacements):
+    """In JSON: what is not the same on a screen is escaped."""
+
+    def _new(self, c: str, category: str) -> str:
+        return _json_escape(c) if c in BLANK or category in HIDDEN else c
+
+
+_SHOWN = {True: _Shown("\n"), False: _Shown("\u23ce")}
+_ESCAPED = _Escaped()
+
+
 def safe_text(text: str, limit: int = MAX_BODY_BYTES, newlines: bool = True) -> SafeText:
     """Text that cannot move the cursor, hide, or reorder what stands around it; idempotent."""
     if len(text) <= limit and text.isascii() and text.isprintable():
         return SafeText(text)
-    out: list[str] = []
-    run = 0  # marks and joiners on the present character; what is dropped between them does not end it
-    for c in text[:limit]:
-        if " " <= c <= "~":
-            run = 0
-            out.append(c)
-            continue
-        category = unicodedata.category(c)
-        # A mark with nothing before it would be drawn on the cell to its left, which is not ours.
-        has_base = bool(out) and not out[-1].isspace() and out[-1] != "\u200d"
-        if (c in JOINERS or category in MARKS) and c not in BLANK:
-            run += 1
-            if has_base and run <= MARKS_IN_TEXT:
-                out.append(c)
-            continue
-        if category == "Cf" and c not in BIDI:
-            continue  # soft hyphen, tags: invisible, harmless, and gone
-        run = 0
-        if c == "\n":
-            out.append("\n" if newlines else "\u23ce")
-        elif c == "\t":
-            out.append("    ")
-        elif category == "Cn" and 0x1F000 <= ord(c) <= 0x1FAFF:
-            out.append(c)  # an emoji newer than this Python's tables
-        elif category in HIDDEN or c in BLANK:
-            out.append(REPLACEMENT)
+    shown = text[:limit].translate(_SHOWN[newlines])
+    if _IS_MARK in shown:
+        if _SURPLUS.search(shown):
+            shown = _MARKED.sub(lambda found: "".join(_few_marks(*found.groups())[:2]), shown)
         else:
-            out.append(c)
-    shown = "".join(out)  # a tab may have made it longer than the limit
+            shown = shown.replace(_IS_MARK, "")
+    # A tab may have made it longer than the limit.
     return SafeText(shown[:limit] + ("\u2026" if len(text) > limit or len(shown) > limit else ""))
+
+
+def _few_marks(base: str, marks: str) -> tuple[str, str, str]:
+    """A character, those of its marks and joiners that are shown, and the others.
+
+    What was dropped between them does not end them.  A mark with nothing before it would be drawn on the cell to
+    its left, which is not ours.
+    """
+    if not base or base.isspace():
+        return base, "", marks[1::2]
+    marks = marks[1::2]
+    first = marks[:MARKS_IN_TEXT]
+    joiner = first.find("\u200d") + 1
+    shown = first[:joiner] if joiner else first  # nothing stands on a joiner
+    return base, shown, marks[len(shown) :]
+
+
+def json_escaped(encoded: str) -> str:
+    """A JSON document that says the same and is harmless where it is shown: in it stands escaped as ``\\uXXXX``
+    whatever ``safe_text`` hides or replaces.
+
+    ``encoded`` is JSON of one line, in which nothing but ASCII needs to be escaped already.
+    """
+    if encoded.isascii() and encoded.isprintable():
+        return encoded
+    new = encoded.translate(_ESCAPED)
+    return _MARKED.sub(_escape_surplus, new) if _IS_MARK in new else new
+
+
+def _escape_surplus(found: re.Match[str]) -> str:
+    base, shown, surplus = _few_marks(*found.groups())
+    return base + shown + "".join(map(_json_escape, surplus))
+
+
+def _json_escape(c: str) -> str:
+    units = c.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def safe_line(text: str, limit: int = 200) -> SafeText:

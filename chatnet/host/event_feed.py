@@ -13,9 +13,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatnet.core.events import Event, Snapshot
-from chatnet.core.limits import EVENTS_PER_TURN
+from chatnet.core.limits import EVENTS_PER_TURN, TURN_SHARE_SECONDS
 
 Listener = Callable[[Event], None]
+Emitted = Event | Callable[[], Event]  # an event, or what makes it when it is delivered
 
 
 class EventFeedSubscription:
@@ -33,14 +34,17 @@ class EventFeedSubscription:
 
 
 class EventFeed:
-    """Takes events by ``emit`` and delivers at most EVENTS_PER_TURN of them in one turn of the reactor."""
+    """Takes events by ``emit`` and delivers some of them in each turn of the reactor.
+
+    These are at most EVENTS_PER_TURN, and no more begin once TURN_SHARE_SECONDS have passed.
+    """
 
     log = Logger("chatnet.feed")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._subscriptions: list[EventFeedSubscription] = []
-        self._waiting: deque[tuple[Event, tuple[EventFeedSubscription, ...]]] = deque()
+        self._waiting: deque[tuple[Emitted, tuple[EventFeedSubscription, ...]]] = deque()
         self._scheduled = False
 
     def subscribe(self, snapshot: Snapshot, listener: Listener) -> EventFeedSubscription:
@@ -54,18 +58,28 @@ class EventFeed:
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
 
-    def emit(self, event: Event) -> None:
-        """Deliver ``event``, in a later turn, to those who are subscribed now."""
+    def emit(self, event: Emitted) -> None:
+        """Deliver ``event``, in a later turn, to those who are subscribed now.
+
+        An event that is costly to make is made then, in the turn's share of time; or at once while EVENTS_PER_TURN
+        wait, so that whoever emits faster than it is delivered is held back by the work.
+        """
         if not self._subscriptions:
             return
+        if not isinstance(event, Event) and len(self._waiting) >= EVENTS_PER_TURN:
+            event = event()
         self._waiting.append((event, tuple(self._subscriptions)))
         if not self._scheduled:
             self._scheduled = True
             self._clock.callLater(0, self._deliver)
 
     def _deliver(self) -> None:
+        began = self._clock.seconds()
         for _ in range(min(len(self._waiting), EVENTS_PER_TURN)):
-            event, subscriptions = self._waiting.popleft()
+            if self._clock.seconds() - began > TURN_SHARE_SECONDS:
+                break
+            emitted, subscriptions = self._waiting.popleft()
+            event = emitted if isinstance(emitted, Event) else emitted()
             for subscription in subscriptions:
                 if subscription.listener is None:
                     continue

@@ -190,7 +190,10 @@ class PeerApi(Protocol):
         """
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
-        """Take nothing from the key ``peer`` any more, or again, whoever uses the name.  The other side is not told."""
+        """Take nothing from the key ``peer`` any more, or again, whoever uses the name.
+
+        The other side is told that what it sends is not taken.
+        """
 
     def accept_request(self, peer: bytes) -> Deferred[None]:
         """Take what somebody sent who is not known here: they are a person from now on, and are told of as such.

@@ -27,7 +27,6 @@ from chatnet.core.dialrules import Network
 from chatnet.core.errors import ChatnetError, Refused, StoreFailed, TooSoon, Unreachable, WrongKey
 from chatnet.core.events import (
     CodeReady,
-    Event,
     Me,
     RegistryChanged,
     RegistryState,
@@ -51,6 +50,7 @@ from chatnet.core.messages import (
 )
 from chatnet.core.records import SignedRecord
 from chatnet.host.database import Database
+from chatnet.host.event_feed import Emitted
 from chatnet.host.profile_lock import ProfileLock
 from chatnet.net.background import BackgroundTasks
 from chatnet.net.dialling import Dialler
@@ -107,7 +107,7 @@ class Node:
         settings: PeerSettings,
         name: str,
         registry: RegistryAddress,
-        emit: Callable[[Event], None],
+        emit: Callable[[Emitted], None],
         wall: Callable[[], float],
         chance: random.Random,
     ) -> None:

@@ -204,8 +204,8 @@ MUTANTS = (
     Mutant(
         "no bidirectional control in a text",
         "chatnet/core/text.py",
-        "elif category in HIDDEN or c in BLANK:",
-        "elif (category in HIDDEN and c not in BIDI) or c in BLANK:",
+        "return REPLACEMENT if category in HIDDEN or c in BLANK else c",
+        "return REPLACEMENT if (category in HIDDEN and c not in BIDI) or c in BLANK else c",
         ("tests/core/test_text.py::test_what_becomes_of_it",),
     ),
     Mutant(
@@ -336,6 +336,34 @@ MUTANTS = (
         'last = re.split(r"[/\\\\]", unicodedata.normalize("NFC", offered[:1024]))[-1]',
         'last = unicodedata.normalize("NFC", offered[:1024])',
         ("tests/core/test_text.py::test_names_by_name",),
+    ),
+    Mutant(
+        "of a long message not all rows are laid out",
+        "chatnet/console/widgets/text.py",
+        "islice(rows, limits.MESSAGE_ROWS)",
+        "islice(rows, None)",
+        ("tests/console/widgets/test_text.py::test_the_rows_that_are_left_out_are_counted_and_the_end_stays",),
+    ),
+    Mutant(
+        "drawing is spaced",
+        "chatnet/console/app.py",
+        "wait = max(limits.DRAW_SECONDS, self._loop.wait_seconds())",
+        "wait = limits.DRAW_SECONDS",
+        ("tests/console/test_console.py::test_drawing_takes_a_fifth_of_the_time_and_half_for_keys",),
+    ),
+    Mutant(
+        "events are told in shares of a turn",
+        "chatnet/host/event_feed.py",
+        "if self._clock.seconds() - began > TURN_SHARE_SECONDS:",
+        "if False:",
+        ("tests/host/test_event_feed.py::test_events_that_are_costly_to_make_are_made_a_few_in_each_turn",),
+    ),
+    Mutant(
+        "an export is harmless in a terminal",
+        "chatnet/peer/messages/search_and_export.py",
+        'json_escaped(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))',
+        'json.dumps(fields, ensure_ascii=False, separators=(",", ":"))',
+        ("tests/village/test_lasting.py::test_export_writes_all_and_overwrites_nothing",),
     ),
 )
 SIZES = {"ci": 12, "gate": len(MUTANTS), "nightly": len(MUTANTS)}

@@ -121,6 +121,10 @@ class Subject:
     def figures(self) -> Figures:
         return cast(Figures, json.loads(self._figures.read_text()))
 
+    def told_at(self) -> float:
+        """When it wrote its figures, by the time of day."""
+        return self._figures.stat().st_mtime if self._figures.exists() else 0.0
+
     def words(self) -> str:
         return self._out.read_text(errors="replace")[-2000:]
 

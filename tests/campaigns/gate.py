@@ -26,7 +26,7 @@ CONTROLLED = [name for name in CAMPAIGNS if "\ndef control(" in (HERE / f"{name}
 ALONE = [name for name in CAMPAIGNS if "\nTIMED = True" in (HERE / f"{name}.py").read_text()]
 # A slow machine makes an attack no weaker, unless the attack is that something happens at once.
 CONTROLS_ALONE = [name for name in CAMPAIGNS if "\nTIMED_CONTROL = True" in (HERE / f"{name}.py").read_text()]
-LONGEST = ("c20", "c09", "c10", "c01", "c11", "c14", "c15", "c03")
+LONGEST = ("c20", "c39", "c09", "c10", "c01", "c11", "c14", "c15", "c03")
 AT_ONCE = 2
 GOOD = ("held", "shown")
 

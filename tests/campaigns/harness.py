@@ -102,6 +102,10 @@ class StallWatch:
         self._arm()
         return self
 
+    def forget(self) -> None:
+        """Begin anew: the longest turn from now on."""
+        self.worst_ms = self.worst_own_ms = 0.0
+
     def stop(self) -> float:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()

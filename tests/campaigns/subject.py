@@ -1,11 +1,11 @@
 """A whole registry or headless peer that a campaign attacks, as a process of its own.
 
     python -m tests.campaigns.subject PROGRAM FIGURES [--weak WHAT] [--years N] [--jump SECONDS]
-        [--accept] [--restless] [--echo] [--console] -- OPTIONS OF THE PROGRAM
+        [--accept] [--restless] [--echo] [--answer KEY] [--console] -- OPTIONS OF THE PROGRAM
 
 Four times a second, and at the end, it writes what it has seen of itself into FIGURES: errors logged,
-stalls of its reactor, lines of its log, and how far strangers came.  Its weaknesses are the builds
-in which an attack must succeed.
+stalls of its reactor (SIGUSR1 forgets them), lines of its log, and how far strangers came.  Its
+weaknesses are the builds in which an attack must succeed.
 """
 
 from __future__ import annotations
@@ -187,8 +187,8 @@ def _sha256() -> Any:
     return SHA256()
 
 
-def serve(door: Any, accept: bool, restless: bool, echo: bool) -> None:
-    """What a person would do at the peer's door."""
+def serve(door: Any, accept: bool, restless: bool, echo: bool, answer: bytes) -> None:
+    """What a person would do at the peer's door; the key ``answer`` is answered, and known from then on."""
 
     def heard(event: Event) -> None:
         if accept and isinstance(event, RequestsChanged):
@@ -200,7 +200,7 @@ def serve(door: Any, accept: bool, restless: bool, echo: bool) -> None:
                 door.accept(transfer.fid).addErrback(lambda _: None)
         elif restless and isinstance(event, RegistryChanged) and event.registry.phase is not RegistryPhase.UP:
             door.reconnect().addErrback(lambda _: None)
-        elif echo and isinstance(event, MessageAdded) and not event.message.mine:
+        elif isinstance(event, MessageAdded) and (echo or event.message.sender == answer) and not event.message.mine:
             door.say(event.message.chat, event.message.body).addErrback(lambda _: None)
 
     door.subscribe(heard)
@@ -215,6 +215,7 @@ def main() -> None:
     parser.add_argument("--jump", type=float, default=0)
     for flag in ("accept", "restless", "echo", "console"):
         parser.add_argument(f"--{flag}", action="store_true")
+    parser.add_argument("--answer", type=bytes.fromhex, default=b"")
     border = sys.argv.index("--")
     given = parser.parse_args(sys.argv[1:border])
     if given.years or given.jump:
@@ -236,6 +237,7 @@ def main() -> None:
     observers = [service.log] if service.log is not None else []
     globalLogBeginner.beginLoggingTo(observers, discardBuffer=True, redirectStandardIO=False)
     stalls = StallWatch(reactor)
+    signal.signal(signal.SIGUSR1, lambda *_: stalls.forget())
 
     def tell(again: bool = True) -> None:
         figures = dict(seen.counts) | {
@@ -253,7 +255,7 @@ def main() -> None:
             reactor.callLater(TELL_SECONDS, tell)
 
     if given.program == "peer":
-        serve(service.peer, given.accept, given.restless, given.echo)
+        serve(service.peer, given.accept, given.restless, given.echo, given.answer)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.addSystemEventTrigger("after", "shutdown", tell, again=False)
     service.startService()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from twisted.logger import Logger
@@ -108,3 +110,24 @@ def test_a_name_before_a_path_that_nobody_has_is_said(console: Typist, monkeypat
     monkeypatch.chdir("/")  # which is named in the sentence, and decides where that is wrapped
     console.type("/msg bob<enter>/send echoo /dev/null<enter>")
     assert "Nobody here is called echoo either." in console.words()
+
+
+def test_drawing_takes_a_fifth_of_the_time_and_half_for_keys(console: Typist, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws: list[float] = []
+
+    def slow(size: Any, canvas: Any) -> None:
+        draws.append(console.clock.seconds())
+        console.clock.rightNow += 0.1
+
+    monkeypatch.setattr(console.memory, "draw_screen", slow)
+    for _ in range(100):
+        console.peer.hear(BOB, "news")
+        console.clock.advance(0.01)
+    assert len(draws) >= 3
+    assert all(later - earlier > 0.499 for earlier, later in pairwise(draws))
+    draws.clear()
+    for _ in range(100):
+        console.memory.feed(["x"])
+        console.clock.advance(0.01)
+    assert len(draws) >= 5
+    assert all(later - earlier > 0.199 for earlier, later in pairwise(draws))

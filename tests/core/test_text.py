@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chatnet.core import text as cleaning
 from chatnet.core.errors import LocalError
 from chatnet.core.text import (
     BIDI,
@@ -19,6 +21,7 @@ from chatnet.core.text import (
     MARKS_IN_NAME,
     MARKS_IN_TEXT,
     NAME_BYTES,
+    json_escaped,
     name_warning,
     quoted,
     safe_file_name,
@@ -248,3 +251,26 @@ def test_no_title_ends_its_own_quotes() -> None:
     """F14."""
     assert quoted("video.mkv") == '"video.mkv"'
     assert quoted('a"  \u2713 delivered') == '"a\'  \u2713 delivered"'
+
+
+def test_many_different_characters_are_not_all_remembered() -> None:
+    for start in range(0, 0x110000, 16_384):
+        safe_text("".join(map(chr, range(start, min(start + 16_384, 0x110000)))))
+    assert all(len(shown) <= shown.MOST for shown in cleaning._SHOWN.values())
+
+
+@given(st.one_of(st.text(), st.text(st.sampled_from(["\u202e", "\x9b", "\u0301", "\u200d", "\\", '"', "a", "\n"]))))
+@example("\ud800x\U000e0041\ufdd0\U0010ffff\x00\x7f\x9b\u202e\\\u2028\ue000\u0301")
+@example("e" + "\u0301" * 6)
+@example("\U0001f468\u200d\U0001f469 \u0915\u094d\u200d\u0937")
+def test_escaped_json_says_the_same_and_shows_nothing_that_safe_text_hides(body: str) -> None:
+    encoded = json_escaped(json.dumps({"text": body}, ensure_ascii=False))
+    assert json.loads(encoded) == {"text": body}
+    assert safe_text(encoded, len(encoded)) == encoded
+
+
+def test_what_is_shown_is_not_escaped() -> None:
+    plain = '"\u4f60\u597d e\u0301 \U0001f468\u200d\U0001f469"'
+    assert json_escaped(plain) == plain
+    assert json_escaped('"\x9b\u202e\U000e0041"') == r'"\u009b\u202e\udb40\udc41"'
+    assert json_escaped('"e\u0301\u0301\u0301\u0301\u0301"') == '"e\u0301\u0301\u0301\u0301\\u0301"'

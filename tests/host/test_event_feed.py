@@ -154,3 +154,44 @@ def test_what_is_emitted_within_an_event_comes_behind_it(feed: EventFeed, clock:
     while clock.getDelayedCalls():
         clock.advance(0)
     assert heard == [event(1), event(2), event(3)]
+
+
+def test_events_that_are_costly_to_make_are_made_a_few_in_each_turn(feed: EventFeed, clock: Clock) -> None:
+    heard: list[Event] = []
+
+    def costly(number: int) -> Event:
+        clock.rightNow += 0.004
+        return event(number)
+
+    turns: list[int] = []
+    call_later = clock.callLater
+
+    def counted(*call: Any) -> Any:
+        turns.append(len(heard))
+        return call_later(*call)
+
+    clock.callLater = counted  # type: ignore[method-assign, assignment]
+    feed.subscribe(NOTHING, heard.append)
+    for number in range(10):
+        feed.emit(lambda number=number: costly(number))
+    feed.emit(event(10))
+    assert heard == []
+    clock.advance(0)
+    assert turns == [0, 3, 6, 9]
+    assert heard == [event(number) for number in range(11)]
+
+
+def test_what_makes_events_does_not_pile_up(feed: EventFeed, clock: Clock) -> None:
+    made: list[int] = []
+
+    def making(number: int) -> Event:
+        made.append(number)
+        return event(number)
+
+    heard: list[Event] = []
+    feed.subscribe(NOTHING, heard.append)
+    for number in range(EVENTS_PER_TURN + 2):
+        feed.emit(lambda number=number: making(number))
+    assert made == [EVENTS_PER_TURN, EVENTS_PER_TURN + 1]
+    clock.advance(0)
+    assert heard == [event(number) for number in range(EVENTS_PER_TURN + 2)]

@@ -50,10 +50,14 @@ async def test_search_in_one_conversation_and_everywhere(village: Village) -> No
         await village.done(ann.door.search('"'))
 
 
+HOSTILE = "\x9b\u202e\u2066\ufdd0\U000e0041\u200b"
+
+
 @pytest_twisted.ensureDeferred
 async def test_export_writes_all_and_overwrites_nothing(village: Village, tmp_path: Path) -> None:
     ann, bob = await village.people("ann", "bob")
     await village.done(ann.door.say(bob.chat, "\x1b[2Jzero"))
+    await said(village, bob, ann, HOSTILE, "three")
     await said(village, ann, bob, "one\ntwo")
     await said(village, bob, ann, "你好")
     former = os.umask(0)
@@ -63,15 +67,17 @@ async def test_export_writes_all_and_overwrites_nothing(village: Village, tmp_pa
         await village.done(ann.door.export(bob.chat, os.fsencode(data), "json"))
     finally:
         os.umask(former)
-    assert (exported.path, exported.messages) == (os.fsencode(text), 3)
+    assert (exported.path, exported.messages) == (os.fsencode(text), 5)
     assert [path.stat().st_mode & 0o777 for path in (text, data)] == [0o600, 0o600]
     lines = text.read_text("utf-8").splitlines()
-    assert [line[20:] for line in lines if not line.startswith(" ")][1:] == ["you: one", "bob: 你好"]
-    assert lines[2] == "    two"
-    assert "\x1b" not in text.read_text("utf-8")
+    assert [line[20:] for line in lines if not line.startswith(" ")][3:] == ["you: one", "bob: 你好"]
+    assert lines[4] == "    two"
+    assert not any(c in file.read_text("utf-8") for c in ("\x1b", *HOSTILE) for file in (text, data))
     rows = json.loads(data.read_text("utf-8"))
     assert [(row["from"], row["text"]) for row in rows] == [
         ("you", "\x1b[2Jzero"),
+        ("bob", HOSTILE),
+        ("bob", "three"),
         ("you", "one\ntwo"),
         ("bob", "你好"),
     ]

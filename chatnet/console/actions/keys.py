@@ -135,7 +135,8 @@ class KeyActions(SubjectActions):
     def _block(self, person: Person, blocked: bool) -> None:
         name = person.name
         done = (
-            f"{name} is blocked: nothing is taken from this key, and {name} is not told why. /unblock {name} ends it."
+            f"{name} is blocked: nothing is taken from this key. What {name} sends you is shown there as not taken."
+            f" /unblock {name} ends it."
             if blocked
             else f"{name} is not blocked any more."
         )

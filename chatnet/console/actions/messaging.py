@@ -6,11 +6,10 @@ from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.commands import PlainText, RunCommand, understand
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.login import LoginForm
+from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.input import InputRow
 from chatnet.core import limits
 from chatnet.core.identity import ChatID, chat_with
-
-PASTE_CHARS = 1_000_000  # more than this is no message, and would only make the editor slow
 
 
 def body_bytes(text: str) -> int:
@@ -24,6 +23,8 @@ class MessagingActions(SubjectActions):
     def key_send(self, stroke: str) -> None:
         row = self.view.input
         if not row.text.strip():
+            if isinstance(self.view.tab.pane, ConversationPane):
+                self.view.tab.pane.open_long()
             return
         self.view.footer.quiet()
         match understand(row.text):
@@ -107,7 +108,7 @@ class MessagingActions(SubjectActions):
             self.view.finder.insert(text)
         elif overlay is not None:
             self.view.say("Paste again when this is closed (Esc).")
-        elif len(text) > PASTE_CHARS:
+        elif len(text) + len(self.view.input.text) > limits.MAX_PASTE_CHARS:
             self.view.say(f"{len(text)} characters are too many for the input: send them as a file (F5).", True)
         else:
             self.view.focus_on = Context.INPUT

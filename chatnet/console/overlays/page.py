@@ -1,4 +1,4 @@
-"""A page over the pane, to read and to put away: lines, and a code that a camera reads."""
+"""A page over the pane, to read and to put away: lines and a code that a camera reads, or a long text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import segno
 import urwid
 
 from chatnet.console.widgets.base import Block, Scroller
-from chatnet.console.widgets.text import Markup, Row, line
+from chatnet.console.widgets.text import Markup, Row, line, wrapped
 from chatnet.console.widgets.theme import UNICODE, Signs
+from chatnet.core.text import SafeText
 
 QR_BORDER = 2  # modules of quiet zone; more than that is in the dark around it
 _HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
@@ -52,6 +53,7 @@ class Page(Scroller):
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
         self.size = cols, max(1, rows - 1)
+        self.count()
         if self._to_start:
             self._from_top(*self.size)
             self._to_start = False
@@ -60,11 +62,39 @@ class Page(Scroller):
 
     def key(self, key: str) -> str | None:
         height = max(1, self.size[1] - 1)
-        steps = {"up": -1, "down": 1, "page up": -height, "page down": height, "home": -1_000, "end": 1_000}
+        steps = {"up": -1, "down": 1, "page up": -height, "page down": height}
         if key in steps:
             self.scroll(steps[key])
+        elif key == "home":
+            self._to_start = True
+            self.changed()
+        elif key == "end":
+            self.to_end()
         elif key in ("esc", "enter"):
             self._close()
         else:
             return key
         return None
+
+
+class TextPage(Page):
+    """A text of any length: where its rows begin is looked for once, and a row is made when it comes into view."""
+
+    def __init__(self, title: str, text: SafeText, signs: Signs, close: Callable[[], None]) -> None:
+        super().__init__(title, (), signs, close)
+        self._text = text
+        self._wrapped: tuple[int, list[tuple[int, int]]] = (0, [])
+
+    def count(self) -> int:
+        return len(self._rows())
+
+    def block(self, index: int) -> Block:
+        start, end = self._rows()[index]
+        return [Row("", 1, ("text", self._text[start:end]))]
+
+    def _rows(self) -> list[tuple[int, int]]:
+        cols = max(2, min(Row.TEXT_COLS, self.size[0] - 1))
+        if self._wrapped[0] != cols:
+            self._wrapped = cols, [*wrapped(self._text, cols)]
+            self._to_start = True
+        return self._wrapped[1]

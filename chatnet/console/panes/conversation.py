@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from typing import Any
 
 import urwid
@@ -10,11 +11,13 @@ import urwid
 from chatnet.console.panes.base import PaneContext, ScrollPane
 from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.console.widgets.base import Block
-from chatnet.console.widgets.text import Markup, Row, Rule, cut, line, two_sided, width
+from chatnet.console.widgets.text import Markup, Row, Rule, cut, line, two_sided, width, without_blank_lines
+from chatnet.console.widgets.theme import Signs
 from chatnet.console.widgets.wording import (
     amount_text,
     bar_text,
     clock_text,
+    count_text,
     date_text,
     day_of,
     day_text,
@@ -28,19 +31,54 @@ from chatnet.console.widgets.wording import (
 from chatnet.core import limits
 from chatnet.core.events import ChatMessage, MessageKind, MessageState, Person, Transfer, TransferState
 from chatnet.core.identity import ChatID, prefix_text, short_text
-from chatnet.core.text import quoted, safe_line, safe_text, shown_path
+from chatnet.core.text import SafeText, quoted, safe_line, safe_text, shown_path
 
 _NAME_COLS = 12  # a longer name is cut in the column; the title has it whole
 _BAR_COLS = 30
 _UNDELIVERED = (MessageState.WAITING, MessageState.SENT)
 
 
-class ConversationPane(ScrollPane):
-    """Rows of one chat, made when they come into view."""
+class _MessageRow(Row):
+    """A message, without many of its blank lines, and without the rows after the first 200."""
 
-    def __init__(self, scene: PaneContext, chat: ChatID) -> None:
+    def __init__(
+        self,
+        prefix: Markup,
+        prefix_cols: int,
+        text: SafeText,
+        look: str,
+        state: Markup,
+        signs: Signs,
+    ) -> None:
+        shown = without_blank_lines(text, signs)
+        super().__init__(prefix, prefix_cols, (look, shown), state, self._more_rows)
+        self._signs = signs
+        self.text = text
+        self._is_whole = shown == text
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the row shows all of the text, as drawn last."""
+        return self._is_whole and not self.left_out
+
+    def _more_rows(self, rows: int) -> Markup:
+        signs = self._signs
+        return [
+            ("text.soft", f"{signs.ellipsis} {count_text(rows, 'more row')} {signs.dot} "),
+            ("key", "Enter"),
+            ("text.soft", " shows all"),
+        ]
+
+
+class ConversationPane(ScrollPane):
+    """Rows of one chat, made when they come into view; ``open_text`` shows all of a message that is too long."""
+
+    def __init__(
+        self, scene: PaneContext, chat: ChatID, open_text: Callable[[SafeText], None] = lambda text: None
+    ) -> None:
         super().__init__(scene)
         self.chat = chat
+        self._open_text = open_text
         self.chat_rows = scene.model.rows_of(chat)
         self._seen_n = 0  # the newest row that was in view
         self._found_n = 0  # the row that was jumped to
@@ -114,11 +152,29 @@ class ConversationPane(ScrollPane):
         self.scroll(self.size[1] - self._height(index))
         return True
 
+    # --- what is too long for a row ------------------------------------------------------------
+
+    def open_long(self) -> bool:
+        """Show all of the lowest message in view that is not shown whole; False when there is none."""
+        return any(self._open(row) for row in self.rows_in_view())
+
+    def mouse(self, event: str, button: int, col: int, row: int) -> bool:
+        if event != "mouse press" or button != 1:
+            return super().mouse(event, button, col, row)
+        head = _has_head(self.size[1])
+        return self._open(self.at_row(row - head, self.size[1] - head)) if row >= head else False
+
+    def _open(self, row: Row | Rule | None) -> bool:
+        if not isinstance(row, _MessageRow) or row.is_whole:
+            return False
+        self._open_text(row.text)
+        return True
+
     # --- drawing -------------------------------------------------------------------------------
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
-        head = rows >= 8
-        body_rows = rows - 1 if head else rows
+        head = _has_head(rows)
+        body_rows = rows - head
         self.size = cols, body_rows
         body = super().draw(cols, body_rows, focus)
         self.shows = self._questions()
@@ -240,24 +296,24 @@ class ConversationPane(ScrollPane):
         sign, word, attribute = message_state(message, signs)
         if message.kind is MessageKind.FILE:
             sign, attribute = (signs.outgoing, "name.own") if message.mine else (signs.incoming, "name.theirs")
-            body = self._file(message, transfer, newest_offer)
-        else:
-            body = [("selected" if message.n == self._found_n else "text", safe_text(message.body))]
-            if word:
-                body += [(attribute, f"  {sign} {word}")]
-        return self._line(sign, attribute, message.stored_ms, message.mine, body, cols)
+            prefix = self._prefix(sign, attribute, message, cols)
+            return Row(prefix, width(prefix), self._file(message, transfer, newest_offer))
+        prefix = self._prefix(sign, attribute, message, cols)
+        look = "selected" if message.n == self._found_n else "text"
+        state = (attribute, f"  {sign} {word}") if word else ""
+        return _MessageRow(prefix, width(prefix), safe_text(message.body), look, state, signs)
 
-    def _line(self, sign: str, attribute: str, at_ms: int, mine: bool, body: Markup, cols: int) -> Row:
+    def _prefix(self, sign: str, attribute: str, message: ChatMessage, cols: int) -> Markup:
+        mine = message.mine
         name = cut("you" if mine else self.name, _NAME_COLS, self.scene.signs)
         name_cols = max(3, min(_NAME_COLS, width(self.name)))
-        clock = clock_text(at_ms, seconds=cols >= 110)
+        clock = clock_text(message.stored_ms, seconds=cols >= 110)
         gap = " " if cols < 60 else "  "
-        prefix: Markup = [
+        return [
             (attribute, sign),
             ("time", f" {clock} "),
             ("name.own" if mine else "name.theirs", name + " " * (name_cols - width(name)) + gap),
         ]
-        return Row(prefix, width(prefix), body)
 
     def _file(self, message: ChatMessage, transfer: Transfer | None, newest_offer: bool) -> list[Markup]:
         signs = self.scene.signs
@@ -362,3 +418,8 @@ class ConversationPane(ScrollPane):
         ]
         prefix: Markup = [("state.wait", " "), ("name.chatnet", " chatnet  ")]
         return [Row(prefix, width(prefix) if self.size[0] >= 40 else 2, body)]
+
+
+def _has_head(rows: int) -> bool:
+    """Whether a pane of so many rows begins with a line about the person."""
+    return rows >= 8

@@ -10,6 +10,7 @@ import urwid
 from chatnet.console.widgets.text import Markup, Row, Rule, line, plain, stack
 
 Block = Sequence[Row | Rule]
+Drawn = tuple[Row | Rule, urwid.Canvas]
 
 
 class Box(urwid.Widget):
@@ -139,6 +140,7 @@ class Scroller(Box):
     anchor: int | None = None  # the block at the bottom edge; None: the newest, and it stays so
     hidden = 0  # rows of that block below the edge
     in_view: Sequence[int] = ()  # blocks that were drawn from their first row to their last, or as far as there is room
+    _drawn: Sequence[tuple[Row | Rule, int]] = ()  # what was drawn last, from above, and how many rows each has
 
     def count(self) -> int:
         raise NotImplementedError
@@ -154,16 +156,30 @@ class Scroller(Box):
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
         count = self.count()
         last = count - 1 if self.anchor is None else min(self.anchor, count - 1)
-        canvases, height = self._upward(last, self.hidden if self.anchor is not None else 0, cols, rows)
+        found, height = self._upward(last, self.hidden if self.anchor is not None else 0, cols, rows)
         if height < rows and self.anchor is not None:  # the top is in view: fill from there
             self._from_top(cols, rows)
             last = count - 1 if self.anchor is None else self.anchor
-            canvases, height = self._upward(last, self.hidden, cols, rows)
-        return stack(canvases, cols, rows, from_top=False)
+            found, height = self._upward(last, self.hidden, cols, rows)
+        self._drawn = [(row, canvas.rows()) for row, canvas in found]
+        return stack([canvas for _, canvas in found], cols, rows, from_top=False)
 
-    def _upward(self, last: int, hidden: int, cols: int, rows: int) -> tuple[list[urwid.Canvas], int]:
-        """Canvases that end ``hidden`` rows above the end of block ``last``, enough for ``rows``."""
-        found: list[urwid.Canvas] = []
+    def rows_in_view(self) -> list[Row | Rule]:
+        """What was drawn last, the lowest first."""
+        return [row for row, _ in reversed(self._drawn)]
+
+    def at_row(self, row: int, rows: int) -> Row | Rule | None:
+        """What was drawn in the given one of ``rows`` rows."""
+        row += max(0, sum(height for _, height in self._drawn) - rows)  # the first may begin above the edge
+        for what, height in self._drawn:
+            if row < height:
+                return what
+            row -= height
+        return None
+
+    def _upward(self, last: int, hidden: int, cols: int, rows: int) -> tuple[list[Drawn], int]:
+        """Rows with their canvases that end ``hidden`` rows above the end of block ``last``, enough for ``rows``."""
+        found: list[Drawn] = []
         in_view: list[int] = []
         height = 0
         for index in range(last, -1, -1):
@@ -178,7 +194,7 @@ class Scroller(Box):
                     canvas = urwid.CompositeCanvas(canvas)
                     canvas.trim(0, take)
                     hidden = 0
-                found.append(canvas)
+                found.append((row, canvas))
                 height += take
             if height == rows or (height < rows and not cut):
                 in_view.append(index)

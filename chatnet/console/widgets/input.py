@@ -8,7 +8,7 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.widgets.text import GuardedText, Markup, beside, line, width
+from chatnet.console.widgets.text import GuardedText, Markup, beside, escaped, line, width, wrapped
 
 MAX_ROWS = 6
 HISTORY_LINES = 200
@@ -28,6 +28,22 @@ def readline_keys() -> urwid.CommandMap:
     return commands
 
 
+class _Wrapped(urwid.StandardTextLayout):
+    """Where the rows of the editor begin, found in a time that grows with the text and not with its square."""
+
+    def layout(self, text: Any, width: int, align: Any, wrap: Any) -> list[list[Any]]:
+        rows: list[list[Any]] = []
+        try:
+            for start, end in wrapped(text, width):
+                row: list[Any] = [(int(urwid.calc_width(text, start, end)), start, end)] if end > start else []
+                if end == len(text) or text[end] in " \n":
+                    row.append((0, end))  # the cursor may stand there
+                rows.append(row)
+        except urwid.text_layout.CanNotDisplayText:
+            return [[]]
+        return rows
+
+
 class Editor(urwid.Edit):
     """urwid's editor with readline's keys; what it cannot draw it shows escaped."""
 
@@ -35,15 +51,27 @@ class Editor(urwid.Edit):
 
     def __init__(self, completer: Completer, kills: list[str | bytes]) -> None:
         super().__init__(
-            multiline=True, expand_tabs=False, text_completer=completer, undo_limit=UNDO_STEPS, kill_buffer=kills
+            multiline=True,
+            expand_tabs=False,
+            text_completer=completer,
+            undo_limit=UNDO_STEPS,
+            kill_buffer=kills,
+            layout=_Wrapped(),
         )
 
-    def render(self, size: Any, focus: bool = False) -> Any:
+    def part(self, cols: int, top: int, rows: int) -> urwid.CompositeCanvas:
+        """Some of its rows in ``cols`` columns: a long text costs its layout alone."""
+        layout = self.get_line_translation(cols)[top : top + rows]
         try:
-            return super().render(size, focus)
+            text, runs = self.get_text()
+            canvas = urwid.CompositeCanvas(urwid.canvas.apply_text_layout(text, runs, layout, cols))
         except Exception:  # a text from the clipboard that urwid measures in two ways
-            escaped = self.edit_text.encode("ascii", "backslashreplace").decode()
-            return GuardedText(escaped, wrap="any").render(size)
+            start = next((piece[1] for row in layout for piece in row if piece[1] is not None), 0)
+            shown = escaped(self.edit_text[start : start + rows * cols])
+            canvas = urwid.CompositeCanvas(GuardedText(shown, wrap="any").render((cols,)))
+            canvas.trim(0, min(rows, canvas.rows()))
+        canvas.pad_trim_top_bottom(0, len(layout) - canvas.rows())
+        return canvas
 
 
 class InputRow(urwid.Widget):
@@ -153,19 +181,19 @@ class InputRow(urwid.Widget):
 
     def rows(self, size: Any, focus: bool = False) -> int:
         edit_cols = self._columns(size[0])[1]
-        return int(min(self.max_rows, self.editor.render((edit_cols,)).rows()))
+        return int(min(self.max_rows, self.editor.rows((edit_cols,))))
 
     def render(self, size: Any, focus: bool = False) -> Any:
         (cols,) = size
         prompt_cols, edit_cols = self._columns(cols)
-        canvas = urwid.CompositeCanvas(self.editor.render((edit_cols,), focus))
-        rows = min(self.max_rows, canvas.rows())
-        if canvas.rows() > rows:
-            at = canvas.cursor[1] if canvas.cursor is not None else canvas.rows() - 1
-            self._top = max(0, min(max(self._top, at - rows + 1), at, canvas.rows() - rows))
-            canvas.trim(self._top, rows)
-        else:
-            self._top = 0
+        whole = self.editor.rows((edit_cols,))
+        rows = min(self.max_rows, whole)
+        cursor = self.editor.get_cursor_coords((edit_cols,)) if focus else None
+        at = cursor[1] if cursor is not None else whole - 1
+        self._top = max(0, min(max(self._top, at - rows + 1), at, whole - rows))
+        canvas = self.editor.part(edit_cols, self._top, rows)
+        if cursor is not None:
+            canvas.cursor = cursor[0], at - self._top
         parts: list[tuple[urwid.Canvas, int]] = [(canvas, edit_cols)]
         if prompt_cols:
             parts.insert(0, (line(self.prompt, prompt_cols), prompt_cols))

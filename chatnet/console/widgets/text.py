@@ -6,13 +6,19 @@ a page of them has to be there for the next key.
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import urwid
 
 from chatnet.console.widgets.theme import Signs
+from chatnet.core import limits
 
 Markup = Any  # urwid's text markup: a str, (attribute, markup), or a list of them
+CHARS_A_COLUMN = 5  # of a row: a letter with its marks; more that takes no room goes on in the next row
 
 
 class GuardedText(urwid.Text):
@@ -32,8 +38,13 @@ class GuardedText(urwid.Text):
         return int(self.render(size, focus).rows())
 
     def _plain(self) -> urwid.Text:
-        escaped = str(self.text).encode("ascii", "backslashreplace").decode()
-        return urwid.Text("".join(c if " " <= c <= "~" or c == "\n" else "?" for c in escaped), wrap="any")
+        return urwid.Text(escaped(str(self.text)), wrap="any")
+
+
+def escaped(text: str) -> str:
+    """``text`` in ASCII that every terminal counts alike: what is not in it as ``\\uXXXX``."""
+    ascii_only = text.encode("ascii", "backslashreplace").decode()
+    return "".join(c if " " <= c <= "~" or c == "\n" else "?" for c in ascii_only)
 
 
 def line(markup: Markup, cols: int, attribute: str = "") -> urwid.CompositeCanvas:
@@ -128,59 +139,121 @@ def stack(canvases: list[urwid.Canvas], cols: int, rows: int, from_top: bool = T
     return canvas
 
 
-class _Hanging(urwid.StandardTextLayout):
-    """A prefix, and lines that all begin behind it."""
+def wrapped(text: str, cols: int) -> Iterator[tuple[int, int]]:
+    """Where each row of ``text`` begins and ends when it is shown in rows of at most ``cols`` columns.
 
-    def __init__(self, prefix_chars: int, cols: int) -> None:
-        super().__init__()
-        self._chars, self._cols = prefix_chars, cols
+    A row ends with its line, else at the last blank or behind the last wide character that fits, else where it is
+    full.  Each row costs by its own columns, so a part of a text costs by the part; urwid's layout looks at the
+    whole rest of a line for each of its rows.  Raises CanNotDisplayText for a character wider than ``cols``.
+    """
+    start = 0
+    for text_line in text.split("\n"):
+        line_end = start + len(text_line)
+        while (end := _fitting(text, start, line_end, cols)) < line_end:
+            break_at = _break(text, start, end)
+            yield start, break_at
+            start = break_at + (text[break_at] == " ")
+        yield start, line_end
+        start = line_end + 1
 
-    def lines(self, text: str, cols: int) -> list[list[Any]]:
-        """Where each piece of ``text`` stands, as urwid's layouts say it."""
-        indent = min(self._cols, cols // 2)
-        end, taken = urwid.calc_text_pos(text, 0, self._chars, indent)
-        first = [*([(taken, 0, end)] if end else []), (indent - taken, None)]
-        body = self.layout(text[self._chars :], min(Row.TEXT_COLS, cols - indent), "left", "space")
-        return [
-            [*([(indent, None)] if number else first), *(self._moved(piece) for piece in pieces)]
-            for number, pieces in enumerate(body)
-        ]
 
-    def _moved(self, piece: Any) -> Any:
-        columns, start, *end = piece
-        if start is None:
-            return piece
-        return (columns, start + self._chars, *(one + self._chars if isinstance(one, int) else one for one in end))
+def _fitting(text: str, start: int, line_end: int, cols: int) -> int:
+    """The end of what fits into ``cols`` columns."""
+    if 2 * (line_end - start) <= cols:  # no character has more than two columns
+        return line_end
+    end = min(line_end, start + cols)
+    if text[start : end + 1].isascii():  # one more, which may be a mark
+        return end
+    end, _ = urwid.calc_text_pos(text, start, min(line_end, start + cols * CHARS_A_COLUMN), cols)
+    if end == start < line_end:
+        raise urwid.text_layout.CanNotDisplayText(f"{text[start]!r} is wider than {cols}")
+    return int(end)
+
+
+def _break(text: str, start: int, end: int) -> int:
+    """Where a row that is full at ``end`` ends; a blank there is not shown."""
+    if text[end] == " ":
+        return end
+    blank = text.rfind(" ", start + 1, end)
+    if not text.isascii():
+        for at in range(end, max(start, blank), -1):
+            if unicodedata.east_asian_width(text[at - 1]) in "WF" and urwid.calc_width(text, at, at + 1) > 0:
+                return at
+    return blank if blank > 0 else end
+
+
+# Three blank lines or more, of which the last may end the text; possessive, so that the search is linear.
+_BLANK_LINES = re.compile(r"^(?:[^\S\n]*+\n){3,}+(?:[^\S\n]*+\Z)?", re.MULTILINE)
+
+
+def without_blank_lines(text: str, signs: Signs) -> str:
+    """``text`` with one line in the place of three blank ones or more."""
+
+    def told(found: re.Match[str]) -> str:
+        blank = found[0]
+        at_end = found.end() == len(text)
+        return f"{signs.ellipsis} {blank.count(chr(10)) + at_end} blank lines" + "\n" * (not at_end)
+
+    return _BLANK_LINES.sub(told, text)
+
+
+def _rows_follow(rows: int) -> Markup:
+    return ("text.soft", f"({rows} more)")
 
 
 class Row:
-    """A prefix, and text whose later lines stand below its first one, never wider than 100 columns."""
+    """A prefix, and text whose later lines stand below its first one, never wider than 100 columns.
+
+    Of more than MESSAGE_ROWS rows the first ones are made; what ``more`` says of the number of the others
+    follows them.  ``end`` stands behind the text in either case.
+    """
 
     TEXT_COLS = 100
 
-    def __init__(self, prefix: Markup, prefix_cols: int, body: Markup) -> None:
-        self._prefix, self._prefix_cols, self._body = prefix, prefix_cols, body
+    def __init__(
+        self,
+        prefix: Markup,
+        prefix_cols: int,
+        body: Markup,
+        end: Markup = "",
+        more: Callable[[int], Markup] = _rows_follow,
+    ) -> None:
+        self._prefix, self._prefix_cols, self._body, self._end, self._more = prefix, prefix_cols, body, end, more
         self._kept: tuple[int, urwid.Canvas] | None = None
+        self.left_out = 0  # rows that are not shown, once it was drawn
 
     def canvas(self, cols: int) -> urwid.Canvas:
         """As it looks in so many columns; kept, for it never changes."""
         if self._kept is None or self._kept[0] != cols:
             try:
-                self._kept = cols, self._draw(cols)
+                self._kept = cols, self._draw(cols, self._body)
             except Exception:  # urwid measures it in two ways, see GuardedText
-                self._kept = cols, self._draw_apart(cols)
+                self._kept = cols, self._draw(cols, escaped(plain(self._body)))
         return self._kept[1]
 
-    def _draw_apart(self, cols: int) -> urwid.Canvas:
-        """Prefix and text by themselves: the text stays in its place."""
+    def _draw(self, cols: int, body: Markup) -> urwid.Canvas:
         indent = min(self._prefix_cols, cols // 2)
-        body = GuardedText(self._body).render((cols - indent,))
-        return beside([(line(self._prefix, indent), indent), (body, cols - indent)]) if indent else body
+        text, runs = _taken_apart([body, self._end])
+        text_cols = max(1, min(self.TEXT_COLS, cols - indent))
+        rows = wrapped(text, text_cols)
+        shown = [*islice(rows, limits.MESSAGE_ROWS)]
+        self.left_out = sum(1 for _ in rows)
+        layout: Any = [[(_columns(text, start, end), start, end)] if end > start else [] for start, end in shown]
+        canvas: urwid.Canvas = urwid.canvas.apply_text_layout(text, runs, layout, cols - indent)
+        if self.left_out:
+            after = Row("", 0, [self._more(self.left_out), self._end]).canvas(cols - indent)
+            canvas = urwid.CanvasCombine([(canvas, None, False), (after, None, False)])
+        return beside([(self._margin(indent, canvas.rows()), indent), (canvas, cols - indent)]) if indent else canvas
 
-    def _draw(self, cols: int) -> urwid.Canvas:
-        text, runs = _taken_apart([self._prefix, self._body])
-        layout = _Hanging(len(plain(self._prefix)), self._prefix_cols)
-        return urwid.canvas.apply_text_layout(text, runs, layout.lines(text, cols), cols)
+    def _margin(self, cols: int, rows: int) -> urwid.Canvas:
+        """The prefix, and what is blank below it."""
+        canvas = line(self._prefix, cols)
+        canvas.pad_trim_top_bottom(0, rows - 1)
+        return canvas
+
+
+def _columns(text: str, start: int, end: int) -> int:
+    return int(urwid.calc_width(text, start, end))
 
 
 def rule(label: str, cols: int, signs: Signs, right: str = "") -> str:

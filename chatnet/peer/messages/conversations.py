@@ -8,7 +8,6 @@ from twisted.logger import Logger
 
 from chatnet.core.events import (
     ChatMessage,
-    Event,
     HistoryPage,
     MessageAdded,
     MessageChanged,
@@ -19,8 +18,8 @@ from chatnet.core.events import (
     TransferState,
 )
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
-from chatnet.core.limits import HISTORY_PAGE
-from chatnet.core.text import safe_line, safe_text, shown_path
+from chatnet.core.text import SafeText, safe_line, safe_text, shown_path
+from chatnet.host.event_feed import Emitted
 from chatnet.net.background import BackgroundTasks
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.requests import Requests
@@ -39,7 +38,7 @@ class Conversations:
         store: PeerStore,
         requests: Requests,
         read_n: dict[ChatID, int],
-        emit: Callable[[Event], None],
+        emit: Callable[[Emitted], None],
     ) -> None:
         self._people = people
         self._store = store
@@ -57,11 +56,8 @@ class Conversations:
 
     async def history(self, chat: ChatID, before: int | None, limit: int, after: int | None) -> HistoryPage:
         conversation = conversation_of(self._people.me, person_in(chat))
-        if after is not None:
-            rows, more = await self._store.messages.history_after(conversation, after, min(limit, HISTORY_PAGE))
-        else:
-            rows, more = await self._store.messages.history(conversation, before, limit)
-        return HistoryPage(tuple(self.shown(row) for row in rows), more, self._read_n.get(chat, 0))
+        rows, more = await self._store.messages.history_to_show(conversation, before, after, limit)
+        return HistoryPage(tuple(self.shown(row, text) for row, text in rows), more, self._read_n.get(chat, 0))
 
     async def mark_read(self, chat: ChatID, n: int) -> None:
         self._read_n[chat] = max(self._read_n.get(chat, 0), n)
@@ -69,8 +65,8 @@ class Conversations:
 
     # --- rows ---------------------------------------------------------------------------------
 
-    def shown(self, row: StoredMessage) -> ChatMessage:
-        """A row as the screen may have it: the store keeps the original."""
+    def shown(self, row: StoredMessage, text: SafeText | None = None) -> ChatMessage:
+        """A row as the screen may have it, with ``text`` if that was cleaned already: the store keeps the original."""
         return ChatMessage(
             n=row.n,
             chat=row.chat,
@@ -80,7 +76,7 @@ class Conversations:
             mine=row.sender == self._people.me,
             sent_ms=row.sent_ms,
             stored_ms=row.stored_ms,
-            body=safe_text(row.body),
+            body=safe_text(row.body) if text is None else text,
             state=MessageState.SENT if row.n in self._sent else row.state,
             reason=safe_line(row.reason),
         )
@@ -100,7 +96,7 @@ class Conversations:
             if not about.talked or not self._people.roster.is_pinned(peer):
                 self._people.pin_on_first_contact(peer)
             self._people.tell(peer, unread=about.unread + 1)
-        self._emit(MessageAdded(self.shown(row)))
+        self._emit(lambda: MessageAdded(self.shown(row)))
 
     def changed(self, chat: ChatID, n: int, state: MessageState, reason: str) -> None:
         if state is MessageState.SENT:

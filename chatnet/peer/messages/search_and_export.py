@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from chatnet.core.errors import LocalError
 from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
 from chatnet.core.limits import EXPORT_ROWS, LAST_DAY_MS
-from chatnet.core.text import quoted, safe_text, shown_path
+from chatnet.core.text import SafeText, json_escaped, quoted, safe_text, shown_path
 from chatnet.peer.directory.people import People
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.local_paths import absolute
@@ -30,7 +29,7 @@ class SearchAndExport:
     """See the module.  ``shown`` makes a row fit for the screen."""
 
     def __init__(
-        self, clock: Any, people: People, store: PeerStore, shown: Callable[[StoredMessage], ChatMessage]
+        self, clock: Any, people: People, store: PeerStore, shown: Callable[[StoredMessage, SafeText], ChatMessage]
     ) -> None:
         self._people = people
         self._store = store
@@ -56,7 +55,7 @@ class SearchAndExport:
         conversation = None if chat is None else conversation_of(self._people.me, person_in(chat))
         who = None if sender is None else PeerID(sender)
         found = await self._store.search.find(query, conversation, who, since_ms, before_n, limit)
-        return SearchPage(tuple(map(self._shown, found.rows)), found.before_n)
+        return SearchPage(tuple(map(self._shown, found.rows, found.texts)), found.before_n)
 
     async def export(self, chat: ChatID, file: bytes, format: str) -> Exported:
         """Write a conversation into a new file that only its owner may read."""
@@ -158,7 +157,7 @@ class _Writer:
             "reason": row.reason,
             "text": row.body,
         }
-        return msgspec.json.encode(fields).decode()
+        return json_escaped(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
 
 
 def _time(ms: int) -> datetime:

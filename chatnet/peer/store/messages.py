@@ -11,6 +11,7 @@ from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.messages import Say
+from chatnet.core.text import SafeText, safe_text
 from chatnet.host.database import Chain, Connection, Database
 from chatnet.peer.store.history_rows import (
     MESSAGE,
@@ -26,6 +27,9 @@ from chatnet.peer.store.history_rows import (
 )
 from chatnet.peer.store.requests import Source, keep_source
 from chatnet.peer.store.search_index import SearchIndex
+
+Page = tuple[list[StoredMessage], bool]  # rows, and whether there are more in their direction
+ShownRow = tuple[StoredMessage, SafeText]  # a row, and its text as the screen may have it
 
 
 class Incoming(NamedTuple):
@@ -214,34 +218,49 @@ class MessageRows:
 
         return self._database.run(job)
 
-    def history(
-        self, conversation: bytes, before: int | None, limit: int
-    ) -> Deferred[tuple[list[StoredMessage], bool]]:
+    def history(self, conversation: bytes, before: int | None, limit: int) -> Deferred[Page]:
         """The last rows before row ``before`` in rising ``n``, and whether older ones exist."""
-        limit = max(1, min(limit, HISTORY_PAGE))
+        return self._database.read(lambda connection: _before(connection, conversation, before, limit))
 
-        def job(connection: Connection) -> tuple[list[StoredMessage], bool]:
-            rows = select_messages(
-                connection,
-                f"SELECT {MESSAGE} FROM history WHERE conversation = ? AND n < ? ORDER BY n DESC LIMIT ?",
-                (conversation, 2**63 - 1 if before is None else before, limit + 1),
-            )
-            return rows[:limit][::-1], len(rows) > limit
-
-        return self._database.read(job)
-
-    def history_after(self, conversation: bytes, after: int, limit: int) -> Deferred[tuple[list[StoredMessage], bool]]:
+    def history_after(self, conversation: bytes, after: int, limit: int) -> Deferred[Page]:
         """The first rows behind row ``after`` in rising ``n``, and whether newer ones exist."""
+        return self._database.read(lambda connection: _after(connection, conversation, after, limit))
 
-        def job(connection: Connection) -> tuple[list[StoredMessage], bool]:
-            rows = select_messages(
-                connection,
-                f"SELECT {MESSAGE} FROM history WHERE conversation = ? AND n > ? ORDER BY n LIMIT ?",
-                (conversation, after, limit + 1),
-            )
-            return rows[:limit], len(rows) > limit
+    def history_to_show(
+        self, conversation: bytes, before: int | None, after: int | None, limit: int
+    ) -> Deferred[tuple[list[ShownRow], bool]]:
+        """A page as ``history_after`` gives it if ``after`` is a row, else as ``history``, with the texts to show.
+
+        They are cleaned in the store's thread: a page of long texts would hold up the reactor.
+        """
+
+        def job(connection: Connection) -> tuple[list[ShownRow], bool]:
+            if after is not None:
+                rows, more = _after(connection, conversation, after, min(limit, HISTORY_PAGE))
+            else:
+                rows, more = _before(connection, conversation, before, limit)
+            return [(row, safe_text(row.body)) for row in rows], more
 
         return self._database.read(job)
+
+
+def _before(connection: Connection, conversation: bytes, before: int | None, limit: int) -> Page:
+    limit = max(1, min(limit, HISTORY_PAGE))
+    rows = select_messages(
+        connection,
+        f"SELECT {MESSAGE} FROM history WHERE conversation = ? AND n < ? ORDER BY n DESC LIMIT ?",
+        (conversation, 2**63 - 1 if before is None else before, limit + 1),
+    )
+    return rows[:limit][::-1], len(rows) > limit
+
+
+def _after(connection: Connection, conversation: bytes, after: int, limit: int) -> Page:
+    rows = select_messages(
+        connection,
+        f"SELECT {MESSAGE} FROM history WHERE conversation = ? AND n > ? ORDER BY n LIMIT ?",
+        (conversation, after, limit + 1),
+    )
+    return rows[:limit], len(rows) > limit
 
 
 def _add_outgoing(connection: Connection, messages: Sequence[tuple[NewMessage, int | None]]) -> list[StoredMessage]:

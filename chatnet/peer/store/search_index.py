@@ -10,6 +10,7 @@ from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageKind, MessageState
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import CLOCK_SLACK_MS, INDEX_ROWS, SEARCH_PAGE, SEARCH_ROWS
+from chatnet.core.text import SafeText, safe_text
 from chatnet.host.database import Connection, Database
 from chatnet.peer.store.history_rows import MESSAGE, StoredMessage
 from chatnet.peer.store.search_query import Query
@@ -20,6 +21,11 @@ class SearchHits(NamedTuple):
 
     rows: list[StoredMessage]
     before_n: int | None
+    texts: tuple[SafeText, ...] = ()  # of the rows, as the screen may have them
+
+    def to_show(self) -> SearchHits:
+        """With their texts; long ones would hold up the reactor."""
+        return self._replace(texts=tuple(safe_text(row.body) for row in self.rows))
 
 
 class SearchIndex:
@@ -63,7 +69,7 @@ class SearchIndex:
             return SearchHits(found, last_n if looked_at == SEARCH_ROWS else None)
 
         await self.index()
-        return await self._database.read(job)
+        return await self._database.read(lambda connection: job(connection).to_show())
 
     async def index(self) -> None:
         """Make all that is stored ready to be found; a disk that takes nothing leaves the newest rows out."""

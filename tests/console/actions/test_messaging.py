@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chatnet.core import limits
 from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import MessageState
 from tests.support.scripted_peer import key_of
@@ -117,3 +118,12 @@ def test_a_message_that_is_too_long_for_msg_opens_nothing_and_stays(console: Typ
     assert "is too long for a message" in console.screen()
     assert console.view.chat is None
     assert console.view.input.text == "/msg bob " + "x" * 20_000
+
+
+def test_a_paste_that_would_hold_up_the_program_is_refused(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    console.paste("x" * limits.MAX_PASTE_CHARS)
+    assert len(console.view.input.text) == limits.MAX_PASTE_CHARS
+    console.paste("y")
+    assert "too many for the input" in console.words() + console.screen()
+    assert len(console.view.input.text) == limits.MAX_PASTE_CHARS

@@ -254,3 +254,39 @@ def test_that_more_of_somebody_waits_is_said_below(console: Typist) -> None:
     console.peer.change_person(key_of("dave"), more_waits=True)
     console.wait(0.2)
     assert "dave has more to say: it waits at dave's side until you write to dave." in console.words()
+
+
+def test_a_long_message_is_shown_in_part_and_opened_by_enter_or_a_click(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    console.peer.hear(BOB, "\n".join(f"line {number}" for number in range(1_000)))
+    console.wait(1)
+    assert "… 800 more rows · Enter shows all" in console.screen()
+    assert "line 199" in console.screen()
+    console.type("<enter>")
+    assert "All of the message" in console.screen()
+    assert "line 0" in console.screen()
+    console.type("<end>")
+    assert "line 999" in console.screen()
+    console.type("<home>")
+    assert "line 0" in console.screen()
+    console.type("<esc>")
+    console.click("more rows")
+    assert "All of the message" in console.screen()
+    console.close()
+
+
+def test_blank_lines_are_told_and_shown_when_opened(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    console.peer.hear(BOB, "above" + "\n" * 6 + "below")
+    console.wait(1)
+    assert "… 5 blank lines" in console.screen()
+    console.type("<enter>")
+    lines = console.lines()
+    at = next(number for number, text in enumerate(lines) if "above" in text)
+    assert "below" in lines[at + 6]
+    console.type("<esc>")
+    console.peer.hear(BOB, "short")
+    console.wait(1)
+    console.click("short")
+    assert "All of the message" not in console.screen()
+    console.close()

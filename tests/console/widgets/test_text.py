@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import time
 
-from chatnet.console.widgets.text import Row, Rule, cut, line, two_sided
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatnet.console.widgets.text import Row, Rule, cut, line, two_sided, without_blank_lines, wrapped
 from chatnet.console.widgets.theme import ASCII
+from chatnet.core.limits import MAX_BODY_BYTES, MESSAGE_ROWS
 from chatnet.core.text import safe_text
 
 
@@ -59,3 +64,60 @@ def test_a_text_that_urwid_measures_in_two_ways_stays_behind_its_prefix() -> Non
         indent = min(10, cols // 2)
         assert first.startswith("11:06 bob "[:indent].rstrip())
         assert all(row.startswith(" " * indent) for row in later)
+
+
+COSTLY = {
+    "blank lines": "\n" * MAX_BODY_BYTES,
+    "short lines": "a\n" * (MAX_BODY_BYTES // 2),
+    "unseen lines": "\u2800\n" * (MAX_BODY_BYTES // 4),
+    "one line": "x" * MAX_BODY_BYTES,
+    "replaced": "\u2800" * (MAX_BODY_BYTES // 3),
+    "wide": "漢" * (MAX_BODY_BYTES // 3),
+    "marks": "e\u0301\u0301\u0301\u0301" * (MAX_BODY_BYTES // 9),
+    "joined": "\U0001f468\u200d" * (MAX_BODY_BYTES // 7),
+    "flags": "\U0001f1e9\U0001f1ea" * (MAX_BODY_BYTES // 8),
+    "tabs": "\t" * MAX_BODY_BYTES,
+}
+
+
+@pytest.mark.parametrize("what", COSTLY)
+def test_a_message_costs_by_what_is_seen(what: str) -> None:
+    text = safe_text(COSTLY[what])
+    for cols in (28, 130):
+        took = []
+        for _ in range(3):
+            row = Row("12:00 bob  ", 11, text)
+            began = time.process_time()
+            canvas = row.canvas(cols)
+            took.append(time.process_time() - began)
+        assert canvas.rows() <= MESSAGE_ROWS + 1 + bool(row.left_out)
+        assert min(took) < 0.05  # urwid's own layout took up to 0.15 s; 0.01 s is usual
+
+
+def test_the_rows_that_are_left_out_are_counted_and_the_end_stays() -> None:
+    row = Row("> ", 2, "a\n" * 300 + "b", ("state", " refused"), lambda rows: f"{rows} more")
+    rows = looks(row.canvas(40))
+    assert [one.rstrip() for one in rows[-2:]] == ["  a", "  101 more refused"]
+    assert len(rows) == MESSAGE_ROWS + 1
+    assert row.left_out == 101
+    assert Row("> ", 2, "a", " refused").canvas(40).rows() == 1
+
+
+SOME = ["a", "b", " ", "\n", "漢", "e\u0301", "👍", "👍\U0001f3fb", "👨\u200d👩", "🇩🇪"]
+
+
+@given(st.lists(st.sampled_from(SOME), max_size=200).map("".join), st.integers(8, 30))
+def test_wrapping_loses_nothing_but_blanks_and_line_ends(text: str, cols: int) -> None:
+    at = 0
+    for start, end in wrapped(text, cols):
+        assert text[at:start] in ("", " ", "\n")
+        assert "\n" not in text[start:end]
+        assert line(text[start:end], cols).cols() == cols
+        at = end
+    assert at == len(text)
+
+
+def test_many_blank_lines_are_one() -> None:
+    assert without_blank_lines("a\n\n \n\t\nb\n\nc", ASCII) == "a\n... 3 blank lines\nb\n\nc"
+    assert without_blank_lines("\n" * 16_384, ASCII) == "... 16385 blank lines"
+    assert without_blank_lines("a\n\n\nb", ASCII) == "a\n\n\nb"
