@@ -41,6 +41,8 @@ class End(Enum):
     FOREIGN = "the dial ended with an exception that is not ours"
     # The other side, or we, said why, before or after the link was open.
     BAD_FRAME = "one side sent what cannot be read"
+    UNKNOWN_MESSAGE = "one side sent a message that the other side's version does not know"
+    INTERNAL_ERROR = "one side met an internal error"
     BAD_RECORD = "the other side does not take our record"
     BAD_NAME = "the other side does not take our name"
     NAME_TAKEN = "the name is bound to another key"
@@ -135,6 +137,8 @@ _ROWS: dict[End, tuple[Row, Row, Row]] = {
     End.CANCELLED: (_ENDING, _ENDING, _ENDING),
     End.FOREIGN: (_IDLE, _SLOW, _QUICK),
     End.BAD_FRAME: (_IDLE, _RARE, _RARE),
+    End.UNKNOWN_MESSAGE: (_IDLE, _RARE, _RARE),
+    End.INTERNAL_ERROR: (_IDLE, _OBEY_SLOW, _OBEY_QUICK),
     End.BAD_RECORD: (_IDLE, _RARE, _RARE),
     End.BAD_NAME: (_IDLE, _RARE, _RARE),
     End.NAME_TAKEN: (_IDLE, _RARE, _RARE),
@@ -167,6 +171,8 @@ TABLE: dict[tuple[End, Waiting], Row] = {
 # The codes of ERROR, which both sides can give before and after a link is open.
 _SAID: dict[str, End] = {
     messages.BAD_FRAME: End.BAD_FRAME,
+    messages.UNKNOWN_MESSAGE: End.UNKNOWN_MESSAGE,
+    messages.INTERNAL_ERROR: End.INTERNAL_ERROR,
     messages.BAD_RECORD: End.BAD_RECORD,
     messages.BAD_NAME: End.BAD_NAME,
     messages.NAME_TAKEN: End.NAME_TAKEN,

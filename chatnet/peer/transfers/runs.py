@@ -263,7 +263,7 @@ class Runs:
             return RunHindered(error.code) if error.code in PASSING else RunFailed(error.code)
         except Exception:
             self.log.failure("internal error while running a transfer")
-            return RunFailed(messages.UNREADABLE if transfer.info.outgoing else messages.UNWRITABLE)
+            return RunFailed(messages.INTERNAL_ERROR)
         if work.mismatched:
             assert isinstance(transfer, Incoming)
             transfer.candidates = {
