@@ -520,8 +520,8 @@ OutgoingTransfer.TABLE = table_of(
             ENDINGS: NO_RUN,
         },
         RunRefused: {
-            (Phase.RUNNING, Phase.CHECKING): T._run_refused,
-            (Phase.OFFERED, Phase.CALLING, Phase.READY, Phase.BROKEN, Phase.PAUSED): NO_RUN,
+            WITH_LINK: T._run_refused,
+            (Phase.OFFERED, Phase.CALLING, Phase.BROKEN, Phase.PAUSED): NO_RUN,
             ENDINGS: NO_RUN,
         },
         RunMismatched: {OutgoingTransfer.PHASES: Nothing("only a receiver compares with files of before")},
