@@ -10,7 +10,7 @@ Three tables, each total:
 ``Replacements`` counts how often another instance of our own key took our place (fault A3).
 Everything here is pure: times are handed in, in seconds; ``uniform(low, high)`` gives chance.
 
-Source: faults A1, A3 and A11; docs/protocol.md, "Two links at once".
+Source: faults A1, A3 and A11; docs/protocol.md, "One link a person".
 """
 
 from __future__ import annotations
