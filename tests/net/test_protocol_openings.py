@@ -78,6 +78,7 @@ async def test_frames_before_welcome_are_read_behind_it(bob: Station) -> None:
     assert said[1].n == 7
     assert ended == "close_notify"
     assert bob.user.messages == [say("early")]
+    await bob.user.until(lambda: len(bob.user.ends) == 1)
     assert bob.user.ends[0].code == "bye"
 
 
