@@ -20,7 +20,6 @@ _AT_SENDER = {
 _AT_RECEIVER = {
     messages.DECLINED: ("you refused it", "they refused it"),
     messages.NO_SPACE: ("too little space on this disk", "too little space on their disk"),
-    messages.NO_FOLDER: ("the folder that was chosen for it is gone here", "it cannot be written there"),
     messages.UNWRITABLE: ("it cannot be written here: look at the download folder", "it cannot be written there"),
     messages.TOO_MANY: (
         "they made more offers than are taken at a time",
@@ -32,6 +31,7 @@ _AT_RECEIVER = {
         "what arrived is not what was sent: nothing was kept of it",
         "it arrived damaged and was not kept: send it again",
     ),
+    messages.NO_FOLDER: ("the folder that was chosen for it is gone here", "it cannot be written there"),
 }
 _AT_EITHER = {
     messages.USER: ("you cancelled it", "they cancelled it"),

@@ -50,8 +50,6 @@ from chatnet.core.transfer.transfer_events import (
 )
 
 OBSTACLES = (messages.NO_SPACE, messages.STORE)  # for which a receiver holds a transfer by itself
-# With these a file link ends the transfer: another link would end in the same way.
-FATAL_ENDS = (messages.BAD_FRAME, messages.UNKNOWN_MESSAGE, messages.INTERNAL_ERROR)
 
 
 class Phase(StrEnum):
@@ -79,6 +77,9 @@ class Phase(StrEnum):
 
 
 ENDINGS = (Phase.DONE, Phase.DECLINED, Phase.CANCELLED, Phase.FAILED)
+
+# With these a file link ends its transfer: another link would end in the same way.
+FATAL_ENDS = (messages.BAD_FRAME, messages.UNKNOWN_MESSAGE, messages.INTERNAL_ERROR)
 
 STATE_OF: dict[Phase, TransferState] = {
     Phase.OFFERED: TransferState.OFFERED,
