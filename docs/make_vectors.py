@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chatnet.core import identity, join_string, limits, safety_number
 from chatnet.core import messages as m
+from chatnet.core.directory.listed_endpoints import listed_endpoints
 from chatnet.core.framing import frame
+from chatnet.core.names import RESERVED_NAMES
 from chatnet.core.records import SIGNED_PREFIX, Endpoint, SignedRecord, endpoint, sign_record
 
 FILE = Path(__file__).with_name("protocol-vectors.json")
@@ -117,8 +119,76 @@ def raw(*values: Any) -> bytes:
     return msgspec.msgpack.encode(list(values))
 
 
-def rejected() -> list[tuple[str, str, bytes]]:
-    """``(state, why, body)`` of bodies that are errors."""
+def taken() -> list[tuple[str, str, bytes]]:
+    """``(state, why, body)`` of bodies at the edge of what is taken; this program writes some of them otherwise."""
+    id16, id32 = FID, TOKEN
+    entry = [id32, "a", [[b"1234", 1]], 1]
+    return [
+        ("chat", "2**53 - 1, the greatest number that is said", raw("ping", 2**53 - 1)),
+        ("chat", "2**53, which version 0.1.0 may say", raw("ping", 2**53)),
+        ("chat", "a small number in nine bytes", b"\x92" + raw("ping")[1:] + b"\xcf" + bytes(7) + b"\x01"),
+        ("chat", "an array and a text with long heads", b"\xdd\x00\x00\x00\x02\xdb\x00\x00\x00\x04ping\x01"),
+        ("chat", "a body of 16,384 bytes in 8,192 letters", raw("say", id32, id16, 1, "é" * 8_192)),
+        ("chat", "a body with a NUL and a noncharacter", raw("say", id32, id16, 0, "\x00\uffff")),
+        ("chat", "64 ids in an ack", raw("ack", [id16] * 64)),
+        ("chat", "a component of 255 bytes, 32 of them", raw("offer", id16, [[["a" * 255] * 32, 0, 0]], True)),
+        (
+            "chat",
+            "a path that a receiver has to make harmless",
+            raw("offer", id16, [[["..", "/", "\x00"], 0, 0]], False),
+        ),
+        ("chat", "a page of an acceptance without a want", raw("accept", id16, id32, [], True)),
+        ("chat", "a code of the future", raw("cancel", id16, "moon-phase")),
+        ("chat", "step 3 of a short code", raw("check", 3, id16)),
+        ("from-dialler", "a hello without its optional fields", raw("hello", [1, 1], [], "chat", id16, "carol")),
+        ("from-dialler", "nil for them", raw("hello", [1, 1], [], "chat", id16, "carol", None, None, None, None)),
+        ("from-dialler", "a name of 32 characters in 64 bytes", raw("hello", [1, 1], [], "chat", id16, "é" * 32)),
+        ("from-dialler", "a name that no grammar knows", raw("hello", [1, 1], [], "chat", id16, "")),
+        ("from-dialler", "a feature of the future", raw("hello", [1, 9], ["a.b/c-9"], "chat", id16, "carol")),
+        ("from-dialler", "a role of the future", raw("hello", [1, 1], [], "ring", id16, "carol")),
+        ("from-dialler", "versions that no program has", raw("hello", [9, 0], [], "chat", id16, "carol")),
+        ("from-dialler", "an error in place of hello", raw("error", "stopping", "")),
+        ("from-dialler", "an empty cursor", raw("hello", [1, 1], [], "registry", id16, "a", list(record()), b"")),
+        ("from-listener", "a welcome without an address", raw("welcome", 1, [], id16, "bob")),
+        ("from-listener", "an error without a time", raw("error", "busy", "come again")),
+        ("from-registry", "an entry without its mark", raw("list", True, False, [entry], [], b"")),
+        ("from-registry", "more proven addresses than there are", raw("list", True, False, [[*entry, 7]], [], b"")),
+        ("from-registry", "one ID in joined and left", raw("list", False, False, [entry], [id32], b"")),
+        ("from-registry", "an entry with a reserved name", raw("list", True, False, [[id32, "admin", [], 1]], [], b"")),
+    ]
+
+
+def rejected() -> list[tuple[str, str, str, bytes]]:
+    """``(state, why, code, body)`` of bodies that are errors.
+
+    ``unknown-message`` is for what another version may say; a strike is for ``bad-frame`` alone.
+    """
+    bad = [(state, why, m.BAD_FRAME, body) for state, why, body in impossible()]
+    return bad + [(state, why, m.UNKNOWN_MESSAGE, body) for state, why, body in unknown()]
+
+
+def unknown() -> list[tuple[str, str, bytes]]:
+    """Bodies that are well formed, and that this version does not know there."""
+    id16, id32 = FID, TOKEN
+    return [
+        ("chat", "an unknown tag", raw("typing", 1)),
+        ("chat", "an unknown tag with a map", raw("x2-y", {"a": [1.5, None]})),
+        ("chat", "a surplus field", raw("ping", 1, 2)),
+        ("chat", "a message of another role", raw("lookup", id32)),
+        ("chat", "a hello on an open link", raw("hello", [1, 1], [], "chat", id16, "carol")),
+        ("file", "a message of the chat link", raw("resume", id16)),
+        ("probe", "a message of the chat link", raw("resume", id16)),
+        ("from-registry", "what a peer says to a registry", raw("lookup", id32)),
+        ("from-dialler", "a message before hello", raw("ping", 1)),
+        ("from-dialler", "a bye in place of hello", raw("bye")),
+        ("from-dialler", "ten fields", raw("hello", [1, 1], [], "chat", id16, "carol", None, None, None, None, None)),
+        ("from-listener", "a bye in place of welcome", raw("bye")),
+        ("from-listener", "a message before welcome", raw("say", id32, id16, 1, "hello")),
+    ]
+
+
+def impossible() -> list[tuple[str, str, bytes]]:
+    """Bodies that no version says."""
     id16, id32 = FID, TOKEN
     page = [True, False, [], [], b""]
     return [
@@ -126,10 +196,8 @@ def rejected() -> list[tuple[str, str, bytes]]:
         ("chat", "a MessagePack head that does not exist", b"\xc1"),
         ("chat", "a map instead of an array", msgspec.msgpack.encode({"type": "ping", "n": 1})),
         ("chat", "no tag", raw(1)),
-        ("chat", "an unknown tag", raw("typing", 1)),
         ("chat", "a tag that is bytes", raw(b"ping", 1)),
         ("chat", "a field is missing", raw("ping")),
-        ("chat", "a surplus field", raw("ping", 1, 2)),
         ("chat", "bytes behind the message", raw("ping", 1) + b"\xc0"),
         ("chat", "cut short", raw("say", id32, id16, 1, "hello")[:-1]),
         ("chat", "a negative number", raw("ping", -1)),
@@ -148,17 +216,26 @@ def rejected() -> list[tuple[str, str, bytes]]:
         ("chat", "65 ids in an ack", raw("ack", [id16] * 65)),
         ("chat", "a code with a capital letter", raw("nack", id16, "Conflict")),
         ("chat", "a code with a newline", raw("nack", id16, "conflict\n")),
+        ("chat", "a tag with a capital letter", raw("Ping", 1)),
+        ("chat", "a surplus field behind a wrong one", raw("ping", -1, 2)),
+        ("chat", "nil for a number", raw("ping", None)),
+        ("chat", "a commitment of 16 bytes", raw("check", 1, id16)),
+        ("chat", "a nonce of 32 bytes", raw("check", 2, id32)),
+        ("chat", "a reveal of 24 bytes", raw("check", 3, id32[:24])),
+        ("chat", "step 4", raw("check", 4, id16)),
+        ("chat", "an offer of nothing", raw("offer", id16, [], False)),
+        ("chat", "1,001 files in a page", raw("offer", id16, [[["a"], 0, 0]] * 1_001, False)),
+        ("chat", "a file with four fields", raw("offer", id16, [[["a"], 0, 0, 0]], False)),
         ("chat", "an empty path", raw("offer", id16, [[[], 1, 1]], False)),
         ("chat", "an empty component", raw("offer", id16, [[[""], 1, 1]], False)),
         ("chat", "33 components", raw("offer", id16, [[["a"] * 33, 1, 1]], False)),
         ("chat", "a component of 256 bytes", raw("offer", id16, [[["é" * 128], 1, 1]], False)),
-        ("chat", "a message of another role", raw("lookup", id32)),
-        ("chat", "a hello on an open link", raw("hello", [1, 1], [], "chat", id16, "carol")),
-        ("from-dialler", "a message before hello", raw("ping", 1)),
         ("from-dialler", "a name of 33 characters", raw("hello", [1, 1], [], "chat", id16, "a" * 33)),
         ("from-dialler", "33 features", raw("hello", [1, 1], ["a"] * 33, "chat", id16, "carol")),
         ("from-dialler", "a cursor of 65 bytes", raw("hello", [1, 1], [], "chat", id16, "carol", None, b"c" * 65)),
         ("from-listener", "an address of 5 bytes", raw("welcome", 1, [], id16, "bob", [b"12345", 1])),
+        ("from-listener", "an address of three fields", raw("welcome", 1, [], id16, "bob", [b"1234", 1, 1])),
+        ("from-listener", "nil for the time of an error", raw("error", "busy", "", None)),
         ("from-listener", "a port of 0", raw("welcome", 1, [], id16, "bob", [b"1234", 0])),
         ("from-listener", "a reason of 202 bytes", raw("error", "busy", "é" * 101)),
         ("from-listener", "a wait of more than a day", raw("error", "busy", "", 86_401)),
@@ -169,8 +246,111 @@ def rejected() -> list[tuple[str, str, bytes]]:
             "8 addresses in an entry",
             raw("list", *page[:2], [[id32, "a", [[b"1234", 1]] * 8, 1]], [], b""),
         ),
+        ("from-registry", "nil for the mark", raw("list", *page[:2], [[id32, "a", [], 1, None]], [], b"")),
+        ("from-registry", "an entry with six fields", raw("list", *page[:2], [[id32, "a", [], 1, 0, 0]], [], b"")),
         ("from-registry", "8 proven addresses", raw("list", *page[:2], [[id32, "a", [], 1, 8]], [], b"")),
     ]
+
+
+def lists() -> list[dict[str, Any]]:
+    """Pages in the order in which they come over one link, and who is present after each."""
+    one, two, three = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
+
+    def entry(peer: bytes, seq: int = 5) -> m.ListEntry:
+        return m.ListEntry(peer, f"peer{peer[0]}", [IPV4._replace(port=4000 + seq)], seq)
+
+    def page(joined: list[m.ListEntry], left: list[bytes], *, reset: bool = False, more: bool = False) -> m.ListPage:
+        return m.ListPage(reset, more, joined, left, b"")
+
+    full = page([entry(one), entry(two)], [], reset=True)
+    stories: dict[str, list[tuple[m.ListPage, dict[bytes, int]]]] = {
+        "changes": [
+            (full, {one: 5, two: 5}),
+            (page([entry(three)], [one]), {two: 5, three: 5}),
+            (page([entry(two, 6)], []), {two: 6, three: 5}),
+            (page([], [one, two]), {three: 5}),
+        ],
+        "nobody of an older list goes before the last page of a snapshot": [
+            (full, {one: 5, two: 5}),
+            (page([entry(three)], [], reset=True, more=True), {one: 5, two: 5, three: 5}),
+            (page([entry(one)], []), {one: 5, three: 5}),
+        ],
+        "a snapshot begins anew before it has ended": [
+            (full, {one: 5, two: 5}),
+            (page([entry(one)], [], reset=True, more=True), {one: 5, two: 5}),
+            (page([entry(two)], [], reset=True, more=True), {one: 5, two: 5}),
+            (page([], []), {two: 5}),
+        ],
+        "one ID in joined and left has left": [
+            (full, {one: 5, two: 5}),
+            (page([entry(three)], [three]), {one: 5, two: 5}),
+        ],
+        "an entry that joined and left within a snapshot": [
+            (page([entry(one)], [], reset=True, more=True), {one: 5}),
+            (page([entry(two)], [one]), {two: 5}),
+        ],
+        "an older entry is ignored, one with the same number is not": [
+            (full, {one: 5, two: 5}),
+            (page([entry(one, 4), entry(two, 5)], []), {one: 5, two: 5}),
+        ],
+    }
+    return [
+        {
+            "why": why,
+            "pages": [
+                {
+                    "body": m.encode(page).hex(),
+                    "present": [[peer.hex(), seq] for peer, seq in sorted(present.items())],
+                }
+                for page, present in story
+            ],
+        }
+        for why, story in stories.items()
+    ]
+
+
+def listed() -> list[dict[str, Any]]:
+    """Where a registry sees a peer, what its record claims, and what the list says."""
+    cases = [
+        ("192.0.2.9", ["192.0.2.7:4000", "[2001:db8::7]:4000"]),
+        ("192.0.2.7", ["192.0.2.7:4000"]),
+        ("::ffff:192.0.2.9", ["10.1.2.3:4000", "192.0.2.9:4000"]),
+        ("192.0.2.9", ["127.0.0.1:4000", "[::1]:4000", "[fe80::1]:4000", "224.0.0.1:4000", "255.255.255.255:4000"]),
+        ("192.0.2.9", ["0.0.0.0:4000", "0.1.2.3:4000", "[::]:4000", "240.0.0.1:4000", "192.0.2.8:80"]),
+        ("127.0.0.1", ["127.0.0.1:4000", "[::1]:4001", "192.0.2.7:4000"]),
+        ("192.0.2.9", [f"192.0.2.{number}:4000" for number in range(1, 7)]),
+    ]
+
+    def parsed(text: str) -> Endpoint:
+        host, _, port = text.rpartition(":")
+        return endpoint(host.strip("[]"), int(port))
+
+    return [
+        {
+            "seen_at": seen,
+            "claimed": claimed,
+            "listed": [str(e) for e in listed_endpoints([parsed(text) for text in claimed], endpoint(seen, 1).ip)],
+        }
+        for seen, claimed in cases
+    ]
+
+
+def names() -> dict[str, list[str]]:
+    """Texts that are names, and texts that are none."""
+    return {
+        "valid": ["a", "7", "ab", "a-b_c", "a--b", "a" * 32],
+        "invalid": ["", "A", "a" * 33, "-a", "a-", "_a", "a_", "a b", "a.b", "é", "a\n", "\u0661"],
+        "reserved": sorted(RESERVED_NAMES),
+    }
+
+
+def key_texts() -> dict[str, Any]:
+    """Ways to write carol's PeerID, and texts that are no key."""
+    text = identity.key_text(peer("carol"))
+    return {
+        "of_carol": [text, text.lower(), identity.grouped_text(peer("carol")), f"-{text[:1]}-{text[1:].lower()}-"],
+        "none": ["", text[:-1], text + "A", text[:-1] + "B", text[:-1] + "1", text[:-1] + "=", f" {text[1:]}"],
+    }
 
 
 def rejected_records() -> list[tuple[str, SignedRecord]]:
@@ -253,7 +433,14 @@ def vectors() -> dict[str, Any]:
             }
             for state, tag, message in tagged
         ],
-        "rejected_messages": [{"state": state, "why": why, "body": body.hex()} for state, why, body in rejected()],
+        "taken_messages": [{"state": state, "why": why, "body": body.hex()} for state, why, body in taken()],
+        "rejected_messages": [
+            {"state": state, "why": why, "code": code, "body": body.hex()} for state, why, code, body in rejected()
+        ],
+        "lists": lists(),
+        "listed_endpoints": listed(),
+        "names": names(),
+        "key_texts": key_texts(),
         "frames": {
             "stream": b"".join(frame(m.encode(message)) for message in (m.Ping(1), m.Pong(1), m.Bye())).hex(),
             "bodies": [m.encode(message).hex() for message in (m.Ping(1), m.Pong(1), m.Bye())],

@@ -50,10 +50,17 @@ class RemoteError(ChatnetError):
 
 
 class BadFrame(RemoteError):
-    """What came is no frame, or no message that could come here: no honest program sends it, in no order."""
+    """What came is no frame, or no message of any version: no honest program sends it, in no order."""
 
     def __init__(self, text: str) -> None:
         super().__init__("bad-frame", text)
+
+
+class UnknownMessage(RemoteError):
+    """A well-formed message, or a field at its end, that this version does not know here: another one may."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("unknown-message", text)
 
 
 class Refused(ChatnetError):

@@ -64,6 +64,7 @@ REPLACEMENTS = 2  # by another instance of our own key, within the time below, a
 REPLACEMENTS_SECONDS = 600.0  # far above the waits between two tries of a copy, far below a day's moving about
 STOPPED_SECONDS = 10.0  # a beat so late tells that this program stood still: half of the time for an answer
 WAKE_SECONDS = 2.0  # after a dial that failed, in which a new message does not dial again: a flood is not one of dials
+INTERNAL_RETRY_SECONDS = 30  # that the other side is asked to wait after an internal error here
 FALLBACK_RETRY_SECONDS = 30.0  # where an internal error hides how long a loop has to wait
 STEADY_LINK_SECONDS = 10.0  # a chat link that held so long was a good one: the wait before the next dial is short
 LOOK_AROUND_SECONDS = 60.0  # how often it is looked whether everything unfinished has a link, a dial or a timer

@@ -10,7 +10,7 @@ Three tables, each total:
 ``Replacements`` counts how often another instance of our own key took our place (fault A3).
 Everything here is pure: times are handed in, in seconds; ``uniform(low, high)`` gives chance.
 
-Source: faults A1, A3 and A11; docs/protocol.md, "Two links at once".
+Source: faults A1, A3 and A11; docs/protocol.md, "One link a person".
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class End(Enum):
     FOREIGN = "the dial ended with an exception that is not ours"
     # The other side, or we, said why, before or after the link was open.
     BAD_FRAME = "one side sent what cannot be read"
+    UNKNOWN_MESSAGE = "one side sent a message that the other side's version does not know"
+    INTERNAL_ERROR = "one side met an internal error"
     BAD_RECORD = "the other side does not take our record"
     BAD_NAME = "the other side does not take our name"
     NAME_TAKEN = "the name is bound to another key"
@@ -136,6 +138,8 @@ _ROWS: dict[End, tuple[Row, Row, Row]] = {
     End.CANCELLED: (_ENDING, _ENDING, _ENDING),
     End.FOREIGN: (_IDLE, _SLOW, _QUICK),
     End.BAD_FRAME: (_IDLE, _RARE, _RARE),
+    End.UNKNOWN_MESSAGE: (_IDLE, _RARE, _RARE),
+    End.INTERNAL_ERROR: (_IDLE, _OBEY_SLOW, _OBEY_QUICK),
     End.BAD_RECORD: (_IDLE, _RARE, _RARE),
     End.BAD_NAME: (_IDLE, _RARE, _RARE),
     End.NAME_TAKEN: (_IDLE, _RARE, _RARE),
@@ -169,6 +173,8 @@ TABLE: dict[tuple[End, Waiting], Row] = {
 # The codes of ERROR, which both sides can give before and after a link is open.
 _SAID: dict[str, End] = {
     messages.BAD_FRAME: End.BAD_FRAME,
+    messages.UNKNOWN_MESSAGE: End.UNKNOWN_MESSAGE,
+    messages.INTERNAL_ERROR: End.INTERNAL_ERROR,
     messages.BAD_RECORD: End.BAD_RECORD,
     messages.BAD_NAME: End.BAD_NAME,
     messages.NAME_TAKEN: End.NAME_TAKEN,

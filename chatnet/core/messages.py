@@ -88,7 +88,9 @@ ROLE_PROBE = "probe"
 # --- codes ------------------------------------------------------------------------------------
 
 # error
-BAD_FRAME = "bad-frame"  # a frame or message that cannot be
+BAD_FRAME = "bad-frame"  # a frame or message that cannot be, or cannot come now
+UNKNOWN_MESSAGE = "unknown-message"  # a message, or a field, that this version does not know here
+INTERNAL_ERROR = "internal-error"  # this side has a defect
 BAD_RECORD = "bad-record"
 BAD_NAME = "bad-name"
 NAME_TAKEN = "name-taken"  # bound to another key
@@ -106,7 +108,8 @@ STRUCK = "struck"  # this key broke the protocol too often lately
 UNANSWERED = "unanswered"  # of somebody whom nobody here has answered no more is taken until a person does
 
 # nack
-NOT_ACCEPTED = "not-accepted"
+NOT_ACCEPTED = "not-accepted"  # of this key nothing is taken
+UNKNOWN_CONVERSATION = "unknown-conversation"  # the two keys of the link do not talk in it
 CONFLICT = "conflict"  # the same id with another body
 
 # decline, cancel, reject
@@ -117,8 +120,10 @@ DIGEST = "digest"
 CHANGED = "changed"  # the source is not what was offered
 UNREADABLE = "unreadable"
 UNWRITABLE = "unwritable"
+NO_FOLDER = "no-such-folder"  # the folder that the receiver's person chose is gone
 LOST = "lost"  # the connection broke
-LATE = "late"  # nobody came
+LATE = "late"  # no file link came
+EXPIRED = "expired"  # it waited too long to go on
 PAUSED = "paused"  # a person's wish
 TOO_MANY = "too-many"
 

@@ -50,6 +50,8 @@ class RegistryEnd(Enum):
     SELF = "our own program answers there"
     NOT_EXPECTED = "the registry does not expect us"
     BAD_FRAME = "one side sent what cannot be read"
+    UNKNOWN_MESSAGE = "one side sent a message that the other side's version does not know"
+    INTERNAL_ERROR = "one side met an internal error"
     SLOW = "one side did not read in time"
     TOO_MANY = "the list is longer than a peer takes"
     UNKNOWN_CODE = "the registry gave a code that this version does not know"
@@ -105,6 +107,8 @@ TABLE: dict[RegistryEnd, Row] = {
     RegistryEnd.SELF: _OBEY,
     RegistryEnd.NOT_EXPECTED: _OBEY,
     RegistryEnd.BAD_FRAME: _OBEY,
+    RegistryEnd.UNKNOWN_MESSAGE: _OBEY,
+    RegistryEnd.INTERNAL_ERROR: _OBEY,
     RegistryEnd.SLOW: _OBEY,
     RegistryEnd.TOO_MANY: _OBEY,
     RegistryEnd.UNKNOWN_CODE: _OBEY,
@@ -132,6 +136,8 @@ CODES: dict[str, RegistryEnd] = {
     messages.SELF: RegistryEnd.SELF,
     messages.NOT_EXPECTED: RegistryEnd.NOT_EXPECTED,
     messages.BAD_FRAME: RegistryEnd.BAD_FRAME,
+    messages.UNKNOWN_MESSAGE: RegistryEnd.UNKNOWN_MESSAGE,
+    messages.INTERNAL_ERROR: RegistryEnd.INTERNAL_ERROR,
     messages.SLOW: RegistryEnd.SLOW,
     messages.TOO_MANY: RegistryEnd.TOO_MANY,
     messages.REPLACED: RegistryEnd.REPLACED,

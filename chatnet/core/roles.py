@@ -11,11 +11,11 @@ import functools
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 
-from chatnet.core.errors import BadFrame
+from chatnet.core.errors import BadFrame, UnknownMessage
 from chatnet.core.messages import (
     ROLE_CHAT,
     ROLE_FILE,
@@ -60,6 +60,13 @@ _CHAT: Kinds = (Say, Ack, Nack, Offer, Accept, Decline, DialMe, Cancel, Pause, R
 _FILE: Kinds = (File, End, Verified, Reject, Skip)
 
 
+MAX_MESSAGE_VALUES = 32  # in the array of a message: three times as many as in the longest of today
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)  # what msgspec can raise
+FIXED_ARRAY, ARRAY_16, ARRAY_32 = 0x90, 0xDC, 0xDD  # the heads of a MessagePack array
+_VALUES = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_TAG = msgspec.msgpack.Decoder(Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")])
+
+
 class Decoder:
     """Reads frames that hold a message of one of ``kinds``, two or more; the protocol's vectors call it ``name``."""
 
@@ -68,16 +75,51 @@ class Decoder:
         self.kinds = kinds
         union: Any = functools.reduce(operator.or_, cast(Any, kinds))
         self._read: Callable[[bytes], Message] = msgspec.msgpack.Decoder(union).decode
+        self._of_tag = {str(kind.__struct_config__.tag): kind for kind in kinds}
 
     def decode(self, body: bytes) -> Message:
         """The message in a frame's body.
 
-        Raises BadFrame, whatever the bytes are: this is the only place that decodes.
+        Raises UnknownMessage for what only another version can read, and BadFrame for what none can: whatever
+        the bytes are.  This is the only place that decodes.
         """
         try:
             return self._read(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        except _UNREADABLE as error:
+            unknown = self._unknown_part(body)
+            if unknown:
+                raise UnknownMessage(wire_line(f"this version knows no {unknown} here")) from None
             raise BadFrame(wire_line(f"not a message that can come here: {error}")) from None
+
+    def _unknown_part(self, body: bytes) -> str:
+        """What of a body that cannot be read is new to this version; empty where the body is no message at all.
+
+        New is a well-formed message with another tag, or one of ours with more fields behind those that are known.
+        """
+        if not 1 <= _array_length(body) <= MAX_MESSAGE_VALUES:  # a long one would cost memory to look at
+            return ""
+        try:
+            values = _VALUES.decode(body)
+            tag = _TAG.decode(values[0])
+            kind = self._of_tag.get(tag)
+            if kind is None:
+                return f"message '{tag}'"
+            known = 1 + len(kind.__struct_fields__)
+            if len(values) <= known:
+                return ""
+            self._read(msgspec.msgpack.encode(values[:known]))
+        except _UNREADABLE:
+            return ""
+        return f"field {known} of '{tag}'"
+
+
+def _array_length(body: bytes) -> int:
+    """How many values the MessagePack array has that ``body`` begins with; -1 where it begins with something else."""
+    head = body[0] if body else 0
+    if head & 0xF0 == FIXED_ARRAY:
+        return head & 0x0F
+    size = {ARRAY_16: 2, ARRAY_32: 4}.get(head, 0)
+    return int.from_bytes(body[1 : 1 + size], "big") if size else -1
 
 
 @dataclass(frozen=True)

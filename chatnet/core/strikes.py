@@ -1,7 +1,8 @@
 """Who broke the protocol too often: keys that were proven, and are left alone for a while.
 
 A strike is for what no honest program sends, whatever its version and however its messages cross
-with ours: a frame that cannot be, one message id with two texts.  Pure: time is handed in.
+with ours: a frame that cannot be, one message id with two texts.  A message that is only unknown here
+is none: it may be that of a newer version.  Pure: time is handed in.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from chatnet.core.identity import PeerID, short_text
 from chatnet.core.keepalive import Beat, KeepAlive
 from chatnet.core.limits import (
     FRAMES_PER_TURN,
+    INTERNAL_RETRY_SECONDS,
     MAX_FRAME,
     MAX_FRAME_HELLO,
     MAX_RETRY_SECONDS,
@@ -337,7 +338,7 @@ class Link(TwistedProtocol):
         transport = cast(Any, self.transport)
         connection: SSL.Connection = transport.getHandle()
         try:
-            self.peer, self.public_key = proven_peer(connection, self._expected)
+            self.peer, self.public_key = proven_peer(connection, self._expected, dialled=self.dialled)
         except (WrongKey, RemoteError) as error:
             self._failure = error
             # Never loseConnection: it would still deliver what came with the handshake.
@@ -402,7 +403,7 @@ class Link(TwistedProtocol):
             self._drop(error)
         except Exception:
             self.log.failure("internal error while handling a message from {link}", link=self)
-            self._drop(RemoteError(messages.BAD_FRAME, "internal error"))
+            self._drop(RemoteError(messages.INTERNAL_ERROR, "this side met an internal error"))
         if not self._framer.in_frame or self._raw_left:
             self._frame_since = None
         elif delivered or self._frame_since is None:
@@ -590,7 +591,7 @@ class Link(TwistedProtocol):
             self._drop(failure.value)
         else:
             self.log.failure("internal error while serving {link}", failure, link=self)
-            self.close(messages.STORE, "this side cannot answer at present", 30)
+            self.close(messages.INTERNAL_ERROR, "this side met an internal error", INTERNAL_RETRY_SECONDS)
 
     def _send_welcome(self) -> None:
         assert self._welcome is not None

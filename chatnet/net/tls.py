@@ -133,17 +133,22 @@ class _TLSSwitch(Protocol):
         self._lost(reason)
 
 
-def proven_peer(connection: SSL.Connection, expected: PeerID | None) -> tuple[PeerID, bytes]:
+def proven_peer(connection: SSL.Connection, expected: PeerID | None, *, dialled: bool) -> tuple[PeerID, bytes]:
     """The PeerID and raw public key that the handshake proved; the one pin check.
 
-    Raises WrongKey if ``expected`` is another, RemoteError("bad-handshake") if the handshake is
-    not one of ours.  The context enforces the latter too: an edit there must not switch it off.
+    ``dialled``: this side dialled.  Raises WrongKey if ``expected`` is another, RemoteError("bad-handshake") if
+    the handshake is not one of ours.  The context enforces most of the latter too: an edit there must not switch it
+    off.
     """
     certificate = connection.get_peer_certificate()
     if certificate is None or connection.get_protocol_version() < SSL.TLS1_3_VERSION:
         raise RemoteError("bad-handshake", "no certificate, or not TLS 1.3")
     if connection.get_alpn_proto_negotiated() != ALPN:
         raise RemoteError("bad-handshake", "another protocol than chatnet/1")
+    # OpenSSL verifies the first certificate alone and never looks at a surplus one.  The chain that it
+    # keeps holds the first one at the dialler, and not at the listener.
+    if len(connection.get_peer_cert_chain() or ()) != int(dialled):
+        raise RemoteError("bad-handshake", "more than one certificate")
     public = certificate.to_cryptography().public_key()
     if not isinstance(public, Ed25519PublicKey):
         raise RemoteError("bad-handshake", "the key is not Ed25519")

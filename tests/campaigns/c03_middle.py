@@ -318,7 +318,7 @@ def run(case: Case) -> Figures:
 
 def control(case: Case) -> Figures:
     proven = links.proven_peer
-    links.proven_peer = lambda connection, expected: proven(connection, None)
+    links.proven_peer = lambda connection, expected, *, dialled: proven(connection, None, dialled=dialled)
     return attack(case)
 
 

@@ -62,6 +62,13 @@ MUTANTS = (
         ("tests/net/test_tls.py::test_no_handshake_is_shortened_by_an_earlier_one",),
     ),
     Mutant(
+        "one certificate, and no second",
+        "chatnet/net/tls.py",
+        "if len(connection.get_peer_cert_chain() or ()) != int(dialled):",
+        "if False:",
+        ("tests/net/test_tls.py::test_a_hostile_dialler_is_cut_and_what_it_wrote_is_not_delivered",),
+    ),
+    Mutant(
         "a certificate is demanded",
         "chatnet/net/tls.py",
         " | SSL.VERIFY_FAIL_IF_NO_PEER_CERT",

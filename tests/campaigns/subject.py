@@ -134,7 +134,7 @@ def weaken(what: str) -> None:
     """A build that breaks a promise."""
     if what == "any-handshake":
 
-        def lenient(connection: SSL.Connection, expected: Any) -> Any:
+        def lenient(connection: SSL.Connection, expected: Any, *, dialled: bool) -> Any:
             certificate = connection.get_peer_certificate()
             raw = b"" if certificate is None else certificate.to_cryptography().fingerprint(_sha256())
             return peer_id_of(raw.ljust(32, b"\0")[:32]), raw

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chatnet.core import messages as m
-from chatnet.core.errors import BadFrame
+from chatnet.core.errors import BadFrame, RemoteError, UnknownMessage
 from chatnet.core.roles import DECODERS, EVERY_LINK, FROM_DIALLER, FROM_LISTENER, ROLES, Role
+from tests.support import wire
 from tests.support.wire import KINDS
 
 PEER = bytes(32)
@@ -27,7 +33,7 @@ def test_the_sides_of_a_registry_link_send_different_things() -> None:
     assert registry.from_dialler.decode(LOOKUP) == m.Lookup(PEER)
     assert registry.from_listener.decode(FOUND) == m.Found(PEER, None)
     for decoder, body in ((registry.from_dialler, FOUND), (registry.from_listener, LOOKUP)):
-        with pytest.raises(BadFrame):
+        with pytest.raises(UnknownMessage):
             decoder.decode(body)
 
 
@@ -57,5 +63,72 @@ def test_a_new_role_is_one_row() -> None:
     assert (ring.from_dialler.name, ring.from_listener.name) == ("to-ring", "from-ring")
     assert ring.from_dialler.decode(LOOKUP) == m.Lookup(PEER)
     assert ring.from_listener.decode(m.encode(m.Ping(1))) == m.Ping(1)
-    with pytest.raises(BadFrame):
+    with pytest.raises(UnknownMessage):
         ring.from_listener.decode(LOOKUP)
+
+
+def raw(*values: Any) -> bytes:
+    return msgspec.msgpack.encode(list(values))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        raw("typing", True),
+        raw("typing"),
+        raw("typing", {"a": [1.5, None]}),
+        raw("x2-y", b"\xff" * 60_000),
+        LOOKUP,
+        raw("ping", 1, 2),
+        raw("ping", 1, {"a": 1}),
+        raw("check", 2, b"n" * 16, []),
+        raw("resume", b"f" * 16, msgspec.msgpack.Ext(1, b"")),
+    ],
+)
+def test_what_another_version_may_say_is_unknown_and_no_offence(body: bytes) -> None:
+    with pytest.raises(UnknownMessage) as caught:
+        ROLES[m.ROLE_CHAT].from_dialler.decode(body)
+    assert caught.value.code == m.UNKNOWN_MESSAGE
+    assert not isinstance(caught.value, BadFrame)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xc1",
+        b"\x90",
+        raw(1),
+        raw(b"typing", 1),
+        raw("Typing"),
+        raw("typing\n"),
+        raw("a" * 33),
+        raw(""),
+        raw("typing", 1) + b"\xc0",
+        raw("typing", 1)[:-1],
+        raw("ping"),
+        raw("ping", "1"),
+        raw("ping", "1", 2),
+        raw("check", 1, b"n" * 16),
+        raw("check", 1, b"n" * 16, 1),
+        raw(["ping"], 1),
+        msgspec.msgpack.encode({"ping": 1}),
+        b"\x91" * 60_000,
+        b"\x92\xa6typing" + b"\x91" * 60_000,
+    ],
+)
+def test_what_no_version_can_say_is_an_offence(body: bytes) -> None:
+    with pytest.raises(BadFrame) as caught:
+        ROLES[m.ROLE_CHAT].from_dialler.decode(body)
+    assert caught.value.code == m.BAD_FRAME
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=100) | wire.any_message().map(m.encode), st.sampled_from(sorted(DECODERS)))
+def test_whatever_comes_is_read_unknown_or_an_offence(body: bytes, name: str) -> None:
+    outcome: m.Message | RemoteError
+    try:
+        outcome = DECODERS[name].decode(body)
+    except RemoteError as error:
+        outcome = error
+    assert isinstance(outcome, (*DECODERS[name].kinds, BadFrame, UnknownMessage))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import ipaddress
 import json
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chatnet.core import identity, join_string, safety_number
 from chatnet.core import messages as m
+from chatnet.core.directory.listed_endpoints import listed_endpoints
+from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import RemoteError
 from chatnet.core.framing import Framer, frame
+from chatnet.core.names import is_valid_name
 from chatnet.core.records import Endpoint, SignedRecord, sign_record, verify_record
 from tests.support.wire import decode
 
@@ -138,7 +142,49 @@ def test_a_message_from_its_fields_and_from_its_bytes(vector: dict[str, Any]) ->
 def test_a_message_that_is_none(vector: dict[str, str]) -> None:
     with pytest.raises(RemoteError) as caught:
         decode(vector["state"], unhex(vector["body"]))
-    assert caught.value.code == "bad-frame"
+    assert caught.value.code == vector["code"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["taken_messages"], ids=lambda vector: vector["why"])
+def test_a_message_at_the_edge(vector: dict[str, str]) -> None:
+    body = unhex(vector["body"])
+    message = decode(vector["state"], body)
+    assert message.__struct_config__.tag == msgspec.msgpack.decode(body)[0]
+
+
+@pytest.mark.parametrize("story", VECTORS["lists"], ids=lambda story: story["why"])
+def test_pages_of_a_list_in_their_order(story: dict[str, Any]) -> None:
+    roster = Roster(identity.PeerID(bytes(32)))
+    for vector in story["pages"]:
+        page = decode("from-registry", unhex(vector["body"]))
+        assert isinstance(page, m.ListPage)
+        roster.apply(page, 0)
+        present = {peer.hex(): roster.entries[peer] for peer in roster.listed}
+        assert {peer: entry.seq for peer, entry in present.items()} == dict(vector["present"])
+        assert {peer: entry.endpoints[0].port - 4000 for peer, entry in present.items()} == dict(vector["present"])
+
+
+@pytest.mark.parametrize("vector", VECTORS["listed_endpoints"], ids=lambda vector: ", ".join(vector["claimed"])[:40])
+def test_the_addresses_that_a_list_shows(vector: dict[str, Any]) -> None:
+    claimed = [(host.strip("[]"), int(port)) for host, _, port in (text.rpartition(":") for text in vector["claimed"])]
+    seen = ipaddress.ip_address(vector["seen_at"]).packed
+    shown = listed_endpoints([Endpoint(ipaddress.ip_address(host).packed, port) for host, port in claimed], seen)
+    assert [str(e) for e in shown] == vector["listed"]
+
+
+def test_names() -> None:
+    vector = VECTORS["names"]
+    assert {name: is_valid_name(name) for name in vector["valid"]} == dict.fromkeys(vector["valid"], True)
+    refused = vector["invalid"] + vector["reserved"]
+    assert {name: is_valid_name(name) for name in refused} == dict.fromkeys(refused, False)
+
+
+def test_ways_to_write_a_key() -> None:
+    vector = VECTORS["key_texts"]
+    assert {identity.parse_key_text(text) for text in vector["of_carol"]} == {id_of("carol")}
+    for text in vector["none"]:
+        with pytest.raises(ValueError, match="key"):
+            identity.parse_key_text(text)
 
 
 def test_a_stream_of_frames() -> None:

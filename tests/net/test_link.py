@@ -332,7 +332,7 @@ async def test_the_other_side_of_a_role_may_not_say_what_is_ours_to_say(stations
     await bob.user.until(lambda: len(bob.user.links) == 1)
     bob.user.links[0].send(Lookup(bytes(32)))
     await alice.user.until(lambda: len(alice.user.ends) == 1)
-    assert alice.user.ends[0].code == "bad-frame"
+    assert alice.user.ends[0].code == "unknown-message"
     assert alice.user.messages == []
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import pytest_twisted
 
 from chatnet.core.errors import Refused, RemoteError
 from chatnet.core.framing import frame
 from chatnet.core.limits import MAX_RETRY_SECONDS, PeerLimits
-from chatnet.core.messages import BAD_FRAME, ROLE_CHAT, STRUCK, Hello, VersionRange, encode
+from chatnet.core.messages import (
+    BAD_FRAME,
+    INTERNAL_ERROR,
+    ROLE_CHAT,
+    STRUCK,
+    UNKNOWN_MESSAGE,
+    Hello,
+    Lookup,
+    VersionRange,
+    encode,
+)
 from tests.net.test_link import say, stations  # noqa: F401
 from tests.support.links import Recorder, Station, hello
 
@@ -92,6 +103,24 @@ async def test_another_version_or_role_is_no_strike(stations):  # noqa: F811
     assert bob.factory.strikes == 0
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(msgspec.msgpack.encode(["typing", 1]), id="a message of a newer version"),
+        pytest.param(msgspec.msgpack.encode(["ping", 1, 2]), id="a field of a newer version"),
+        pytest.param(encode(Lookup(b"p" * 32)), id="a message of another role"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_is_only_unknown_here_ends_the_link_and_is_no_strike(stations, body):  # noqa: F811
+    """A faulty release of tomorrow must not ban its honest users."""
+    carol, bob = stations(), stations()
+    port = bob.listen()
+    for _ in range(4):
+        assert await spoil(carol, bob, port, frame(body)) == UNKNOWN_MESSAGE
+    assert bob.factory.strikes == 0
+
+
 @pytest_twisted.ensureDeferred
 async def test_what_only_the_order_of_things_forbids_is_no_strike(stations):  # noqa: F811
     """Two sides' messages cross: what the user of a link does not take now ends it and nothing more."""
@@ -114,5 +143,5 @@ async def test_a_defect_of_ours_is_no_strike(stations):  # noqa: F811
     carol, bob = stations(), stations(Recorder(on_message=break_down))
     port = bob.listen()
     for _ in range(4):
-        await spoil(carol, bob, port, frame(encode(say("hello"))))
+        assert await spoil(carol, bob, port, frame(encode(say("hello")))) == INTERNAL_ERROR
     assert bob.factory.strikes == 0

@@ -90,6 +90,20 @@ def rsa_key() -> SSL.Context:
     return context(key, envelope(key))
 
 
+def two_certificates() -> SSL.Context:
+    """The first is right, so that OpenSSL never looks at the second."""
+    made = ours(new_identity())
+    made.add_extra_chain_cert(certificate_of(new_identity().private_key))
+    return made
+
+
+def the_same_certificate_twice() -> SSL.Context:
+    identity = new_identity()
+    made = ours(identity)
+    made.add_extra_chain_cert(certificate_of(identity.private_key))
+    return made
+
+
 def stolen_certificate() -> SSL.Context:
     """A victim's certificate with another private key.
 
@@ -259,6 +273,8 @@ HOSTILE: dict[str, tuple[Callable[[], SSL.Context], str]] = {
     "RSA": (rsa_key, "bad-handshake"),
     "P-256": (p256, "bad-handshake"),
     "a certificate without its key": (stolen_certificate, "lost"),
+    "two certificates": (two_certificates, "bad-handshake"),
+    "one certificate twice": (the_same_certificate_twice, "bad-handshake"),
 }
 
 

@@ -227,7 +227,8 @@ async def test_two_ends_talk_through_endpoints(way, tmp_path):
     await clientFromString(reactor, dialled).connect(THERE.wrap(Only(there), dialling=True))
     await until(lambda: here.shaken and there.shaken)
     assert isinstance(here.transport, SocketTLS)
-    assert proven_peer(here.transport.getHandle(), None) != proven_peer(there.transport.getHandle(), None)
+    seen = [proven_peer(end.transport.getHandle(), None, dialled=end is there) for end in (here, there)]
+    assert seen[0] != seen[1]
     here.transport.write(b"from here")
     there.transport.writeSequence([b"from ", b"there"])
     await until(lambda: here.got == b"from there" and there.got == b"from here")

@@ -409,7 +409,7 @@ async def test_a_registry_carries_nothing(house: House, role: str) -> None:
     await alice.join(registry.port)
     alice.link.send(Say(b"c" * 32, b"i" * 16, 0, "hello"))
     await alice.until(lambda: bool(alice.ends))
-    assert alice.ends[0].code == messages.BAD_FRAME
+    assert alice.ends[0].code == messages.UNKNOWN_MESSAGE
 
 
 @pytest_twisted.ensureDeferred

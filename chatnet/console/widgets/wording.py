@@ -116,6 +116,8 @@ _WHY_WAITING = {
     "replaced-by-us": "another connection to {name} is about to open",
     "replaced-by-other": "another connection to {name} is about to open",
     "store": "{name}'s disk takes nothing now",
+    "unknown-message": "the two programs are of different versions, and one did not know what the other said",
+    "internal-error": "an internal error ended the connection",
     "struck": "{name}'s program is left alone for a while",
     "unanswered": "{name} takes no more until what you sent before is answered there",
     "version": "{name}'s program speaks another version",

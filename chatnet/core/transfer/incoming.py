@@ -73,6 +73,7 @@ from chatnet.core.transfer.transfer_events import (
 )
 from chatnet.core.transfer.transfer_machine import (
     ENDINGS,
+    FATAL_ENDS,
     OBSTACLES,
     Nothing,
     PausedBy,
@@ -331,7 +332,7 @@ class IncomingTransfer(TransferMachine):
         assert self.run is not None
         if event.decided:  # everything has come, or the run is about to say what went wrong
             self.run.linked = False
-        elif event.code == messages.BAD_FRAME:
+        elif event.code in FATAL_ENDS:
             yield from self._release(keep=False)
             self.told, self.paused = False, PausedBy.NOBODY
             yield from self._change(Phase.FAILED, event.code, by_me=not event.by_remote)
@@ -496,7 +497,7 @@ class IncomingTransfer(TransferMachine):
         self.run = None
         self.told, self.paused = False, PausedBy.NOBODY
         # Not LOST: that asks a sender to say its offer again, and the two would never agree.
-        yield from self._change(Phase.FAILED, messages.LATE)
+        yield from self._change(Phase.FAILED, messages.EXPIRED)
         yield RemoveParts()
         yield from self._say_outcome()
 

@@ -254,7 +254,10 @@ class AcceptAssembly:
         self._files = files
 
     def add(self, page: Accept) -> bool:
-        """Take a page; True with the last.  RemoteError("bad-frame") for what was not offered, or out of order."""
+        """Take a page; True with the last.
+
+        Raises RemoteError("bad-frame") for what was not offered or is out of order, and for a want of nothing.
+        """
         if self.token and page.token != self.token:
             raise RemoteError(messages.BAD_FRAME, "one answer with two tokens")
         self.token = page.token
@@ -264,4 +267,6 @@ class AcceptAssembly:
                 raise RemoteError(messages.BAD_FRAME, "a wanted file that was not offered, or out of order")
             last = want.file
         self.wants.extend(page.wants)
+        if not self.wants and not page.more:
+            raise RemoteError(messages.BAD_FRAME, "an answer that wants nothing")
         return not page.more

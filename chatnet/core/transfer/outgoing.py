@@ -71,6 +71,7 @@ from chatnet.core.transfer.transfer_events import (
 )
 from chatnet.core.transfer.transfer_machine import (
     ENDINGS,
+    FATAL_ENDS,
     Nothing,
     PausedBy,
     Phase,
@@ -340,7 +341,7 @@ class OutgoingTransfer(TransferMachine):
     def _link_lost(self, event: FileLinkLost) -> Iterator[Effect]:
         if event.decided:
             return  # the run is about to say how it ended
-        if event.code == messages.BAD_FRAME:
+        if event.code in FATAL_ENDS:
             yield from self._release(keep=False)
             self.told, self.paused = False, PausedBy.NOBODY
             yield from self._change(Phase.FAILED, event.code, by_me=not event.by_remote)
@@ -387,7 +388,7 @@ class OutgoingTransfer(TransferMachine):
         yield from self._expire(event) if event.expired else self._doubt()
 
     def _expire(self, _: Recalled) -> Iterator[Effect]:
-        yield from self._end(Phase.FAILED, messages.LATE, by_me=True, leave=Leave.CUT)
+        yield from self._end(Phase.FAILED, messages.EXPIRED, by_me=True, leave=Leave.CUT)
 
     def _recall_ended(self, event: Recalled) -> Iterator[Effect]:
         if not self.told:
@@ -519,8 +520,8 @@ OutgoingTransfer.TABLE = table_of(
             ENDINGS: NO_RUN,
         },
         RunRefused: {
-            (Phase.RUNNING, Phase.CHECKING): T._run_refused,
-            (Phase.OFFERED, Phase.CALLING, Phase.READY, Phase.BROKEN, Phase.PAUSED): NO_RUN,
+            WITH_LINK: T._run_refused,
+            (Phase.OFFERED, Phase.CALLING, Phase.BROKEN, Phase.PAUSED): NO_RUN,
             ENDINGS: NO_RUN,
         },
         RunMismatched: {OutgoingTransfer.PHASES: Nothing("only a receiver compares with files of before")},

@@ -32,10 +32,16 @@ _AT_RECEIVER = {
         "what arrived is not what was sent: nothing was kept of it",
         "it arrived damaged and was not kept: send it again",
     ),
+    messages.NO_FOLDER: ("the folder that was chosen for it is gone here", "it cannot be written there"),
 }
 _AT_EITHER = {
     messages.USER: ("you cancelled it", "they cancelled it"),
     messages.BAD_FRAME: ("the other side broke the protocol", "this side broke the protocol"),
+    messages.UNKNOWN_MESSAGE: (
+        "the other side's program said something that this version does not know",
+        "this program said something that the other side's version does not know",
+    ),
+    messages.INTERNAL_ERROR: ("an internal error here: the log says more", "an internal error there"),
     messages.PAUSED: ("you paused it", "they paused it"),
     messages.BUSY: (
         "this machine is short of something, such as open files: it goes on by itself",
@@ -46,6 +52,7 @@ _AT_EITHER = {
 _BETWEEN = {
     messages.LOST: "the connection broke before it was complete",
     messages.LATE: "no connection for it came in time",
+    messages.EXPIRED: "it waited too long to go on",
 }
 
 

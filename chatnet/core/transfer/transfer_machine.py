@@ -78,6 +78,9 @@ class Phase(StrEnum):
 
 ENDINGS = (Phase.DONE, Phase.DECLINED, Phase.CANCELLED, Phase.FAILED)
 
+# With these a file link ends its transfer: another link would end in the same way.
+FATAL_ENDS = (messages.BAD_FRAME, messages.UNKNOWN_MESSAGE, messages.INTERNAL_ERROR)
+
 STATE_OF: dict[Phase, TransferState] = {
     Phase.OFFERED: TransferState.OFFERED,
     Phase.OPENING: TransferState.OFFERED,

@@ -376,7 +376,7 @@ class Download:
                 target = keep(os.open(path, FOLDER))
             except (FileNotFoundError, NotADirectoryError):
                 shown = shown_path(place.directory, 200)
-                raise LocalError("no-such-folder", f"There is no folder '{shown}'.") from None
+                raise LocalError(messages.NO_FOLDER, f"There is no folder '{shown}'.") from None
         else:
             os.makedirs(place.downloads, mode=0o700, exist_ok=True)
             root = os.path.realpath(place.downloads)

@@ -104,7 +104,7 @@ class Inbox:
         if inbound is None:  # the link is on its way out: it will be sent again
             return
         if say.conversation != inbound.conversation:
-            link.send(Nack(say.id, messages.NOT_ACCEPTED))
+            link.send(Nack(say.id, messages.UNKNOWN_CONVERSATION))
             return
         owed_seconds = self._rates(peer).spend(peer, self._clock.seconds())
         if owed_seconds > 0:

@@ -80,8 +80,8 @@ class Downloads:
             error, event = failed, _not_opened(failed.code)
         except Exception:
             self.log.failure("internal error while opening a download")
-            error = LocalError(messages.UNWRITABLE, "internal error")
-            event = DownloadFailed(messages.UNWRITABLE)
+            error = LocalError(messages.INTERNAL_ERROR, "an internal error")
+            event = DownloadFailed(messages.INTERNAL_ERROR)
         else:
             event = DownloadOpened(bool(download.wants))
             if self._stopped:

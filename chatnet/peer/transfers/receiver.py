@@ -320,7 +320,7 @@ class Receiver:
         if isinstance(failure.value, ChatnetError):
             return failure.value
         self.log.failure("internal error while writing a received file", failure)
-        return LocalError(messages.UNWRITABLE, "internal error")
+        return LocalError(messages.INTERNAL_ERROR, "an internal error")
 
     def _go_wrong(self, error: ChatnetError, reject: bool = True) -> None:
         if self._error is None:

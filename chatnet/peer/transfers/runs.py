@@ -14,7 +14,7 @@ from chatnet.core import messages
 from chatnet.core.errors import ChatnetError, Refused, RemoteError, StoreFailed
 from chatnet.core.identity import short_text
 from chatnet.core.limits import PeerLimits
-from chatnet.core.messages import SKIP, Message, Verified
+from chatnet.core.messages import SKIP, Message, Reject, Verified
 from chatnet.core.transfer.transfer_events import (
     FileDialFailed,
     FileLinkLost,
@@ -116,10 +116,12 @@ class Runs:
         transfer = self._of_link.get(link)
         if transfer is None:
             pass_over(link, message)
-        elif transfer.run is None or transfer.run.work is None:
-            raise RemoteError(messages.BAD_FRAME, "nothing was sent that this could answer")
-        else:
+        elif transfer.run is not None and transfer.run.work is not None:
             transfer.run.work.received(message)
+        elif isinstance(message, Reject) and transfer.info.outgoing:  # before our turn has come
+            self._owner.give(transfer, RunRefused(message.code))
+        else:
+            raise RemoteError(messages.BAD_FRAME, "nothing was sent that this could answer")
 
     def lost(self, link: Link, end: LinkEnd) -> None:
         """A file link has ended."""
@@ -263,7 +265,7 @@ class Runs:
             return RunHindered(error.code) if error.code in PASSING else RunFailed(error.code)
         except Exception:
             self.log.failure("internal error while running a transfer")
-            return RunFailed(messages.UNREADABLE if transfer.info.outgoing else messages.UNWRITABLE)
+            return RunFailed(messages.INTERNAL_ERROR)
         if work.mismatched:
             assert isinstance(transfer, Incoming)
             transfer.candidates = {

@@ -33,6 +33,14 @@ def test_a_cancel_says_who() -> None:
     assert ending_of(messages.CHANGED) is Phase.FAILED
 
 
+def test_each_meaning_has_its_own_words() -> None:
+    codes = (messages.BAD_FRAME, messages.UNKNOWN_MESSAGE, messages.INTERNAL_ERROR)
+    assert len({reason_of(code, True, by_me) for code in codes for by_me in (True, False)}) == 6
+    assert reason_of(messages.LATE, True, True) != reason_of(messages.EXPIRED, True, True)
+    assert reason_of(messages.NO_FOLDER, False, True).startswith("the folder that was chosen")
+    assert reason_of(messages.NO_FOLDER, True, False) == "it cannot be written there"
+
+
 def test_an_unknown_code_has_words_too() -> None:
     assert reason_of("moon-phase", False, False) == "they ended it (moon-phase)"
     assert reason_of("", False, False) == ""

@@ -29,6 +29,8 @@ EXAMPLES: dict[type[ev.Input], tuple[ev.Input, ...]] = {
     ev.FileLinkLost: (
         ev.FileLinkLost(messages.LOST),
         ev.FileLinkLost(messages.BAD_FRAME),
+        ev.FileLinkLost(messages.UNKNOWN_MESSAGE),
+        ev.FileLinkLost(messages.INTERNAL_ERROR, by_remote=True),
         ev.FileLinkLost("bye", by_remote=True),
         ev.FileLinkLost(messages.LOST, decided=True),
     ),
@@ -321,8 +323,8 @@ def right(was: Any, event: ev.Input, now: Any, effects: tuple[ev.Effect, ...]) -
         case ev.FileLinkLost(_, _, True):
             assert now.phase is was.phase
             assert was.OUTGOING or not now.run.linked
-        case ev.FileLinkLost(messages.BAD_FRAME):
-            ends(now, Phase.FAILED, messages.BAD_FRAME, False, effects)
+        case ev.FileLinkLost(messages.BAD_FRAME | messages.UNKNOWN_MESSAGE | messages.INTERNAL_ERROR as code):
+            ends(now, Phase.FAILED, code, False, effects)
         case ev.FileLinkLost():
             breaks(now, messages.LOST, effects)
         case ev.FileDialFailed():
@@ -481,7 +483,7 @@ def test_whatever_the_store_has_is_taken_up(
         assert machine.state is state
         assert machine.told is (told or expired)
     elif expired:
-        assert (machine.state, machine.code, machine.told) == (TransferState.FAILED, messages.LATE, False)
+        assert (machine.state, machine.code, machine.told) == (TransferState.FAILED, messages.EXPIRED, False)
     elif state in (TransferState.OFFERED, TransferState.PAUSED):
         assert machine.state is state
         assert machine.paused == paused

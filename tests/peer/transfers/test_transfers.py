@@ -827,6 +827,27 @@ async def test_a_receiver_that_has_the_beginning_gets_the_rest(parties, stranger
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_receiver_may_give_up_before_the_senders_turn_has_come(parties, stranger, tmp_path: Path) -> None:
+    """Its REJECT was answered as an offence."""
+    (alice,) = await parties(1, PeerLimits(transfers_per_peer=1))
+    alice.others[stranger.peer] = SimpleNamespace(port=stranger.listen())  # type: ignore[assignment]
+    stranger.user.on_message = lambda link, message: link.pause_reading() if isinstance(message, File) else None
+    fids: list[bytes] = []
+    for name in ("first", "second"):
+        offer = await alice.transfers.offer(stranger.peer, [write(tmp_path, name, os.urandom(8 * MIB))])
+        fids.append(offer.fid)
+        await stranger.user.until(lambda: sum(isinstance(m, Offer) for m in stranger.user.messages) == len(fids))
+        accept = Accept(offer.fid, os.urandom(32), [messages.Want(0, 0)], False)
+        next(link for link in stranger.user.links if link.role == messages.ROLE_CHAT).send(accept)
+        await stranger.user.until(lambda: len(stranger.user.links) == 1 + len(fids))
+    await stranger.heard(File)
+    stranger.user.links[-1].send(Reject(0, messages.UNWRITABLE))
+    ended = await alice.end(fids[1])
+    assert (ended.state, ended.code) == (TransferState.FAILED, messages.UNWRITABLE)
+    await alice.transfers.cancel(fids[0])
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_offer_that_broke_off_is_in_nobodys_way(parties, stranger) -> None:
     (bob,) = await parties(1)
     await stranger.greet(bob)
