@@ -40,6 +40,7 @@ MAX_RECORD_BYTES = 512
 
 PAGE_BYTES = 48_000  # where a page of a list is cut: well below MAX_FRAME
 FRAMES_PER_TURN = 64  # frames of one connection before the others have their turn
+FRAMES_SHARE_SECONDS = 0.01  # of a turn of the reactor for the frames of all connections: a few of the dearest
 WRITE_CHUNK_BYTES = 65_536  # FileSender's piece: fastest through TLS, see docs/benchmarks.md
 EVENTS_PER_TURN = 200  # told to subscribers before the reactor turns: well under 20 ms
 PEOPLE_PER_EVENT = 500  # persons in one event, so that a long list comes in slices

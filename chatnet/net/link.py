@@ -43,6 +43,7 @@ from chatnet.core.roles import FROM_DIALLER, FROM_LISTENER, ROLES
 from chatnet.core.session import Effect, Input, Session, State
 from chatnet.core.strikes import Strikes, refusal
 from chatnet.core.text import safe_line, wire_line
+from chatnet.net.frame_share import FrameShare
 from chatnet.net.pulse import Pulse
 from chatnet.net.timers import cancel_timer
 from chatnet.net.tls import proven_peer
@@ -89,6 +90,10 @@ class LinkSettings:
     @property
     def clock(self) -> IReactorTime:
         return self.pulse.clock
+
+    @cached_property
+    def frame_share(self) -> FrameShare:
+        return FrameShare()
 
     @cached_property
     def strikes(self) -> Strikes:
@@ -310,14 +315,29 @@ class Link(TwistedProtocol):
 
     def resume_reading(self, why: str = "user") -> None:
         """Deliver what is there already in a later turn, then read on."""
-        if why in self._paused_by:
-            self._paused_by.discard(why)
-            if not self._paused_by:
-                # While we did not listen nobody was silent, or slow.
-                now = self._settings.clock.seconds()
-                self._keepalive.resume(now)
-                self._frame_since = now if self._frame_since is not None else None
-                self._settings.clock.callLater(0, self._continue)
+        if self._reads_again(why):
+            self._settings.clock.callLater(0, self._continue)
+
+    def _reads_again(self, why: str) -> bool:
+        """Whether nothing holds the reading up once ``why`` does not."""
+        if why not in self._paused_by:
+            return False
+        self._paused_by.discard(why)
+        if not self._paused_by:
+            # While we did not listen nobody was silent, or slow.
+            now = self._settings.clock.seconds()
+            self._keepalive.resume(now)
+            self._frame_since = now if self._frame_since is not None else None
+        return not self._paused_by
+
+    def _await_turn(self) -> None:
+        """The other connections have their turn first."""
+        self.pause_reading("turn")
+        self._settings.frame_share.wait(self._settings.clock, self._have_turn)
+
+    def _have_turn(self) -> None:
+        if self._reads_again("turn"):
+            self._continue()
 
     def expect_raw(self, count: int, sink: Callable[[bytes], None]) -> None:
         """The next ``count`` bytes behind the present frame go to ``sink``; then frames go on."""
@@ -381,8 +401,11 @@ class Link(TwistedProtocol):
     # --- frames and raw bytes -------------------------------------------------------------------
 
     def _pump(self) -> None:
-        delivered = 0
+        delivered, clock, share = 0, self._settings.clock, self._settings.frame_share
+        at = clock.seconds()
         try:
+            if not self._paused_by and not share.has_time(at):
+                self._await_turn()
             while not self._paused_by and self._session.state not in (State.CLOSED, State.CLOSING):
                 if self._raw_left:
                     head = self._framer.take(self._raw_left)
@@ -390,15 +413,14 @@ class Link(TwistedProtocol):
                         break
                     self._deliver_raw(head)
                     continue
-                if delivered >= FRAMES_PER_TURN:  # the other connections have their turn
-                    self.pause_reading("turn")
-                    self.resume_reading("turn")
-                    break
                 body = self._framer.next_frame()
                 if body is None:
                     break
                 delivered += 1
                 self._on_frame(body)
+                before, at = at, clock.seconds()
+                if not share.spend(at - before) or delivered >= FRAMES_PER_TURN:
+                    self._await_turn()
         except RemoteError as error:
             self._drop(error)
         except Exception:

@@ -223,9 +223,15 @@ def disk_bytes(place: Path) -> int:
 class Field:
     """The victims, and what has become of them."""
 
-    def __init__(self, reactor: Any, case: Case, known: Known, attackers: Attackers, *victims: Subject) -> None:
+    def __init__(
+        self, reactor: Any, case: Case, known: Known, attackers: Attackers, *victims: Subject, small: bool
+    ) -> None:
         self.reactor, self.case, self.known, self.attackers = reactor, case, known, attackers
         self.registry, self.peer = victims
+        # At a small size others may be at work on the machine, and no clock decides: somebody gets in, or not.
+        self._in_seconds = float("inf") if small else IN_SECONDS
+        self._delivered_seconds = float("inf") if small else DELIVERED_SECONDS
+        self._turn_ms = float("inf") if small else TURN_MS
         self.attacks: dict[str, Figures] = {}
         self.broken: dict[str, list[str]] = {}
 
@@ -271,9 +277,9 @@ class Field:
         wrong = [
             *(["memory"] if memory > GROWTH_MIB * 1024 else []),
             *(["disk"] if disk > GROWTH_MIB * 2**20 else []),
-            *(["not let in"] if came > IN_SECONDS else []),
-            *(["not delivered"] if delivered > DELIVERED_SECONDS else []),
-            *(["turn"] if turn_ms > TURN_MS else []),
+            *(["not let in"] if came >= self._in_seconds else []),
+            *(["not delivered"] if delivered >= self._delivered_seconds else []),
+            *(["turn"] if turn_ms > self._turn_ms else []),
             *([] if lived else ["it has ended"]),
         ]
         if wrong:
@@ -340,7 +346,7 @@ def attacked(case: Case, names: Sequence[str], seconds: float, peer_limits: Sequ
 
             async def work(reactor: Any) -> Figures:
                 known = Known(reactor, identity, registry, peer)
-                field = Field(reactor, case, known, attackers, registry, peer)
+                field = Field(reactor, case, known, attackers, registry, peer, small=small)
                 try:
                     victim = await known.befriend()
                     start_kb = {one.name: one.memory_kb() for one in (registry, peer)}
@@ -363,7 +369,7 @@ def attacked(case: Case, names: Sequence[str], seconds: float, peer_limits: Sequ
             after = {one.name: started(one, starts) for one in (registry, peer)}
             for who, (took, kb) in after.items():
                 took_before, kb_before = before[who]
-                if took > took_before * SLOWER + SLOWER_BY_SECONDS:
+                if not small and took > took_before * SLOWER + SLOWER_BY_SECONDS:
                     figures["broken"][f"start of the {who}"] = [f"{took_before:.2f} s, then {took:.2f} s"]
                 if kb - kb_before > GROWTH_MIB * 1024:
                     figures["broken"][f"memory of the {who} at its start"] = [f"{kb_before} KiB, then {kb} KiB"]
