@@ -115,6 +115,13 @@ class Budget:
         for account in accounts:
             self._sums[account] += amount
 
+    def recharge(self, holder: Hashable, who: Claimant) -> None:
+        """Charge what ``holder`` holds to the accounts of ``who`` as they are now; nothing if it holds nothing."""
+        _, amount = self._held.get(holder, ((), 0))
+        if amount:
+            self.release(holder)
+            self.charge(holder, who, amount)
+
     def release(self, holder: Hashable) -> None:
         """What ``holder`` held is free again; nothing happens if it held nothing."""
         accounts, amount = self._held.pop(holder, ((), 0))
@@ -150,7 +157,12 @@ Member = TypeVar("Member", bound=Hashable)
 
 
 def counted_sources(host: str, count_loopback: bool) -> Sources:
-    """The sources whose sums hold for ``host``: none for this machine and its unix sockets, unless they are counted."""
+    """The sources whose sums hold for ``host``: none for this machine and its unix sockets, unless they are counted.
+
+    None either for "", a host that is not known any more.
+    """
+    if not host:
+        return ()
     return () if not count_loopback and (is_loopback(host) or host == UNIX) else sources_of(host)
 
 

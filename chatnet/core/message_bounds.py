@@ -12,7 +12,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from chatnet.core.bucket import TokenBucket
-from chatnet.core.limits import FLOOD_SECONDS, LinkLimits
+from chatnet.core.limits import FLOOD_SECONDS, MOST_AWAITED, LinkLimits
 from chatnet.core.messages import (
     Accept,
     Ack,
@@ -45,7 +45,6 @@ from chatnet.core.messages import (
 
 NOTHING = ""  # it takes none
 FRAMES = "frames_per_second"
-MOST_AWAITED = 1_024  # questions of one kind that may be unanswered: more than a window of messages
 
 
 class Bounds(NamedTuple):
@@ -68,7 +67,8 @@ BOUNDS: dict[type[Message], Bounds] = {
     # role registry
     Lookup: Bounds("queue_bytes", NOTHING, "lookups_per_second", NOTHING),
     Announce: Bounds("connections", "keep_seconds", "announces_per_minute", NOTHING),
-    ListPage: Bounds("MAX_LIST_ENTRIES", "LIST_SAVE_SECONDS", FRAMES, "MAX_LIST_ENTRIES"),
+    # A registry that a person has chosen may tell changes as fast as they come.
+    ListPage: Bounds("MAX_LIST_ENTRIES", "LIST_SAVE_SECONDS", "FRAMES_SHARE_SECONDS", "MAX_LIST_ENTRIES"),
     Found: Bounds(NOTHING, "LOOKUPS_PER_SECOND", FRAMES, NOTHING),
     # role chat
     Say: Bounds("request_bytes", "request_bytes", "stranger_messages_per_second", "requesters"),

@@ -39,7 +39,7 @@ class RequestLedger:
         for budget, amount in ((self._requesters, who.key not in self._held), (self._requests, 1), (self._bytes, size)):
             lacking = budget.lacks(who, amount) if amount else None
             if lacking is not None:
-                budget.refused[lacking.value] += 1
+                budget.refuse(lacking)
                 return lacking
         self._charge(who, id, 1, size)
         return None

@@ -16,6 +16,7 @@ from typing import Annotated, Any, cast
 import msgspec
 
 from chatnet.core.errors import BadFrame, UnknownMessage
+from chatnet.core.limits import MAX_MESSAGE_VALUES
 from chatnet.core.messages import (
     ROLE_CHAT,
     ROLE_FILE,
@@ -60,7 +61,6 @@ _CHAT: Kinds = (Say, Ack, Nack, Offer, Accept, Decline, DialMe, Cancel, Pause, R
 _FILE: Kinds = (File, End, Verified, Reject, Skip)
 
 
-MAX_MESSAGE_VALUES = 32  # in the array of a message: three times as many as in the longest of today
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)  # what msgspec can raise
 FIXED_ARRAY, ARRAY_16, ARRAY_32 = 0x90, 0xDC, 0xDD  # the heads of a MessagePack array
 _VALUES = msgspec.msgpack.Decoder(list[msgspec.Raw])

@@ -19,6 +19,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 
+from chatnet.core.limits import WEB_CONNECTIONS, WEB_SECONDS
 from chatnet.net.bind_errors import cannot_listen
 from chatnet.net.listening import bound
 from chatnet.net.timers import cancel_timer
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 LOOPBACK = ":interface=127.0.0.1"
 MISDIRECTED = 421  # RFC 9110, section 15.5.20
-WEB_CONNECTIONS = 8  # at a time: whoever reads here is one program or a few
-WEB_SECONDS = 10.0  # for a connection with all its requests
 
 
 def on_loopback(endpoint: str) -> str:

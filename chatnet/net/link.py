@@ -33,6 +33,7 @@ from chatnet.core.limits import (
     MAX_FRAME_HELLO,
     MAX_RETRY_SECONDS,
     MAX_TEXT_BYTES,
+    NO_ROOM_RETRY_SECONDS,
     LinkLimits,
 )
 from chatnet.core.message_bounds import FrameAllowance
@@ -47,8 +48,6 @@ from chatnet.net.frame_share import FrameShare
 from chatnet.net.pulse import Pulse
 from chatnet.net.timers import cancel_timer
 from chatnet.net.tls import proven_peer
-
-FLOOD_RETRY_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -449,10 +448,11 @@ class Link(TwistedProtocol):
         now = self._settings.clock.seconds()
         rest_seconds = self._allowance.heard(type(message), now)
         if rest_seconds > 0 and self._allowance.is_flood(now):
-            self.close(messages.BUSY, "too many frames that do nothing", FLOOD_RETRY_SECONDS)
+            self.close(messages.BUSY, "too many frames that do nothing", NO_ROOM_RETRY_SECONDS)
             return
         if rest_seconds > 0:
             self.pause_reading("frames")
+            cancel_timer(self._resting)
             self._resting = self._settings.clock.callLater(rest_seconds, self.resume_reading, "frames")
         if isinstance(message, Ping):
             if not self._sending_raw:

@@ -268,7 +268,7 @@ class Node:
         reserve_bytes = limits.free_bytes_reserve
         self.requests = Requests(clock, self.people, self.store, self.budgets, reserve_bytes, self._emit, self)
         self._closers.append(self.requests.stop)
-        self.people.on_accepted = self.requests.settled
+        self.people.on_accepted = self._known_now
         self.people.on_blocked = self.requests.blocked
         await self.requests.recall(read_n)
         self.conversations = Conversations(self.people, self.store, self.requests, read_n, self._emit)
@@ -574,6 +574,15 @@ class Node:
         self.transfers.forget_offers(peer)
         self.people.tell(peer)
 
+    def _known_now(self, peer: PeerID) -> None:
+        """Somebody is no stranger any more."""
+        self.transfers.sender_accepted(peer)
+        self.requests.settled(peer)
+
+    def offer_accepted(self, peer: PeerID) -> None:
+        """Who made it is no stranger any more."""
+        self.people.accept(peer)
+
     def is_stranger(self, peer: PeerID) -> bool:
         """Whether nobody here has written to this key, accepted anything of it, or verified it."""
         return self.roster.is_stranger(peer)
@@ -594,12 +603,6 @@ class Node:
     async def offer_text(self, chat: ChatID, text: str, name: str) -> Transfer:
         folder = os.path.join(os.fsencode(self.places.data), LONG_MESSAGES)
         return await self.transfers.offer_text(self._receiver(chat), folder, name, text)
-
-    async def accept(self, fid: bytes, directory: bytes) -> Transfer:
-        """Take an offer; who made it is no stranger any more."""
-        transfer = await self.transfers.accept(fid, directory)
-        self.people.accept(PeerID(transfer.peer))
-        return transfer
 
     def shown_transfers(self) -> tuple[Transfer, ...]:
         """All but those of requests."""

@@ -224,7 +224,7 @@ class PeerService(Service):
         return self._with_node(lambda node: node.offer_text(chat, text, name))
 
     def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
-        return self._with_node(lambda node: node.accept(fid, directory))
+        return self._with_node(lambda node: node.transfers.accept(fid, directory))
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:
         return self._with_node(lambda node: node.transfers.refuse(fid))

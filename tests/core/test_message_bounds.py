@@ -8,8 +8,8 @@ import pytest
 
 from chatnet.core import limits
 from chatnet.core.budgets import PeerBudgets
-from chatnet.core.limits import FLOOD_SECONDS, LinkLimits, PeerLimits, RegistryLimits
-from chatnet.core.message_bounds import ANSWERS, BOUNDS, FRAMES, MOST_AWAITED, NOTHING, FrameAllowance
+from chatnet.core.limits import FLOOD_SECONDS, MOST_AWAITED, LinkLimits, PeerLimits, RegistryLimits
+from chatnet.core.message_bounds import ANSWERS, BOUNDS, FRAMES, NOTHING, FrameAllowance
 from chatnet.core.messages import (
     Ack,
     Announce,
@@ -18,6 +18,7 @@ from chatnet.core.messages import (
     Decline,
     Error,
     File,
+    ListPage,
     Lookup,
     Message,
     Nack,
@@ -110,3 +111,11 @@ def test_what_is_awaited_is_bounded() -> None:
     for _ in range(2 * MOST_AWAITED):
         allowance.said(Say)
     assert sum(allowance.heard(Ack, 0.0) == 0 for _ in range(2 * MOST_AWAITED)) == MOST_AWAITED + LIMITS.frames_burst
+
+
+def test_a_registry_that_pushes_every_change_is_no_flood() -> None:
+    """It pushes up to 50 pages a second, whoever causes them."""
+    allowance = FrameAllowance(PeerLimits(), 0.0)
+    for number in range(50 * 90):
+        assert allowance.heard(ListPage, number / 50) == 0
+        assert not allowance.is_flood(number / 50)

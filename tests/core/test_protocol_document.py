@@ -13,9 +13,9 @@ import pytest
 
 from chatnet.core import limits
 from chatnet.core import messages as m
-from chatnet.core.limits import LinkLimits
+from chatnet.core.limits import MAX_MESSAGE_VALUES, LinkLimits
 from chatnet.core.names import RESERVED_NAMES
-from chatnet.core.roles import MAX_MESSAGE_VALUES, ROLES
+from chatnet.core.roles import ROLES
 from chatnet.net.tls import CIPHERS
 from tests.support.wire import KINDS
 

@@ -307,7 +307,7 @@ async def test_an_offer_that_is_accepted_accepts_its_sender(village: Village) ->
     await village.until(lambda: bob.requests)
     await village.done(bob.door.accept(fid))
     await village.until(lambda: bob.requests == () and eve.peer in bob.people)
-    await village.until(lambda: bob.transfers[fid].state is TransferState.DONE)
+    await village.until(lambda: fid in bob.transfers and bob.transfers[fid].state is TransferState.DONE)
 
 
 @pytest_twisted.ensureDeferred

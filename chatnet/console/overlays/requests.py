@@ -15,11 +15,10 @@ from chatnet.console.widgets.theme import Signs
 from chatnet.console.widgets.wording import count_text, when_text
 from chatnet.core.events import ChatMessage, HistoryPage, MessageKind, Request
 from chatnet.core.identity import short_text
+from chatnet.core.limits import REQUEST_CHARS, REQUEST_LINES
 from chatnet.core.text import safe_line, safe_text
 
 _ROWS_EACH = 2  # of the list: who it is, and the first line
-_LINES_SHOWN = 40  # of one message
-_CHARS_SHOWN = 4_000
 
 
 class RequestDecisions(Protocol):
@@ -250,8 +249,8 @@ def _about_name(request: Request) -> str:
 
 def _shortened(text: str, signs: Signs) -> list[str]:
     """The lines of a message that are worth laying out before it is accepted; at least one."""
-    lines = text[:_CHARS_SHOWN].split("\n", _LINES_SHOWN)
-    if len(lines) > _LINES_SHOWN or len(text) > _CHARS_SHOWN:
-        lines[_LINES_SHOWN:] = []
+    lines = text[:REQUEST_CHARS].split("\n", REQUEST_LINES)
+    if len(lines) > REQUEST_LINES or len(text) > REQUEST_CHARS:
+        lines[REQUEST_LINES:] = []
         lines.append(f"{signs.ellipsis} (longer: accept to read all of it)")
     return lines

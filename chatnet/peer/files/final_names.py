@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from chatnet.core import messages
 from chatnet.core.errors import LocalError
+from chatnet.core.limits import RANDOM_TRIES
 from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeName, safe_file_name
 from chatnet.peer.files.filesystem import FOLDER, NEW, Filesystem, copy, digest_at
@@ -22,7 +23,6 @@ from chatnet.peer.files.niceties import LACKING, Nicety
 from chatnet.peer.files.part_files import PartFile
 
 NUMBERS = 999  # "name (2).ext" to "name (999).ext"
-RANDOM_TRIES = 8  # of names with 32 random bits, when these are taken
 
 _NO_LINKS = LACKING | {errno.EMLINK, errno.EXDEV}
 

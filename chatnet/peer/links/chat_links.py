@@ -20,7 +20,7 @@ from chatnet.core.dialrules import DialRules, Network, may_dial, preferred
 from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import ChatnetError, Refused, TooSoon, Unreachable
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import PROVE_SECONDS, PeerLimits
+from chatnet.core.limits import NO_ROOM_RETRY_SECONDS, PROVE_SECONDS, PeerLimits
 from chatnet.core.link_places import LinkPlaces
 from chatnet.core.link_policy import ADMISSION, OPENING, LinkFacts, Proof, Verdict, relation
 from chatnet.core.messages import ROLE_CHAT, Hello, Message, Welcome
@@ -30,7 +30,6 @@ from chatnet.net.link import Link, LinkEnd, LinkUser
 from chatnet.net.pulse import Pulse
 from chatnet.peer.links.hello import HelloBuilder
 
-BUSY_RETRY_SECONDS = 60
 _NO_PLACE = {
     Level.ALL: "too many links",
     Level.STRANGERS: "too many links of people who are not known here",
@@ -164,10 +163,10 @@ class ChatLinks:
         """
         placed = self._places.admit(link, link.peer, link.remote[0], self._clock.seconds())
         if placed.refused is not None:
-            raise Refused(messages.BUSY, _NO_PLACE[placed.refused], BUSY_RETRY_SECONDS)
+            raise Refused(messages.BUSY, _NO_PLACE[placed.refused], NO_ROOM_RETRY_SECONDS)
         link.when_gone().addCallback(lambda _: self._places.release(link))
         if placed.evicted is not None:
-            cast(Link, placed.evicted).close(messages.BUSY, "somebody else needs the place", BUSY_RETRY_SECONDS)
+            cast(Link, placed.evicted).close(messages.BUSY, "somebody else needs the place", NO_ROOM_RETRY_SECONDS)
 
     def _is_known(self, peer: PeerID) -> bool:
         """Whether this is somebody who always gets a place."""

@@ -19,7 +19,7 @@ from chatnet.core.bucket import Buckets
 from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import StoreFailed
 from chatnet.core.identity import PeerID, conversation_of
-from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, REQUEST_RETRY_SECONDS, STORING_ROWS, PeerLimits
+from chatnet.core.limits import MAX_ACKS, MAX_SOURCES, NO_ROOM_RETRY_SECONDS, STORING_ROWS, PeerLimits
 from chatnet.core.messages import Ack, Nack, Say
 from chatnet.host.database import Chain
 from chatnet.net.background import BackgroundTasks
@@ -167,7 +167,7 @@ class Inbox:
         self._stored(stored, link, inbound)
         self._stored_some(len(says) - len(stored), link, inbound)
         if no_room is not None:
-            link.close(no_room.code, no_room.text, REQUEST_RETRY_SECONDS)
+            link.close(no_room.code, no_room.text, NO_ROOM_RETRY_SECONDS)
 
     def _turn_away(self, known: list[bool], link: Link, inbound: _Inbound, says: list[Say]) -> None:
         """Nothing new is taken from a blocked key."""

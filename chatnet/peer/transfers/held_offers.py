@@ -29,6 +29,7 @@ class HeldOffers:
         holder = (link.peer, fid)
         if not who.known and of > self._limits.stranger_offer_files:
             lacking: Level | None = Level.KEY
+            self._budgets.offered_files.refuse(Level.KEY)
         else:
             lacking = self._budgets.offers.take(holder, who, size_bytes)
             lacking = lacking or self._budgets.offered_files.take(holder, who, entries)
@@ -42,6 +43,12 @@ class HeldOffers:
         who = Claimant(peer, "", not self._is_stranger(peer))
         self._budgets.offers.charge((peer, fid), who, size_bytes)
         self._budgets.offered_files.charge((peer, fid), who, entries)
+
+    def sender_accepted(self, peer: PeerID, fid: bytes) -> None:
+        """Its sender is no stranger any more: it makes room for those who are."""
+        who = Claimant(peer, "", known=True)
+        self._budgets.offers.recharge((peer, fid), who)
+        self._budgets.offered_files.recharge((peer, fid), who)
 
     def release(self, peer: PeerID, fid: bytes) -> None:
         """The offer was answered, or is given up."""

@@ -221,7 +221,9 @@ class Transfers:
             transfer.target = DownloadTarget(self._downloads, person, directory, stem)
         self._executor.carry_out(transfer, effects)
         self._raise_objection(transfer, effects)
-        return await self._opened(transfer)
+        opened = await self._opened(transfer)
+        self._listener.offer_accepted(transfer.peer)
+        return opened
 
     async def refuse(self, fid: bytes) -> Transfer:
         """Do not take an offer.  Raises LocalError: unknown-transfer, ended."""
@@ -235,6 +237,11 @@ class Transfers:
         """The person wants nothing of ``peer`` any more: what is open ends as if it was cancelled by hand."""
         for transfer in self._table.of_peer(PeerID(peer)):
             self._executor.give(transfer, ev.PersonShuns())
+
+    def sender_accepted(self, peer: PeerID) -> None:
+        """``peer`` is no stranger any more: their unanswered offers hold nothing of what strangers have."""
+        for transfer in self._table.of_peer(peer):
+            self._held.sender_accepted(peer, transfer.fid)
 
     def forget_offers(self, peer: bytes) -> None:
         """The unanswered offers of ``peer`` were deleted from the store; it is not told, and may make them again."""
@@ -362,7 +369,9 @@ class Transfers:
         row = await self._store.transfers.find(peer, fid)
         if self._table.find(peer, fid) is not None:
             return  # it came meanwhile, and says itself how it stands
-        if row is None:
+        if row is None and self._table.was_offered(peer, fid):  # and deleted: LOST would bring it again at once
+            self._say(peer, Decline(fid, messages.DECLINED))
+        elif row is None:
             self._say(peer, Cancel(fid, messages.LOST))
         elif row.state.ended:
             self._say(peer, outcome_of(fid, row.outgoing, row.state, row.code))

@@ -234,6 +234,11 @@ class Offers:
             asker.unwanted = page.fid
         self._say(asker.link.peer, Decline(page.fid, code))
 
+    def _decline_whole(self, peer: PeerID, fid: bytes, code: str) -> None:
+        """A whole offer is not taken: what it held is free again."""
+        self._held.release(peer, fid)
+        self._say(peer, Decline(fid, code))
+
     def _say(self, peer: PeerID, word: Decline) -> None:
         if line := self._tasks.lines.get(peer):
             line.send(word)
@@ -246,10 +251,10 @@ class Offers:
         while asker.queue and self._rate.take(peer, now):
             assembly = asker.queue.popleft()
             if self._is_taken(assembly.fid):  # by somebody else's offer, while this one waited
-                self._say(peer, Decline(assembly.fid, messages.CONFLICT))
+                self._decline_whole(peer, assembly.fid, messages.CONFLICT)
                 continue
             if not self._receiver.admit_offer(asker.link, assembly.fid, assembly.summary.title):
-                self._say(peer, Decline(assembly.fid, messages.TOO_MANY))
+                self._decline_whole(peer, assembly.fid, messages.TOO_MANY)
                 continue
             info = offered(assembly.fid, peer, False, assembly.summary, self._table.now_ms())
             machine = IncomingTransfer(assembly.fid, self._limits, linked=True)

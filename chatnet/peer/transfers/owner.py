@@ -49,5 +49,8 @@ class TransferListener(Protocol):
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""
 
+    def offer_accepted(self, peer: PeerID) -> None:
+        """A person here, or the rule that they made, took an offer of ``peer``."""
+
     def is_stranger(self, peer: PeerID) -> bool:
         """Whether nobody here has written to this key, accepted anything of it, or verified it."""

@@ -47,7 +47,7 @@ class TransferTable:
         self._held = held
         self._transfers: dict[bytes, ManagedTransfer] = {}
         self._of_peer: dict[PeerID, dict[bytes, ManagedTransfer]] = {}
-        self._former: OrderedDict[bytes, PeerID] = OrderedDict()  # of transfers that were shown, and are dropped
+        self._former: OrderedDict[bytes, tuple[PeerID, bool]] = OrderedDict()  # shown, and dropped; whether it was ours
         self._progress = LoopingCall(self._tell_progress)
         self._progress.clock = clock
 
@@ -63,7 +63,12 @@ class TransferTable:
 
     def former_peer(self, fid: bytes) -> PeerID | None:
         """Whose transfer was shown under this id before it was dropped: a person may still mean that one by it."""
-        return self._former.get(fid)
+        peer, _ = self._former.get(fid, (None, False))
+        return peer
+
+    def was_offered(self, peer: PeerID, fid: bytes) -> bool:
+        """Whether ``peer`` had offered this, and it was dropped after it had been shown."""
+        return self._former.get(fid) == (peer, False)
 
     def all(self) -> tuple[ManagedTransfer, ...]:
         """Each that the peer has to do with, shown or not."""
@@ -104,7 +109,7 @@ class TransferTable:
             if not of_peer:
                 del self._of_peer[transfer.peer]
             if transfer.stored:
-                self._former[transfer.fid] = transfer.peer
+                self._former[transfer.fid] = transfer.peer, transfer.info.outgoing
                 if len(self._former) > FORMER_FIDS:
                     self._former.popitem(last=False)
         self._release(transfer)

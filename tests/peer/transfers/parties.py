@@ -34,6 +34,7 @@ class Party:
         self.ends: list[LinkEnd] = []
         self.others: dict[bytes, Party] = {}
         self.strangers: set[bytes] = set()
+        self.unadmitted: set[bytes] = set()  # for whose offers there is no room among the requests
         self.dials_files = True
         self.dialling: dict[bytes, Any] = {}
         self.stopped = False
@@ -94,10 +95,13 @@ class Party:
     # --- TransferListener ---
 
     def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
-        return True
+        return link.peer not in self.unadmitted
 
     async def check_space(self, peer: bytes) -> None:
         pass
+
+    def offer_accepted(self, peer: bytes) -> None:
+        self.strangers.discard(peer)
 
     def offer_dropped(self, peer: bytes, fid: bytes) -> None:
         pass

@@ -16,7 +16,7 @@ from chatnet.core import messages
 from chatnet.core.budgets import Budgets, Level, PeerBudgets, Shares
 from chatnet.core.events import FileRule, RuleKind, TransferState
 from chatnet.core.limits import OFFER_OVERHEAD, PeerLimits
-from chatnet.core.messages import Cancel, Decline, Offer, OfferedFile
+from chatnet.core.messages import Accept, Cancel, Decline, Offer, OfferedFile, Resume
 from chatnet.core.transfer.offers import offer_pages
 from tests.peer.transfers.parties import Party
 from tests.peer.transfers.test_transfers import Stranger, landed, offered, parties, stranger, write
@@ -54,6 +54,15 @@ async def pages_of(bob: Party) -> int:
         return int(pages + rows)
 
     return await bob.database.read(job)
+
+
+async def deleted(bob: Party, fid: bytes) -> None:
+    """What the refusal of a request does to the rows of its offers."""
+
+    def job(connection: Any) -> None:
+        connection.execute("DELETE FROM transfer WHERE fid = ?", (fid,))
+
+    await bob.database.run(job)
 
 
 async def say(stranger: Stranger, number: int, offer: list[OfferedFile]) -> None:
@@ -285,3 +294,57 @@ async def test_an_automatic_rule_counts_what_the_disk_gives(parties, tmp_path: P
     await bob.transfers.set_rule(alice.peer, FileRule(RuleKind.AUTO, 61 * 4_096))
     two = await alice.transfers.offer(bob.peer, [os.fsencode(tmp_path / "p")])
     assert (await alice.end(two.fid)).state is TransferState.DONE
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_whole_offer_for_which_there_is_no_room_holds_nothing(parties, stranger) -> None:
+    budgets = budgets_of()
+    (bob,) = await parties(1, budgets=budgets)
+    bob.unadmitted.add(stranger.peer)
+    await stranger.greet(bob)
+    await say(stranger, 1, files(700))
+    await stranger.until_heard(Decline(fid(1), messages.TOO_MANY))
+    assert held(budgets) == (0, 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_somebody_offered_as_a_stranger_makes_room_for_strangers_once_they_are_known(
+    parties, stranger
+) -> None:
+    budgets = budgets_of()
+    (bob,) = await parties(1, budgets=budgets)
+    bob.strangers.add(stranger.peer)
+    await stranger.greet(bob)
+    await stranger.offer(*files(50))
+    before = held(budgets)
+    assert budgets.offered_files.held(Level.STRANGERS) == before[1]
+    bob.transfers.sender_accepted(stranger.peer)
+    assert held(budgets) == before
+    assert budgets.offers.held(Level.STRANGERS) == budgets.offered_files.held(Level.STRANGERS) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_offer_that_was_deleted_is_declined_when_its_sender_asks_or_repeats_it(parties, stranger) -> None:
+    """LOST would ask the sender to repeat it, again and again."""
+    (bob,) = await parties(1)
+    await stranger.greet(bob)
+    await stranger.offer(OfferedFile(["a"], 1, 0))
+    await deleted(bob, FID)
+    bob.transfers.forget_offers(stranger.peer)
+    stranger.chat.send(Resume(FID))
+    await stranger.until_heard(Decline(FID, messages.DECLINED))
+    stranger.user.messages.clear()
+    stranger.chat.send(Offer(FID, [OfferedFile(["a"], 1, 0)], False))
+    await stranger.until_heard(Decline(FID, messages.DECLINED))
+    assert Cancel(FID, messages.LOST) not in stranger.user.messages
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_taken_by_a_rule_is_no_stranger_any_more(parties, stranger) -> None:
+    (bob,) = await parties(1)
+    bob.strangers.add(stranger.peer)
+    await bob.transfers.set_rule(stranger.peer, FileRule(RuleKind.AUTO))
+    await stranger.greet(bob)
+    await say(stranger, 1, [OfferedFile(["a"], 1, 0)])
+    await stranger.heard(Accept)
+    assert stranger.peer not in bob.strangers
