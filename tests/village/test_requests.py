@@ -88,6 +88,32 @@ async def test_the_21st_message_waits_at_its_sender_and_comes_once_somebody_acce
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_writes_while_they_are_accepted_is_a_person_after_a_restart(village: Village, monkeypatch) -> None:
+    (bob,) = await village.people("bob")
+    eve = await village.stranger("eve", bob)
+    await village.done(eve.door.say(bob.chat, "let me in"))
+    await village.until(lambda: delivered(eve, bob) == 1)
+    rows = bob.node.store.messages
+    real, accepting = rows.add_incoming, []
+
+    def add_behind(*arguments: object) -> object:
+        accepting.append(bob.door.accept_request(eve.peer))
+        return real(*arguments)
+
+    monkeypatch.setattr(rows, "add_incoming", add_behind)
+    await village.done(eve.door.say(bob.chat, "please"))
+    await village.until(lambda: accepting)
+    monkeypatch.undo()
+    await village.done(accepting[0])
+    await village.until(lambda: bob.texts(eve.peer) == ["let me in", "please"])
+    await bob.stop()
+    bob.start()
+    await village.until(lambda: eve.peer in bob.people)
+    assert bob.requests == ()
+    assert bob.people[eve.peer].unread == 2
+
+
+@pytest_twisted.ensureDeferred
 async def test_who_has_no_room_waits_until_the_requests_are_cleared(village: Village) -> None:
     bob = village.villager("bob", limits=limits("requesters.strangers=2")).start()
     strangers = [await village.stranger(name, bob) for name in ("eve", "mallory", "trudy")]
