@@ -6,6 +6,7 @@ import os
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from chatnet.core.budgets import Level
 from chatnet.core.errors import LocalError
@@ -85,6 +86,58 @@ async def test_the_21st_message_waits_at_its_sender_and_comes_once_somebody_acce
     for text in texts[25:]:
         await village.done(eve.door.say(bob.chat, text))
     await village.until(lambda: delivered(eve, bob) == 55, within=200)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_writes_while_they_are_accepted_is_a_person_after_a_restart(village: Village, monkeypatch) -> None:
+    (bob,) = await village.people("bob")
+    eve = await village.stranger("eve", bob)
+    await village.done(eve.door.say(bob.chat, "let me in"))
+    await village.until(lambda: delivered(eve, bob) == 1)
+    rows = bob.node.store.messages
+    real, accepting = rows.add_incoming, []
+
+    def add_behind(*arguments: object) -> object:
+        accepting.append(bob.door.accept_request(eve.peer))
+        return real(*arguments)
+
+    monkeypatch.setattr(rows, "add_incoming", add_behind)
+    await village.done(eve.door.say(bob.chat, "please"))
+    await village.until(lambda: accepting)
+    monkeypatch.undo()
+    await village.done(accepting[0])
+    await village.until(lambda: bob.texts(eve.peer) == ["let me in", "please"])
+    await bob.stop()
+    bob.start()
+    await village.until(lambda: eve.peer in bob.people)
+    assert bob.requests == ()
+    assert bob.people[eve.peer].unread == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_accepted_stays_a_person_if_the_link_ends_meanwhile(village: Village, monkeypatch) -> None:
+    (bob,) = await village.people("bob")
+    eve = await village.stranger("eve", bob)
+    await village.done(eve.door.say(bob.chat, "let me in"))
+    await village.until(lambda: delivered(eve, bob) == 1)
+    rows, peer = bob.node.store.messages, eve.peer
+    real, waiting = rows.history, []
+
+    def late(*arguments: object) -> Deferred:
+        waiting.append(Deferred().addCallback(lambda _: real(*arguments)))
+        return waiting[-1]
+
+    monkeypatch.setattr(rows, "history", late)
+    accepting = bob.door.accept_request(peer)
+    await village.until(lambda: waiting)
+    await eve.stop()
+    await village.until(lambda: not bob.node.links.links)
+    await village.settle()
+    waiting[0].callback(None)
+    await village.done(accepting)
+    await village.until(lambda: bob.texts(peer) == ["let me in"] and peer in bob.people)
+    assert not bob.node.roster.is_stranger(peer)
+    assert bob.people[peer].unread == 1
 
 
 @pytest_twisted.ensureDeferred

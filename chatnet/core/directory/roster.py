@@ -44,6 +44,12 @@ class PeerStats:
     more_waits: bool = False  # at their side, because there is no room for it here until a person decides
     requests: int = 0  # messages and offers that are kept of a stranger until a person decides
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the key stays known without the list."""
+        decided = self.written_to or self.accepted
+        return decided or self.talked or self.linked or self.waiting > 0 or self.requests > 0
+
 
 @dataclass
 class Changes:
@@ -261,11 +267,7 @@ class Roster:
     def is_known(self, peer: PeerID) -> bool:
         """Whether something is kept of a key that is not listed."""
         found = self._acquaintances.get(peer)
-        return (
-            peer in self._pinned_name
-            or peer in self.blocked
-            or (found is not None and (found.talked or found.linked or found.waiting > 0 or found.requests > 0))
-        )
+        return peer in self._pinned_name or peer in self.blocked or (found is not None and found.is_kept)
 
     def is_stranger(self, peer: PeerID) -> bool:
         """Whether nobody here has written to this key, accepted anything of it, or verified it."""

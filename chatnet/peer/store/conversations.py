@@ -41,7 +41,7 @@ class ConversationRows:
                 "SELECT chat, iif(name != '', name, coalesce("
                 " (SELECT pin.name FROM pin WHERE pin.peer = conversation.chat ORDER BY current DESC, first_ms DESC),"
                 " '')), read_n, unread, last_ms, accepted FROM conversation"
-                " WHERE chat NOT IN (SELECT peer FROM request) ORDER BY last_ms DESC"
+                " WHERE accepted = 1 OR chat NOT IN (SELECT peer FROM request) ORDER BY last_ms DESC"
             )
             return [Conversation(*row)._replace(accepted=bool(row[-1])) for row in rows]
 

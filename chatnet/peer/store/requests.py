@@ -100,9 +100,14 @@ class RequestRows:
 
 
 def keep_source(connection: Connection, peer: PeerID, source: Source) -> None:
-    """Note that something is kept of a stranger, and from where the first of it came."""
+    """Note that something is kept of a stranger, and from where the first of it came.
+
+    Nothing is noted of somebody who was accepted while this waited for its turn.
+    """
     connection.execute(
-        "INSERT INTO request (peer, host, name) VALUES (?, ?, ?) ON CONFLICT (peer) DO UPDATE SET name = excluded.name",
+        "INSERT INTO request (peer, host, name) SELECT ?1, ?2, ?3"
+        " WHERE NOT EXISTS (SELECT 1 FROM conversation WHERE chat = ?1 AND accepted = 1)"
+        " ON CONFLICT (peer) DO UPDATE SET name = excluded.name",
         (peer, *source),
     )
 
@@ -112,7 +117,11 @@ def delete_request(connection: Connection, peer: PeerID) -> None:
     if connection.execute("DELETE FROM request WHERE peer = ? RETURNING peer", (peer,)).fetchone() is None:
         return
     chat = chat_with(peer)
-    (conversation,) = connection.execute("SELECT conversation FROM conversation WHERE chat = ?", (chat,)).fetchone()
+    conversation, accepted = connection.execute(
+        "SELECT conversation, accepted FROM conversation WHERE chat = ?", (chat,)
+    ).fetchone()
+    if accepted:
+        return
     # The index has no copy of the texts, and takes words out only if it is told which.
     connection.execute(
         "INSERT INTO history_text (history_text, rowid, body, talk)"

@@ -346,6 +346,19 @@ def test_who_is_neither_listed_nor_known_is_forgotten() -> None:
     assert some._acquaintances.keys() == {BOB}
 
 
+@pytest.mark.parametrize("deed", ["written_to", "accepted"])
+def test_what_a_person_here_decided_is_not_forgotten(deed: str) -> None:
+    some = Roster(ME)
+    setattr(some.acquaintance(MALLORY), deed, True)
+    some.forget(MALLORY)
+    assert some.standing(MALLORY) is Standing.KNOWN
+    assert some.people() == [MALLORY]
+    some.blocked.add(MALLORY)
+    some.forget(MALLORY)
+    some.blocked.discard(MALLORY)
+    assert some.people() == [MALLORY]
+
+
 # --- strangers --------------------------------------------------------------------------------
 
 

@@ -74,6 +74,29 @@ async def test_accepted_is_for_good(database, store) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_comes_behind_an_acceptance_is_no_request(database, store) -> None:
+    await ask(store, 1, "let me in")
+    accepting = store.requests.accept(chat_with(EVE))
+    behind = [ask(store, 2, "please"), offer_of_eve(store, 3, "a.txt")]  # they wait for their turn
+    await accepting
+    for stored in behind:
+        await stored
+    store = await again(database)
+    assert (await store.requests.summary(1)).latest == []
+    (eve,) = await store.conversations.all()
+    assert (eve.chat, eve.accepted, eve.unread) == (EVE, True, 3)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_was_accepted_is_a_person_whatever_row_is_left_of_the_request(database, store) -> None:
+    await ask(store, 1, "let me in")
+    await database.run(lambda c: c.execute("UPDATE conversation SET accepted = 1"))
+    assert [row.chat for row in await store.conversations.all()] == [chat_with(EVE)]
+    await store.requests.delete([EVE])
+    assert len((await store.messages.history(OTHER, None, 10))[0]) == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_is_deleted_is_found_no_more_and_its_numbers_are_not_given_again(database, store) -> None:
     await hear(store, 1, "apples of bob")
     await ask(store, 2, "apples of eve")
