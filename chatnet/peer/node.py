@@ -569,6 +569,10 @@ class Node:
                 self._emit(TransferChanged(transfer))
         self.people.tell(peer)
 
+    def request_unwanted(self, peer: PeerID) -> None:
+        """A request is about to be refused or cleared, or was blocked."""
+        self.transfers.drop_offers_under_way(peer)
+
     def request_deleted(self, peer: PeerID) -> None:
         """A request was refused, cleared, or blocked."""
         self.transfers.forget_offers(peer)

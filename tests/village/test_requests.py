@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.budgets import Level
 from chatnet.core.errors import LocalError
-from chatnet.core.events import MessageState, TransferState
+from chatnet.core.events import MessageState, RegistryPhase, TransferState
 from chatnet.core.identity import grouped_text, short_text
 from chatnet.core.limits import PeerLimits
 from tests.support.village import Village, Villager
@@ -375,6 +375,47 @@ async def test_a_refused_request_takes_its_offers_along(village: Village) -> Non
         await village.done(bob.door.accept(fid))
     assert await village.done(bob.node.store.transfers.find(eve.peer, fid)) is None
     assert eve.transfers[fid].state is TransferState.OFFERED
+
+
+@pytest.mark.parametrize("decide", ["refuse", "clear", "block"])
+@pytest.mark.parametrize("step", ["looking for space", "storing"])
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_left_of_an_offer_that_is_being_stored(
+    village: Village, monkeypatch, decide: str, step: str
+) -> None:
+    (bob,) = await village.people("bob")
+    eve = await village.stranger("eve", bob)
+    await village.done(eve.door.say(bob.chat, "let me in"))
+    await village.until(lambda: delivered(eve, bob) == 1)
+    store, door = bob.node.store, bob.door
+    owner, name = (store, "free_bytes") if step == "looking for space" else (store.transfers, "add")
+    real, deciding = getattr(owner, name), []
+
+    def meanwhile(*arguments: object) -> object:
+        working = real(*arguments)
+        if not deciding:
+            ways = {"refuse": door.refuse_request, "block": lambda peer: door.block(peer, True)}
+            deciding.append(door.clear_requests() if decide == "clear" else ways[decide](eve.peer))
+        return working
+
+    monkeypatch.setattr(owner, name, meanwhile)
+    fid = await offered(village, eve, bob)
+    await village.until(lambda: deciding)
+    await village.done(deciding[0])
+    await village.pass_time(1)
+    peer, chat = eve.peer, eve.chat
+    await eve.stop()
+    for _ in range(2):  # also after a restart
+        store = bob.node.store
+        assert await village.done(store.transfers.find(peer, fid)) is None
+        assert (await village.done(store.requests.summary(9))).latest == []
+        assert await village.done(store.conversations.all()) == []
+        assert (await village.done(bob.door.history(chat))).messages == ()
+        assert (bob.requests, bob.transfers, bob.node.budgets.requests.held()) == ((), {}, 0)
+        assert bob.node.budgets.offers.held() == 0
+        await bob.stop()
+        bob.start()
+        await village.until(lambda: bob.phase is RegistryPhase.UP)
 
 
 @pytest_twisted.ensureDeferred

@@ -55,6 +55,9 @@ class RequestsOwner(Protocol):
     def request_shown(self, peer: PeerID, rows: list[StoredMessage]) -> None:
         """This key is a person now; ``rows`` are the latest of its messages and offers, which nobody was told of."""
 
+    def request_unwanted(self, peer: PeerID) -> None:
+        """What is kept of this key is about to be deleted: what of it is just being stored shall not stay."""
+
     def request_deleted(self, peer: PeerID) -> None:
         """Nothing is kept of this key any more."""
 
@@ -254,9 +257,12 @@ class Requests:
         was_hidden = peer in self._kept and self._kept[peer].is_hidden
         self._release(peer)
         if was_hidden:
+            self._owner.request_unwanted(peer)
             self._owner.request_deleted(peer)
 
     async def _delete(self, held: dict[PeerID, set[bytes]], others_but: set[PeerID] | None = None) -> None:
+        for peer in held:
+            self._owner.request_unwanted(peer)
         await self._store.requests.delete(held, others_but)
         for peer, ids in held.items():
             source = self.source(peer)

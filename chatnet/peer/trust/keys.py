@@ -123,6 +123,8 @@ class Trust:
         """Take nothing from the key ``peer`` any more, or again."""
         known = self._people.known(peer)
         is_request = self._roster.standing(known) is Standing.REQUESTER
+        if blocked and is_request:
+            self._transfers.drop_offers_under_way(known)
         await self._store.pins.set_blocked(known, blocked, self._wall_ms(), delete=is_request)
         (self._roster.blocked.add if blocked else self._roster.blocked.discard)(known)
         if blocked:
