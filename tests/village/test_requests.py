@@ -284,6 +284,30 @@ async def test_somebody_of_the_list_is_shown_at_once_and_counted_until_answered(
     assert bob.node.budgets.requests.held() == 0
 
 
+@pytest.mark.parametrize("happens", ["a list comes", "bob writes"])
+@pytest_twisted.ensureDeferred
+async def test_what_somebody_of_the_list_sends_is_told_once(village: Village, monkeypatch, happens: str) -> None:
+    bob, ann = await village.people("bob", "ann")
+    rows, requests = bob.node.store.messages, bob.node.requests
+    real, done = rows.add_incoming, []
+
+    def meanwhile(*arguments: object) -> object:
+        storing = real(*arguments)
+        if happens == "a list comes":
+            requests.list_changed({ann.peer})
+        else:
+            bob.node.people.accept(ann.peer)
+        done.append(storing)
+        return storing
+
+    monkeypatch.setattr(rows, "add_incoming", meanwhile)
+    await village.done(ann.door.say(bob.chat, "hello"))
+    await village.until(lambda: done and bob.added)
+    await village.pass_time(1)
+    assert [row.body for row in bob.added] == ["hello"]
+    assert bob.people[ann.peer].unread == 1
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_stranger_that_comes_into_the_list_is_shown_as_a_person(village: Village) -> None:
     (bob,) = await village.people("bob")

@@ -67,6 +67,7 @@ class _Kept:
     """What is kept of one stranger."""
 
     source: Source
+    is_hidden: bool  # nobody was told of it as a person
     messages: int = 0
     offers: int = 0
     bytes: int = 0
@@ -74,7 +75,6 @@ class _Kept:
     first_ms: int = 0
     last_ms: int = 0
     more: bool = False
-    is_hidden: bool = True  # nobody was told of it as a person
 
 
 class Requests:
@@ -121,13 +121,13 @@ class Requests:
             about.requests = row.messages + row.offers
             self._kept[row.peer] = _Kept(
                 Source(row.host, row.name),
+                standing is Standing.REQUESTER,
                 row.messages,
                 row.offers,
                 row.bytes,
                 row.first_line,
                 row.first_ms,
                 row.last_ms,
-                is_hidden=standing is Standing.REQUESTER,
             )
         if stored.rest:  # of a program that had no budgets
             self._ledger.recall(Claimant(b"", "", known=False), stored.rest, stored.rest_bytes)
@@ -162,7 +162,7 @@ class Requests:
         self._more_waits(peer, lacking is not None)
         if lacking is None:
             if kept is None:
-                self._kept[peer] = _Kept(Source(host, link.name))
+                self._kept[peer] = _Kept(Source(host, link.name), is_hidden=self.hides(peer))
             return None
         self.log.info("no room for the stranger at {link}: {sum} is used up", link=link, sum=lacking.value)
         return NO_ROOM_OF_KEY if lacking is Level.KEY else NO_ROOM_OF_ALL
@@ -268,7 +268,7 @@ class Requests:
             source = self.source(peer)
             self._release(peer, ids)
             if self._ledger.held(peer) and source is not None:  # something came meanwhile
-                self._kept[peer] = _Kept(source)
+                self._kept[peer] = _Kept(source, is_hidden=self.hides(peer))
             self._owner.request_deleted(peer)
 
     def _release(self, peer: PeerID, ids: set[bytes] | None = None) -> None:
