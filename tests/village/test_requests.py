@@ -158,6 +158,28 @@ async def test_who_has_no_room_waits_until_the_requests_are_cleared(village: Vil
 
 
 @pytest_twisted.ensureDeferred
+async def test_as_many_are_loaded_as_the_budget_has_and_who_is_listed_by_now_is_not_cleared(village: Village) -> None:
+    (bob,) = await village.people("bob")
+    strangers = [await village.stranger(name, bob) for name in ("eve", "mallory", "trudy")]
+    for one in strangers:
+        await village.done(one.door.say(bob.chat, f"I am {one.name}"))
+        await village.until(lambda one=one: delivered(one, bob) == 1)
+    eve, _, trudy = strangers
+    await bob.stop()
+    bob.limits = limits("requesters.all=1")
+    bob.start()
+    await village.until(lambda: bob.phase is RegistryPhase.UP)
+    assert [request.peer for request in bob.requests] == [trudy.peer]
+    await eve.stop()
+    eve.registry = bob.registry
+    eve.start()
+    await village.until(lambda: bob.online == {"eve"})
+    await village.done(bob.door.clear_requests())
+    await village.until(lambda: bob.requests == ())
+    assert await found(village, bob, "I am") == ["I am eve"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_one_network_has_a_share_also_after_a_restart(village: Village) -> None:
     limited = limits("requesters.address=1", "loopback=counted")  # a /24 has twice as much
     bob = village.villager("bob", limits=limited).start()

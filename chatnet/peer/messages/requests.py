@@ -25,7 +25,7 @@ from chatnet.core.directory.roster import Standing
 from chatnet.core.errors import LocalError
 from chatnet.core.events import Event, MessageKind, Request, RequestsChanged
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, grouped_text, person_in, short_text
-from chatnet.core.limits import HISTORY_PAGE, REQUEST_LINE_CHARS, REQUESTS_SHOWN
+from chatnet.core.limits import HISTORY_PAGE, REQUEST_LINE_CHARS
 from chatnet.core.requests import RequestLedger, request_bytes
 from chatnet.core.text import safe_line
 from chatnet.net.background import BackgroundTasks
@@ -96,6 +96,7 @@ class Requests:
         self._people = people
         self._roster = people.roster
         self._store = store
+        self._most = budgets.requesters.shares.all
         self._ledger = RequestLedger(budgets.requests, budgets.request_bytes, budgets.requesters)
         self._reserve_bytes = reserve_bytes
         self._emit = emit
@@ -107,7 +108,7 @@ class Requests:
 
     async def recall(self, read_n: dict[ChatID, int]) -> None:
         """What is kept of strangers, from disk, in sums; the list is known by now.  Adds to ``read_n``."""
-        stored = await self._store.requests.summary(REQUESTS_SHOWN)
+        stored = await self._store.requests.summary(self._most)
         for row in reversed(stored.latest):
             standing = self._roster.standing(row.peer)
             about = self._roster.acquaintance(row.peer)
@@ -141,7 +142,7 @@ class Requests:
     def all(self) -> tuple[Request, ...]:
         """All requests, the latest last."""
         found = [_request(peer, kept) for peer, kept in self._kept.items() if self._is_request(peer, kept)]
-        return tuple(sorted(found, key=lambda request: request.last_ms)[-REQUESTS_SHOWN:])
+        return tuple(sorted(found, key=lambda request: request.last_ms)[-self._most :])
 
     def hides(self, peer: PeerID) -> bool:
         """Whether nobody is told of this key but as a request."""
@@ -239,9 +240,10 @@ class Requests:
 
     async def clear(self) -> None:
         """Refuse all requests.  Raises StoreFailed."""
-        gone = [peer for peer, kept in self._kept.items() if self._is_request(peer, kept)]
-        others = self._ledger.held(b"")
-        await self._delete({peer: self._ledger.held(peer) for peer in gone}, set(self._kept) if others else None)
+        stored = await self._store.requests.peers() if self._ledger.held(b"") else []
+        gone = {peer for peer in stored if peer not in self._kept and self.hides(peer)}
+        gone |= {peer for peer, kept in self._kept.items() if self._is_request(peer, kept)}
+        await self._delete({peer: self._ledger.held(peer) for peer in gone})
         self._ledger.release(b"")
 
     def settled(self, peer: PeerID) -> None:
@@ -260,10 +262,10 @@ class Requests:
             self._owner.request_unwanted(peer)
             self._owner.request_deleted(peer)
 
-    async def _delete(self, held: dict[PeerID, set[bytes]], others_but: set[PeerID] | None = None) -> None:
+    async def _delete(self, held: dict[PeerID, set[bytes]]) -> None:
         for peer in held:
             self._owner.request_unwanted(peer)
-        await self._store.requests.delete(held, others_but)
+        await self._store.requests.delete(held)
         for peer, ids in held.items():
             source = self.source(peer)
             self._release(peer, ids)

@@ -82,18 +82,15 @@ class RequestRows:
 
         return self._database.run(job)
 
-    def delete(self, peers: Collection[PeerID], others_but: Collection[PeerID] | None = None) -> Deferred[None]:
-        """Delete all that is kept of these strangers: messages, their words in the index, offers.
+    def peers(self) -> Deferred[list[PeerID]]:
+        """All strangers of whom something is kept."""
+        return self._database.read(lambda c: [PeerID(peer) for (peer,) in c.execute("SELECT peer FROM request")])
 
-        ``others_but``: and of all strangers but these.
-        """
+    def delete(self, peers: Collection[PeerID]) -> Deferred[None]:
+        """Delete all that is kept of these strangers: messages, their words in the index, offers."""
 
         def job(connection: Connection) -> None:
-            deleted = set(peers)
-            if others_but is not None:
-                kept = {PeerID(peer) for (peer,) in connection.execute("SELECT peer FROM request")}
-                deleted |= kept - set(others_but)
-            for peer in deleted:
+            for peer in peers:
                 delete_request(connection, peer)
 
         return self._database.run(job)

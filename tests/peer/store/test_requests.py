@@ -129,15 +129,16 @@ async def test_known_people_are_never_deleted(store) -> None:
     await say(store, 2)
     await ask(store, 3, "from bob, who was a stranger", BOB, TALK)
     await store.requests.accept(chat_with(BOB))
-    await store.requests.delete([BOB], others_but=[])
+    await store.requests.delete([BOB])
     assert len((await store.messages.history(TALK, None, 10))[0]) == 3
 
 
 @pytest_twisted.ensureDeferred
-async def test_all_others_can_be_deleted_too(store) -> None:
+async def test_all_strangers_are_known_and_deleted_one_by_one(store) -> None:
     for n in range(5):
         await ask(store, n, "x", bytes([n]) * 32, bytes([100 + n]) * 32)
-    await store.requests.delete([bytes(32)], others_but=[bytes([4]) * 32])
+    assert sorted(peer[0] for peer in await store.requests.peers()) == [0, 1, 2, 3, 4]
+    await store.requests.delete([bytes([n]) * 32 for n in range(4)])
     assert [row.peer[0] for row in (await store.requests.summary(9)).latest] == [4]
 
 
