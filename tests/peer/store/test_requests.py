@@ -172,6 +172,7 @@ async def test_an_upgrade_makes_requests_of_those_who_never_stood_in_a_list(tmp_
     old = Database(tmp_path / "old.db", MIGRATIONS[:BEFORE], reactor)
     await old.open()
     wanda, mine, sid, tom = b"w" * 32, b"m" * 32, b"s" * 32, b"t" * 32
+    nora = b"n" * 32  # who never said anything
 
     def fill(connection) -> None:
         rows = [(BOB, BOB), (EVE, EVE), (wanda, wanda), (wanda, mine), (sid, sid), (tom, tom)]
@@ -185,6 +186,7 @@ async def test_an_upgrade_makes_requests_of_those_who_never_stood_in_a_list(tmp_
                 " VALUES (?, ?, ?, ?, 'text', 1, 1, 'hi', 'received')",
                 (conversation, peer, sender, id16(number)),
             )
+        connection.execute("INSERT INTO conversation (conversation, chat) VALUES (x'00', ?)", (nora,))
         connection.execute("INSERT INTO pin (name, peer, first_ms, current) VALUES ('bob', ?, 1, 1)", (BOB,))
         connection.execute("INSERT INTO block VALUES (?, 1)", (sid,))
         connection.execute(
@@ -203,6 +205,7 @@ async def test_an_upgrade_makes_requests_of_those_who_never_stood_in_a_list(tmp_
         wanda: False,
         sid: False,
         tom: True,
+        nora: False,
     }
     assert [row.peer for row in (await store.requests.summary(9)).latest] == [EVE]
     await database.close()
