@@ -270,6 +270,7 @@ class Node:
         self._closers.append(self.requests.stop)
         self.people.on_accepted = self.requests.settled
         self.people.on_blocked = self.requests.blocked
+        self.people.on_unblocked = self.requests.unblocked
         await self.requests.recall(read_n)
         self.conversations = Conversations(self.people, self.store, self.requests, read_n, self._emit)
         self._closers.append(self.conversations.stop)

@@ -256,6 +256,31 @@ async def test_a_block_frees_what_was_held_and_can_be_ended(village: Village) ->
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_an_older_version_kept_of_a_blocked_stranger_is_a_request_once_the_block_ends(
+    village: Village,
+) -> None:
+    (bob,) = await village.people("bob")
+    eve = await village.stranger("eve", bob)
+    await village.done(eve.door.say(bob.chat, "let me in"))
+    await village.until(lambda: delivered(eve, bob) == 1)
+    await village.done(bob.node.store.pins.set_blocked(eve.peer, True, 5))
+    await bob.stop()
+    bob.start()
+    await village.until(lambda: eve.peer in bob.people and bob.people[eve.peer].blocked)
+    assert bob.requests == ()
+    await village.done(bob.door.block(eve.peer, False))
+    await village.until(lambda: [request.first_line for request in bob.requests] == ["let me in"])
+    await village.until(lambda: bob.people == {})
+    assert bob.node.budgets.requests.held(Level.KEY, eve.peer) == 1
+    await village.done(bob.door.block(eve.peer, False))
+    assert bob.node.budgets.requests.held(Level.KEY, eve.peer) == 1
+    await village.done(bob.door.clear_requests())
+    await village.until(lambda: bob.requests == ())
+    assert await found(village, bob, "let me in") == []
+    assert bob.node.budgets.requests.held() == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_below_the_reserve_of_the_disk_only_known_people_are_read(village: Village) -> None:
     bob = village.villager("bob", limits=limits("free_bytes_reserve=1000000000000000000")).start()
     ann = village.villager("ann").start()

@@ -34,7 +34,7 @@ from chatnet.net.timers import cancel_timer
 from chatnet.peer.directory.people import People
 from chatnet.peer.store.history_rows import StoredMessage
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.store.requests import Source
+from chatnet.peer.store.requests import Source, StoredRequest
 
 
 class NoRoom(NamedTuple):
@@ -118,20 +118,24 @@ class Requests:
             if standing is Standing.KNOWN:
                 await self._store.requests.accept(chat_with(row.peer))
                 continue
-            self._ledger.recall(Claimant(row.peer, row.host, known=False), row.messages + row.offers, row.bytes)
-            about.requests = row.messages + row.offers
-            self._kept[row.peer] = _Kept(
-                Source(row.host, row.name),
-                standing is Standing.REQUESTER,
-                row.messages,
-                row.offers,
-                row.bytes,
-                row.first_line,
-                row.first_ms,
-                row.last_ms,
-            )
+            self._take_up(row, standing is Standing.REQUESTER)
         if stored.rest:  # of a program that had no budgets
             self._ledger.recall(Claimant(b"", "", known=False), stored.rest, stored.rest_bytes)
+
+    def _take_up(self, row: StoredRequest, is_hidden: bool) -> None:
+        """Charge what the store keeps of a stranger."""
+        self._ledger.recall(Claimant(row.peer, row.host, known=False), row.messages + row.offers, row.bytes)
+        self._roster.acquaintance(row.peer).requests = row.messages + row.offers
+        self._kept[row.peer] = _Kept(
+            Source(row.host, row.name),
+            is_hidden,
+            row.messages,
+            row.offers,
+            row.bytes,
+            row.first_line,
+            row.first_ms,
+            row.last_ms,
+        )
 
     def stop(self) -> None:
         """No timer and no task is left."""
@@ -261,6 +265,12 @@ class Requests:
         if was_hidden:
             self._owner.request_unwanted(peer)
             self._owner.request_deleted(peer)
+
+    def unblocked(self, row: StoredRequest) -> None:
+        """A requester is blocked no more of whom something is kept: that is a request again."""
+        if row.peer not in self._kept:
+            self._take_up(row, self.hides(row.peer))
+        self._tell()
 
     async def _delete(self, held: dict[PeerID, set[bytes]]) -> None:
         for peer in held:

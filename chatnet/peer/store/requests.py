@@ -48,6 +48,10 @@ _SUMS = (
     "COUNT(*), coalesce(SUM(kind = 'file'), 0),"
     f" coalesce(SUM({REQUEST_BYTES} + {TEXT_COPIES} * length(CAST(body AS BLOB))), 0)"
 )
+_REQUEST = (
+    "request.peer, host, request.name, conversation, unread, read_n FROM request"
+    " JOIN conversation ON chat = request.peer"
+)
 _KEPT = "history JOIN conversation USING (conversation) JOIN request ON request.peer = conversation.chat"
 
 
@@ -62,9 +66,7 @@ class RequestRows:
 
         def job(connection: Connection) -> StoredRequests:
             found = connection.execute(
-                "SELECT request.peer, host, request.name, conversation, unread, read_n FROM request"
-                " JOIN conversation ON chat = request.peer ORDER BY last_ms DESC, request.peer LIMIT ?",
-                (limit,),
+                f"SELECT {_REQUEST} ORDER BY last_ms DESC, request.peer LIMIT ?", (limit,)
             ).fetchall()
             latest = [_summary(connection, *row) for row in found]
             count, _, size = connection.execute(f"SELECT {_SUMS} FROM {_KEPT}").fetchone()
@@ -107,6 +109,18 @@ def keep_source(connection: Connection, peer: PeerID, source: Source) -> None:
         " ON CONFLICT (peer) DO UPDATE SET name = excluded.name",
         (peer, *source),
     )
+
+
+def make_request(connection: Connection, peer: PeerID) -> StoredRequest | None:
+    """What is kept of somebody who was never accepted is a request; None if nothing is."""
+    connection.execute(
+        "INSERT OR IGNORE INTO request (peer, host, name) SELECT chat, '', name FROM conversation"
+        " WHERE chat = ? AND accepted = 0"
+        " AND EXISTS (SELECT 1 FROM history WHERE history.conversation = conversation.conversation)",
+        (chat_with(peer),),
+    )
+    row = connection.execute(f"SELECT {_REQUEST} WHERE request.peer = ?", (peer,)).fetchone()
+    return None if row is None else _summary(connection, *row)
 
 
 def delete_request(connection: Connection, peer: PeerID) -> None:

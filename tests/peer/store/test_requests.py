@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import pytest_twisted
 
 from chatnet.core.events import MessageKind, MessageState
@@ -145,7 +146,7 @@ async def test_all_strangers_are_known_and_deleted_one_by_one(store) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_block_deletes_in_the_same_commit(database, store) -> None:
     await ask(store, 1, "let me in")
-    await store.pins.set_blocked(EVE, True, 5, delete=True)
+    await store.pins.set_blocked(EVE, True, 5, is_requester=True)
     store = await again(database)
     assert await store.pins.blocked() == {EVE}
     assert (await store.requests.summary(1)).latest == []
@@ -158,6 +159,29 @@ async def test_a_block_of_somebody_listed_keeps_what_was_shown(store) -> None:
     await store.pins.set_blocked(EVE, True, 5)
     assert (await store.requests.summary(1)).latest == []
     assert len((await store.messages.history(OTHER, None, 10))[0]) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_kept_of_a_blocked_requester_is_a_request_when_the_block_ends(database, store) -> None:
+    await ask(store, 1, "hello")
+    await store.pins.set_blocked(EVE, True, 5)
+    made = await store.pins.set_blocked(EVE, False, 6, is_requester=True)
+    store = await again(database)
+    assert (await store.requests.summary(9)).latest == [made]
+    assert made[:5] == (EVE, "", "", 1, 0)
+    await store.requests.delete([EVE])
+    assert (await store.messages.history(OTHER, None, 10))[0] == []
+
+
+@pytest.mark.parametrize("kept", ["nothing", "accepted"])
+@pytest_twisted.ensureDeferred
+async def test_no_request_is_made_when_the_block_ends(store, kept: str) -> None:
+    if kept == "accepted":
+        await ask(store, 1, "hello")
+        await store.requests.accept(chat_with(EVE))
+    await store.pins.set_blocked(EVE, True, 5)
+    assert await store.pins.set_blocked(EVE, False, 6, is_requester=True) is None
+    assert (await store.requests.summary(9)).latest == []
 
 
 @pytest_twisted.ensureDeferred
