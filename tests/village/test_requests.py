@@ -331,6 +331,40 @@ async def test_somebody_of_the_list_is_shown_at_once_and_counted_until_answered(
     assert bob.node.budgets.requests.held() == 0
 
 
+@pytest.mark.parametrize("deed", ["accept", "write"])
+@pytest.mark.parametrize("order", ["before", "behind"])
+@pytest_twisted.ensureDeferred
+async def test_what_is_stored_just_before_or_behind_a_decision_is_told_once(
+    village: Village, monkeypatch, deed: str, order: str
+) -> None:
+    (bob,) = await village.people("bob")
+    eve = await village.stranger("eve", bob)
+    await village.done(eve.door.say(bob.chat, "let me in"))
+    await village.until(lambda: delivered(eve, bob) == 1)
+    rows, door, chat, deciding = bob.node.store.messages, bob.door, eve.chat, []
+    real = rows.add_incoming
+
+    def decide() -> None:
+        deciding.append(door.accept_request(chat) if deed == "accept" else door.say(chat, "who are you?"))
+
+    def meanwhile(*arguments: object) -> object:
+        if order == "behind":
+            decide()
+        storing = real(*arguments)
+        if order == "before":
+            decide()
+        return storing
+
+    monkeypatch.setattr(rows, "add_incoming", meanwhile)
+    await village.done(eve.door.say(bob.chat, "please"))
+    await village.until(lambda: deciding)
+    monkeypatch.undo()
+    await village.done(deciding[0])
+    await village.pass_time(1)
+    assert sorted(row.body for row in bob.added if not row.mine) == ["let me in", "please"]
+    assert bob.people[eve.peer].unread == 2
+
+
 @pytest.mark.parametrize("happens", ["a list comes", "bob writes"])
 @pytest_twisted.ensureDeferred
 async def test_what_somebody_of_the_list_sends_is_told_once(village: Village, monkeypatch, happens: str) -> None:

@@ -74,6 +74,7 @@ class _Kept:
     first_line: str = ""
     first_ms: int = 0
     last_ms: int = 0
+    last_n: int = 0  # the last row that came while it was kept
     more: bool = False
 
 
@@ -135,6 +136,7 @@ class Requests:
             row.first_line,
             row.first_ms,
             row.last_ms,
+            row.last_n,
         )
 
     def stop(self) -> None:
@@ -207,7 +209,7 @@ class Requests:
         kept.messages += row.kind is MessageKind.TEXT
         kept.offers += row.kind is MessageKind.FILE
         kept.bytes += request_bytes(len(row.body.encode()))
-        kept.last_ms = row.stored_ms
+        kept.last_ms, kept.last_n = row.stored_ms, row.n
         self._roster.acquaintance(peer).requests += 1
         kept.is_hidden = self.hides(peer)
         self._tell()
@@ -219,20 +221,20 @@ class Requests:
         for peer in self._kept.keys() & peers:
             kept, is_hidden = self._kept[peer], self.hides(peer)
             if kept.is_hidden and not is_hidden:
-                self._tasks.spawn(self._show(peer), "showing what a stranger has sent")
+                self._tasks.spawn(self._show(peer, kept.last_n), "showing what a stranger has sent")
             kept.is_hidden = is_hidden
             self._tell()
 
     async def accept(self, peer: bytes) -> None:
         """They are a person from now on.  Raises LocalError("no-request") and StoreFailed."""
         known = self._known(peer)
-        was_hidden = self._kept[known].is_hidden
+        kept = self._kept[known]
         await self._store.requests.accept(chat_with(known))
         self._roster.acquaintance(known).accepted = True
         self._release(known)
         self._more_waits(known, False)
-        if was_hidden:
-            await self._show(known)
+        if kept.is_hidden:
+            await self._show(known, kept.last_n)
 
     async def refuse(self, peer: bytes) -> None:
         """Delete what is kept of them; they are not told, and may come again.
@@ -256,7 +258,7 @@ class Requests:
         self._release(peer)
         self._more_waits(peer, False)
         if kept is not None and kept.is_hidden:
-            self._tasks.spawn(self._show(peer), "showing what a stranger has sent")
+            self._tasks.spawn(self._show(peer, kept.last_n), "showing what a stranger has sent")
 
     def blocked(self, peer: PeerID) -> None:
         """A person here blocked them, and what was kept of a request was deleted with that."""
@@ -289,10 +291,11 @@ class Requests:
             self._roster.acquaintance(peer).requests = 0
             self._tell()
 
-    async def _show(self, peer: PeerID) -> None:
+    async def _show(self, peer: PeerID, last_n: int) -> None:
+        """Tell what came up to row ``last_n``; what comes behind it is told as that of a person."""
         rows, _ = await self._store.messages.history(conversation_of(self._people.me, peer), None, HISTORY_PAGE)
-        self._owner.request_shown(peer, [row for row in rows if row.sender == peer])
-        # What came meanwhile was shown and counted twice.
+        self._owner.request_shown(peer, [row for row in rows if row.sender == peer and row.n <= last_n])
+        # What came meanwhile was counted twice.
         self._people.tell(peer, unread=await self._store.conversations.mark_read(chat_with(peer), 0))
 
     def _known(self, peer: bytes) -> PeerID:

@@ -34,6 +34,7 @@ class StoredRequest(NamedTuple):
     last_ms: int
     unread: int
     read_n: int  # the last row that a person saw
+    last_n: int  # the last row
 
 
 class StoredRequests(NamedTuple):
@@ -162,8 +163,8 @@ def _summary(
         "SELECT substr(body, 1, ?), stored_ms FROM history WHERE conversation = ? ORDER BY kind = 'file', n LIMIT 1",
         (REQUEST_LINE_CHARS, conversation),
     ).fetchone() or ("", 0)
-    (last_ms,) = connection.execute(
-        "SELECT coalesce(max(stored_ms), 0) FROM history WHERE conversation = ?", (conversation,)
+    last_ms, last_n = connection.execute(
+        "SELECT coalesce(max(stored_ms), 0), coalesce(max(n), 0) FROM history WHERE conversation = ?", (conversation,)
     ).fetchone()
     sums = count - offers, offers, size
-    return StoredRequest(PeerID(peer), host, name, *sums, line, first_ms, last_ms, unread, read_n)
+    return StoredRequest(PeerID(peer), host, name, *sums, line, first_ms, last_ms, unread, read_n, last_n)

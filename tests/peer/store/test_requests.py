@@ -43,7 +43,7 @@ async def test_a_summary_has_sums_and_a_first_line(database, store) -> None:
         (eve,) = found.latest
         assert eve[:5] == (EVE, "192.0.2.7", "eve", 2, 1)
         assert eve.bytes == request_bytes(9) + request_bytes(7) + request_bytes(5)
-        assert eve[6:] == ("let me in", 1001, 1003, 3, 0)
+        assert eve[6:] == ("let me in", 1001, 1003, 3, 0, 3)
         assert [row.chat for row in await present.conversations.all()] == [chat_with(BOB)]
 
 
