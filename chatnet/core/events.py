@@ -279,7 +279,7 @@ class Snapshot(Plain, frozen=True):
     notices: tuple[Notice, ...]
     tabs: tuple[Tab, ...] = ()  # from the left
     store_trouble: SafeText = SafeText("")  # why nothing can be stored now; empty when all is well
-    requests: tuple[Request, ...] = ()  # the latest last; at most REQUESTS_SHOWN
+    requests: tuple[Request, ...] = ()  # the latest last; at most as many as the budget ``requesters`` has
 
 
 class LoggedIn(Event, frozen=True):
@@ -316,7 +316,7 @@ class PersonGone(Event, frozen=True):
 
 
 class RequestsChanged(Event, frozen=True):
-    """All requests as they are now, the latest last; at most REQUESTS_SHOWN.
+    """All requests as they are now, the latest last; at most as many as the budget ``requesters`` has.
 
     Of these people no other event tells, until a person accepts them or a registry lists them.
     """

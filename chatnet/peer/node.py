@@ -270,6 +270,7 @@ class Node:
         self._closers.append(self.requests.stop)
         self.people.on_accepted = self._known_now
         self.people.on_blocked = self.requests.blocked
+        self.people.on_unblocked = self.requests.unblocked
         await self.requests.recall(read_n)
         self.conversations = Conversations(self.people, self.store, self.requests, read_n, self._emit)
         self._closers.append(self.conversations.stop)
@@ -568,6 +569,10 @@ class Node:
             if transfer.peer == peer:
                 self._emit(TransferChanged(transfer))
         self.people.tell(peer)
+
+    def request_unwanted(self, peer: PeerID) -> None:
+        """A request is about to be refused or cleared, or was blocked."""
+        self.transfers.drop_offers_under_way(peer)
 
     def request_deleted(self, peer: PeerID) -> None:
         """A request was refused, cleared, or blocked."""

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.budgets import Level
 from chatnet.core.errors import LocalError
-from chatnet.core.events import MessageState, TransferState
+from chatnet.core.events import MessageState, RegistryPhase, TransferState
 from chatnet.core.identity import grouped_text, short_text
 from chatnet.core.limits import PeerLimits
 from tests.support.village import Village, Villager
@@ -158,6 +158,28 @@ async def test_who_has_no_room_waits_until_the_requests_are_cleared(village: Vil
 
 
 @pytest_twisted.ensureDeferred
+async def test_as_many_are_loaded_as_the_budget_has_and_who_is_listed_by_now_is_not_cleared(village: Village) -> None:
+    (bob,) = await village.people("bob")
+    strangers = [await village.stranger(name, bob) for name in ("eve", "mallory", "trudy")]
+    for one in strangers:
+        await village.done(one.door.say(bob.chat, f"I am {one.name}"))
+        await village.until(lambda one=one: delivered(one, bob) == 1)
+    eve, _, trudy = strangers
+    await bob.stop()
+    bob.limits = limits("requesters.all=1")
+    bob.start()
+    await village.until(lambda: bob.phase is RegistryPhase.UP)
+    assert [request.peer for request in bob.requests] == [trudy.peer]
+    await eve.stop()
+    eve.registry = bob.registry
+    eve.start()
+    await village.until(lambda: bob.online == {"eve"})
+    await village.done(bob.door.clear_requests())
+    await village.until(lambda: bob.requests == ())
+    assert await found(village, bob, "I am") == ["I am eve"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_one_network_has_a_share_also_after_a_restart(village: Village) -> None:
     limited = limits("requesters.address=1", "loopback=counted")  # a /24 has twice as much
     bob = village.villager("bob", limits=limited).start()
@@ -234,6 +256,31 @@ async def test_a_block_frees_what_was_held_and_can_be_ended(village: Village) ->
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_an_older_version_kept_of_a_blocked_stranger_is_a_request_once_the_block_ends(
+    village: Village,
+) -> None:
+    (bob,) = await village.people("bob")
+    eve = await village.stranger("eve", bob)
+    await village.done(eve.door.say(bob.chat, "let me in"))
+    await village.until(lambda: delivered(eve, bob) == 1)
+    await village.done(bob.node.store.pins.set_blocked(eve.peer, True, 5))
+    await bob.stop()
+    bob.start()
+    await village.until(lambda: eve.peer in bob.people and bob.people[eve.peer].blocked)
+    assert bob.requests == ()
+    await village.done(bob.door.block(eve.peer, False))
+    await village.until(lambda: [request.first_line for request in bob.requests] == ["let me in"])
+    await village.until(lambda: bob.people == {})
+    assert bob.node.budgets.requests.held(Level.KEY, eve.peer) == 1
+    await village.done(bob.door.block(eve.peer, False))
+    assert bob.node.budgets.requests.held(Level.KEY, eve.peer) == 1
+    await village.done(bob.door.clear_requests())
+    await village.until(lambda: bob.requests == ())
+    assert await found(village, bob, "let me in") == []
+    assert bob.node.budgets.requests.held() == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_below_the_reserve_of_the_disk_only_known_people_are_read(village: Village) -> None:
     bob = village.villager("bob", limits=limits("free_bytes_reserve=1000000000000000000")).start()
     ann = village.villager("ann").start()
@@ -282,6 +329,64 @@ async def test_somebody_of_the_list_is_shown_at_once_and_counted_until_answered(
     await village.until(lambda: delivered(ann, bob) == 22, within=100)
     assert not bob.people[ann.peer].more_waits
     assert bob.node.budgets.requests.held() == 0
+
+
+@pytest.mark.parametrize("deed", ["accept", "write"])
+@pytest.mark.parametrize("order", ["before", "behind"])
+@pytest_twisted.ensureDeferred
+async def test_what_is_stored_just_before_or_behind_a_decision_is_told_once(
+    village: Village, monkeypatch, deed: str, order: str
+) -> None:
+    (bob,) = await village.people("bob")
+    eve = await village.stranger("eve", bob)
+    await village.done(eve.door.say(bob.chat, "let me in"))
+    await village.until(lambda: delivered(eve, bob) == 1)
+    rows, door, chat, deciding = bob.node.store.messages, bob.door, eve.chat, []
+    real = rows.add_incoming
+
+    def decide() -> None:
+        deciding.append(door.accept_request(chat) if deed == "accept" else door.say(chat, "who are you?"))
+
+    def meanwhile(*arguments: object) -> object:
+        if order == "behind":
+            decide()
+        storing = real(*arguments)
+        if order == "before":
+            decide()
+        return storing
+
+    monkeypatch.setattr(rows, "add_incoming", meanwhile)
+    await village.done(eve.door.say(bob.chat, "please"))
+    await village.until(lambda: deciding)
+    monkeypatch.undo()
+    await village.done(deciding[0])
+    await village.pass_time(1)
+    assert sorted(row.body for row in bob.added if not row.mine) == ["let me in", "please"]
+    assert bob.people[eve.peer].unread == 2
+
+
+@pytest.mark.parametrize("happens", ["a list comes", "bob writes"])
+@pytest_twisted.ensureDeferred
+async def test_what_somebody_of_the_list_sends_is_told_once(village: Village, monkeypatch, happens: str) -> None:
+    bob, ann = await village.people("bob", "ann")
+    rows, requests = bob.node.store.messages, bob.node.requests
+    real, done = rows.add_incoming, []
+
+    def meanwhile(*arguments: object) -> object:
+        storing = real(*arguments)
+        if happens == "a list comes":
+            requests.list_changed({ann.peer})
+        else:
+            bob.node.people.accept(ann.peer)
+        done.append(storing)
+        return storing
+
+    monkeypatch.setattr(rows, "add_incoming", meanwhile)
+    await village.done(ann.door.say(bob.chat, "hello"))
+    await village.until(lambda: done and bob.added)
+    await village.pass_time(1)
+    assert [row.body for row in bob.added] == ["hello"]
+    assert bob.people[ann.peer].unread == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -375,6 +480,47 @@ async def test_a_refused_request_takes_its_offers_along(village: Village) -> Non
         await village.done(bob.door.accept(fid))
     assert await village.done(bob.node.store.transfers.find(eve.peer, fid)) is None
     assert eve.transfers[fid].state is TransferState.OFFERED
+
+
+@pytest.mark.parametrize("decide", ["refuse", "clear", "block"])
+@pytest.mark.parametrize("step", ["looking for space", "storing"])
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_left_of_an_offer_that_is_being_stored(
+    village: Village, monkeypatch, decide: str, step: str
+) -> None:
+    (bob,) = await village.people("bob")
+    eve = await village.stranger("eve", bob)
+    await village.done(eve.door.say(bob.chat, "let me in"))
+    await village.until(lambda: delivered(eve, bob) == 1)
+    store, door = bob.node.store, bob.door
+    owner, name = (store, "free_bytes") if step == "looking for space" else (store.transfers, "add")
+    real, deciding = getattr(owner, name), []
+
+    def meanwhile(*arguments: object) -> object:
+        working = real(*arguments)
+        if not deciding:
+            ways = {"refuse": door.refuse_request, "block": lambda peer: door.block(peer, True)}
+            deciding.append(door.clear_requests() if decide == "clear" else ways[decide](eve.peer))
+        return working
+
+    monkeypatch.setattr(owner, name, meanwhile)
+    fid = await offered(village, eve, bob)
+    await village.until(lambda: deciding)
+    await village.done(deciding[0])
+    await village.pass_time(1)
+    peer, chat = eve.peer, eve.chat
+    await eve.stop()
+    for _ in range(2):  # also after a restart
+        store = bob.node.store
+        assert await village.done(store.transfers.find(peer, fid)) is None
+        assert (await village.done(store.requests.summary(9))).latest == []
+        assert await village.done(store.conversations.all()) == []
+        assert (await village.done(bob.door.history(chat))).messages == ()
+        assert (bob.requests, bob.transfers, bob.node.budgets.requests.held()) == ((), {}, 0)
+        assert bob.node.budgets.offers.held() == 0
+        await bob.stop()
+        bob.start()
+        await village.until(lambda: bob.phase is RegistryPhase.UP)
 
 
 @pytest_twisted.ensureDeferred

@@ -16,6 +16,7 @@ from chatnet.core.events import Event, PeopleChanged, Person, PersonGone
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, key_text, person_in
 from chatnet.core.limits import PEOPLE_PER_EVENT
 from chatnet.peer.store.peer_store import PeerStore
+from chatnet.peer.store.requests import StoredRequest
 
 FOLDER_KEY_CHARS = 13  # of a key in the name of its folder: 65 bits, which nobody finds again for another key
 
@@ -39,6 +40,7 @@ class People:
         self._stopped = False
         self.on_accepted: Callable[[PeerID], None] = lambda peer: None  # hears who is no stranger any more
         self.on_blocked: Callable[[PeerID], None] = lambda peer: None  # hears of whom nothing is wanted any more
+        self.on_unblocked: Callable[[StoredRequest], None] = lambda request: None  # hears of what is a request again
         self._unkept: list[Callable[[], Deferred[Any]]] = []  # of first exchanges, while the disk takes nothing
 
     async def recall(self) -> dict[ChatID, int]:

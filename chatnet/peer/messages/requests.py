@@ -25,7 +25,7 @@ from chatnet.core.directory.roster import Standing
 from chatnet.core.errors import LocalError
 from chatnet.core.events import Event, MessageKind, Request, RequestsChanged
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, grouped_text, person_in, short_text
-from chatnet.core.limits import HISTORY_PAGE, REQUEST_LINE_CHARS, REQUESTS_SHOWN
+from chatnet.core.limits import HISTORY_PAGE, REQUEST_LINE_CHARS
 from chatnet.core.requests import RequestLedger, request_bytes
 from chatnet.core.text import safe_line
 from chatnet.net.background import BackgroundTasks
@@ -34,7 +34,7 @@ from chatnet.net.timers import cancel_timer
 from chatnet.peer.directory.people import People
 from chatnet.peer.store.history_rows import StoredMessage
 from chatnet.peer.store.peer_store import PeerStore
-from chatnet.peer.store.requests import Source
+from chatnet.peer.store.requests import Source, StoredRequest
 
 
 class NoRoom(NamedTuple):
@@ -55,6 +55,9 @@ class RequestsOwner(Protocol):
     def request_shown(self, peer: PeerID, rows: list[StoredMessage]) -> None:
         """This key is a person now; ``rows`` are the latest of its messages and offers, which nobody was told of."""
 
+    def request_unwanted(self, peer: PeerID) -> None:
+        """What is kept of this key is about to be deleted: what of it is just being stored shall not stay."""
+
     def request_deleted(self, peer: PeerID) -> None:
         """Nothing is kept of this key any more."""
 
@@ -64,14 +67,15 @@ class _Kept:
     """What is kept of one stranger."""
 
     source: Source
+    is_hidden: bool  # nobody was told of it as a person
     messages: int = 0
     offers: int = 0
     bytes: int = 0
     first_line: str = ""
     first_ms: int = 0
     last_ms: int = 0
+    last_n: int = 0  # the last row that came while it was kept
     more: bool = False
-    is_hidden: bool = True  # nobody was told of it as a person
 
 
 class Requests:
@@ -93,6 +97,7 @@ class Requests:
         self._people = people
         self._roster = people.roster
         self._store = store
+        self._most = budgets.requesters.shares.all
         self._ledger = RequestLedger(budgets.requests, budgets.request_bytes, budgets.requesters)
         self._reserve_bytes = reserve_bytes
         self._emit = emit
@@ -104,7 +109,7 @@ class Requests:
 
     async def recall(self, read_n: dict[ChatID, int]) -> None:
         """What is kept of strangers, from disk, in sums; the list is known by now.  Adds to ``read_n``."""
-        stored = await self._store.requests.summary(REQUESTS_SHOWN)
+        stored = await self._store.requests.summary(self._most)
         for row in reversed(stored.latest):
             standing = self._roster.standing(row.peer)
             about = self._roster.acquaintance(row.peer)
@@ -114,20 +119,25 @@ class Requests:
             if standing is Standing.KNOWN:
                 await self._store.requests.accept(chat_with(row.peer))
                 continue
-            self._ledger.recall(Claimant(row.peer, row.host, known=False), row.messages + row.offers, row.bytes)
-            about.requests = row.messages + row.offers
-            self._kept[row.peer] = _Kept(
-                Source(row.host, row.name),
-                row.messages,
-                row.offers,
-                row.bytes,
-                row.first_line,
-                row.first_ms,
-                row.last_ms,
-                is_hidden=standing is Standing.REQUESTER,
-            )
+            self._take_up(row, standing is Standing.REQUESTER)
         if stored.rest:  # of a program that had no budgets
             self._ledger.recall(Claimant(b"", "", known=False), stored.rest, stored.rest_bytes)
+
+    def _take_up(self, row: StoredRequest, is_hidden: bool) -> None:
+        """Charge what the store keeps of a stranger."""
+        self._ledger.recall(Claimant(row.peer, row.host, known=False), row.messages + row.offers, row.bytes)
+        self._roster.acquaintance(row.peer).requests = row.messages + row.offers
+        self._kept[row.peer] = _Kept(
+            Source(row.host, row.name),
+            is_hidden,
+            row.messages,
+            row.offers,
+            row.bytes,
+            row.first_line,
+            row.first_ms,
+            row.last_ms,
+            row.last_n,
+        )
 
     def stop(self) -> None:
         """No timer and no task is left."""
@@ -138,7 +148,7 @@ class Requests:
     def all(self) -> tuple[Request, ...]:
         """All requests, the latest last."""
         found = [_request(peer, kept) for peer, kept in self._kept.items() if self._is_request(peer, kept)]
-        return tuple(sorted(found, key=lambda request: request.last_ms)[-REQUESTS_SHOWN:])
+        return tuple(sorted(found, key=lambda request: request.last_ms)[-self._most :])
 
     def hides(self, peer: PeerID) -> bool:
         """Whether nobody is told of this key but as a request."""
@@ -159,7 +169,7 @@ class Requests:
         self._more_waits(peer, lacking is not None)
         if lacking is None:
             if kept is None:
-                self._kept[peer] = _Kept(Source(host, link.name))
+                self._kept[peer] = _Kept(Source(host, link.name), is_hidden=self.hides(peer))
             return None
         self.log.info("no room for the stranger at {link}: {sum} is used up", link=link, sum=lacking.value)
         return NO_ROOM_OF_KEY if lacking is Level.KEY else NO_ROOM_OF_ALL
@@ -199,7 +209,7 @@ class Requests:
         kept.messages += row.kind is MessageKind.TEXT
         kept.offers += row.kind is MessageKind.FILE
         kept.bytes += request_bytes(len(row.body.encode()))
-        kept.last_ms = row.stored_ms
+        kept.last_ms, kept.last_n = row.stored_ms, row.n
         self._roster.acquaintance(peer).requests += 1
         kept.is_hidden = self.hides(peer)
         self._tell()
@@ -211,20 +221,20 @@ class Requests:
         for peer in self._kept.keys() & peers:
             kept, is_hidden = self._kept[peer], self.hides(peer)
             if kept.is_hidden and not is_hidden:
-                self._tasks.spawn(self._show(peer), "showing what a stranger has sent")
+                self._tasks.spawn(self._show(peer, kept.last_n), "showing what a stranger has sent")
             kept.is_hidden = is_hidden
             self._tell()
 
     async def accept(self, peer: bytes) -> None:
         """They are a person from now on.  Raises LocalError("no-request") and StoreFailed."""
         known = self._known(peer)
-        was_hidden = self._kept[known].is_hidden
+        kept = self._kept[known]
         await self._store.requests.accept(chat_with(known))
         self._roster.acquaintance(known).accepted = True
         self._release(known)
         self._more_waits(known, False)
-        if was_hidden:
-            await self._show(known)
+        if kept.is_hidden:
+            await self._show(known, kept.last_n)
 
     async def refuse(self, peer: bytes) -> None:
         """Delete what is kept of them; they are not told, and may come again.
@@ -236,9 +246,10 @@ class Requests:
 
     async def clear(self) -> None:
         """Refuse all requests.  Raises StoreFailed."""
-        gone = [peer for peer, kept in self._kept.items() if self._is_request(peer, kept)]
-        others = self._ledger.held(b"")
-        await self._delete({peer: self._ledger.held(peer) for peer in gone}, set(self._kept) if others else None)
+        stored = await self._store.requests.peers() if self._ledger.held(b"") else []
+        gone = {peer for peer in stored if peer not in self._kept and self.hides(peer)}
+        gone |= {peer for peer, kept in self._kept.items() if self._is_request(peer, kept)}
+        await self._delete({peer: self._ledger.held(peer) for peer in gone})
         self._ledger.release(b"")
 
     def settled(self, peer: PeerID) -> None:
@@ -247,22 +258,31 @@ class Requests:
         self._release(peer)
         self._more_waits(peer, False)
         if kept is not None and kept.is_hidden:
-            self._tasks.spawn(self._show(peer), "showing what a stranger has sent")
+            self._tasks.spawn(self._show(peer, kept.last_n), "showing what a stranger has sent")
 
     def blocked(self, peer: PeerID) -> None:
         """A person here blocked them, and what was kept of a request was deleted with that."""
         was_hidden = peer in self._kept and self._kept[peer].is_hidden
         self._release(peer)
         if was_hidden:
+            self._owner.request_unwanted(peer)
             self._owner.request_deleted(peer)
 
-    async def _delete(self, held: dict[PeerID, set[bytes]], others_but: set[PeerID] | None = None) -> None:
-        await self._store.requests.delete(held, others_but)
+    def unblocked(self, row: StoredRequest) -> None:
+        """A requester is blocked no more of whom something is kept: that is a request again."""
+        if row.peer not in self._kept:
+            self._take_up(row, self.hides(row.peer))
+        self._tell()
+
+    async def _delete(self, held: dict[PeerID, set[bytes]]) -> None:
+        for peer in held:
+            self._owner.request_unwanted(peer)
+        await self._store.requests.delete(held)
         for peer, ids in held.items():
             source = self.source(peer)
             self._release(peer, ids)
             if self._ledger.held(peer) and source is not None:  # something came meanwhile
-                self._kept[peer] = _Kept(source)
+                self._kept[peer] = _Kept(source, is_hidden=self.hides(peer))
             self._owner.request_deleted(peer)
 
     def _release(self, peer: PeerID, ids: set[bytes] | None = None) -> None:
@@ -271,10 +291,11 @@ class Requests:
             self._roster.acquaintance(peer).requests = 0
             self._tell()
 
-    async def _show(self, peer: PeerID) -> None:
+    async def _show(self, peer: PeerID, last_n: int) -> None:
+        """Tell what came up to row ``last_n``; what comes behind it is told as that of a person."""
         rows, _ = await self._store.messages.history(conversation_of(self._people.me, peer), None, HISTORY_PAGE)
-        self._owner.request_shown(peer, [row for row in rows if row.sender == peer])
-        # What came meanwhile was shown and counted twice.
+        self._owner.request_shown(peer, [row for row in rows if row.sender == peer and row.n <= last_n])
+        # What came meanwhile was counted twice.
         self._people.tell(peer, unread=await self._store.conversations.mark_read(chat_with(peer), 0))
 
     def _known(self, peer: bytes) -> PeerID:

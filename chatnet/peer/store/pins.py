@@ -20,7 +20,7 @@ from chatnet.peer.store.history_rows import (
     settle,
     touch,
 )
-from chatnet.peer.store.requests import delete_request
+from chatnet.peer.store.requests import StoredRequest, delete_request, make_request
 
 
 class Pin(NamedTuple):
@@ -118,17 +118,24 @@ class PinRows:
     def blocked(self) -> Deferred[set[PeerID]]:
         return self._database.read(lambda c: {PeerID(peer) for (peer,) in c.execute("SELECT peer FROM block")})
 
-    def set_blocked(self, peer: PeerID, blocked: bool, now_ms: int, delete: bool = False) -> Deferred[None]:
-        """Begin or end a block.  What is blocked is no request any more; ``delete``: nothing is kept of it either."""
+    def set_blocked(
+        self, peer: PeerID, blocked: bool, now_ms: int, is_requester: bool = False
+    ) -> Deferred[StoredRequest | None]:
+        """Begin or end a block.  What is blocked is no request any more.
 
-        def job(connection: Connection) -> None:
+        ``is_requester``: nothing is kept of it either, and what was kept nevertheless is a request again
+        when the block ends: that one is returned.
+        """
+
+        def job(connection: Connection) -> StoredRequest | None:
             if blocked:
-                if delete:
+                if is_requester:
                     delete_request(connection, peer)
                 connection.execute("DELETE FROM request WHERE peer = ?", (peer,))
                 connection.execute("INSERT OR IGNORE INTO block VALUES (?, ?)", (peer, now_ms))
-            else:
-                connection.execute("DELETE FROM block WHERE peer = ?", (peer,))
+                return None
+            connection.execute("DELETE FROM block WHERE peer = ?", (peer,))
+            return make_request(connection, peer) if is_requester else None
 
         return self._database.run(job)
 

@@ -34,6 +34,7 @@ class StoredRequest(NamedTuple):
     last_ms: int
     unread: int
     read_n: int  # the last row that a person saw
+    last_n: int  # the last row
 
 
 class StoredRequests(NamedTuple):
@@ -47,6 +48,10 @@ class StoredRequests(NamedTuple):
 _SUMS = (
     "COUNT(*), coalesce(SUM(kind = 'file'), 0),"
     f" coalesce(SUM({REQUEST_BYTES} + {TEXT_COPIES} * length(CAST(body AS BLOB))), 0)"
+)
+_REQUEST = (
+    "request.peer, host, request.name, conversation, unread, read_n FROM request"
+    " JOIN conversation ON chat = request.peer"
 )
 _KEPT = "history JOIN conversation USING (conversation) JOIN request ON request.peer = conversation.chat"
 
@@ -62,9 +67,7 @@ class RequestRows:
 
         def job(connection: Connection) -> StoredRequests:
             found = connection.execute(
-                "SELECT request.peer, host, request.name, conversation, unread, read_n FROM request"
-                " JOIN conversation ON chat = request.peer ORDER BY last_ms DESC, request.peer LIMIT ?",
-                (limit,),
+                f"SELECT {_REQUEST} ORDER BY last_ms DESC, request.peer LIMIT ?", (limit,)
             ).fetchall()
             latest = [_summary(connection, *row) for row in found]
             count, _, size = connection.execute(f"SELECT {_SUMS} FROM {_KEPT}").fetchone()
@@ -82,18 +85,15 @@ class RequestRows:
 
         return self._database.run(job)
 
-    def delete(self, peers: Collection[PeerID], others_but: Collection[PeerID] | None = None) -> Deferred[None]:
-        """Delete all that is kept of these strangers: messages, their words in the index, offers.
+    def peers(self) -> Deferred[list[PeerID]]:
+        """All strangers of whom something is kept."""
+        return self._database.read(lambda c: [PeerID(peer) for (peer,) in c.execute("SELECT peer FROM request")])
 
-        ``others_but``: and of all strangers but these.
-        """
+    def delete(self, peers: Collection[PeerID]) -> Deferred[None]:
+        """Delete all that is kept of these strangers: messages, their words in the index, offers."""
 
         def job(connection: Connection) -> None:
-            deleted = set(peers)
-            if others_but is not None:
-                kept = {PeerID(peer) for (peer,) in connection.execute("SELECT peer FROM request")}
-                deleted |= kept - set(others_but)
-            for peer in deleted:
+            for peer in peers:
                 delete_request(connection, peer)
 
         return self._database.run(job)
@@ -110,6 +110,18 @@ def keep_source(connection: Connection, peer: PeerID, source: Source) -> None:
         " ON CONFLICT (peer) DO UPDATE SET name = excluded.name",
         (peer, *source),
     )
+
+
+def make_request(connection: Connection, peer: PeerID) -> StoredRequest | None:
+    """What is kept of somebody who was never accepted is a request; None if nothing is."""
+    connection.execute(
+        "INSERT OR IGNORE INTO request (peer, host, name) SELECT chat, '', name FROM conversation"
+        " WHERE chat = ? AND accepted = 0"
+        " AND EXISTS (SELECT 1 FROM history WHERE history.conversation = conversation.conversation)",
+        (chat_with(peer),),
+    )
+    row = connection.execute(f"SELECT {_REQUEST} WHERE request.peer = ?", (peer,)).fetchone()
+    return None if row is None else _summary(connection, *row)
 
 
 def delete_request(connection: Connection, peer: PeerID) -> None:
@@ -151,8 +163,8 @@ def _summary(
         "SELECT substr(body, 1, ?), stored_ms FROM history WHERE conversation = ? ORDER BY kind = 'file', n LIMIT 1",
         (REQUEST_LINE_CHARS, conversation),
     ).fetchone() or ("", 0)
-    (last_ms,) = connection.execute(
-        "SELECT coalesce(max(stored_ms), 0) FROM history WHERE conversation = ?", (conversation,)
+    last_ms, last_n = connection.execute(
+        "SELECT coalesce(max(stored_ms), 0), coalesce(max(n), 0) FROM history WHERE conversation = ?", (conversation,)
     ).fetchone()
     sums = count - offers, offers, size
-    return StoredRequest(PeerID(peer), host, name, *sums, line, first_ms, last_ms, unread, read_n)
+    return StoredRequest(PeerID(peer), host, name, *sums, line, first_ms, last_ms, unread, read_n, last_n)

@@ -191,8 +191,10 @@ CREATE TABLE request (
 UPDATE conversation SET accepted = 1 WHERE chat IN (SELECT peer FROM pin) OR chat IN
     (SELECT peer FROM transfer WHERE outgoing = 1 OR state NOT IN ('offered', 'declined', 'cancelled'));
 INSERT INTO request (peer, host, name) SELECT chat, '', '' FROM conversation
-    WHERE accepted = 0 AND chat NOT IN (SELECT peer FROM block) AND NOT EXISTS
-    (SELECT 1 FROM history WHERE history.conversation = conversation.conversation AND sender != conversation.chat);
+    WHERE accepted = 0 AND chat NOT IN (SELECT peer FROM block)
+    AND EXISTS (SELECT 1 FROM history WHERE history.conversation = conversation.conversation)
+    AND NOT EXISTS (SELECT 1 FROM history WHERE history.conversation = conversation.conversation
+        AND sender != conversation.chat);
 """,
     """
 -- What people see of an offer before they answer it: its files are not read for that.

@@ -108,6 +108,14 @@ class TransferRows:
 
         return self._database.run(job)
 
+    def delete(self, peer: PeerID, fid: bytes) -> Deferred[None]:
+        """Keep nothing of a transfer, not even its number."""
+
+        def job(connection: Connection) -> None:
+            connection.execute("DELETE FROM transfer WHERE peer = ? AND fid = ?", (peer, fid))
+
+        return self._database.run(job)
+
     def unpack(self, peer: PeerID, fid: bytes) -> Deferred[None]:
         """An offer is accepted: its pages become rows, one for each file.  Nothing happens the second time."""
 

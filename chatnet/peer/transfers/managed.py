@@ -93,6 +93,7 @@ class ManagedTransfer:
     files: Sequence[OfferedFile] = ()
     progress: Progress = field(default_factory=Progress)
     stored: bool = False  # and so shown
+    unwanted: bool = False  # it was dropped while it was being stored
     forgotten: bool = False  # dropped by the person; kept until the other side knows how it ended
     run: ActiveRun | None = None
     file_links: list[Link] = field(default_factory=list)

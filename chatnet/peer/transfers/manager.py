@@ -243,10 +243,18 @@ class Transfers:
         for transfer in self._table.of_peer(peer):
             self._held.sender_accepted(peer, transfer.fid)
 
+    def drop_offers_under_way(self, peer: bytes) -> None:
+        """The offers of ``peer`` that are just being stored shall not stay in the store."""
+        for transfer in self._table.of_peer(PeerID(peer)):
+            if isinstance(transfer, Incoming) and not transfer.stored:
+                transfer.unwanted = True
+                self._table.drop(transfer)
+
     def forget_offers(self, peer: bytes) -> None:
         """The unanswered offers of ``peer`` were deleted from the store; it is not told, and may make them again."""
         for transfer in self._table.of_peer(PeerID(peer)):
-            if isinstance(transfer, Incoming) and transfer.machine.state is TransferState.OFFERED:
+            is_offered = transfer.stored and transfer.machine.state is TransferState.OFFERED
+            if isinstance(transfer, Incoming) and is_offered:
                 self._table.drop(transfer)
 
     async def pause(self, fid: bytes) -> Transfer:

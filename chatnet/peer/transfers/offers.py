@@ -278,5 +278,7 @@ class Offers:
             self._receiver.offer_dropped(transfer.peer, transfer.fid)
             self._receiver.offer_said_again(transfer.peer, transfer.fid)
             return
-        if transfer.machine.state is TransferState.OFFERED:
+        if transfer.unwanted:
+            self._receiver.offer_dropped(transfer.peer, transfer.fid)
+        elif transfer.machine.state is TransferState.OFFERED:
             await self._receiver.offer_arrived(transfer)

@@ -121,7 +121,8 @@ class TransferTable:
     async def store(self, transfer: ManagedTransfer, rows: Sequence[FileRow] = (), pages: Sequence[bytes] = ()) -> None:
         """Put a new one into the store, with its files or with packed pages of them; from then on it is shown.
 
-        Raises StoreFailed, or sqlite3.IntegrityError when its number is known.
+        One that was dropped meanwhile is deleted again, and not shown.  Raises StoreFailed, or
+        sqlite3.IntegrityError when its number is known.
         """
         info = transfer.info
         self.log.info(
@@ -135,6 +136,9 @@ class TransferTable:
         )
         transfer.since_ms = self.waiting_ms()
         await self._store.transfers.add(transfer.row(), rows, pages)
+        if transfer.unwanted:
+            await self._store.transfers.delete(transfer.peer, transfer.fid)
+            return
         transfer.stored = True
         first = transfer.as_offered()
         self._listener.transfer_changed(first)  # whatever was faster than the store: the offer comes first

@@ -122,12 +122,16 @@ class Trust:
     async def block(self, peer: bytes, blocked: bool) -> None:
         """Take nothing from the key ``peer`` any more, or again."""
         known = self._people.known(peer)
-        is_request = self._roster.standing(known) is Standing.REQUESTER
-        await self._store.pins.set_blocked(known, blocked, self._wall_ms(), delete=is_request)
+        is_requester = self._roster.standing(known) is Standing.REQUESTER
+        if blocked and is_requester:
+            self._transfers.drop_offers_under_way(known)
+        request = await self._store.pins.set_blocked(known, blocked, self._wall_ms(), is_requester)
         (self._roster.blocked.add if blocked else self._roster.blocked.discard)(known)
         if blocked:
             self._transfers.end_all_with(known)
             self._people.on_blocked(known)
+        if request is not None:
+            self._people.on_unblocked(request)
         self._people.tell(known)
 
     def _changed_key(self, peer: bytes) -> tuple[PeerID, PeerID]:

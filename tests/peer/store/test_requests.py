@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import pytest_twisted
 
 from chatnet.core.events import MessageKind, MessageState
@@ -42,7 +43,7 @@ async def test_a_summary_has_sums_and_a_first_line(database, store) -> None:
         (eve,) = found.latest
         assert eve[:5] == (EVE, "192.0.2.7", "eve", 2, 1)
         assert eve.bytes == request_bytes(9) + request_bytes(7) + request_bytes(5)
-        assert eve[6:] == ("let me in", 1001, 1003, 3, 0)
+        assert eve[6:] == ("let me in", 1001, 1003, 3, 0, 3)
         assert [row.chat for row in await present.conversations.all()] == [chat_with(BOB)]
 
 
@@ -129,22 +130,23 @@ async def test_known_people_are_never_deleted(store) -> None:
     await say(store, 2)
     await ask(store, 3, "from bob, who was a stranger", BOB, TALK)
     await store.requests.accept(chat_with(BOB))
-    await store.requests.delete([BOB], others_but=[])
+    await store.requests.delete([BOB])
     assert len((await store.messages.history(TALK, None, 10))[0]) == 3
 
 
 @pytest_twisted.ensureDeferred
-async def test_all_others_can_be_deleted_too(store) -> None:
+async def test_all_strangers_are_known_and_deleted_one_by_one(store) -> None:
     for n in range(5):
         await ask(store, n, "x", bytes([n]) * 32, bytes([100 + n]) * 32)
-    await store.requests.delete([bytes(32)], others_but=[bytes([4]) * 32])
+    assert sorted(peer[0] for peer in await store.requests.peers()) == [0, 1, 2, 3, 4]
+    await store.requests.delete([bytes([n]) * 32 for n in range(4)])
     assert [row.peer[0] for row in (await store.requests.summary(9)).latest] == [4]
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_block_deletes_in_the_same_commit(database, store) -> None:
     await ask(store, 1, "let me in")
-    await store.pins.set_blocked(EVE, True, 5, delete=True)
+    await store.pins.set_blocked(EVE, True, 5, is_requester=True)
     store = await again(database)
     assert await store.pins.blocked() == {EVE}
     assert (await store.requests.summary(1)).latest == []
@@ -160,6 +162,29 @@ async def test_a_block_of_somebody_listed_keeps_what_was_shown(store) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_is_kept_of_a_blocked_requester_is_a_request_when_the_block_ends(database, store) -> None:
+    await ask(store, 1, "hello")
+    await store.pins.set_blocked(EVE, True, 5)
+    made = await store.pins.set_blocked(EVE, False, 6, is_requester=True)
+    store = await again(database)
+    assert (await store.requests.summary(9)).latest == [made]
+    assert made[:5] == (EVE, "", "", 1, 0)
+    await store.requests.delete([EVE])
+    assert (await store.messages.history(OTHER, None, 10))[0] == []
+
+
+@pytest.mark.parametrize("kept", ["nothing", "accepted"])
+@pytest_twisted.ensureDeferred
+async def test_no_request_is_made_when_the_block_ends(store, kept: str) -> None:
+    if kept == "accepted":
+        await ask(store, 1, "hello")
+        await store.requests.accept(chat_with(EVE))
+    await store.pins.set_blocked(EVE, True, 5)
+    assert await store.pins.set_blocked(EVE, False, 6, is_requester=True) is None
+    assert (await store.requests.summary(9)).latest == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_free_bytes_are_those_of_the_disk(store) -> None:
     assert (await store.free_bytes()) > 0
 
@@ -171,6 +196,7 @@ async def test_an_upgrade_makes_requests_of_those_who_never_stood_in_a_list(tmp_
     old = Database(tmp_path / "old.db", MIGRATIONS[:BEFORE], reactor)
     await old.open()
     wanda, mine, sid, tom = b"w" * 32, b"m" * 32, b"s" * 32, b"t" * 32
+    nora = b"n" * 32  # who never said anything
 
     def fill(connection) -> None:
         rows = [(BOB, BOB), (EVE, EVE), (wanda, wanda), (wanda, mine), (sid, sid), (tom, tom)]
@@ -184,6 +210,7 @@ async def test_an_upgrade_makes_requests_of_those_who_never_stood_in_a_list(tmp_
                 " VALUES (?, ?, ?, ?, 'text', 1, 1, 'hi', 'received')",
                 (conversation, peer, sender, id16(number)),
             )
+        connection.execute("INSERT INTO conversation (conversation, chat) VALUES (x'00', ?)", (nora,))
         connection.execute("INSERT INTO pin (name, peer, first_ms, current) VALUES ('bob', ?, 1, 1)", (BOB,))
         connection.execute("INSERT INTO block VALUES (?, 1)", (sid,))
         connection.execute(
@@ -202,6 +229,7 @@ async def test_an_upgrade_makes_requests_of_those_who_never_stood_in_a_list(tmp_
         wanda: False,
         sid: False,
         tom: True,
+        nora: False,
     }
     assert [row.peer for row in (await store.requests.summary(9)).latest] == [EVE]
     await database.close()
