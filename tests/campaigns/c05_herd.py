@@ -16,7 +16,7 @@ from typing import Any
 
 from chatnet.core.events import RegistryPhase, RegistryState
 from chatnet.core.identity import PeerID
-from chatnet.core.messages import ROLE_REGISTRY, Hello, ListEntry, ListPage
+from chatnet.core.messages import ROLE_REGISTRY, Found, Hello, ListEntry, ListPage
 from chatnet.core.records import endpoint, sign_record
 from chatnet.net.dialling import Dialler
 from chatnet.net.tls import TLS
@@ -72,6 +72,12 @@ class Sheep:
 
     def registry_changed(self, state: RegistryState) -> None:
         check(state.phase is not RegistryPhase.REFUSED, "a peer was refused for good", reason=state.reason)
+
+    def registry_opened(self) -> None:
+        """Its list knows nothing of links."""
+
+    def record_found(self, found: Found) -> None:
+        """It asks for none."""
 
     def list_page(self, page: ListPage) -> None:
         if page.reset:
