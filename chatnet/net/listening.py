@@ -31,7 +31,7 @@ from chatnet.core.strikes import refusal
 from chatnet.net.link import Link, LinkSettings, LinkUser
 from chatnet.net.tls import TLS
 
-ACCEPTS = 20  # connections in one turn of the reactor, each half a millisecond
+ACCEPTS = 20  # at once, after ports were held; Twisted adds to it while that many come
 BACKLOG = 1024  # a herd after a restart waits in the kernel, not in retries
 
 
@@ -50,7 +50,6 @@ class LinkFactory(Factory):
         self.send_buffer_bytes = send_buffer_bytes
         self.links: set[Link] = set()  # every connection that has not ended, open or not
         self.refusals: Counter[str] = Counter()  # before anybody was heard, by reason
-        self.on_accepted: Callable[[], None] = lambda: None
         self.says_farewell = False  # the program ends: all links close at once, and none is cut for another
         self._closing: dict[Link, None] = {}  # in order, the oldest first
 
@@ -119,8 +118,6 @@ class Listener:
         self._factory = factory
         self._wrapped: Any = tls.wrap(factory, dialling=False, send_buffer_bytes=factory.send_buffer_bytes)
         tls.turns.on_crowded = self._hold
-        factory.on_accepted = self._accepted
-        self._accepts_limited = False  # in this turn
         self.ports: list[IListeningPort] = []
 
     def listen(self, endpoints: tuple[str, ...]) -> None:
@@ -179,23 +176,13 @@ class Listener:
         while self._factory.links:
             await next(iter(self._factory.links)).when_gone()
 
-    def _accepted(self) -> None:
-        """Twisted takes 20 more in each turn, for as long as so many come: here as many as before."""
-        if not self._accepts_limited:
-            self._accepts_limited = True
-            self._reactor.callLater(0, self._limit_accepts)
-
-    def _limit_accepts(self) -> None:
-        self._accepts_limited = False
-        for port in cast(list[Any], self.ports):
-            port.numberAccepts = ACCEPTS
-
     def _hold(self, crowded: bool) -> None:
         """While many handshakes wait, who comes waits in the kernel: here he would be the next to be evicted."""
         for port in cast(list[Any], self.ports):
             if crowded:
                 port.stopReading()
             else:
+                port.numberAccepts = ACCEPTS
                 port.startReading()
 
     def _listen_ipv6(self, port: int) -> IListeningPort | None:
