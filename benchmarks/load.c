@@ -66,6 +66,7 @@ static SSL_CTX *context;
 static unsigned long long bytes_in;
 static double quiet = 20, hello_at, probe_at, probe_sent, probes[PROBES];
 static int probe_count;
+static int prober; /* whose answer is awaited */
 static uint8_t piece[PIECE];
 
 static double now(void)
@@ -252,7 +253,7 @@ static void take_frame(struct client *c, const uint8_t *body, int size)
 		memcpy(pong, body, size);
 		pong[3] = 'o';
 		send_frame(c, pong, size);
-	} else if (!memcmp(body + 1, "\xa4pong", 5) && c == clients && probe_sent) {
+	} else if (!memcmp(body + 1, "\xa4pong", 5) && c == clients + prober && probe_sent) {
 		if (probe_count < PROBES)
 			probes[probe_count++] = now() - probe_sent;
 		probe_sent = 0;
@@ -322,7 +323,7 @@ static void drop(struct client *c)
 {
 	if (c->line < 0)
 		return;
-	if (c == clients)
+	if (c == clients + prober)
 		probe_sent = 0;
 	welcomed -= c->welcome;
 	informed -= c->complete && c->known >= target;
@@ -382,10 +383,13 @@ static void turn(int wait_ms)
 	for (int some = count / 64 + 1; some--; next = (next + 1) % count) /* who only listens says that it lives */
 		if (clients[next].welcome && now() - clients[next].said_at > quiet)
 			send_frame(&clients[next], ping, sizeof ping - 1);
-	if (clients[0].welcome && !probe_sent && now() >= probe_at) { /* how soon it answers meanwhile */
-		probe_sent = now();
-		probe_at = probe_sent + PROBE_EVERY;
-		send_frame(&clients[0], ping, sizeof ping - 1);
+	if (count && !probe_sent && now() >= probe_at) { /* how soon it answers meanwhile; by turns, since pings have a rate */
+		prober = (prober + 1) % count;
+		if (clients[prober].welcome) {
+			probe_sent = now();
+			probe_at = probe_sent + PROBE_EVERY;
+			send_frame(&clients[prober], ping, sizeof ping - 1);
+		}
 	}
 	int found = epoll_wait(poll_line, events, EVENTS, wait_ms);
 	for (int i = 0; i < found; i++)
