@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -69,39 +70,37 @@ AGAIN_SECONDS = 0.02  # from the end of a connection to the next one with its ke
 LATER_SECONDS = 0.5  # the same where a link is wanted and was refused: dials would keep each other out
 ID = b"\xa5" * 16  # stands for an id that is new in each frame
 ID32 = ID * 2
+NAME = "@" * 16  # stands for a part of a file's name that is new in each frame
+ONE_OFFER = b"\x5a" * 16  # of which page after page comes, and never the last
 
 Frames = Callable[[], bytes]  # some frames, new ones at each call
 
 
 def endless(message: Message) -> Frames:
-    """Frames of this message, again and again, with new ids in the place of ID."""
-    parts = frame(encode(message)).split(ID)
-    size = sum(map(len, parts)) + 16 * (len(parts) - 1)
-    times = max(1, CHUNK_BYTES // size)
+    """Frames of this message, again and again, with new ids and names in the places of ID and NAME."""
+    parts = re.split(b"(%b|%b)" % (re.escape(ID), NAME.encode()), frame(encode(message)))
+    times = max(1, CHUNK_BYTES // sum(map(len, parts)))
 
     def made() -> bytes:
-        ids = os.urandom(16 * (len(parts) - 1) * times)
         found: list[bytes] = []
-        at = 0
         for _ in range(times):
-            found.append(parts[0])
-            for part in parts[1:]:
-                found += (ids[at : at + 16], part)
-                at += 16
+            name = os.urandom(8).hex().encode()
+            for part in parts:
+                found.append(os.urandom(16) if part == ID else name if part == NAME.encode() else part)
         return b"".join(found)
 
     return made
 
 
-def _page(path_parts: int, more: bool, name: str) -> Offer:
-    """An offer of as many empty files as a frame holds, each below folders of its own."""
+def _page(path_parts: int, more: bool, name: str, fid: bytes = ID) -> Offer:
+    """An offer of as many empty files as a frame holds, each below folders of its own; nobody can pack their names."""
     files: list[OfferedFile] = []
-    size = 200
-    while size < MAX_FRAME - 400 and len(files) < 1_000:
-        path = [f"{name}{len(files)}", *(["d"] * (path_parts - 2)), "f"]
+    chance, size = random.Random(name), 200
+    while size < MAX_FRAME - 1_400 and len(files) < 1_000:
+        path = [f"{NAME}{len(files)}", *(f"{chance.getrandbits(120):x}" for _ in range(path_parts - 2)), "f"]
         files.append(OfferedFile(path, 0, 1))
         size += sum(len(part) + 1 for part in path) + 12
-    return Offer(ID, files, more)
+    return Offer(fid, files, more)
 
 
 LONG = "\n" * MAX_BODY_BYTES
@@ -156,7 +155,7 @@ ATTACKS = {
         Attack("links that come and go", first=(Bye(), Error("user", "x" * 200)), leaves=True),
         Attack("messages", kinds=(Say(ID32, ID, 1, LONG),)),
         Attack("offers", kinds=(_page(32, False, "whole"), FIRST_OFFER)),
-        Attack("unfinished offers", kinds=(_page(32, True, "part"),)),
+        Attack("unfinished offers", kinds=(_page(32, True, "part", ONE_OFFER),)),
         Attack("answers to nothing", kinds=ANSWERS),
         Attack("answers beside an offer", kinds=ANSWERS, first=(FIRST_OFFER,)),
         Attack("file links", role=ROLE_FILE),

@@ -49,7 +49,8 @@ class Exposed(Driven):
         return [*super().options(), "--weather", str(self.sky)]
 
     def limits(self) -> list[str]:
-        return [*super().limits(), "--limit", f"store_retry_seconds={RETRY_SECONDS}"]
+        reserve = ("--limit", "free_bytes_reserve=1")  # the first message is that of a stranger, and the disk is small
+        return [*super().limits(), "--limit", f"store_retry_seconds={RETRY_SECONDS}", *reserve]
 
     @property
     def lives(self) -> bool:

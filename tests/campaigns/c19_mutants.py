@@ -101,7 +101,10 @@ MUTANTS = (
         "chatnet/core/link_policy.py",
         "    (Present.SAME_WAY, Proof.MUTE): Verdict.TAKE,",
         "    (Present.SAME_WAY, Proof.MUTE): Verdict.KEEP,",
-        ("tests/village/test_liveness.py::test_a_half_open_link_gives_way_to_a_proven_dial",),
+        (
+            "tests/core/test_link_policy.py",
+            "tests/village/test_liveness.py::test_a_half_open_link_gives_way_to_a_proven_dial",
+        ),
     ),
     Mutant(
         "a foreign exception ends no loop",

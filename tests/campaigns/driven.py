@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chatnet.core.errors import ChatnetError
 from chatnet.core.events import Event, MessageAdded, MessageChanged, MessageState, PeopleChanged, StoreChanged
 from chatnet.core.messages import Ack, Say
 from chatnet.host import database
@@ -201,9 +202,14 @@ def main() -> None:
     service: Any = makeService(options)
     ledger = os.open(given.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
+    accepted: set[bytes] = set()
+
     def heard(event: Event) -> None:
         if isinstance(event, MessageAdded) and not event.message.mine:
             note(ledger, f"heard {event.message.body}")
+            if event.message.chat not in accepted:  # of a stranger less would be taken, and nothing on a full disk
+                accepted.add(event.message.chat)
+                service.peer.accept_request(event.message.chat).addErrback(lambda failure: failure.trap(ChatnetError))
         elif isinstance(event, StoreChanged):
             note(ledger, "store works" if event.ok else f"store fails: {event.text}")
 

@@ -82,10 +82,12 @@ def test_a_full_disk_is_a_banner_and_nothing_is_lost(stage: Stage, small_disk: P
     carol, dave = stage.peer("carol", "--data", str(small_disk)), stage.peer("dave")
     carol.shows("dave")
     dave.shows("carol")
+    carol.enter("/msg dave")
+    carol.enter("hello")  # on a disk below its reserve nothing is taken of strangers
+    carol.shows("✓")
     dave.enter("/msg carol")
     dave.enter("one")
     dave.shows("✓")
-    carol.enter("/msg dave")
     carol.shows("one")
     filler = small_disk / "filler"
     subprocess.run(
@@ -95,7 +97,7 @@ def test_a_full_disk_is_a_banner_and_nothing_is_lost(stage: Stage, small_disk: P
     while "The disk is full" not in carol.text:  # pages that were there already take a little more
         sent += 1
         dave.enter(f"number {sent} " + "y" * 300)
-        dave.shows(f"number {sent} ")
+        dave.shows(f"number {sent}")
         assert sent < 100
     carol.type("precious")
     carol.type("\r")

@@ -24,6 +24,8 @@ def pair(stage: Stage) -> tuple[Terminal, Terminal]:
         one.shows("registry up · 1 peer")
         one.enter(f"/msg {other}")
         one.shows(f"{other}>")
+    bob.enter("hello")  # of a stranger he would take twenty messages
+    ann.shows("hello")
     bob.is_read = False
     for number in range(MESSAGES):
         ann.enter(f"number {number}{LONG}")
