@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPu
 from zope.interface import implementer
 
 from chatnet.console.actions.all import Actions
+from chatnet.console.disk import Disk, DiskThreads
 from chatnet.console.model import ConsoleModel
 from chatnet.console.overlays.login import LoginDefaults
 from chatnet.console.panes.base import PaneContext
@@ -64,6 +65,7 @@ class Console(Service):
         output: TextIO | None = sys.__stdout__,
         ascii_only: bool = False,
         screen: Any = None,
+        disk: Disk | None = None,
     ) -> None:
         self._api, self._reactor = api, reactor
         self._login = login
@@ -71,6 +73,8 @@ class Console(Service):
         self._ascii_only = ascii_only
         self._screen = screen
         self._real = screen is None
+        self._threads = DiskThreads(reactor) if disk is None else None
+        self._disk = disk or self._threads
         self._subscription: Subscription | None = None
         self._writer: TerminalWriter | None = None
         self._loop: GuardedLoop | None = None
@@ -117,7 +121,8 @@ class Console(Service):
         signs = ASCII if self._ascii_only or not _is_utf8(os.environ) else UNICODE
         self.model = ConsoleModel(snapshot)
         scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000))
-        self.actions = Actions(self._api, scene, self._reactor, self)
+        assert self._disk is not None
+        self.actions = Actions(self._api, scene, self._reactor, self, self._disk)
         if self._screen is None:
             assert self._input is not None
             assert self._output is not None
@@ -151,6 +156,8 @@ class Console(Service):
         if self._subscription is not None:
             self._subscription.cancel()
             self._subscription = None
+        if self._threads is not None:
+            self._threads.close()
         globalLogPublisher.removeObserver(self._observer)  # harmless when it was never added
         loop, self._loop = self._loop, None
         if loop is not None:

@@ -80,7 +80,7 @@ KEYS: tuple[Key, ...] = (
     Key(_INPUT, ("ctrl w", "meta backspace", "meta d"), "", "delete a word"),
     Key(_INPUT, ("ctrl u", "ctrl k"), "", "delete to the start, to the end of the line"),
     Key(_INPUT, ("ctrl y",), "", "put back what was deleted"),
-    Key(_INPUT, ("ctrl _",), "", "undo"),
+    Key(_INPUT, ("ctrl _", "ctrl /"), "", "undo: takes out a whole paste, too"),
     Key(_INPUT, ("ctrl d",), "delete_or_quit", "delete a character; quit when the input is empty"),
     Key(_ANY, tuple(f"meta {digit}" for digit in "1234567890"), "go_to_tab", "tab 1 … 10", "tab"),
     Key(_ANY, ("meta left", "ctrl p"), "previous_tab", "the tab to the left"),

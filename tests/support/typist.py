@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import urwid
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.testing import MemoryReactorClock
 from urwid.testing import ScriptedScreen
 
@@ -55,6 +58,27 @@ class MemoryScreen(ScriptedScreen):
         self.cleared += 1
 
 
+class InlineDisk:
+    """A disk that answers at once, or with ``holds`` when ``release`` is called."""
+
+    def __init__(self) -> None:
+        self.holds = False
+        self._held: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+
+    def run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self._held.append((done, partial(work, *args, **kwargs)))
+        if not self.holds:
+            self.release()
+        return done
+
+    def release(self) -> None:
+        """What was asked for is done."""
+        held, self._held = self._held, []
+        for done, work in held:
+            maybeDeferred(work).chainDeferred(done)
+
+
 class Typist:
     """A console with somebody in front of it."""
 
@@ -69,7 +93,15 @@ class Typist:
         self.clock = clock or new_clock()
         self.peer = peer or ScriptedPeer(self.clock)
         self.memory = MemoryScreen(size)
-        self.console = Console(self.peer, self.clock, login=login, ascii_only=ascii_only, screen=self.memory)
+        self.disk = InlineDisk()
+        self.console = Console(
+            self.peer,
+            self.clock,
+            login=login,
+            ascii_only=ascii_only,
+            screen=self.memory,
+            disk=self.disk,
+        )
         self.console.startService()
         for call, args, kwargs in self.clock.whenRunningHooks:
             call(*args, **kwargs)

@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.console.commands import BY_NAME
-from chatnet.console.completion import Completer, shown_candidates
+from chatnet.console.completion import Completer, PathQuestion, shown_candidates
+from chatnet.console.disk import Disk, Names, names_in
 from chatnet.console.keymap import Context
 from chatnet.console.panes.base import PaneContext
 from chatnet.console.panes.conversation import ConversationPane
@@ -62,10 +63,12 @@ class ActionBase:
 
     log = Logger()
 
-    def __init__(self, api: PeerApi, scene: PaneContext, clock: Any, terminal: Terminal) -> None:
+    def __init__(self, api: PeerApi, scene: PaneContext, clock: Any, terminal: Terminal, disk: Disk) -> None:
         self._api, self._scene, self._model = api, scene, scene.model
         self._clock, self._terminal = clock, terminal
-        self._completer = Completer(scene.model)
+        self._disk = disk
+        self._completer = Completer(scene.model, self._look_for_paths)
+        self._looking: PathQuestion | None = None  # what Tab has asked the disk and does not know yet
         self._kills: list[str | bytes] = []
         self._drafts: dict[ChatID, str] = {}  # of chats whose tabs are closed
         self._told_drafts: dict[ChatID, str] = {}  # as the peer keeps them
@@ -92,7 +95,39 @@ class ActionBase:
     def _completing(self, editor: Editor, cycle: tuple[tuple[tuple[str, int], ...], int] | None) -> None:
         if cycle is not None:
             candidates, chosen = cycle
-            self.view.say(shown_candidates(list(candidates), chosen))
+            self.view.say(shown_candidates(list(candidates), chosen, self._completer.found.count))
+
+    def _look_for_paths(self, question: PathQuestion) -> None:
+        """Find out what Tab has to know of a folder, and press Tab again unless something else was typed meanwhile."""
+        row = self.view.input
+        before = row.text, row.editor.edit_pos
+        if self._looking == question:
+            self.view.say(f"Still looking into {question.shown or 'the folder'}{self._scene.signs.ellipsis}")
+            return
+        self._looking = question
+
+        def came(names: Names) -> None:
+            self._forget_looking(question)
+            if not names.is_whole:
+                most = f"{limits.FOLDER_NAMES_LOOKED_AT:,}"
+                self.view.say(f"The folder has more than {most} names: Tab cannot tell which begin with these letters.")
+            self._completer.answer(question, names)
+            if not self._completer.is_asking and (row.text, row.editor.edit_pos) == before and row is self.view.input:
+                row.keypress((self.view.size[0],), "tab")
+
+        self._ask(
+            self._disk.run,
+            names_in,
+            question.shown,
+            question.begin,
+            question.only_folders,
+            then=came,
+            failed=lambda: self._forget_looking(question),
+        )
+
+    def _forget_looking(self, question: PathQuestion) -> None:
+        if self._looking == question:
+            self._looking = None
 
     def run(self, command: str, stroke: str) -> None:
         """Do what a key names."""
@@ -131,9 +166,16 @@ class ActionBase:
                 self.log.failure("console: a request failed", failure)
                 show(what + unexpected(error))
 
+        def answered(result: Any) -> None:
+            former, self._typed = self._typed, typed
+            try:
+                if then is not None:
+                    then(result)
+            finally:
+                self._typed = former
+
         wanted = maybeDeferred(call, *args)
-        if then is not None:
-            wanted.addCallback(then)
+        wanted.addCallback(answered)
         wanted.addErrback(refused)
         wanted.addBoth(lambda result: self._terminal.request_draw())
 

@@ -115,7 +115,7 @@ class MessagingActions(SubjectActions):
             self.view.input.insert("".join(c for c in text if c in "\n\t" or c.isprintable() or ord(c) > 0xA0))
             lines = text.rstrip("\n").count("\n") + 1
             if lines > 1:
-                self.view.say(f"{lines} lines were pasted; {self._enter_does()}")
+                self.view.say(f"{lines} lines were pasted; {self._enter_does()} Ctrl-_ takes them out again.")
 
     def _enter_does(self) -> str:
         """What Enter would do with what stands in the input."""
@@ -123,7 +123,7 @@ class MessagingActions(SubjectActions):
             case RunCommand(command):
                 return f"Enter runs all of it as one /{command.name}."
             case PlainText() if self.view.chat is None:
-                return "nobody is chosen here yet: F2 picks a name, or begin with  /msg NAME"
+                return "nobody is chosen here yet: F2 picks a name, /msg NAME begins a message."
             case PlainText():
                 return "Enter sends them as one message."
             case _:

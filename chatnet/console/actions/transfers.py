@@ -11,11 +11,11 @@ from chatnet.console.actions.messaging import body_bytes
 from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.commands import split_words
 from chatnet.console.keymap import Context, stroke_text
-from chatnet.console.overlays.file_picker import FilePicker
+from chatnet.console.overlays.file_picker import FilePicker, Listing, entries_of
 from chatnet.console.widgets.wording import rate_of, rate_text, rule_text
 from chatnet.core import limits
 from chatnet.core.closest import closest_match
-from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
+from chatnet.core.events import FileRule, Person, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.identity import ChatID, chat_with
 from chatnet.core.text import quoted, safe_line
 
@@ -32,13 +32,19 @@ class TransferActions(SubjectActions):
             self.view.say("Send to whom? Open a conversation first (F2, Enter), or type  /send NAME path", warning=True)
             return
 
+        def look(directory: str, hidden: bool, came: Callable[[Listing], None]) -> None:
+            def failed() -> None:
+                came(Listing(problem="The disk does not answer."))
+
+            self._ask(self._disk.run, entries_of, directory, hidden, then=came, failed=failed)
+
         def chosen(paths: tuple[str, ...]) -> None:
             self.view.overlay = None
             self._directory = picker.directory
             self._offer(chat, tuple(map(os.fsencode, paths)))
 
         name = self._model.roster.name(chat)
-        picker = FilePicker(self._directory, name, self._scene.signs, chosen, self.view.back)
+        picker = FilePicker(self._directory, name, self._scene.signs, look, chosen, self.view.back)
         picker.double_click = self.is_double_click
         self.view.cover(picker)
 
@@ -55,28 +61,43 @@ class TransferActions(SubjectActions):
         self.view.say(f"{quoted(transfer.title)} is offered to {self._model.roster.name(chat)}.")
 
     def cmd_send(self, rest: str) -> None:
-        words = split_words(rest)
-        chat = self.view.chat
-        may_be_somebody = words and (chat is None or len(words) > 1 or not os.path.exists(os.path.expanduser(words[0])))
-        if may_be_somebody and (chat is None or self._is_somebody(words[0])):
+        words, here = split_words(rest), self.view.chat
+        person: Person | None = None
+        if words and (here is None or self._is_somebody(words[0])):
             person = self._somebody(words[0])
             if person is None:
                 return
-            chat, words = chat_with(person.peer), words[1:]
-        if chat is None:
+        if person is None and here is None:
             self._usage("send")
-        elif not words:
+        elif person is not None and here is not None and len(words) == 1:
+            self._send_word(here, person, words)
+        elif person is not None:
+            self._send_words(chat_with(person.peer), words[1:])
+        elif here is not None:
+            self._send_words(here, words)
+
+    def _send_word(self, here: ChatID, person: Person, words: list[str]) -> None:
+        """The only word names somebody, and may name a file."""
+
+        def told(is_file: bool) -> None:
+            self._send_words(here if is_file else chat_with(person.peer), words if is_file else [])
+
+        self._ask(self._disk.run, os.path.exists, local_path(words[0]), then=told)
+
+    def _send_words(self, chat: ChatID, words: list[str]) -> None:
+        if not words:
             self.open_chat(chat)
             self.key_pick_file("")
-        else:
-            paths = tuple(map(local_path, words))
-            missing = next((path for path in paths if not os.path.lexists(path)), None)
-            if missing is not None:
-                meant_who = missing == paths[0] and len(words) > 1 and "/" not in words[0]
-                nobody = f" Nobody here is called {safe_line(words[0])} either." if meant_who else ""
-                self._wrong(_no_such_file(os.fsdecode(missing)) + nobody + _quoting(words))
+            return
+        paths = tuple(map(local_path, words))
+
+        def told(trouble: str) -> None:
+            if trouble:
+                self._wrong(trouble)
             else:
                 self._offer(chat, paths)
+
+        self._ask(self._disk.run, _what_is_missing, paths, words, then=told)
 
     def _offer_to_answer(self, stroke: str) -> Transfer | None:
         """The offer that Alt-y, Alt-n and Alt-s answer; None is told why."""
@@ -271,11 +292,22 @@ def _is_open_offer(transfer: Transfer) -> bool:
     return not transfer.outgoing and transfer.state is TransferState.OFFERED
 
 
+def _what_is_missing(paths: tuple[bytes, ...], words: list[str]) -> str:
+    """Which of the paths is not there, in words; empty if all are.  Waits for the disk."""
+    missing = next((path for path in paths if not os.path.lexists(path)), None)
+    if missing is None:
+        return ""
+    meant_who = missing == paths[0] and len(words) > 1 and "/" not in words[0]
+    nobody = f" Nobody here is called {safe_line(words[0])} either." if meant_who else ""
+    return _no_such_file(os.fsdecode(missing)) + nobody + _quoting(words)
+
+
 def _no_such_file(path: str) -> str:
     """What is missing, and the nearest name beside it."""
     directory, name = os.path.split(path)
     try:
-        near = closest_match(name, os.listdir(directory))
+        with os.scandir(directory) as entries:
+            near = closest_match(name, (entry.name for entry in entries))
     except OSError:
         near = ""
     shown = directory.replace(os.path.expanduser("~"), "~", 1)
