@@ -78,7 +78,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "chatnet.console.model": (*CORE, "chatnet.console.people_order", "chatnet.console.shown"),
     "chatnet.console.keymap": CORE,
     "chatnet.console.commands": CORE,
-    "chatnet.console.disk": CORE,
+    "chatnet.console.disk": (*CORE, "chatnet.console.commands"),
     "chatnet.console.terminal": (*CORE, TERMINAL_OUTPUT),
     "chatnet.console.completion": CONSOLE_TABLES,
     "chatnet.console.widgets": (*CORE, "chatnet.console.widgets"),

@@ -66,7 +66,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "block",
         "[WHO]",
-        "take nothing from somebody any more; their screen says that you did not take it",
+        "take nothing from somebody any more, after a question; their screen says that you did not take it",
         "People",
         ("person",),
     ),

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
+from chatnet.console.commands import split_words
 from chatnet.core.errors import LocalError
-from chatnet.core.limits import COMPLETIONS, FOLDER_NAMES_LOOKED_AT, FOLDER_THREADS
+from chatnet.core.limits import COMPLETIONS, DROPPED_PATHS, FOLDER_NAMES_LOOKED_AT, FOLDER_THREADS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -129,3 +131,39 @@ def names_in(folder: str, begin: str, only_folders: bool) -> Names:
     except OSError:
         return Names()
     return found if is_whole else Names(is_whole=False)
+
+
+# --- files that are dropped on the window -----------------------------------------------------------
+
+
+def dropped_paths(text: str) -> tuple[bytes, ...]:
+    """The absolute paths that a terminal pastes for files that are dropped on it; empty for any other text.
+
+    Terminals write them in quotes, with backslashes, as they are, or as ``file://`` addresses.
+    """
+    text = text.strip()
+    if not text or "\n" in text:
+        return ()
+    paths = (_path_of(text),) if text.startswith("/") and "\\" not in text else tuple(map(_path_of, split_words(text)))
+    return tuple(map(os.fsencode, paths)) if 0 < len(paths) <= DROPPED_PATHS and all(paths) else ()
+
+
+def _path_of(word: str) -> str:
+    if word.startswith("file://"):
+        try:
+            address = urlsplit(word)
+        except ValueError:
+            return ""
+        word = unquote(address.path) if address.hostname in (None, "localhost") else ""
+    return word if word.startswith("/") and word.strip("/") and "\0" not in word else ""
+
+
+def size_of_all(paths: tuple[bytes, ...]) -> int | None:
+    """Bytes of the files, folders counting nothing; None if one is not there, or is neither.  Waits for the disk."""
+    total = 0
+    for path in paths:
+        if os.path.isfile(path):
+            total += os.path.getsize(path)
+        elif not os.path.isdir(path):
+            return None
+    return total

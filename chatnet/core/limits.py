@@ -112,6 +112,7 @@ COMPLETIONS = 200  # of what Tab finds that are worth cycling through
 FOLDER_NAMES_LOOKED_AT = 500_000  # by Tab, in a thread: under a second; of a larger folder it says nothing
 PICKER_NAMES = 20_000  # of one folder that the file picker shows: more nobody looks through
 FOLDER_THREADS = 4  # of the console that wait for a disk at a time: what is asked beyond that is refused
+DROPPED_PATHS = 100  # files that are dropped on the window at once; more lines of paths are a text
 QUESTION_SECONDS = 0.4  # on the screen before a key answers it: faster, the key was meant for what stood there before
 COMPARED_SECONDS = 1_800.0  # after digits were on the screen they can be said to be the same: longer than any reading
 DRAW_SECONDS = 0.03  # draws that were not caused by a key are gathered this long

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chatnet.console import disk
-from chatnet.console.disk import DiskThreads, Names, first_of, names_in
+from chatnet.console.disk import DiskThreads, Names, dropped_paths, first_of, names_in, size_of_all
 from chatnet.core.errors import LocalError
 from chatnet.core.limits import COMPLETIONS, FOLDER_THREADS
 
@@ -40,6 +40,41 @@ def test_of_a_folder_with_too_many_names_nothing_is_said(tmp_path: Path, monkeyp
     assert names_in(f"{tmp_path}/", "only", False) == Names(is_whole=False)
     monkeypatch.setattr(disk, "FOLDER_NAMES_LOOKED_AT", 10)
     assert names_in(f"{tmp_path}/", "only", False).count == 10
+
+
+@pytest.mark.parametrize(
+    ("pasted", "paths"),
+    [
+        ("/home/carol/photo.jpg", ["/home/carol/photo.jpg"]),
+        ("'/home/carol/my photo.jpg' ", ["/home/carol/my photo.jpg"]),
+        ("/home/carol/my\\ photo.jpg", ["/home/carol/my photo.jpg"]),
+        ("/home/carol/my photo.jpg\n", ["/home/carol/my photo.jpg"]),
+        ("file:///home/carol/my%20photo.jpg", ["/home/carol/my photo.jpg"]),
+        ("file://localhost/a/b", ["/a/b"]),
+        ("'/a/b' '/a/c'", ["/a/b", "/a/c"]),
+        ("", []),
+        ("/", []),
+        ("photo.jpg", []),
+        ("/a/b\n/a/c", []),
+        ("'/a/b' and c", []),
+        ("file://elsewhere/a/b", []),
+        ("file://[", []),
+        ("/a\0b", []),
+        ("'/a' " * 101, []),
+    ],
+)
+def test_paths_that_a_terminal_pastes(pasted: str, paths: list[str]) -> None:
+    assert dropped_paths(pasted) == tuple(map(os.fsencode, paths))
+
+
+def test_the_size_of_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12")
+    (tmp_path / "b").write_bytes(b"345")
+    os.mkfifo(tmp_path / "pipe")
+    place = os.fsencode(tmp_path)
+    assert size_of_all((place + b"/a", place + b"/b", place)) == 5
+    assert size_of_all((place + b"/a", place + b"/c")) is None
+    assert size_of_all((place + b"/pipe",)) is None
 
 
 class FakeReactor:

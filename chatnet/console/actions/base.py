@@ -73,7 +73,7 @@ class ActionBase:
         self._drafts: dict[ChatID, str] = {}  # of chats whose tabs are closed
         self._told_drafts: dict[ChatID, str] = {}  # as the peer keeps them
         self._mouse_on = True
-        self._quit_asked: dict[str, float] = {}
+        self._quit_asked = float("-inf")  # when Ctrl-C was pressed last
         self._double_click = DoubleClick()
         self._typed: tuple[InputRow, str] | None = None  # the command that is being run, and where it stood
         self._directory = _here()
@@ -85,6 +85,9 @@ class ActionBase:
         raise NotImplementedError
 
     def cmd_requests(self, rest: str) -> None:
+        raise NotImplementedError
+
+    def _ask_to_offer(self, chat: ChatID, paths: tuple[bytes, ...], row: InputRow) -> None:
         raise NotImplementedError
 
     def _make_input(self) -> InputRow:
@@ -195,6 +198,16 @@ class ActionBase:
             row.put(line)
             if row is self.view.input:
                 self.view.focus_on = Context.INPUT
+
+    def _begin_command(self, start: str) -> None:
+        """Put the beginning of a command into the input, from wherever; Up brings back what stood there."""
+        row = self.view.input
+        self.view.cover(None)
+        self.view.focus_on = Context.INPUT
+        if row.text:
+            row.remember(row.text)
+            self.view.say("Up brings back what was typed here.")
+        row.put(start)
 
     def _show(self, index: int) -> None:
         self.view.show(index)

@@ -10,14 +10,18 @@ from chatnet.console.actions.base import local_path
 from chatnet.console.actions.messaging import body_bytes
 from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.commands import split_words
+from chatnet.console.disk import size_of_all
 from chatnet.console.keymap import Context, stroke_text
 from chatnet.console.overlays.file_picker import FilePicker, Listing, entries_of
-from chatnet.console.widgets.wording import rate_of, rate_text, rule_text
+from chatnet.console.panes.question import Question, asked_title
+from chatnet.console.shown import Place, Subject
+from chatnet.console.widgets.input import InputRow
+from chatnet.console.widgets.wording import rate_of, rate_text, rule_text, size_text
 from chatnet.core import limits
 from chatnet.core.closest import closest_match
 from chatnet.core.events import FileRule, Person, RuleKind, SpeedLimits, Transfer, TransferState
-from chatnet.core.identity import ChatID, chat_with
-from chatnet.core.text import quoted, safe_line
+from chatnet.core.identity import ChatID, chat_with, short_text
+from chatnet.core.text import quoted, safe_line, shown_path
 
 _RULES = tuple(kind.value for kind in RuleKind)
 _RESUMABLE = (TransferState.BROKEN, TransferState.PAUSED)
@@ -39,6 +43,8 @@ class TransferActions(SubjectActions):
             self._ask(self._disk.run, entries_of, directory, hidden, then=came, failed=failed)
 
         def chosen(paths: tuple[str, ...]) -> None:
+            if not self._is_settled(Place(Subject.PICKER)):
+                return  # the key was a letter of a name, meant for the list of people
             self.view.overlay = None
             self._directory = picker.directory
             self._offer(chat, tuple(map(os.fsencode, paths)))
@@ -52,6 +58,7 @@ class TransferActions(SubjectActions):
         person = self._chosen_person()
         if person is not None:
             self.open_person(person.peer)
+            self._model.shown.changed(Place(Subject.PICKER))
             self.key_pick_file(stroke)
 
     def _offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> None:
@@ -98,6 +105,29 @@ class TransferActions(SubjectActions):
                 self._offer(chat, paths)
 
         self._ask(self._disk.run, _what_is_missing, paths, words, then=told)
+
+    def _ask_to_offer(self, chat: ChatID, paths: tuple[bytes, ...], row: InputRow) -> None:
+        """Files were dropped on the window: ask whether to offer them, while their paths stand in the input."""
+        pasted = row.text
+
+        def told(size: int | None) -> None:
+            if size is None or row.text != pasted or row is not self.view.input or self.view.overlay is not None:
+                return
+            title = asked_title(shown_path(os.path.basename(paths[0].rstrip(b"/"))))
+            what = f"{title} and {len(paths) - 1} more" if len(paths) > 1 else title
+
+            def text() -> str:
+                of = f", {size_text(size)}" if size else ""
+                return f"Offer {what}{of} to {self._model.roster.name(chat)}, key {short_text(chat)}?"
+
+            def offer() -> None:
+                row.remember(row.text)
+                row.put("")
+                self._offer(chat, paths)
+
+            self.view.ask(Question(text, "offer", "it is a text", offer))
+
+        self._ask(self._disk.run, size_of_all, paths, then=told)
 
     def _offer_to_answer(self, stroke: str) -> Transfer | None:
         """The offer that Alt-y, Alt-n and Alt-s answer; None is told why."""
@@ -192,8 +222,7 @@ class TransferActions(SubjectActions):
         self._do_to_chosen("to resume", lambda one: one.state in _RESUMABLE, self._resume)
 
     def key_limit(self, stroke: str) -> None:
-        self.view.focus_on = Context.INPUT
-        self.view.input.put("/limit ")
+        self._begin_command("/limit ")
         self.cmd_limit("")
 
     def cmd_limit(self, rest: str) -> None:
@@ -270,10 +299,25 @@ class TransferActions(SubjectActions):
         self._ask(self._api.resume, transfer.fid)
 
     def _cancel(self, transfer: Transfer) -> None:
+        fid, number = transfer.fid, self._model.numbers[transfer.fid]
         if transfer.state.ended:
             self.view.say("There is nothing to cancel here.")
-        else:
-            self._ask(self._api.cancel, transfer.fid)
+            return
+
+        def text() -> str:
+            now = self._model.transfers.get(fid, transfer)
+            way, name = "to" if now.outgoing else "from", self._model.roster.name(now.peer)
+            lost = " What has come of it is deleted." if now.done_bytes and not now.outgoing else ""
+            return f"Cancel {number}, {asked_title(now.title)} {way} {name}, key {short_text(now.peer)}?{lost}"
+
+        def cancel() -> None:
+            now = self._model.transfers.get(fid)
+            if now is None or now.state.ended:
+                self.view.say("It has ended meanwhile.")
+            else:
+                self._ask(self._api.cancel, fid)
+
+        self.view.ask(Question(text, "cancel it", "keep it", cancel))
 
     def key_forget_ended(self, stroke: str) -> None:
         def forgotten(result: None) -> None:
@@ -284,8 +328,7 @@ class TransferActions(SubjectActions):
             self._ask(self._api.forget_ended, then=forgotten)
 
     def key_command_line(self, stroke: str) -> None:
-        self.view.focus_on = Context.INPUT
-        self.view.input.put("/")
+        self._begin_command("/")
 
 
 def _is_open_offer(transfer: Transfer) -> bool:

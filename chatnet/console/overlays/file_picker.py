@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 import urwid
 
+from chatnet.console.shown import Place, Subject
 from chatnet.console.widgets.base import Box, LazyList
 from chatnet.console.widgets.text import Markup, cut, line, stack, width
 from chatnet.console.widgets.theme import Signs
@@ -240,6 +241,7 @@ class FilePicker(Box):
         return ("key" if entry.folder else "text", f" {mark} {name}{' ' * gap}{size}")
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        self.shows = {Place(Subject.PICKER): self._who}
         head = line([("group", f" Send to {self._who}: "), ("text", safe_line(self.directory, 1000))], cols)
         count = count_text(len(self.marked), "file") + " marked" if self.marked else ""
         foot: Markup = ("state.error", f" {self.problem}") if self.problem else ("text.soft", f" {count}")
