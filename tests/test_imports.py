@@ -79,6 +79,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "chatnet.console.keymap": CORE,
     "chatnet.console.commands": CORE,
     "chatnet.console.disk": (*CORE, "chatnet.console.commands"),
+    "chatnet.console.alerts": CORE,
     "chatnet.console.terminal": (*CORE, TERMINAL_OUTPUT),
     "chatnet.console.completion": CONSOLE_TABLES,
     "chatnet.console.widgets": (*CORE, "chatnet.console.widgets"),

@@ -40,7 +40,7 @@ DECIDING_KEYS = {
 }
 DECIDING_COMMANDS = {
     *("msg", "send", "accept", "refuse", "cancel", "pause", "resume", "rule", "whois", "trust", "verify"),
-    *("block", "unblock", "resend"),
+    *("block", "unblock", "resend", "mute", "unmute"),
 }
 ON_A_PAGE = {"requests"}  # the page of requests, whose own tests say that a decision is about the key that was drawn
 # Others that reach the peer act on the tab that is shown, or on what is typed alone.
@@ -52,7 +52,7 @@ OTHER_KEYS = {
 }
 OTHER_COMMANDS = {
     *("say", "close", "clear", "search", "export", "limit", "transfers", "peers", "myid", "net"),
-    *("reconnect", "takeover", "log", "help", "keys", "mouse", "version", "quit"),
+    *("reconnect", "takeover", "log", "help", "keys", "mouse", "version", "quit", "notify"),
 }
 
 
@@ -165,6 +165,8 @@ CASES = {
     "/trust": Case((f"/trust bob {prefix_text(OTHER)}",), new_key_of_bob, "<enter>", NAME_CHANGED),
     "/block": Case(("/block bob",), bob_is_another, "<enter>", NAME_CHANGED, asks=True),
     "/block here": Case((*BOBS_TAB, "/block"), new_key_of_bob, "<enter>", NAME_CHANGED, asks=True),
+    "/mute": Case(("/mute bob",), bob_is_another, "<enter>", NAME_CHANGED),
+    "/unmute": Case(("/unmute bob",), bob_is_another, "<enter>", NAME_CHANGED),
     "/unblock": Case(("/unblock bob",), bob_is_another, "<enter>", NAME_CHANGED),
     "/rule": Case(("/rule bob auto",), bob_is_another, "<enter>", NAME_CHANGED),
     "/rule here": Case((*BOBS_TAB, "/rule auto"), new_key_of_bob, "<enter>", NAME_CHANGED),
@@ -181,7 +183,7 @@ CASES = {
 
 
 def decisions(console: Typist) -> list[tuple[Any, ...]]:
-    return [call for call in console.peer.calls if call[0] in DECIDES_ABOUT]
+    return [call for call in console.peer.calls if call[0] in DECIDES_ABOUT or call[0] == "set_alerts"]
 
 
 def prepare(console: Typist, case: Case) -> list[tuple[Any, ...]]:

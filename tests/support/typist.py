@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ class MemoryScreen(ScriptedScreen):
         self.title = ""
         self.mouse = False
         self.cleared = 0
+        self.alerts: list[str] = []
 
     def hook_event_loop(self, event_loop: Any, callback: Any) -> None:
         # Through the loop, as input comes from a terminal: urwid draws after it.
@@ -50,6 +51,9 @@ class MemoryScreen(ScriptedScreen):
 
     def set_title(self, title: str) -> None:
         self.title = title
+
+    def alert(self, sequence: str) -> None:
+        self.alerts.append(sequence)
 
     def set_mouse_tracking(self, enable: bool = True) -> None:
         self.mouse = enable
@@ -89,6 +93,7 @@ class Typist:
         login: LoginDefaults | None = None,
         ascii_only: bool = False,
         clock: MemoryReactorClock | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.clock = clock or new_clock()
         self.peer = peer or ScriptedPeer(self.clock)
@@ -101,6 +106,7 @@ class Typist:
             ascii_only=ascii_only,
             screen=self.memory,
             disk=self.disk,
+            environ={"LANG": "C.UTF-8", "TERM": "xterm-256color"} if environ is None else environ,
         )
         self.console.startService()
         for call, args, kwargs in self.clock.whenRunningHooks:

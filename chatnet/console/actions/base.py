@@ -24,7 +24,7 @@ from chatnet.console.widgets.input import Editor, InputRow
 from chatnet.console.window import Window
 from chatnet.core import limits
 from chatnet.core.errors import ChatnetError
-from chatnet.core.events import ChatMessage, HistoryPage
+from chatnet.core.events import AlertContent, ChatMessage, HistoryPage
 from chatnet.core.identity import ChatID, chat_with
 from chatnet.peer.api import PeerApi
 
@@ -63,10 +63,13 @@ class ActionBase:
 
     log = Logger()
 
-    def __init__(self, api: PeerApi, scene: PaneContext, clock: Any, terminal: Terminal, disk: Disk) -> None:
+    def __init__(
+        self, api: PeerApi, scene: PaneContext, clock: Any, terminal: Terminal, disk: Disk, alerts: AlertContent
+    ) -> None:
         self._api, self._scene, self._model = api, scene, scene.model
         self._clock, self._terminal = clock, terminal
         self._disk = disk
+        self._configured_alerts = alerts
         self._completer = Completer(scene.model, self._look_for_paths)
         self._looking: PathQuestion | None = None  # what Tab has asked the disk and does not know yet
         self._kills: list[str | bytes] = []
