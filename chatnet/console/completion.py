@@ -81,7 +81,8 @@ class Completer:
                 return self._paths(begin)
 
     def _people(self, begin: str, end: str) -> list[str]:
-        return [name + end for name in self._model.roster.names() if name.startswith(begin.lower())]
+        names = (name for name in self._model.roster.names() if name.startswith(begin.lower()))
+        return [name + end for name in dict.fromkeys(names)]
 
     def _paths(self, begin: str, only_folders: bool = False) -> Names:
         typed = (split_words(begin) or [""])[0] if begin else ""

@@ -138,3 +138,14 @@ def test_the_picker_says_that_it_shows_a_part(folder: Path, console: Typist, mon
     monkeypatch.setattr("chatnet.console.overlays.file_picker.PICKER_NAMES", 5)
     console.type("/msg bob<enter><f5>")
     assert "The folder has more names: these are 5 of them." in console.screen()
+
+
+def test_a_name_that_two_have_is_one_candidate(console: Typist) -> None:
+    clock = new_clock()
+    peer = ScriptedPeer(clock)
+    people = [somebody("bob", peer.now_ms()), somebody("bob", peer.now_ms(), online=False, peer=key_of("another bob"))]
+    peer.people = {person.peer: person for person in people}
+    two = Typist(peer, clock=clock)
+    two.type("/msg b<tab>")
+    assert two.view.input.text == "/msg bob "
+    two.close()

@@ -100,7 +100,8 @@ class MessagingActions(SubjectActions):
         self.view.input.insert("\n")
 
     def paste(self, text: str) -> None:
-        """What was pasted, as one piece, into the input or the form."""
+        """What was pasted, as one piece, into the input or the form; to a question it says no, as a key does."""
+        self.view.ask(None)
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         overlay = self.view.overlay
         if isinstance(overlay, LoginForm):

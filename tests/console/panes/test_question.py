@@ -253,3 +253,13 @@ def test_a_long_title_leaves_name_key_and_answers_in_view(console: Typist, size:
     assert f"Block dave, key {short_text(DAVE)}?" in footer(console)
     assert "2 transfers with dave end:" in footer(console)
     assert "[y block] [n do not]" in console.lines()[-1]
+
+
+def test_a_paste_says_no(console: Typist) -> None:
+    console.type("/msg erin<enter>")
+    console.type("/block bob<enter>")
+    console.paste("some words")
+    assert ASKED not in console.screen()
+    assert console.view.input.text == "some words"
+    console.type("y")
+    assert console.calls("block") == []
