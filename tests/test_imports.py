@@ -49,6 +49,7 @@ CONSOLE_TABLES = (
     "chatnet.console.model",
     "chatnet.console.keymap",
     "chatnet.console.commands",
+    "chatnet.console.disk",
 )
 CONSOLE_PANES = (*CONSOLE_TABLES, "chatnet.console.widgets", "chatnet.console.panes")
 CONSOLE_OVERLAYS = (*CONSOLE_PANES, "chatnet.console.overlays")
@@ -77,6 +78,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "chatnet.console.model": (*CORE, "chatnet.console.people_order", "chatnet.console.shown"),
     "chatnet.console.keymap": CORE,
     "chatnet.console.commands": CORE,
+    "chatnet.console.disk": (*CORE, "chatnet.console.commands"),
+    "chatnet.console.alerts": CORE,
     "chatnet.console.terminal": (*CORE, TERMINAL_OUTPUT),
     "chatnet.console.completion": CONSOLE_TABLES,
     "chatnet.console.widgets": (*CORE, "chatnet.console.widgets"),

@@ -17,13 +17,24 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPu
 from zope.interface import implementer
 
 from chatnet.console.actions.all import Actions
+from chatnet.console.alerts import Alerts, alert_sequence
+from chatnet.console.disk import Disk, DiskThreads
 from chatnet.console.model import ConsoleModel
 from chatnet.console.overlays.login import LoginDefaults
 from chatnet.console.panes.base import PaneContext
 from chatnet.console.terminal import GuardedLoop, TerminalWriter, UnwrappedScreen, free_the_signal_keys
 from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.core import limits
-from chatnet.core.events import CodeReady, Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
+from chatnet.core.events import (
+    AlertContent,
+    AlertsChanged,
+    CodeReady,
+    Event,
+    MessageAdded,
+    RegistryChanged,
+    RegistryPhase,
+    TabsRestored,
+)
 from chatnet.core.text import safe_line, shown_path
 from chatnet.host.local_output import write_now
 from chatnet.peer.api import PeerApi, Subscription
@@ -64,6 +75,9 @@ class Console(Service):
         output: TextIO | None = sys.__stdout__,
         ascii_only: bool = False,
         screen: Any = None,
+        disk: Disk | None = None,
+        alerts: AlertContent = AlertContent.NAME,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._api, self._reactor = api, reactor
         self._login = login
@@ -71,6 +85,10 @@ class Console(Service):
         self._ascii_only = ascii_only
         self._screen = screen
         self._real = screen is None
+        self._threads = DiskThreads(reactor) if disk is None else None
+        self._disk = disk or self._threads
+        self._configured_alerts = alerts
+        self._environ = environ
         self._subscription: Subscription | None = None
         self._writer: TerminalWriter | None = None
         self._loop: GuardedLoop | None = None
@@ -117,7 +135,9 @@ class Console(Service):
         signs = ASCII if self._ascii_only or not _is_utf8(os.environ) else UNICODE
         self.model = ConsoleModel(snapshot)
         scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000))
-        self.actions = Actions(self._api, scene, self._reactor, self)
+        self._alerts = Alerts(self._configured_alerts, snapshot.alerts)
+        assert self._disk is not None
+        self.actions = Actions(self._api, scene, self._reactor, self, self._disk, self._configured_alerts)
         if self._screen is None:
             assert self._input is not None
             assert self._output is not None
@@ -135,6 +155,7 @@ class Console(Service):
             writer=self._writer,
             on_caught_up=self.request_draw,
             on_frame=self._frame_is_shown,
+            on_focus=self._alerts.focus,
         )
         if snapshot.me is not None:
             self.actions.restore(snapshot.tabs)
@@ -151,6 +172,8 @@ class Console(Service):
         if self._subscription is not None:
             self._subscription.cancel()
             self._subscription = None
+        if self._threads is not None:
+            self._threads.close()
         globalLogPublisher.removeObserver(self._observer)  # harmless when it was never added
         loop, self._loop = self._loop, None
         if loop is not None:
@@ -197,6 +220,11 @@ class Console(Service):
         match event:
             case MessageAdded(message):
                 self.actions.arrived(message)
+                if message.chat in self.model.roster.people:
+                    self._alerts.came(message, self.model.roster.name(message.chat))
+                    self._tell_alerts()
+            case AlertsChanged(alerts):
+                self._alerts.rules = alerts
             case CodeReady():
                 self.actions.code_ready(event)
             case TabsRestored(tabs):
@@ -258,10 +286,16 @@ class Console(Service):
         self.actions.view.tick()
         self.actions.save_desk()
         self._show_title()
+        self._tell_alerts()
         if self._loop.wait_seconds():
             self.request_draw()
         else:
             self._loop.draw_screen()
+
+    def _tell_alerts(self) -> None:
+        text = self._alerts.due(self._reactor.seconds())
+        if text is not None and hasattr(self._screen, "alert"):
+            self._screen.alert(alert_sequence(text, self._environ, _is_utf8(self._environ)))
 
     def _show_title(self) -> None:
         me, unread = self.model.me, self.model.unread()

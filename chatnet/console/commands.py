@@ -66,11 +66,13 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "block",
         "[WHO]",
-        "take nothing from somebody any more; their screen says that you did not take it",
+        "take nothing from somebody any more, after a question; their screen says that you did not take it",
         "People",
         ("person",),
     ),
     Command("unblock", "[WHO]", "end that", "People", ("person",)),
+    Command("mute", "[WHO]", "no notice tells of somebody's messages any more", "People", ("person",)),
+    Command("unmute", "[WHO]", "end that", "People", ("person",)),
     Command(
         "requests",
         "[accept|refuse|block N | clear]",
@@ -86,6 +88,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("help", "[COMMAND]", "keys and commands", "Program", ("command",)),
     Command("keys", "", "the keys", "Program"),
     Command("mouse", "", "mouse on or off", "Program"),
+    Command(
+        "notify",
+        "[off|bell|count|name|text|usual]",
+        "what is told while you look elsewhere: by the bell, and by a notice on the desktop",
+        "Program",
+        ("off|bell|count|name|text|usual",),
+    ),
     Command("version", "", "which chatnet this is", "Program"),
     Command("quit", "", "leave; asks when a transfer runs (it goes on next time)", "Program"),
 )

@@ -2,94 +2,114 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from chatnet.console.commands import BY_NAME, COMMANDS, escaped, split_words
+from chatnet.console.disk import Names, common_start, first_of
 from chatnet.console.model import ConsoleModel
 
-_MOST = 200  # candidates worth cycling through
-_ENTRIES = 20_000  # of a directory that are looked at
+_AT_ONCE = 12  # candidates in the line that shows them
+
+
+@dataclass(frozen=True)
+class PathQuestion:
+    """Which names of a folder Tab wants to know; ``shown`` is the folder as it was typed, with its slash."""
+
+    shown: str
+    begin: str
+    only_folders: bool
 
 
 class Completer:
-    """Called by the editor with its text and cursor; gives whole texts with their cursors."""
+    """Called by the editor with its text and cursor; gives whole texts with their cursors.
 
-    def __init__(self, model: ConsoleModel) -> None:
-        self._model = model
+    Names of files come from the disk: ``look`` is told what to find out.  Until ``answer`` has it, there is nothing
+    to complete, and whoever answers lets the key be pressed once more.
+    """
+
+    def __init__(self, model: ConsoleModel, look: Callable[[PathQuestion], None]) -> None:
+        self._model, self._look = model, look
+        self._answer: tuple[PathQuestion, Names] | None = None
+        self.is_asking = False  # the editor waits for the candidates at this moment
+        self.found = Names()  # at the last call
+
+    def answer(self, question: PathQuestion, names: Names) -> None:
+        """What stands in the folder."""
+        self._answer = question, names
 
     def __call__(self, text: str, pos: int) -> list[tuple[str, int]]:
         before, after = text[:pos], text[pos:]
         start, words = word_start(before)
         begin = before[start:]
-        found = sorted(set(self._candidates(before, begin, words)))[:_MOST]
-        if len(found) > 1:
-            common = _common_start(found)
-            if len(common) > len(begin):
-                found = [common]
-        return [(before[:start] + one + after, start + len(one)) for one in found]
+        self.found = found = self._candidates(before, begin, words)
+        candidates = found.first
+        if found.count > 1 and len(found.common) > len(begin):
+            candidates = (found.common,)
+        return [(before[:start] + one + after, start + len(one)) for one in candidates]
 
-    def _candidates(self, before: str, begin: str, words: int) -> Iterable[str]:
+    def _candidates(self, before: str, begin: str, words: int) -> Names:
         if not before.startswith("/") or before.startswith("//"):
-            return self._people(begin, ": " if words == 0 else " ") if begin else []
+            return first_of(self._people(begin, ": " if words == 0 else " ") if begin else [])
         if words == 0:
-            return [f"/{c.name} " for c in COMMANDS if f"/{c.name}".startswith(begin)]
+            return first_of([f"/{c.name} " for c in COMMANDS if f"/{c.name}".startswith(begin)])
         command = BY_NAME.get(before[1:].split()[0])
         if command is None or not command.takes:
-            return []
+            return Names()
         if command.name == "msg" and words > 1:
-            return []
+            return Names()
         match command.takes[min(words, len(command.takes)) - 1]:
             case "person":
-                return self._people(begin, " ")
+                return first_of(self._people(begin, " "))
             case "command":
-                return [c.name for c in COMMANDS if c.name.startswith(begin)]
+                return first_of([c.name for c in COMMANDS if c.name.startswith(begin)])
             case "number":
-                return [n for n in (str(n) for n in self._model.numbers.values()) if n.startswith(begin)]
+                return first_of([n for n in (str(n) for n in self._model.numbers.values()) if n.startswith(begin)])
             case "request":
                 numbers = (self._model.request_numbers[peer] for peer in self._model.requests)
-                return [n for n in map(str, numbers) if n.startswith(begin)]
+                return first_of([n for n in map(str, numbers) if n.startswith(begin)])
             case "directory":
-                return self._paths(begin, directories=True)
+                return self._paths(begin, only_folders=True)
             case "person-or-path":
-                return [*self._people(begin, " "), *self._paths(begin)] if begin else self._people("", " ")
+                people = first_of(self._people(begin, " "))
+                return _both(people, self._paths(begin)) if begin else people
             case "key":
-                return []
+                return Names()
             case choices if "|" in choices:
-                return [f"{word} " for word in choices.split("|") if word and word.startswith(begin)]
+                return first_of([f"{word} " for word in choices.split("|") if word and word.startswith(begin)])
             case _:
                 return self._paths(begin)
 
     def _people(self, begin: str, end: str) -> list[str]:
-        return [name + end for name in self._model.roster.names() if name.startswith(begin.lower())]
+        names = (name for name in self._model.roster.names() if name.startswith(begin.lower()))
+        return [name + end for name in dict.fromkeys(names)]
 
-    def _paths(self, begin: str, directories: bool = False) -> list[str]:
+    def _paths(self, begin: str, only_folders: bool = False) -> Names:
         typed = (split_words(begin) or [""])[0] if begin else ""
-        head, _, tail = typed.rpartition("/")
-        shown = f"{head}/" if "/" in typed else ""
-        found: list[str] = []
-        try:
-            with os.scandir(os.path.expanduser(shown) or ".") as entries:
-                for count, entry in enumerate(entries):
-                    if count >= _ENTRIES:
-                        break
-                    if not entry.name.startswith(tail) or (entry.name.startswith(".") and not tail.startswith(".")):
-                        continue
-                    if not entry.name.isprintable():
-                        continue
-                    folder = entry.is_dir()
-                    if folder or not directories:
-                        found.append(escaped(shown + entry.name) + ("/" if folder else ""))
-        except OSError:
-            return []
-        return found
+        head, slash, tail = typed.rpartition("/")
+        question = PathQuestion(head + slash, tail, only_folders)
+        if self._answer is None or self._answer[0] != question:
+            self.is_asking = True
+            try:
+                self._look(question)
+            finally:
+                self.is_asking = False
+        answer, self._answer = self._answer, None
+        if answer is None or answer[0] != question:
+            return Names()
+        names = answer[1]
+        first = tuple(escaped(question.shown + name) for name in names.first)
+        return Names(first, names.count, escaped(question.shown + names.common), names.is_whole)
 
 
-def _common_start(found: list[str]) -> str:
-    """What all begin with; ``found`` is sorted, so the first and the last decide."""
-    first, last = found[0], found[-1]
-    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return first[:length]
+def _both(some: Names, others: Names) -> Names:
+    """The candidates of two kinds together; nothing is common to all where the others are not all known."""
+    if not some.count or not others.is_whole:
+        return others
+    if not others.count:
+        return some
+    first = first_of(sorted((*some.first, *others.first))).first
+    return Names(first, some.count + others.count, common_start(some.common, others.common))
 
 
 def word_start(before: str) -> tuple[int, int]:
@@ -107,8 +127,8 @@ def word_start(before: str) -> tuple[int, int]:
     return start, words
 
 
-def shown_candidates(candidates: list[tuple[str, int]], chosen: int) -> str:
-    """The words of a completion for one line, the chosen one in brackets."""
+def shown_candidates(candidates: list[tuple[str, int]], chosen: int, count: int = 0) -> str:
+    """The words of a completion for one line, the chosen one in brackets; ``count`` is how many fit in all."""
     original, at = candidates[0]
     start, _ = word_start(original[:at])
     words = []
@@ -117,5 +137,8 @@ def shown_candidates(candidates: list[tuple[str, int]], chosen: int) -> str:
         folder, slash = word.endswith("/"), word.rstrip("/").rfind("/")
         name = word.rstrip("/")[slash + 1 :] + ("/" if folder else "") if slash > 0 else word
         words.append(f"[{name}]" if index == chosen else f" {name} ")
-    first = max(0, min(chosen - 2, len(words) - 12))
-    return "".join(words[first : first + 12]).strip() + (f"  ({len(words)})" if len(words) > 12 else "")
+    first = max(0, min(chosen - 2, len(words) - _AT_ONCE))
+    number = f"  ({len(words):,})" if len(words) > _AT_ONCE else ""
+    if count > len(words):
+        number = f"  (the first {len(words):,} of {count:,}: type more letters)"
+    return "".join(words[first : first + _AT_ONCE]).strip() + number

@@ -19,6 +19,9 @@ class Context(StrEnum):
     REQUESTS = "In the requests"
     FORM = "In a form"
     PICKER = "In the file picker"
+    DIGITS = "Where digits are compared"
+    PAGE = "On a page over the tab"
+    QUESTION = "In a question"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def stroke_text(stroke: str) -> str:
 _ANY, _INPUT, _PEOPLE, _TRANSFERS = Context.ANYWHERE, Context.INPUT, Context.PEOPLE, Context.TRANSFERS
 _FORM, _PICKER = Context.FORM, Context.PICKER
 _FIND, _RESULTS, _REQUESTS = Context.FIND, Context.RESULTS, Context.REQUESTS
+_DIGITS, _PAGE, _QUESTION = Context.DIGITS, Context.PAGE, Context.QUESTION
 
 KEYS: tuple[Key, ...] = (
     Key(
@@ -80,7 +84,7 @@ KEYS: tuple[Key, ...] = (
     Key(_INPUT, ("ctrl w", "meta backspace", "meta d"), "", "delete a word"),
     Key(_INPUT, ("ctrl u", "ctrl k"), "", "delete to the start, to the end of the line"),
     Key(_INPUT, ("ctrl y",), "", "put back what was deleted"),
-    Key(_INPUT, ("ctrl _",), "", "undo"),
+    Key(_INPUT, ("ctrl _", "ctrl /"), "", "undo: takes out a whole paste, too"),
     Key(_INPUT, ("ctrl d",), "delete_or_quit", "delete a character; quit when the input is empty"),
     Key(_ANY, tuple(f"meta {digit}" for digit in "1234567890"), "go_to_tab", "tab 1 … 10", "tab"),
     Key(_ANY, ("meta left", "ctrl p"), "previous_tab", "the tab to the left"),
@@ -115,23 +119,29 @@ KEYS: tuple[Key, ...] = (
         _ANY,
         ("f10",),
         "quit",
-        "quit; asks when a transfer runs or a text is not sent (both are kept)",
+        "quit; asks when a transfer runs or a text is not sent (both are kept), and F10 again says yes",
         "quit",
     ),
     Key(_ANY, ("ctrl c",), "quit_twice", "twice within two seconds: quit"),
     Key(_ANY, ("ctrl z",), "no_stop", "does not stop the program, only says how to leave it running"),
     Key(_PEOPLE, ("enter",), "open_selected", "open the conversation, or the requests", "open"),
     Key(_PEOPLE, ("up", "down"), "", "choose a person"),
-    Key(_PEOPLE, ("/",), "filter_people", "show only the names with these letters", "filter"),
+    Key(
+        _PEOPLE,
+        ("/",),
+        "filter_people",
+        "show only the names with these letters; a letter that does nothing here begins that, too",
+        "filter",
+    ),
     Key(_PEOPLE, ("i",), "whois_selected", "who is it", "who is it"),
     Key(_PEOPLE, ("s",), "send_to_selected", "send a file", "send file"),
     Key(_PEOPLE, ("v",), "verify_selected", "compare keys", "verify"),
-    Key(_PEOPLE, ("b",), "block_selected", "block, or end a block", "block"),
+    Key(_PEOPLE, ("b",), "block_selected", "block, after a question; or end a block", "block"),
     Key(_TRANSFERS, ("up", "down"), "", "choose a transfer"),
     Key(_TRANSFERS, ("enter",), "open_transfer", "open the conversation it belongs to", "open"),
     Key(_TRANSFERS, ("y",), "accept_selected", "accept the offer", "accept"),
     Key(_TRANSFERS, ("n",), "refuse_selected", "refuse the offer", "refuse"),
-    Key(_TRANSFERS, ("c",), "cancel_selected", "cancel the transfer", "cancel"),
+    Key(_TRANSFERS, ("c",), "cancel_selected", "cancel the transfer, after a question", "cancel"),
     Key(_TRANSFERS, ("p",), "pause_selected", "hold the transfer", "pause"),
     Key(_TRANSFERS, ("r",), "resume_selected", "let it go on, or try a broken one now", "resume"),
     Key(_TRANSFERS, ("l",), "limit", "the speed limits", "speed"),
@@ -141,12 +151,16 @@ KEYS: tuple[Key, ...] = (
     Key(_FIND, ("shift tab",), "find_previous", "the one before, newer again", "previous"),
     Key(_RESULTS, ("up", "down"), "", "choose a message; older ones come at the end"),
     Key(_RESULTS, ("enter",), "", "open the conversation at that message"),
+    Key(_RESULTS, ("/",), "command_line", "open the command line"),
     Key(_REQUESTS, ("up", "down"), "", "choose a request"),
     Key(_REQUESTS, ("enter",), "", "read what they sent; they are not told"),
     Key(_REQUESTS, ("a",), "", "accept: they are in the list of people from now on"),
-    Key(_REQUESTS, ("r",), "", "refuse: delete what they sent; they are not told, and may come again"),
-    Key(_REQUESTS, ("b",), "", "block this key, and delete what they sent"),
-    Key(_REQUESTS, ("c",), "", "delete all requests; asks once"),
+    Key(
+        _REQUESTS, ("r",), "", "refuse: delete what they sent, after a question; they are not told, and may come again"
+    ),
+    Key(_REQUESTS, ("b",), "", "block this key, and delete what they sent, after a question"),
+    Key(_REQUESTS, ("c",), "", "delete all requests, after a question"),
+    Key(_REQUESTS, ("/",), "command_line", "open the command line"),
     Key(_FORM, ("tab", "down"), "", "the next field"),
     Key(_FORM, ("shift tab", "up"), "", "the field before"),
     Key(_FORM, ("enter",), "", "log in"),
@@ -157,6 +171,14 @@ KEYS: tuple[Key, ...] = (
     Key(_PICKER, ("s",), "", "send what is marked, a folder too"),
     Key(_PICKER, ("/",), "", "show only the names with these letters; Esc shows all again"),
     Key(_PICKER, (".",), "", "show or hide names that begin with a dot"),
+    Key(_DIGITS, ("a",), "", "all are the same: the person is verified, after a question"),
+    Key(_DIGITS, ("l",), "", "compare six digits instead, while both are here"),
+    Key(_DIGITS, ("v",), "", "show the digits anew, when another key has come"),
+    Key(_DIGITS, ("/",), "command_line", "open the command line"),
+    Key(_PAGE, ("up", "down"), "", "scroll"),
+    Key(_PAGE, ("/",), "command_line", "open the command line"),
+    Key(_QUESTION, ("y",), "answer", "yes; it counts once the question has been there for 0.4 seconds"),
+    Key(_QUESTION, ("n",), "", "no; so does any other key, which then does what it does"),
 )
 
 

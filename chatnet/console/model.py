@@ -12,6 +12,8 @@ from chatnet.console.people_order import PeopleOrder
 from chatnet.console.shown import Place, ShownQuestions, Subject, offer_question
 from chatnet.core import limits
 from chatnet.core.events import (
+    AlertRules,
+    AlertsChanged,
     ChatMessage,
     CodeReady,
     Event,
@@ -156,6 +158,7 @@ class ConsoleModel:
         self.requests: dict[bytes, Request] = {}  # by key, the latest last
         self.request_numbers: dict[bytes, int] = {}  # a number stays a key's
         self._put_requests(snapshot.requests)
+        self.alerts: AlertRules = snapshot.alerts
 
     def fold(self, event: Event) -> None:
         """What an event changes here."""
@@ -184,6 +187,8 @@ class ConsoleModel:
                 if peer in self.roster.people:
                     self.codes[peer] = code
                     self.shown.changed(Place(Subject.CODE, peer))
+            case AlertsChanged(alerts):
+                self.alerts = alerts
             case LoggedIn(me):
                 self.me = me
             case StoreChanged(ok, text):

@@ -39,6 +39,8 @@ class Subject(Enum):
     FAILED = auto()  # the newest message of ours in a chat that has failed
     CHOSEN_PERSON = auto()  # of the list of people
     CHOSEN_TRANSFER = auto()  # of the list of transfers
+    QUESTION = auto()  # what is asked before something is done
+    PICKER = auto()  # to whom the chosen files would be offered
 
 
 class Place(NamedTuple):

@@ -20,6 +20,7 @@ from chatnet.core.limits import DRAW_REST, KEY_DRAW_REST, TERMINAL_BACKLOG_BYTES
 from chatnet.host.local_output import LocalOutput
 
 PASTE_BEGIN, PASTE_END = "begin paste", "end paste"
+FOCUS_IN, FOCUS_OUT = "focus in", "focus out"
 CANCEL_SEQUENCE = "\x18"  # CAN: what was begun of an escape sequence is none
 SETTLE_SECONDS = 0.02  # for the sequences that give the terminal back: a turn of the reactor
 WRAP_OFF, WRAP_ON = "\x1b[?7l", "\x1b[?7h"
@@ -194,6 +195,7 @@ class GuardedLoop(urwid.MainLoop):
         writer: TerminalWriter | None = None,
         on_caught_up: Callable[[], None] = lambda: None,
         on_frame: Callable[[], None] = lambda: None,
+        on_focus: Callable[[bool], None] = lambda has_focus: None,
     ) -> None:
         loop = urwid.GuardedEventLoop(PromptLoop(reactor, manage_reactor=False), self._failed)
         super().__init__(widget, palette, screen=screen, event_loop=loop)
@@ -206,6 +208,7 @@ class GuardedLoop(urwid.MainLoop):
         self._key_timer: Any = None  # a key's draw that waits
         self._writer = writer
         self._on_caught_up = on_caught_up
+        self._on_focus = on_focus
         self._on_frame = on_frame  # the terminal has the frame that was drawn last
         if writer is not None:
             writer.on_caught_up = self._caught_up
@@ -245,7 +248,9 @@ class GuardedLoop(urwid.MainLoop):
         """Keys one by one, each guarded; what is pasted is gathered, and nothing in it acts."""
         handled = False
         for key in keys:
-            if key == PASTE_BEGIN and self._paste is None:
+            if key in (FOCUS_IN, FOCUS_OUT):
+                self._guarded(self._on_focus, key == FOCUS_IN)
+            elif key == PASTE_BEGIN and self._paste is None:
                 self._paste = []
             elif key == PASTE_END:
                 self._end_paste()
@@ -327,8 +332,14 @@ class UnwrappedScreen(urwid.display.raw.Screen):
     """
 
     def __init__(self, input: TextIO, writer: TerminalWriter) -> None:
-        super().__init__(input, writer, bracketed_paste_mode=True, focus_reporting=False, extended_keys=True)
+        super().__init__(input, writer, bracketed_paste_mode=True, focus_reporting=True, extended_keys=True)
         self._writer = writer
+
+    def alert(self, sequence: str) -> None:
+        """Ring, or show a notice; a terminal that is behind has enough to read."""
+        if self.started and not self._writer.is_behind:
+            self.write(sequence)
+            self.flush()
 
     def start(self, *args: Any, **kwargs: Any) -> Any:
         started = super().start(*args, **kwargs)

@@ -12,14 +12,16 @@ import urwid
 from chatnet.console.keymap import Context, Keymap, hint
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.overlays.login import LoginForm
-from chatnet.console.overlays.page import TextPage
+from chatnet.console.overlays.page import Page, TextPage
 from chatnet.console.overlays.requests import RequestsView
+from chatnet.console.overlays.safety_number import SafetyNumberSheet
 from chatnet.console.overlays.search_results import ResultsView
 from chatnet.console.panes.bars import Banner, Footer, Header, TabBar
 from chatnet.console.panes.base import Pane, PaneContext
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.panes.network import NetPane
 from chatnet.console.panes.people import PeopleList
+from chatnet.console.panes.question import NO, YES, Question, QuestionBar
 from chatnet.console.panes.transfers import TransfersPane
 from chatnet.console.widgets.base import Box, Scroller
 from chatnet.console.widgets.find_bar import FindBar
@@ -53,7 +55,8 @@ _TRANSFER_KEYS = (
     "command_line",
     "back",
 )
-_OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS, Context.REQUESTS)
+_PAGES = (Context.DIGITS, Context.PAGE)
+_OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS, Context.REQUESTS, *_PAGES)
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
     Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
     Context.PICKER: [
@@ -144,6 +147,7 @@ class Window(Box):
         self.banner = Banner(scene)
         self.tab_row = TabBar(scene, lambda: [tab.pane for tab in self.tabs], lambda: self.here)
         self.footer = Footer(scene, self._hints)
+        self.question_bar = QuestionBar(scene, self._answered)
         self._wall = _Wall(scene)
 
     # --- tabs ----------------------------------------------------------------------------------
@@ -218,6 +222,16 @@ class Window(Box):
 
     # --- what happens outside ------------------------------------------------------------------
 
+    @property
+    def question(self) -> Question | None:
+        """What is asked now, and is answered before anything else."""
+        return self.question_bar.question
+
+    def ask(self, question: Question | None) -> None:
+        """Ask before something is done; None: nothing is asked any more."""
+        self.question_bar.ask(question)
+        self.changed()
+
     def say(self, text: str, warning: bool = False) -> None:
         """A line at the bottom, for some seconds."""
         self.footer.say(text, warning)
@@ -230,6 +244,7 @@ class Window(Box):
         self.people.refresh()
         if self.overlay is not None:
             self.overlay.changed()
+        self.question_bar.changed()
         self.changed()
 
     def tick(self) -> None:
@@ -249,7 +264,15 @@ class Window(Box):
             return Context.RESULTS
         if isinstance(self.overlay, RequestsView):
             return Context.REQUESTS
+        if isinstance(self.overlay, SafetyNumberSheet):
+            return Context.DIGITS
+        if isinstance(self.overlay, Page):
+            return Context.PAGE
         return self.focus_on
+
+    def _leads_to_commands(self, context: Context) -> bool:
+        """Whether a slash begins a command here although something is over the tab."""
+        return context in _OVERLAY_CONTEXTS and bool(self._keymap.command(context, "/"))
 
     def back(self) -> None:
         """Esc: to the input, or to the list of a tab that is one; nothing is deleted."""
@@ -298,12 +321,15 @@ class Window(Box):
 
     def _part(self, place: Layout) -> tuple[urwid.Canvas, int]:
         focused = (place.focus is not None and place.focus is self.context()) or place.widget is self.overlay
+        if place.widget is self.input and self.question is not None:
+            focused = False  # no cursor: the next key is an answer
         return place.widget.render(place.size, focused), place.cols
 
     def _places(self, cols: int, rows: int) -> list[Layout]:
-        foot = self.footer.needed_rows(cols)
+        below = self.footer if self.question is None else self.question_bar
+        foot = below.needed_rows(cols)
         top = Layout(self.header, 0, 0, cols, 1)
-        bottom = Layout(self.footer, 0, rows - foot, cols, foot)
+        bottom = Layout(below, 0, rows - foot, cols, foot)
         alarm = self.banner.needed_rows(cols)
         if self.overlay is not None:
             return [top, Layout(self.overlay, 0, 1, cols, rows - 1 - foot), bottom]
@@ -347,9 +373,10 @@ class Window(Box):
         """The keys that make sense now, the most useful first."""
         model, chat = self.scene.model, self.chat
         context = self.context()
-        if self.overlay is not None and context not in _OVERLAY_CONTEXTS:  # a page over a list: not the list's keys
+        if self.overlay is not None and (context in _PAGES or context not in _OVERLAY_CONTEXTS):
+            own = self.overlay.keys if isinstance(self.overlay, Page) else ()
             below = not isinstance(self.overlay, Scroller) or not self.overlay.at_end()
-            return [("Esc", "back"), *([("PgDn", "more")] if below else [])]
+            return [*own, ("Esc", "back"), *([("PgDn", "more")] if below else [])]
         if isinstance(self.overlay, RequestsView) and self.overlay.is_reading:
             return _FIXED_HINTS[context][1:]
         if context in _FIXED_HINTS:
@@ -371,12 +398,35 @@ class Window(Box):
 
     # --- keys and mouse ------------------------------------------------------------------------
 
+    def _answered(self, key: str) -> None:
+        """A click on an answer."""
+        if key == YES:
+            self._run("answer", key)
+        else:
+            self.ask(None)
+
+    def _answer(self, question: Question, key: str) -> bool:
+        """Whether a key was an answer; any other one says no, and goes on to do what it does."""
+        if key in (YES, question.again):
+            self._run("answer", key)
+            if self.question is not question or not question.letter:
+                self.refresh()
+                return True
+            # Too early to have been read: somebody types a name.
+        self.ask(None)
+        self.refresh()
+        if question.letter and self.focus_on is Context.PEOPLE and key not in (NO, "esc"):
+            return self.people.begin_filter(question.letter, key)
+        return key in (NO, "esc")
+
     def key(self, key: str) -> str | None:
+        if self.question is not None and self._answer(self.question, key):
+            return None
         context = self.context()
         if self.overlay is not None:
             if not self.footer.warning:
                 self.footer.quiet()
-            if key in _WHILE_OVERLAY:
+            if key in _WHILE_OVERLAY or (key == "/" and self._leads_to_commands(context)):
                 self._run(self._keymap.command(context, key), key)
             else:
                 self.overlay.keypress(self.size, key)
@@ -392,7 +442,8 @@ class Window(Box):
             self._run(command, key)
             self.refresh()
         elif context is Context.PEOPLE:
-            self.people.key(key)
+            if not self.people.begin_filter("", key):
+                self.people.key(key)
         elif context is Context.TRANSFERS:
             self.transfers.key(key)
         elif context is Context.FIND and self.finder is not None:
@@ -408,6 +459,8 @@ class Window(Box):
         for place in self._places(cols, rows):
             height = place.widget.rows((place.cols,)) if place.rows is None else place.rows
             if place.left <= col < place.left + place.cols and place.top <= row < place.top + height:
+                if event == _MOUSE_PRESS and button == 1 and place.widget is not self.question_bar:
+                    self.ask(None)
                 if event == _MOUSE_PRESS and button == 1 and place.focus is not None:
                     self.focus_on = place.focus
                 at = (col - place.left, row - place.top)

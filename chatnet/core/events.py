@@ -253,6 +253,23 @@ class Me(Plain, frozen=True):
     log_file: bytes  # empty when the log goes to no file of ours
 
 
+class AlertContent(StrEnum):
+    """What a notice on the desktop says; each but the first two comes with the bell."""
+
+    OFF = "off"
+    BELL = "bell"  # the bell alone
+    COUNT = "count"  # how many messages, not from whom
+    NAME = "name"
+    TEXT = "text"  # name, and what they wrote
+
+
+class AlertRules(Plain, frozen=True):
+    """Whether a person is told of what comes while they look elsewhere."""
+
+    content: AlertContent | None = None  # None: as the configuration says
+    muted: tuple[bytes, ...] = ()  # PeerIDs of whom nothing is told
+
+
 class NoticeLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
@@ -280,6 +297,7 @@ class Snapshot(Plain, frozen=True):
     tabs: tuple[Tab, ...] = ()  # from the left
     store_trouble: SafeText = SafeText("")  # why nothing can be stored now; empty when all is well
     requests: tuple[Request, ...] = ()  # the latest last; at most as many as the budget ``requesters`` has
+    alerts: AlertRules = AlertRules()
 
 
 class LoggedIn(Event, frozen=True):
@@ -339,6 +357,12 @@ class MessageChanged(Event, frozen=True):
 
 class TransferChanged(Event, frozen=True):
     transfer: Transfer
+
+
+class AlertsChanged(Event, frozen=True):
+    """The rules as they are now; comes behind LoggedIn, too."""
+
+    alerts: AlertRules
 
 
 class CodeReady(Event, frozen=True):

@@ -18,6 +18,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from chatnet.core.events import (
+    AlertRules,
     ChatMessage,
     Event,
     Exported,
@@ -104,6 +105,9 @@ class PeerApi(Protocol):
 
     def set_draft(self, chat: ChatID, text: str) -> Deferred[None]:
         """What stands in the input of a chat and was not sent."""
+
+    def set_alerts(self, rules: AlertRules) -> Deferred[AlertRules]:
+        """Keep what is told while the person looks elsewhere.  Fails with LocalError("too-many"), or StoreFailed."""
 
     def mark_read(self, chat: ChatID, n: int) -> Deferred[None]:
         """Rows up to ``n`` were seen by a person."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TextIO
 
+from chatnet.core.events import AlertContent
 from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.names import why_not_a_name
 from chatnet.core.ports import REGISTRY_PORT
+from chatnet.core.text import safe_line
 from chatnet.host.config import BadSetting
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, RegistryAddress, parse_registry_address
@@ -24,6 +26,7 @@ class PeerSettings(ProgramSettings):
     headless: bool
     ascii: bool  # signs for terminals that lack the others
     limits: PeerLimits
+    notify: AlertContent = field(default=AlertContent.NAME, kw_only=True)  # unless the person chooses otherwise
 
 
 class PeerOptions(ProgramOptions):
@@ -40,6 +43,7 @@ class PeerOptions(ProgramOptions):
         "downloads",
         "headless",
         "ascii",
+        "notify",
         "metrics",
     )
     limits_class: ClassVar[type[LinkLimits]] = PeerLimits
@@ -60,6 +64,12 @@ class PeerOptions(ProgramOptions):
             None,
             f"The registry: its join string, or tcp:HOST:PORT; else {DEFAULT_HOST}:{REGISTRY_PORT} (CHATNET_REGISTRY).",
         ],
+        [
+            "notify",
+            None,
+            None,
+            f"What is told while you look elsewhere: {', '.join(AlertContent)}; else name (CHATNET_NOTIFY).",
+        ],
         ["downloads", None, None, "Where received files go, each sender's in a folder (CHATNET_DOWNLOADS)."],
     ]
 
@@ -67,6 +77,7 @@ class PeerOptions(ProgramOptions):
         name = self.find("name", variable="CHATNET_NAME")
         registry = self.find("registry", variable="CHATNET_REGISTRY")
         headless = self.find("headless", "flag", "CHATNET_HEADLESS")
+        notify = self.find("notify", variable="CHATNET_NOTIFY")
         ascii_signs = self.find("ascii", "flag", "CHATNET_ASCII")
         return PeerSettings(
             listen=self.listen_endpoints("CHATNET_LISTEN"),
@@ -80,6 +91,7 @@ class PeerOptions(ProgramOptions):
             ),
             headless=headless.flag() if headless else False,
             ascii=ascii_signs.flag() if ascii_signs else False,
+            notify=notify.checked(_alert_content) if notify else AlertContent.NAME,
             limits=self.limits_of(PeerLimits()),
             metrics=self.metrics_endpoint(),
         )
@@ -96,6 +108,13 @@ def wants_console(settings: PeerSettings, stdin: TextIO | None = None, stdout: T
     if settings.headless or settings.daemon or settings.log.file == "-":
         return False
     return stdin is not None and stdout is not None and stdin.isatty() and stdout.isatty()
+
+
+def _alert_content(text: str) -> AlertContent:
+    try:
+        return AlertContent(text.lower())
+    except ValueError:
+        raise ValueError(f"'{safe_line(text, 40)}' is none of {', '.join(AlertContent)}") from None
 
 
 def _checked_name(text: str) -> str:

@@ -19,6 +19,8 @@ from twisted.python.failure import Failure
 from chatnet.core.budgets import Budget
 from chatnet.core.errors import ChatnetError, LocalError, Refused, WrongKey
 from chatnet.core.events import (
+    AlertRules,
+    AlertsChanged,
     ChatMessage,
     Event,
     Exported,
@@ -151,6 +153,7 @@ class PeerService(Service):
         self._node = node
         self._me = node.who(self._log.path if self._log is not None else None)
         self._feed.emit(LoggedIn(self._me))
+        self._feed.emit(AlertsChanged(node.alerts.rules))
         self._feed.emit(RegistryChanged(node.registry_state))
         node.people.tell_all()
         for transfer in node.shown_transfers():
@@ -210,6 +213,9 @@ class PeerService(Service):
 
     def set_draft(self, chat: ChatID, text: str) -> Deferred[None]:
         return self._with_node(lambda node: node.open_tabs.set_draft(chat, text))
+
+    def set_alerts(self, rules: AlertRules) -> Deferred[AlertRules]:
+        return self._with_node(lambda node: node.alerts.change(rules))
 
     def mark_read(self, chat: ChatID, n: int) -> Deferred[None]:
         return self._with_node(lambda node: node.conversations.mark_read(chat, n))
@@ -354,6 +360,7 @@ class PeerService(Service):
             tabs=node.open_tabs.tabs(),
             store_trouble=node.watch.trouble,
             requests=node.requests.all(),
+            alerts=node.alerts.rules,
         )
 
     def _nowhere(self) -> RegistryState:

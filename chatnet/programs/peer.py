@@ -84,4 +84,12 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
     registry = settings.registry
     shown = registry.shown if registry.key is None else str(registry)
     login = None if settings.name else LoginDefaults(_login_name(), shown, "")
-    return Console(peer, reactor, login=login, input=sys.__stdin__, output=sys.__stdout__, ascii_only=settings.ascii)
+    return Console(
+        peer,
+        reactor,
+        login=login,
+        input=sys.__stdin__,
+        output=sys.__stdout__,
+        ascii_only=settings.ascii,
+        alerts=settings.notify,
+    )

@@ -40,7 +40,7 @@ DECIDING_KEYS = {
 }
 DECIDING_COMMANDS = {
     *("msg", "send", "accept", "refuse", "cancel", "pause", "resume", "rule", "whois", "trust", "verify"),
-    *("block", "unblock", "resend"),
+    *("block", "unblock", "resend", "mute", "unmute"),
 }
 ON_A_PAGE = {"requests"}  # the page of requests, whose own tests say that a decision is about the key that was drawn
 # Others that reach the peer act on the tab that is shown, or on what is typed alone.
@@ -52,7 +52,7 @@ OTHER_KEYS = {
 }
 OTHER_COMMANDS = {
     *("say", "close", "clear", "search", "export", "limit", "transfers", "peers", "myid", "net"),
-    *("reconnect", "takeover", "log", "help", "keys", "mouse", "version", "quit"),
+    *("reconnect", "takeover", "log", "help", "keys", "mouse", "version", "quit", "notify"),
 }
 
 
@@ -65,6 +65,7 @@ class Case:
     key: str
     says: str
     decides: bool = True  # without the event, the peer is asked
+    asks: bool = False  # whether a question comes first
 
 
 def another_offer(console: Typist) -> None:
@@ -140,12 +141,12 @@ CASES = {
     "Alt-s": Case(BOBS_TAB, another_offer, "<meta s>", f"{AGAIN} Alt-s.", decides=False),
     "Alt-y, one fid": Case(BOBS_TAB, same_fid, "<meta y>", f"{AGAIN} Alt-y."),
     "Alt-k": Case(("/msg mallory<enter>",), third_key, "<meta k>", "Another key has come: look again"),
-    "b": Case(LIST, chosen_one_gone, "b", LIST_CHANGED),
+    "b": Case(LIST, chosen_one_gone, "b", LIST_CHANGED, asks=True),
     "v": Case(LIST, chosen_one_gone, "v", LIST_CHANGED, decides=False),
     "s": Case(LIST, chosen_one_gone, "s", LIST_CHANGED, decides=False),
     "y": Case(("<f4>",), same_fid, "y", LIST_CHANGED),
     "n": Case(("<f4>",), same_fid, "n", LIST_CHANGED),
-    "c": Case(("<f4>",), same_fid, "c", LIST_CHANGED),
+    "c": Case(("<f4>",), same_fid, "c", LIST_CHANGED, asks=True),
     "p": Case(("<f4>",), same_fid, "p", LIST_CHANGED),
     "r": Case(("<f4>", "p"), same_fid, "r", LIST_CHANGED),
     "/accept": Case((*BOBS_TAB, "/accept"), another_offer, "<enter>", f"{AGAIN} Enter."),
@@ -153,17 +154,19 @@ CASES = {
     "/accept 1": Case(("<f4>", "/accept 1"), same_fid, "<enter>", NOT_SEEN),
     "/accept 1 in": Case(("<f4>", "/accept 1 /tmp/x"), same_fid, "<enter>", NOT_SEEN),
     "/refuse 1": Case(("<f4>", "/refuse 1"), same_fid, "<enter>", NOT_SEEN),
-    "/cancel 1": Case(("<f4>", "/cancel 1"), same_fid, "<enter>", NOT_SEEN),
+    "/cancel 1": Case(("<f4>", "/cancel 1"), same_fid, "<enter>", NOT_SEEN, asks=True),
     "/pause 1": Case(("<f4>", "/pause 1"), same_fid, "<enter>", NOT_SEEN),
     "/resume 1": Case(("<f4>", "p", "/resume 1"), same_fid, "<enter>", NOT_SEEN),
     "/resend": Case(
         ("/msg alice<enter>", "/resend"), another_failed, "<enter>", "Another message has just failed", decides=True
     ),
-    "/block by letters": Case(("/block wal",), walt_comes, "<enter>", "Another name that begins with wal"),
+    "/block by letters": Case(("/block wal",), walt_comes, "<enter>", "Another name that begins with wal", asks=True),
     "/msg by letters": Case(("/msg wal hi",), walt_comes, "<enter>", "Another name that begins with wal"),
     "/trust": Case((f"/trust bob {prefix_text(OTHER)}",), new_key_of_bob, "<enter>", NAME_CHANGED),
-    "/block": Case(("/block bob",), bob_is_another, "<enter>", NAME_CHANGED),
-    "/block here": Case((*BOBS_TAB, "/block"), new_key_of_bob, "<enter>", NAME_CHANGED),
+    "/block": Case(("/block bob",), bob_is_another, "<enter>", NAME_CHANGED, asks=True),
+    "/block here": Case((*BOBS_TAB, "/block"), new_key_of_bob, "<enter>", NAME_CHANGED, asks=True),
+    "/mute": Case(("/mute bob",), bob_is_another, "<enter>", NAME_CHANGED),
+    "/unmute": Case(("/unmute bob",), bob_is_another, "<enter>", NAME_CHANGED),
     "/unblock": Case(("/unblock bob",), bob_is_another, "<enter>", NAME_CHANGED),
     "/rule": Case(("/rule bob auto",), bob_is_another, "<enter>", NAME_CHANGED),
     "/rule here": Case((*BOBS_TAB, "/rule auto"), new_key_of_bob, "<enter>", NAME_CHANGED),
@@ -180,7 +183,7 @@ CASES = {
 
 
 def decisions(console: Typist) -> list[tuple[Any, ...]]:
-    return [call for call in console.peer.calls if call[0] in DECIDES_ABOUT]
+    return [call for call in console.peer.calls if call[0] in DECIDES_ABOUT or call[0] == "set_alerts"]
 
 
 def prepare(console: Typist, case: Case) -> list[tuple[Any, ...]]:
@@ -208,6 +211,9 @@ def test_every_key_and_every_command_is_in_a_table() -> None:
 def test_without_an_event_it_is_decided(console: Typist, case: str) -> None:
     before = prepare(console, CASES[case])
     console.press(CASES[case].key.strip("<>"))
+    if CASES[case].asks:
+        assert decisions(console) == before
+        console.type("y")
     assert (len(decisions(console)) > len(before)) is CASES[case].decides
     assert CASES[case].says not in console.screen()
 
@@ -241,6 +247,8 @@ def test_what_has_been_looked_at_is_decided(console: Typist, case: str) -> None:
         assert decisions(console)[len(before) :] == [("confirm", BOB, 1, "bob", BOB, "000123")]
         return
     console.press(this.key.strip("<>"))
+    if this.asks:
+        console.type("y")
     (call,) = decisions(console)[len(before) :]
     *_, newest = console.peer.transfers
     if case in ("Alt-y", "/accept"):
@@ -345,6 +353,7 @@ def test_the_selection_of_people_is_a_person(console: Typist) -> None:
     console.clock.advance(0)
     console.memory.feed(["b"])
     console.settle()
+    console.type("y")
     assert console.calls("block") == [("block", chosen, True)]
     console.type("<up>")
     console.type("<down>")

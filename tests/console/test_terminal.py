@@ -58,7 +58,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
 
 
 def opened(terminal: Terminal, clock: Any) -> Console:
-    console = Console(furnished(clock), clock, input=terminal.input, output=terminal.output)
+    environ = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    console = Console(furnished(clock), clock, input=terminal.input, output=terminal.output, environ=environ)
     console.startService()
     for call, args, kwargs in clock.whenRunningHooks:
         call(*args, **kwargs)
@@ -66,9 +67,9 @@ def opened(terminal: Terminal, clock: Any) -> Console:
     return console
 
 
-TAKEN = ("\x1b[?1049h", "\x1b[?2004h", "\x1b[?1000h", "\x1b[?7l")
+TAKEN = ("\x1b[?1049h", "\x1b[?2004h", "\x1b[?1004h", "\x1b[?1000h", "\x1b[?7l")
 _UNKNOWN = re.compile(r"\x1b\[\?\d+\$p|\x1b\[[<>=][\d;]*[a-zA-Z]|\x1b\[\?[\d;]*[a-gi-km-zA-Z]")  # to pyte
-GIVEN_BACK = ("\x1b[?1049l", "\x1b[?2004l", "\x1b[?1000l", "\x1b[?25h", "\x1b[?7h")
+GIVEN_BACK = ("\x1b[?1049l", "\x1b[?2004l", "\x1b[?1004l", "\x1b[?1000l", "\x1b[?25h", "\x1b[?7h")
 
 
 def test_the_terminal_is_whole_again(terminal: Terminal) -> None:
@@ -129,6 +130,24 @@ def test_a_terminal_that_is_gone_ends_the_program(terminal: Terminal) -> None:
     console._loop._failed(urwid.InputClosedError("gone"))
     assert console._api.quits == 1  # type: ignore[attr-defined]
     assert console._loop is None
+
+
+def test_out_of_focus_the_terminal_is_told(terminal: Terminal) -> None:
+    clock = new_clock()
+    console = opened(terminal, clock)
+    terminal.written()
+    notice = "\a\x1b]9;chatnet: bob: 1 new message\x1b\\\x1b]777;notify;chatnet;bob: 1 new message\x1b\\"
+    for report, notices in ((b"\x1b[O", 1), (b"\x1b[I", 0)):
+        os.write(terminal.ours, report)
+        for reader in list(clock.readers):
+            reader.doRead()
+        clock.pump([0.02] * 5)
+        console._api.hear(key_of("bob"), "hello")  # type: ignore[attr-defined]
+        clock.pump([0.5] * 30)
+        written = terminal.written()
+        assert written.count(notice) == notices
+        assert written.count("\x1b]9;") == notices
+    console.stopService()
 
 
 # --- a terminal that nobody reads ---

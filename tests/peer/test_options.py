@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import pytest
 from twisted.python import usage
 
+from chatnet.core.events import AlertContent
 from chatnet.core.limits import PeerLimits
 from chatnet.host.options import LogChoice
 from chatnet.peer.directory.registry_address import RegistryAddress
@@ -46,6 +47,7 @@ def test_what_nobody_told(tmp_path: Path) -> None:
     assert not settings.headless
     assert not settings.ascii
     assert settings.limits == PeerLimits()
+    assert settings.notify is AlertContent.NAME
 
 
 def test_everything_from_the_file(tmp_path: Path) -> None:
@@ -60,6 +62,7 @@ state = "{tmp_path}/s"
 downloads = "{tmp_path}/got"
 headless = true
 ascii = true
+notify = "text"
 
 [peer.limits]
 links = 3
@@ -75,6 +78,7 @@ links = 3
     assert settings.roots.downloads == tmp_path / "got"
     assert settings.headless
     assert settings.ascii
+    assert settings.notify is AlertContent.TEXT
     assert settings.limits.budgets.links.all == 3
 
 
@@ -87,11 +91,14 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
         "CHATNET_REGISTRY": "lan",
         "CHATNET_DOWNLOADS": str(tmp_path / "x"),
         "CHATNET_LISTEN": "tcp:7",
+        "CHATNET_NOTIFY": "Off",
     }
     settings = parse(tmp_path, environ=environ)
     assert (settings.name, settings.headless, settings.ascii) == ("carol", False, True)
     assert (settings.registry.host, settings.listen) == ("lan", ("tcp:7",))
     assert settings.roots.downloads == tmp_path / "x"
+    assert settings.notify is AlertContent.OFF
+    assert parse(tmp_path, "--notify", "bell", environ=environ).notify is AlertContent.BELL
     assert parse(tmp_path, "--name", "dave", environ=environ).name == "dave"
 
 
@@ -108,6 +115,7 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
         (["--name", "registry"], r"^'registry' is reserved\. Choose another name\.$"),
         (["--name", "carol", "--registry", "x y"], "^--registry: 'x y' is no registry"),
         (["--name", "carol", "--registry", "chatnet:a:1/AAA"], "^--registry: "),
+        (["--name", "carol", "--notify", "loud"], "^--notify: 'loud' is none of off, bell, count, name, text$"),
         (["--headless"], "^without a console it must be told who it is, e.g. --name carol$"),
     ],
 )

@@ -16,6 +16,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from chatnet.core import limits
 from chatnet.core.errors import ChatnetError, LocalError, Refused
 from chatnet.core.events import (
+    AlertRules,
+    AlertsChanged,
     ChatMessage,
     CodeReady,
     Event,
@@ -117,6 +119,7 @@ class ScriptedPeer:
         self.tabs: tuple[Tab, ...] = ()
         self.store_trouble = SafeText("")
         self.requests: dict[bytes, Request] = {}
+        self.alerts = AlertRules()
         self._n = 0
         self._listeners: list[Callable[[Event], None]] = []
 
@@ -308,6 +311,7 @@ class ScriptedPeer:
             tabs=self.tabs,
             store_trouble=self.store_trouble,
             requests=tuple(self.requests.values()),
+            alerts=self.alerts,
         )
         return _Subscription(snapshot, lambda: self._listeners.remove(listener))
 
@@ -391,6 +395,12 @@ class ScriptedPeer:
     def set_tabs(self, chats: tuple[ChatID, ...]) -> Deferred[None]:
         self.calls.append(("set_tabs", chats))
         return succeed(None)
+
+    def set_alerts(self, rules: AlertRules) -> Deferred[AlertRules]:
+        self.calls.append(("set_alerts", rules))
+        self.alerts = rules
+        self.emit(AlertsChanged(rules))
+        return succeed(rules)
 
     def set_draft(self, chat: ChatID, text: str) -> Deferred[None]:
         self.calls.append(("set_draft", chat, text))

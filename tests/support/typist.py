@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import urwid
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.testing import MemoryReactorClock
 from urwid.testing import ScriptedScreen
 
@@ -33,6 +36,7 @@ class MemoryScreen(ScriptedScreen):
         self.title = ""
         self.mouse = False
         self.cleared = 0
+        self.alerts: list[str] = []
 
     def hook_event_loop(self, event_loop: Any, callback: Any) -> None:
         # Through the loop, as input comes from a terminal: urwid draws after it.
@@ -48,11 +52,35 @@ class MemoryScreen(ScriptedScreen):
     def set_title(self, title: str) -> None:
         self.title = title
 
+    def alert(self, sequence: str) -> None:
+        self.alerts.append(sequence)
+
     def set_mouse_tracking(self, enable: bool = True) -> None:
         self.mouse = enable
 
     def clear(self) -> None:
         self.cleared += 1
+
+
+class InlineDisk:
+    """A disk that answers at once, or with ``holds`` when ``release`` is called."""
+
+    def __init__(self) -> None:
+        self.holds = False
+        self._held: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+
+    def run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self._held.append((done, partial(work, *args, **kwargs)))
+        if not self.holds:
+            self.release()
+        return done
+
+    def release(self) -> None:
+        """What was asked for is done."""
+        held, self._held = self._held, []
+        for done, work in held:
+            maybeDeferred(work).chainDeferred(done)
 
 
 class Typist:
@@ -65,11 +93,21 @@ class Typist:
         login: LoginDefaults | None = None,
         ascii_only: bool = False,
         clock: MemoryReactorClock | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.clock = clock or new_clock()
         self.peer = peer or ScriptedPeer(self.clock)
         self.memory = MemoryScreen(size)
-        self.console = Console(self.peer, self.clock, login=login, ascii_only=ascii_only, screen=self.memory)
+        self.disk = InlineDisk()
+        self.console = Console(
+            self.peer,
+            self.clock,
+            login=login,
+            ascii_only=ascii_only,
+            screen=self.memory,
+            disk=self.disk,
+            environ={"LANG": "C.UTF-8", "TERM": "xterm-256color"} if environ is None else environ,
+        )
         self.console.startService()
         for call, args, kwargs in self.clock.whenRunningHooks:
             call(*args, **kwargs)

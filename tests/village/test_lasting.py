@@ -12,8 +12,17 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from chatnet.core.errors import LocalError, StoreFailed
-from chatnet.core.events import Event, MessageState, StoreChanged, Tab, TabsRestored
-from chatnet.core.limits import PeerLimits
+from chatnet.core.events import (
+    AlertContent,
+    AlertRules,
+    AlertsChanged,
+    Event,
+    MessageState,
+    StoreChanged,
+    Tab,
+    TabsRestored,
+)
+from chatnet.core.limits import MUTED, PeerLimits
 from tests.support.village import Village, Villager
 
 DELIVERED, EXPIRED, WAITING = MessageState.DELIVERED, MessageState.EXPIRED, MessageState.WAITING
@@ -151,6 +160,34 @@ async def test_tabs_and_drafts_are_there_after_a_restart(village: Village) -> No
     ann.door.subscribe(heard.append)
     await village.until(lambda: any(isinstance(event, TabsRestored) for event in heard))
     assert [event.tabs for event in heard if isinstance(event, TabsRestored)] == [restored]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_told_to_who_looks_elsewhere_is_kept(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    assert ann.door.subscribe(lambda event: None).snapshot.alerts == AlertRules()
+    rules = AlertRules(AlertContent.COUNT, (bob.peer,))
+    assert await village.done(ann.door.set_alerts(rules)) == rules
+    assert ann.door.subscribe(lambda event: None).snapshot.alerts == rules
+    too_many = AlertRules(muted=tuple(number.to_bytes(32) for number in range(MUTED + 1)))
+    with pytest.raises(LocalError, match="can be muted"):
+        await village.done(ann.door.set_alerts(too_many))
+    await ann.stop()
+    ann.start()
+    heard: list[Event] = []
+    ann.door.subscribe(heard.append)
+    await village.until(lambda: any(isinstance(event, TabsRestored) for event in heard))
+    assert [event.alerts for event in heard if isinstance(event, AlertsChanged)] == [rules]
+
+
+@pytest_twisted.ensureDeferred
+async def test_rules_that_a_newer_program_has_kept_are_none(village: Village) -> None:
+    (ann,) = await village.people("ann")
+    await village.done(ann.node.store.settings.put("alerts", '{"content": "by-pigeon"}'))
+    await ann.stop()
+    ann.start()
+    await village.until(lambda: ann.door.subscribe(lambda event: None).snapshot.me is not None)
+    assert ann.door.subscribe(lambda event: None).snapshot.alerts == AlertRules()
 
 
 @pytest_twisted.ensureDeferred

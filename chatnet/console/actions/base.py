@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.console.commands import BY_NAME
-from chatnet.console.completion import Completer, shown_candidates
+from chatnet.console.completion import Completer, PathQuestion, shown_candidates
+from chatnet.console.disk import Disk, Names, names_in
 from chatnet.console.keymap import Context
 from chatnet.console.panes.base import PaneContext
 from chatnet.console.panes.conversation import ConversationPane
@@ -23,7 +24,7 @@ from chatnet.console.widgets.input import Editor, InputRow
 from chatnet.console.window import Window
 from chatnet.core import limits
 from chatnet.core.errors import ChatnetError
-from chatnet.core.events import ChatMessage, HistoryPage
+from chatnet.core.events import AlertContent, ChatMessage, HistoryPage
 from chatnet.core.identity import ChatID, chat_with
 from chatnet.peer.api import PeerApi
 
@@ -62,15 +63,20 @@ class ActionBase:
 
     log = Logger()
 
-    def __init__(self, api: PeerApi, scene: PaneContext, clock: Any, terminal: Terminal) -> None:
+    def __init__(
+        self, api: PeerApi, scene: PaneContext, clock: Any, terminal: Terminal, disk: Disk, alerts: AlertContent
+    ) -> None:
         self._api, self._scene, self._model = api, scene, scene.model
         self._clock, self._terminal = clock, terminal
-        self._completer = Completer(scene.model)
+        self._disk = disk
+        self._configured_alerts = alerts
+        self._completer = Completer(scene.model, self._look_for_paths)
+        self._looking: PathQuestion | None = None  # what Tab has asked the disk and does not know yet
         self._kills: list[str | bytes] = []
         self._drafts: dict[ChatID, str] = {}  # of chats whose tabs are closed
         self._told_drafts: dict[ChatID, str] = {}  # as the peer keeps them
         self._mouse_on = True
-        self._quit_asked: dict[str, float] = {}
+        self._quit_asked = float("-inf")  # when Ctrl-C was pressed last
         self._double_click = DoubleClick()
         self._typed: tuple[InputRow, str] | None = None  # the command that is being run, and where it stood
         self._directory = _here()
@@ -84,6 +90,9 @@ class ActionBase:
     def cmd_requests(self, rest: str) -> None:
         raise NotImplementedError
 
+    def _ask_to_offer(self, chat: ChatID, paths: tuple[bytes, ...], row: InputRow) -> None:
+        raise NotImplementedError
+
     def _make_input(self) -> InputRow:
         row = InputRow(self._completer, self._kills, lambda command: self.run(command, ""))
         urwid.connect_signal(row.editor, "completion_cycle", self._completing)
@@ -92,7 +101,39 @@ class ActionBase:
     def _completing(self, editor: Editor, cycle: tuple[tuple[tuple[str, int], ...], int] | None) -> None:
         if cycle is not None:
             candidates, chosen = cycle
-            self.view.say(shown_candidates(list(candidates), chosen))
+            self.view.say(shown_candidates(list(candidates), chosen, self._completer.found.count))
+
+    def _look_for_paths(self, question: PathQuestion) -> None:
+        """Find out what Tab has to know of a folder, and press Tab again unless something else was typed meanwhile."""
+        row = self.view.input
+        before = row.text, row.editor.edit_pos
+        if self._looking == question:
+            self.view.say(f"Still looking into {question.shown or 'the folder'}{self._scene.signs.ellipsis}")
+            return
+        self._looking = question
+
+        def came(names: Names) -> None:
+            self._forget_looking(question)
+            if not names.is_whole:
+                most = f"{limits.FOLDER_NAMES_LOOKED_AT:,}"
+                self.view.say(f"The folder has more than {most} names: Tab cannot tell which begin with these letters.")
+            self._completer.answer(question, names)
+            if not self._completer.is_asking and (row.text, row.editor.edit_pos) == before and row is self.view.input:
+                row.keypress((self.view.size[0],), "tab")
+
+        self._ask(
+            self._disk.run,
+            names_in,
+            question.shown,
+            question.begin,
+            question.only_folders,
+            then=came,
+            failed=lambda: self._forget_looking(question),
+        )
+
+    def _forget_looking(self, question: PathQuestion) -> None:
+        if self._looking == question:
+            self._looking = None
 
     def run(self, command: str, stroke: str) -> None:
         """Do what a key names."""
@@ -131,9 +172,16 @@ class ActionBase:
                 self.log.failure("console: a request failed", failure)
                 show(what + unexpected(error))
 
+        def answered(result: Any) -> None:
+            former, self._typed = self._typed, typed
+            try:
+                if then is not None:
+                    then(result)
+            finally:
+                self._typed = former
+
         wanted = maybeDeferred(call, *args)
-        if then is not None:
-            wanted.addCallback(then)
+        wanted.addCallback(answered)
         wanted.addErrback(refused)
         wanted.addBoth(lambda result: self._terminal.request_draw())
 
@@ -153,6 +201,16 @@ class ActionBase:
             row.put(line)
             if row is self.view.input:
                 self.view.focus_on = Context.INPUT
+
+    def _begin_command(self, start: str) -> None:
+        """Put the beginning of a command into the input, from wherever; Up brings back what stood there."""
+        row = self.view.input
+        self.view.cover(None)
+        self.view.focus_on = Context.INPUT
+        if row.text:
+            row.remember(row.text)
+            self.view.say("Up brings back what was typed here.")
+        row.put(start)
 
     def _show(self, index: int) -> None:
         self.view.show(index)

@@ -6,9 +6,14 @@ from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.overlays.page import Page
 from chatnet.console.overlays.safety_number import SafetyNumberSheet
 from chatnet.console.panes.network import on_where, registry_join
+from chatnet.console.panes.question import Question, asked_title
+from chatnet.console.shown import Place, Subject
 from chatnet.console.widgets.text import Markup
-from chatnet.core.events import CodeReady, Person, SafetyNumber, VerifiedLevel
+from chatnet.console.widgets.wording import count_text
+from chatnet.core.events import CodeReady, Person, SafetyNumber, Transfer, VerifiedLevel
 from chatnet.core.identity import chat_with, grouped_text, short_text
+
+TITLES_ASKED = 2  # of the transfers that a block ends
 
 
 class KeyActions(SubjectActions):
@@ -70,12 +75,43 @@ class KeyActions(SubjectActions):
 
     def _show_number(self, person: Person) -> None:
         def show(number: SafetyNumber) -> None:
-            self.view.cover(SafetyNumberSheet(self._scene, number, self._my_name(), self.view.back))
+            self._model.shown.changed(Place(Subject.NUMBER, number.peer))
+            self.view.cover(SafetyNumberSheet(self._scene, number, self._my_name(), self, self.view.back))
 
         self._ask(self._api.safety_number, person.peer, then=show)
 
+    def number_is_same(self, peer: bytes) -> None:
+        person = self._model.roster.people.get(peer)
+        number = self._compared_number(person) if person is not None else None
+        if number is None or not self._is_settled(Place(Subject.NUMBER, peer)):
+            return
+        text = (
+            f"Are all sixty digits the same on both screens? Then {number.name}, key {short_text(number.key)},"
+            " is verified."
+        )
+
+        def same() -> None:
+            now = self._model.roster.people.get(peer)
+            if now is not None:
+                self._same_number(now)
+
+        self.view.ask(Question(lambda: text, "all the same", "not yet", same))
+
+    def compare_by_code(self, peer: bytes) -> None:
+        person = self._model.roster.people.get(peer)
+        if person is not None:
+            self.view.back()
+            self._begin_code(person)
+
+    def compare_again(self, peer: bytes) -> None:
+        person = self._model.roster.people.get(peer)
+        if person is not None:
+            self._show_number(person)
+
     def _same_number(self, person: Person) -> None:
         def marked(_: None) -> None:
+            if isinstance(self.view.overlay, SafetyNumberSheet):
+                self.view.cover(None)
             if person.new_key is not None:
                 self.open_person(person.new_key)
             self.view.say(f"{person.name} is verified: you compared all sixty digits.")
@@ -124,7 +160,7 @@ class KeyActions(SubjectActions):
     def key_block_selected(self, stroke: str) -> None:
         person = self._chosen_person()
         if person is not None:
-            self._block(person, not person.blocked)
+            self._block(person, not person.blocked, stroke)
 
     def _block_named(self, command: str, rest: str, blocked: bool) -> None:
         who = rest.strip()
@@ -132,14 +168,30 @@ class KeyActions(SubjectActions):
         if person is not None:
             self._block(person, blocked)
 
-    def _block(self, person: Person, blocked: bool) -> None:
+    def _block(self, person: Person, blocked: bool, letter: str = "") -> None:
+        """Block, after a question, or end a block; ``letter`` is that of the list, if it was chosen there."""
+        if not blocked:
+            self._set_blocked(person, False)
+            return
+
+        def text() -> str:
+            name = self._model.roster.name(person.peer)
+            asked = f"Block {name}, key {short_text(person.peer)}? Nothing is taken from this key then."
+            open_now = [
+                one for one in self._model.transfers.values() if one.peer == person.peer and not one.state.ended
+            ]
+            if not open_now:
+                return asked
+            verb = "ends" if len(open_now) == 1 else "end"
+            return f"{asked} {count_text(len(open_now), 'transfer')} with {name} {verb}: {_titles(open_now)}."
+
+        self.view.ask(Question(text, "block", "do not", lambda: self._set_blocked(person, True, letter), letter=letter))
+
+    def _set_blocked(self, person: Person, blocked: bool, letter: str = "") -> None:
         name = person.name
-        done = (
-            f"{name} is blocked: nothing is taken from this key. What {name} sends you is shown there as not taken."
-            f" /unblock {name} ends it."
-            if blocked
-            else f"{name} is not blocked any more."
-        )
+        ends = f"{letter} again ends it." if letter else f"/unblock {name} ends it."
+        done = f"{name} is blocked: nothing is taken from this key. What {name} sends you is shown there as not taken."
+        done = f"{done} {ends}" if blocked else f"{name} is not blocked any more."
         self._ask(self._api.block, person.peer, blocked, then=lambda _: self.view.say(done))
 
     # --- one's own --------------------------------------------------------------------------------
@@ -170,3 +222,9 @@ class KeyActions(SubjectActions):
 
     def _show_sheet(self, title: str, lines: list[Markup], qr: str = "") -> None:
         self.view.cover(Page(title, lines, self._scene.signs, self.view.back, qr))
+
+
+def _titles(transfers: list[Transfer]) -> str:
+    """The first titles, for a question."""
+    more = f" and {len(transfers) - TITLES_ASKED} more" if len(transfers) > TITLES_ASKED else ""
+    return ", ".join(asked_title(one.title) for one in transfers[:TITLES_ASKED]) + more

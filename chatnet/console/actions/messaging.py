@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.commands import PlainText, RunCommand, understand
+from chatnet.console.disk import dropped_paths
 from chatnet.console.keymap import Context
 from chatnet.console.overlays.login import LoginForm
 from chatnet.console.panes.conversation import ConversationPane
@@ -99,7 +100,8 @@ class MessagingActions(SubjectActions):
         self.view.input.insert("\n")
 
     def paste(self, text: str) -> None:
-        """What was pasted, as one piece, into the input or the form."""
+        """What was pasted, as one piece, into the input or the form; to a question it says no, as a key does."""
+        self.view.ask(None)
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         overlay = self.view.overlay
         if isinstance(overlay, LoginForm):
@@ -112,10 +114,14 @@ class MessagingActions(SubjectActions):
             self.view.say(f"{len(text)} characters are too many for the input: send them as a file (F5).", True)
         else:
             self.view.focus_on = Context.INPUT
-            self.view.input.insert("".join(c for c in text if c in "\n\t" or c.isprintable() or ord(c) > 0xA0))
+            row, chat = self.view.input, self.view.chat
+            paths = dropped_paths(text) if chat is not None and not row.text else ()
+            row.insert("".join(c for c in text if c in "\n\t" or c.isprintable() or ord(c) > 0xA0))
             lines = text.rstrip("\n").count("\n") + 1
             if lines > 1:
-                self.view.say(f"{lines} lines were pasted; {self._enter_does()}")
+                self.view.say(f"{lines} lines were pasted; {self._enter_does()} Ctrl-_ takes them out again.")
+            elif chat is not None and paths:
+                self._ask_to_offer(chat, paths, row)
 
     def _enter_does(self) -> str:
         """What Enter would do with what stands in the input."""
@@ -123,7 +129,7 @@ class MessagingActions(SubjectActions):
             case RunCommand(command):
                 return f"Enter runs all of it as one /{command.name}."
             case PlainText() if self.view.chat is None:
-                return "nobody is chosen here yet: F2 picks a name, or begin with  /msg NAME"
+                return "nobody is chosen here yet: F2 picks a name, /msg NAME begins a message."
             case PlainText():
                 return "Enter sends them as one message."
             case _:

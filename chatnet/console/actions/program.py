@@ -6,6 +6,7 @@ from chatnet import __version__
 from chatnet.console.actions.base import ActionBase
 from chatnet.console.overlays.help import HelpView
 from chatnet.console.overlays.login import LoginDefaults, LoginForm
+from chatnet.console.panes.question import Question
 from chatnet.console.widgets.wording import count_text
 from chatnet.core.errors import CannotListen, ChatnetError
 from chatnet.core.events import Me
@@ -61,10 +62,10 @@ class ProgramActions(ActionBase):
         else:
             self.key_quit(stroke)
 
-    def _asked_before(self, key: str) -> bool:
+    def _asked_before(self) -> bool:
         now = self._clock.seconds()
-        again = bool(now - self._quit_asked.get(key, float("-inf")) <= QUIT_TWICE_SECONDS)
-        self._quit_asked[key] = now
+        again = bool(now - self._quit_asked <= QUIT_TWICE_SECONDS)
+        self._quit_asked = now
         return again
 
     def _loss(self) -> str:
@@ -84,17 +85,21 @@ class ProgramActions(ActionBase):
         return f"what you typed here is {'kept for next time' if self.view.chat is not None else 'not kept'}"
 
     def key_quit(self, stroke: str) -> None:
-        facts = self._facts()
-        if facts and not self._asked_before(stroke):
-            self.view.say(f"Once more within two seconds quits ({facts}).", warning=True)
-        else:
+        if not self._facts():
             self._quit()
+            return
+
+        def text() -> str:
+            facts = self._facts()
+            return f"Quit? {facts[0].upper()}{facts[1:]}." if facts else "Quit?"
+
+        self.view.ask(Question(text, "quit", "stay", self._quit, again=stroke))
 
     def cmd_quit(self, rest: str) -> None:
-        self.key_quit("/quit")
+        self.key_quit("")
 
     def key_quit_twice(self, stroke: str) -> None:
-        if self._asked_before(stroke):
+        if self._asked_before():
             self._quit()
         else:
             facts = self._facts()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from chatnet.console.actions.base import ActionBase
 from chatnet.console.commands import split_words
-from chatnet.console.overlays.requests import RequestsView
+from chatnet.console.overlays.requests import RequestsView, request_text
+from chatnet.console.panes.question import Question
+from chatnet.console.widgets.wording import count_text
 from chatnet.core.events import HistoryPage, Request
 from chatnet.core.identity import chat_with, short_text
 from chatnet.core.limits import HISTORY_PAGE
@@ -19,7 +21,8 @@ class RequestActions(ActionBase):
         if not words:
             self.show_requests()
         elif words == ["clear"]:
-            self.show_requests().ask_to_clear()
+            self.show_requests()
+            self.clear_requests()
         elif len(words) == 2 and words[0] in do:
             request = self._model.request_numbered(int(words[1])) if words[1].isdecimal() else None
             if request is None:
@@ -58,12 +61,43 @@ class RequestActions(ActionBase):
     def refuse_request(self, request: Request) -> None:
         key = short_text(request.peer)
         done = f"What {key} sent is deleted. They are not told, and may come again."
-        self._ask(self._api.refuse_request, request.peer, then=lambda _: self.view.say(done))
+
+        def refuse() -> None:
+            self._ask(self._api.refuse_request, request.peer, then=lambda _: self._request_is_gone(done))
+
+        def text() -> str:
+            return f"Refuse {self._as_it_is(request)}? What they sent is deleted."
+
+        self.view.ask(Question(text, "delete", "keep", refuse))
 
     def block_request(self, request: Request) -> None:
         key = short_text(request.peer)
         done = f"{key} is blocked, and what they sent is deleted. /unblock ?{key} ends the block."
-        self._ask(self._api.block, request.peer, True, then=lambda _: self.view.say(done))
+
+        def block() -> None:
+            self._ask(self._api.block, request.peer, True, then=lambda _: self._request_is_gone(done))
+
+        def text() -> str:
+            return f"Block {self._as_it_is(request)}? What they sent is deleted, and nothing is taken from this key."
+
+        self.view.ask(Question(text, "block", "do not", block))
+
+    def _request_is_gone(self, done: str) -> None:
+        if isinstance(self.view.overlay, RequestsView):
+            self.view.overlay.to_list()
+        self.view.say(done)
+
+    def _as_it_is(self, request: Request) -> str:
+        return request_text(self._model.requests.get(request.peer, request))
 
     def clear_requests(self) -> None:
-        self._ask(self._api.clear_requests, then=lambda _: self.view.say("All requests are deleted."))
+        if not self._model.requests:
+            return
+
+        def text() -> str:
+            return f"Delete {count_text(len(self._model.requests), 'request')}, read or not?"
+
+        def clear() -> None:
+            self._ask(self._api.clear_requests, then=lambda _: self._request_is_gone("All requests are deleted."))
+
+        self.view.ask(Question(text, "delete all", "keep them", clear))

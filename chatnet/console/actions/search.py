@@ -76,7 +76,7 @@ class SearchActions(SubjectActions):
             elif page.before_n is not None:
                 self._find_more(finder)
             elif not finder.found:
-                self.view.say("Nothing here has these words. /search looks into all conversations.")
+                self.view.say("Nothing here has these words. Esc, then /search, looks into all conversations.")
             self.view.refresh()
 
         def failed() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from chatnet.console.actions.base import ActionBase
 from chatnet.console.model import FAILED_STATES
 from chatnet.console.panes.conversation import ConversationPane
+from chatnet.console.panes.question import QUESTION
 from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.core.closest import did_you_mean
 from chatnet.core.events import ChatMessage, MessageKind, Person, SafetyNumber, Transfer, TransferState
@@ -193,6 +194,17 @@ class SubjectActions(ActionBase):
         else:
             return (here or fits)[-1]
         return None
+
+    # --- questions ------------------------------------------------------------------------------
+
+    def key_answer(self, stroke: str) -> None:
+        """Do what was asked about, if the question has been read as it is."""
+        question = self.view.question
+        if question is None or not self._is_settled(QUESTION):
+            return
+        if self._model.shown.shows(QUESTION, question.text()):
+            self.view.ask(None)
+            question.act()
 
     def _is_settled(self, *places: Place) -> bool:
         """Whether the terminal has shown what stands there, and for long enough."""

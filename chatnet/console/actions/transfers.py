@@ -10,14 +10,18 @@ from chatnet.console.actions.base import local_path
 from chatnet.console.actions.messaging import body_bytes
 from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.commands import split_words
+from chatnet.console.disk import size_of_all
 from chatnet.console.keymap import Context, stroke_text
-from chatnet.console.overlays.file_picker import FilePicker
-from chatnet.console.widgets.wording import rate_of, rate_text, rule_text
+from chatnet.console.overlays.file_picker import FilePicker, Listing, entries_of
+from chatnet.console.panes.question import Question, asked_title
+from chatnet.console.shown import Place, Subject
+from chatnet.console.widgets.input import InputRow
+from chatnet.console.widgets.wording import rate_of, rate_text, rule_text, size_text
 from chatnet.core import limits
 from chatnet.core.closest import closest_match
-from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
-from chatnet.core.identity import ChatID, chat_with
-from chatnet.core.text import quoted, safe_line
+from chatnet.core.events import FileRule, Person, RuleKind, SpeedLimits, Transfer, TransferState
+from chatnet.core.identity import ChatID, chat_with, short_text
+from chatnet.core.text import quoted, safe_line, shown_path
 
 _RULES = tuple(kind.value for kind in RuleKind)
 _RESUMABLE = (TransferState.BROKEN, TransferState.PAUSED)
@@ -32,13 +36,21 @@ class TransferActions(SubjectActions):
             self.view.say("Send to whom? Open a conversation first (F2, Enter), or type  /send NAME path", warning=True)
             return
 
+        def look(directory: str, hidden: bool, came: Callable[[Listing], None]) -> None:
+            def failed() -> None:
+                came(Listing(problem="The disk does not answer."))
+
+            self._ask(self._disk.run, entries_of, directory, hidden, then=came, failed=failed)
+
         def chosen(paths: tuple[str, ...]) -> None:
+            if not self._is_settled(Place(Subject.PICKER)):
+                return  # the key was a letter of a name, meant for the list of people
             self.view.overlay = None
             self._directory = picker.directory
             self._offer(chat, tuple(map(os.fsencode, paths)))
 
         name = self._model.roster.name(chat)
-        picker = FilePicker(self._directory, name, self._scene.signs, chosen, self.view.back)
+        picker = FilePicker(self._directory, name, self._scene.signs, look, chosen, self.view.back)
         picker.double_click = self.is_double_click
         self.view.cover(picker)
 
@@ -46,6 +58,7 @@ class TransferActions(SubjectActions):
         person = self._chosen_person()
         if person is not None:
             self.open_person(person.peer)
+            self._model.shown.changed(Place(Subject.PICKER))
             self.key_pick_file(stroke)
 
     def _offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> None:
@@ -55,28 +68,66 @@ class TransferActions(SubjectActions):
         self.view.say(f"{quoted(transfer.title)} is offered to {self._model.roster.name(chat)}.")
 
     def cmd_send(self, rest: str) -> None:
-        words = split_words(rest)
-        chat = self.view.chat
-        may_be_somebody = words and (chat is None or len(words) > 1 or not os.path.exists(os.path.expanduser(words[0])))
-        if may_be_somebody and (chat is None or self._is_somebody(words[0])):
+        words, here = split_words(rest), self.view.chat
+        person: Person | None = None
+        if words and (here is None or self._is_somebody(words[0])):
             person = self._somebody(words[0])
             if person is None:
                 return
-            chat, words = chat_with(person.peer), words[1:]
-        if chat is None:
+        if person is None and here is None:
             self._usage("send")
-        elif not words:
+        elif person is not None and here is not None and len(words) == 1:
+            self._send_word(here, person, words)
+        elif person is not None:
+            self._send_words(chat_with(person.peer), words[1:])
+        elif here is not None:
+            self._send_words(here, words)
+
+    def _send_word(self, here: ChatID, person: Person, words: list[str]) -> None:
+        """The only word names somebody, and may name a file."""
+
+        def told(is_file: bool) -> None:
+            self._send_words(here if is_file else chat_with(person.peer), words if is_file else [])
+
+        self._ask(self._disk.run, os.path.exists, local_path(words[0]), then=told)
+
+    def _send_words(self, chat: ChatID, words: list[str]) -> None:
+        if not words:
             self.open_chat(chat)
             self.key_pick_file("")
-        else:
-            paths = tuple(map(local_path, words))
-            missing = next((path for path in paths if not os.path.lexists(path)), None)
-            if missing is not None:
-                meant_who = missing == paths[0] and len(words) > 1 and "/" not in words[0]
-                nobody = f" Nobody here is called {safe_line(words[0])} either." if meant_who else ""
-                self._wrong(_no_such_file(os.fsdecode(missing)) + nobody + _quoting(words))
+            return
+        paths = tuple(map(local_path, words))
+
+        def told(trouble: str) -> None:
+            if trouble:
+                self._wrong(trouble)
             else:
                 self._offer(chat, paths)
+
+        self._ask(self._disk.run, _what_is_missing, paths, words, then=told)
+
+    def _ask_to_offer(self, chat: ChatID, paths: tuple[bytes, ...], row: InputRow) -> None:
+        """Files were dropped on the window: ask whether to offer them, while their paths stand in the input."""
+        pasted = row.text
+
+        def told(size: int | None) -> None:
+            if size is None or row.text != pasted or row is not self.view.input or self.view.overlay is not None:
+                return
+            title = asked_title(shown_path(os.path.basename(paths[0].rstrip(b"/"))))
+            what = f"{title} and {len(paths) - 1} more" if len(paths) > 1 else title
+
+            def text() -> str:
+                of = f", {size_text(size)}" if size else ""
+                return f"Offer {what}{of} to {self._model.roster.name(chat)}, key {short_text(chat)}?"
+
+            def offer() -> None:
+                row.remember(row.text)
+                row.put("")
+                self._offer(chat, paths)
+
+            self.view.ask(Question(text, "offer", "it is a text", offer))
+
+        self._ask(self._disk.run, size_of_all, paths, then=told)
 
     def _offer_to_answer(self, stroke: str) -> Transfer | None:
         """The offer that Alt-y, Alt-n and Alt-s answer; None is told why."""
@@ -171,8 +222,7 @@ class TransferActions(SubjectActions):
         self._do_to_chosen("to resume", lambda one: one.state in _RESUMABLE, self._resume)
 
     def key_limit(self, stroke: str) -> None:
-        self.view.focus_on = Context.INPUT
-        self.view.input.put("/limit ")
+        self._begin_command("/limit ")
         self.cmd_limit("")
 
     def cmd_limit(self, rest: str) -> None:
@@ -249,10 +299,25 @@ class TransferActions(SubjectActions):
         self._ask(self._api.resume, transfer.fid)
 
     def _cancel(self, transfer: Transfer) -> None:
+        fid, number = transfer.fid, self._model.numbers[transfer.fid]
         if transfer.state.ended:
             self.view.say("There is nothing to cancel here.")
-        else:
-            self._ask(self._api.cancel, transfer.fid)
+            return
+
+        def text() -> str:
+            now = self._model.transfers.get(fid, transfer)
+            way, name = "to" if now.outgoing else "from", self._model.roster.name(now.peer)
+            lost = " What has come of it is deleted." if now.done_bytes and not now.outgoing else ""
+            return f"Cancel {number}, {asked_title(now.title)} {way} {name}, key {short_text(now.peer)}?{lost}"
+
+        def cancel() -> None:
+            now = self._model.transfers.get(fid)
+            if now is None or now.state.ended:
+                self.view.say("It has ended meanwhile.")
+            else:
+                self._ask(self._api.cancel, fid)
+
+        self.view.ask(Question(text, "cancel it", "keep it", cancel))
 
     def key_forget_ended(self, stroke: str) -> None:
         def forgotten(result: None) -> None:
@@ -263,19 +328,29 @@ class TransferActions(SubjectActions):
             self._ask(self._api.forget_ended, then=forgotten)
 
     def key_command_line(self, stroke: str) -> None:
-        self.view.focus_on = Context.INPUT
-        self.view.input.put("/")
+        self._begin_command("/")
 
 
 def _is_open_offer(transfer: Transfer) -> bool:
     return not transfer.outgoing and transfer.state is TransferState.OFFERED
 
 
+def _what_is_missing(paths: tuple[bytes, ...], words: list[str]) -> str:
+    """Which of the paths is not there, in words; empty if all are.  Waits for the disk."""
+    missing = next((path for path in paths if not os.path.lexists(path)), None)
+    if missing is None:
+        return ""
+    meant_who = missing == paths[0] and len(words) > 1 and "/" not in words[0]
+    nobody = f" Nobody here is called {safe_line(words[0])} either." if meant_who else ""
+    return _no_such_file(os.fsdecode(missing)) + nobody + _quoting(words)
+
+
 def _no_such_file(path: str) -> str:
     """What is missing, and the nearest name beside it."""
     directory, name = os.path.split(path)
     try:
-        near = closest_match(name, os.listdir(directory))
+        with os.scandir(directory) as entries:
+            near = closest_match(name, (entry.name for entry in entries))
     except OSError:
         near = ""
     shown = directory.replace(os.path.expanduser("~"), "~", 1)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+import msgspec
 import urwid
 
+from chatnet.console.shown import Place, Subject
 from chatnet.console.widgets.base import Box, LazyList
 from chatnet.console.widgets.text import Markup, cut, line, stack, width
 from chatnet.console.widgets.theme import Signs
 from chatnet.console.widgets.wording import count_text, size_text
+from chatnet.core.limits import PICKER_NAMES
 from chatnet.core.text import safe_line
 
-MAX_ENTRIES = 20_000  # of one folder; more nobody looks through
 
-
-@dataclass(frozen=True)
-class FileEntry:
+class FileEntry(msgspec.Struct, frozen=True, gc=False):
     """One name in a folder."""
 
     name: str
@@ -26,26 +27,39 @@ class FileEntry:
     size_bytes: int
 
 
-def entries_of(directory: str, hidden: bool) -> list[FileEntry]:
-    """Folders first, then files, by name; OSError when the folder cannot be read."""
-    found: list[FileEntry] = []
-    with os.scandir(directory) as listing:
-        for item in listing:
-            if len(found) >= MAX_ENTRIES:
-                break
-            if item.name.startswith(".") and not hidden:
-                continue
-            try:
-                folder = item.is_dir()
-                if not folder and not item.is_file():
-                    continue  # sockets, devices, dangling links
-                found.append(FileEntry(item.name, folder, 0 if folder else item.stat().st_size))
-            except OSError:
-                continue
-    return sorted(found, key=lambda entry: (not entry.folder, entry.name.lower()))
+@dataclass(frozen=True)
+class Listing:
+    """Folders first, then files, by name; ``problem`` says why there is none."""
+
+    entries: tuple[FileEntry, ...] = ()
+    is_whole: bool = True  # not, if the folder has more than PICKER_NAMES
+    problem: str = ""
 
 
-class _Listing(LazyList):
+def entries_of(directory: str, hidden: bool) -> Listing:
+    """What stands in a folder.  Waits for the disk."""
+    found: dict[bool, list[FileEntry]] = {True: [], False: []}  # folders, and files
+    is_whole = True
+    try:
+        with os.scandir(directory) as listing:
+            for item in listing:
+                if len(found[True]) + len(found[False]) >= PICKER_NAMES:
+                    is_whole = False
+                    break
+                if item.name.startswith(".") and not hidden:
+                    continue
+                with suppress(OSError):  # it has gone meanwhile
+                    folder = item.is_dir()
+                    if folder or item.is_file():  # else a socket, a device, a dangling link
+                        found[folder].append(FileEntry(item.name, folder, 0 if folder else item.stat().st_size))
+    except OSError as error:
+        return Listing(problem=f"{error.strerror or 'cannot be read'}: {safe_line(directory)}")
+    for entries in found.values():  # each by texts alone: a sort holds Python's lock
+        entries.sort(key=lambda entry: entry.name.lower())
+    return Listing((*found[True], *found[False]), is_whole)
+
+
+class _Rows(LazyList):
     def __init__(self, picker: FilePicker) -> None:
         super().__init__()
         self._picker = picker
@@ -60,37 +74,54 @@ class _Listing(LazyList):
 
 
 class FilePicker(Box):
-    """Arrows, Enter, Left, Space, or the mouse: a double click opens a folder or sends a file."""
+    """Arrows, Enter, Left, Space, or the mouse: a double click opens a folder or sends a file.
+
+    ``look`` has ``entries_of`` done somewhere, and brings the listing; until it comes, what was shown before stays.
+    """
 
     def __init__(
         self,
         directory: str,
         who: str,
         signs: Signs,
+        look: Callable[[str, bool, Callable[[Listing], None]], None],
         chosen: Callable[[tuple[str, ...]], None],
         cancelled: Callable[[], None],
     ) -> None:
         super().__init__()
         self.directory = directory
-        self.entries: list[FileEntry] = []  # that are shown
+        self.entries: Sequence[FileEntry] = ()  # that are shown
         self.letters: str | None = None  # only names with these are shown
-        self._all: list[FileEntry] = []
+        self._all: Sequence[FileEntry] = ()
+        self._is_whole = True
+        self._wanted: tuple[str, bool] | None = None  # the folder that is being read
+        self._look = look
         self.marked: dict[str, None] = {}  # whole paths, in the order of marking
         self.problem = ""
         self._who, self._signs, self._chosen, self._cancelled = who, signs, chosen, cancelled
         self._hidden = False
-        self._listing = _Listing(self)
+        self._listing = _Rows(self)
         self.double_click: Callable[[object], bool] = lambda what: False
         self._listing.on_click = self._clicked
         self._read(directory)
 
     def _read(self, directory: str, stand_on: str = "") -> None:
-        try:
-            self.entries = self._all = entries_of(directory, self._hidden)
-        except OSError as error:
-            self.problem = f"{error.strerror or 'cannot be read'}: {safe_line(directory)}"
+        wanted = self._wanted = directory, self._hidden
+
+        def came(listing: Listing) -> None:
+            if self._wanted == wanted:
+                self._wanted = None
+                self._show(directory, listing, stand_on)
+
+        self._look(directory, self._hidden, came)
+
+    def _show(self, directory: str, listing: Listing, stand_on: str) -> None:
+        self.changed()
+        self.problem = listing.problem
+        if listing.problem:
             return
-        self.directory, self.problem, self.letters = directory, "", None
+        self.entries, self._all, self._is_whole = listing.entries, listing.entries, listing.is_whole
+        self.directory, self.letters = directory, None
         names = [entry.name for entry in self.entries]
         self._listing.top = 0
         self._listing.selected = names.index(stand_on) + 1 if stand_on in names else min(1, len(names))
@@ -210,9 +241,14 @@ class FilePicker(Box):
         return ("key" if entry.folder else "text", f" {mark} {name}{' ' * gap}{size}")
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
+        self.shows = {Place(Subject.PICKER): self._who}
         head = line([("group", f" Send to {self._who}: "), ("text", safe_line(self.directory, 1000))], cols)
         count = count_text(len(self.marked), "file") + " marked" if self.marked else ""
         foot: Markup = ("state.error", f" {self.problem}") if self.problem else ("text.soft", f" {count}")
+        if self._wanted is not None:
+            foot = ("text.soft", f" Looking into {safe_line(self._wanted[0])}{self._signs.ellipsis}")
+        elif not self._is_whole and not self.problem and self.letters is None:
+            foot = ("state.wait", f" The folder has more names: these are {len(self._all):,} of them. {count}")
         if self.letters is not None:
             foot = [
                 ("key", " / "),

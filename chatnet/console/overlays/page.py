@@ -29,6 +29,8 @@ def qr_rows(text: str) -> list[str]:
 class Page(Scroller):
     """``lines`` are rows; ``qr``, if not empty, is drawn below them where the window has room for it."""
 
+    keys: Sequence[tuple[str, str]] = ()  # what can be done here besides reading: stroke and word, for the footer
+
     def __init__(
         self, title: str, lines: Sequence[Markup], signs: Signs, close: Callable[[], None], qr: str = ""
     ) -> None:

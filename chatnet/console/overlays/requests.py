@@ -29,7 +29,8 @@ class RequestDecisions(Protocol):
 
     def accept_request(self, request: Request) -> None: ...
 
-    def refuse_request(self, request: Request) -> None: ...
+    def refuse_request(self, request: Request) -> None:
+        """Ask, then do it, as the two that follow."""
 
     def block_request(self, request: Request) -> None: ...
 
@@ -61,7 +62,6 @@ class RequestsView(Box):
 
     def __init__(self, scene: PaneContext, decisions: RequestDecisions, close: Callable[[], None]) -> None:
         super().__init__()
-        self.asks_to_clear = False
         self.reading: bytes | None = None  # whose messages are shown, or asked for
         self._chosen: bytes | None = None
         self._page: Page | None = None
@@ -118,7 +118,6 @@ class RequestsView(Box):
     # --- keys and mouse ------------------------------------------------------------------------
 
     def key(self, key: str) -> str | None:
-        asked, self.asks_to_clear = self.asks_to_clear, False
         self.changed()
         request = self.chosen()
         decide = {
@@ -127,11 +126,10 @@ class RequestsView(Box):
             "b": self._decisions.block_request,
         }
         if key in decide:
-            self._back_to_list()
             if request is not None:
                 decide[key](request)
         elif key == "c":
-            self._clear(asked)
+            self._decisions.clear_requests()
         elif self._page is not None:
             return self._page.key(key)
         elif key in ("esc", "f1"):
@@ -147,18 +145,8 @@ class RequestsView(Box):
             return rest
         return None
 
-    def ask_to_clear(self) -> None:
-        """Ask whether all are to be deleted; the same key again says yes."""
-        self._clear(False)
-
-    def _clear(self, asked: bool) -> None:
-        self._back_to_list()
-        if asked:
-            self._decisions.clear_requests()
-        else:
-            self.asks_to_clear = bool(self._scene.model.requests)
-
-    def _back_to_list(self) -> None:
+    def to_list(self) -> None:
+        """Show the list, in place of the messages of one."""
         self._page, self.reading = None, None
         self.changed()
 
@@ -179,8 +167,6 @@ class RequestsView(Box):
         self._follow()
         count = len(self._scene.model.requests)
         title: Markup = [("group", " Requests  "), ("text.soft", "of people who stand in no list")]
-        if self.asks_to_clear:
-            title = ("state.error", f" Delete {count_text(count, 'request')}? c again does it.")
         body: urwid.Canvas
         if not count:
             nobody = " Nobody. Who stands in no list, and writes to you or offers files, appears here."
@@ -219,7 +205,7 @@ class RequestsView(Box):
         if request.more:
             lines += ["", ("state.wait", "More of theirs waits at their side until you accept or refuse.")]
         title = f"{short_text(request.peer)} {_claim(request)}".rstrip()
-        self._page = Page(title, lines, self._scene.signs, self._back_to_list)
+        self._page = Page(title, lines, self._scene.signs, self.to_list)
         self.changed()
 
     def _message(self, message: ChatMessage) -> list[Markup]:
@@ -228,6 +214,11 @@ class RequestsView(Box):
             return [[at, ("name.theirs", f'offers "{safe_line(message.body)}"')]]
         first, *others = _shortened(safe_text(message.body), self._scene.signs)
         return [[at, ("text", first)], *(("text", text) for text in others)]
+
+
+def request_text(request: Request) -> str:
+    """Key, claimed name and amount, as a question names a request."""
+    return " ".join(filter(None, (short_text(request.peer), _claim(request), f"({_how_much(request)})")))
 
 
 def _how_much(request: Request) -> str:

@@ -16,8 +16,8 @@ REQUESTS = b"requests"  # stands for the row that leads to them, where others st
 class PeopleList(LazyList):
     """The way to the requests, if there are any; who is online; the others.
 
-    ``/`` narrows it down to names with some letters.  What is selected is a person and no row: others may
-    come and go above.
+    ``/``, or a letter that does nothing here, narrows it down to names with some letters.  What is selected is a
+    person and no row: others may come and go above.
     """
 
     def __init__(self, scene: PaneContext) -> None:
@@ -203,6 +203,14 @@ class PeopleList(LazyList):
         return " ".join(parts)
 
     # --- the filter ----------------------------------------------------------------------------
+
+    def begin_filter(self, before: str, key: str) -> bool:
+        """Open the filter with the letters ``before`` and ``key``; False if the key is no letter of a name."""
+        if len(key) != 1 or not key.isprintable() or key in " /":
+            return False
+        self.filter = before + key
+        self.select(1)
+        return True
 
     def type(self, key: str) -> bool:
         """A key while the filter is open; whether it was for the filter."""

@@ -6,11 +6,16 @@ from typing import Any
 
 import urwid
 
+from chatnet.console.widgets.input import readline_keys
 from chatnet.console.widgets.text import beside, line, width
 from chatnet.console.widgets.theme import Signs
 from chatnet.core.identity import ChatID
 
 _PROMPT = " find> "
+
+
+class _Editor(urwid.Edit):
+    _command_map = readline_keys()  # one key empties it, whatever was pasted
 
 
 class FindBar(urwid.Widget):
@@ -29,7 +34,7 @@ class FindBar(urwid.Widget):
         self.at = -1
         self.searching = False
         self._signs = signs
-        self._editor = urwid.Edit(wrap="clip")
+        self._editor = _Editor(wrap="clip")
 
     @property
     def text(self) -> str:

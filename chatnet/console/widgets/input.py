@@ -25,6 +25,7 @@ def readline_keys() -> urwid.CommandMap:
     for stroke in ("tab", "shift tab", "ctrl n", "ctrl p", "ctrl l"):
         commands[stroke] = None
     commands.bind_readline()
+    commands["ctrl /"] = commands["ctrl _"]  # the same key, to a terminal that tells them apart
     return commands
 
 
@@ -58,6 +59,11 @@ class Editor(urwid.Edit):
             kill_buffer=kills,
             layout=_Wrapped(),
         )
+
+    def put_in(self, text: str) -> None:
+        """Insert at the cursor, as one step that undo takes back."""
+        with self._editing():
+            self.insert_text(text)
 
     def part(self, cols: int, top: int, rows: int) -> urwid.CompositeCanvas:
         """Some of its rows in ``cols`` columns: a long text costs its layout alone."""
@@ -105,8 +111,8 @@ class InputRow(urwid.Widget):
         self._invalidate()
 
     def insert(self, text: str) -> None:
-        """Put text in at the cursor; nothing in it acts."""
-        self.editor.insert_text(text)
+        """Put text in at the cursor; nothing in it acts, and undo takes it out as a whole."""
+        self.editor.put_in(text)
         self._invalidate()
 
     def take(self) -> str:

@@ -209,7 +209,7 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
             return f"{signs.failed} {cancelled}", "state.error"
         case TransferState.FAILED if transfer.code == "changed" and transfer.outgoing:
             return (
-                f"{signs.failed} {quoted(transfer.title)} changed while it was sent. Send it again?",
+                f"{signs.failed} {quoted(transfer.title)} changed while it was sent; /send offers it as it is now.",
                 "state.error",
             )
         case TransferState.FAILED:

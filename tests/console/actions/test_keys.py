@@ -176,6 +176,7 @@ def test_completion_knows_the_words(console: Typist) -> None:
 
 def test_block_and_unblock(console: Typist) -> None:
     console.type("/block bob<enter>")
+    console.type("y")
     assert console.calls("block") == [("block", BOB, True)]
     assert " ● bob            ✗" in people_rows(console)
     console.type("/msg bob<enter>")
@@ -189,6 +190,7 @@ def test_keys_of_the_list(console: Typist) -> None:
     console.type("<f2>")
     name = console.view.people.chosen().name
     console.type("b")
+    console.type("y")
     assert console.calls("block") == [("block", key_of(name), True)]
     console.type("b")
     assert console.calls("block")[1:] == [("block", key_of(name), False)]

@@ -89,7 +89,7 @@ def test_leaving_says_what_becomes_of_what_is_typed(console: Typist) -> None:
     console.type("<ctrl c>")
     assert "Press again to quit (what you typed here is kept for next time)." in console.screen()
     console.type("<f10>")
-    assert "Once more within two seconds quits (what you typed here is kept for next time)." in console.screen()
+    assert "Quit? What you typed here is kept for next time." in console.screen()
     assert console.calls("quit") == []
     console.type("<f10>")
     assert len(console.calls("quit")) == 1

@@ -95,6 +95,10 @@ def test_r_refuses_what_is_read(asked: Typist) -> None:
     asked.type("<down><enter>")
     assert "please" in asked.screen()
     asked.type("r")
+    assert f'Refuse {short_text(EVE)} "eve" (2 messages)? What they sent is deleted.' in asked.screen()
+    assert "please" in asked.screen(), "what the question is about"
+    assert not asked.calls("refuse_request")
+    asked.type("y")
     assert asked.calls("refuse_request") == [("refuse_request", EVE)]
     assert "may come again" in asked.lines()[-1]
     assert short_text(EVE) not in "\n".join(asked.lines()[:-1])
@@ -102,7 +106,7 @@ def test_r_refuses_what_is_read(asked: Typist) -> None:
 
 def test_what_is_read_too_late_is_not_shown(asked: Typist) -> None:
     asked.type("/requests<enter>")
-    asked.type("<down><enter>r")
+    asked.type("<down><enter><down>")
     asked.wait(0.2)
     assert "please" not in asked.screen()
     assert short_text(MALLORY) in asked.screen()
@@ -111,18 +115,27 @@ def test_what_is_read_too_late_is_not_shown(asked: Typist) -> None:
 def test_b_blocks(asked: Typist) -> None:
     asked.type("/requests<enter>")
     asked.type("b")
+    assert not asked.calls("block")
+    asked.type("y")
     assert asked.calls("block") == [("block", MALLORY, True)]
     assert "/unblock" in asked.screen()
+    asked.type("/unblock")
+    assert asked.view.input.text == "/unblock", "what a screen names can be typed there"
 
 
-def test_c_asks_once(asked: Typist) -> None:
+def test_c_asks(asked: Typist) -> None:
     asked.type("/requests<enter>")
     asked.type("c")
-    assert "Delete 2 requests?" in asked.screen()
-    assert not asked.calls("clear_requests")
-    asked.type("<up>c")
+    assert "Delete 2 requests, read or not?" in asked.screen()
+    asked.type("<up>y")
     assert not asked.calls("clear_requests"), "another key was the answer no"
     asked.type("c")
+    asked.peer.ask("trudy", "me too")
+    asked.settle()
+    asked.press("y")
+    assert not asked.calls("clear_requests"), "it was about two of them"
+    assert "Delete 3 requests, read or not?" in asked.screen()
+    asked.type("y")
     assert asked.calls("clear_requests")
     asked.type("<esc>")
     assert not any("Requests" in row for row in rows(asked))
@@ -134,6 +147,7 @@ def test_the_selection_stays_with_its_key_when_another_one_comes(asked: Typist) 
     asked.peer.ask("trudy", "me too")
     asked.wait(0.2)
     asked.type("r")
+    asked.type("y")
     assert asked.calls("refuse_request") == [("refuse_request", EVE)]
 
 
@@ -176,6 +190,7 @@ def test_a_long_message_is_shortened(console: Typist) -> None:
 
 def test_the_command_decides_by_number_and_a_number_stays_a_keys(asked: Typist) -> None:
     asked.type("/requests refuse 1<enter>")
+    asked.type("y")
     assert asked.calls("refuse_request") == [("refuse_request", EVE)]
     asked.type("/requests accept 1<enter>")
     assert "There is no request 1" in asked.screen()
@@ -186,10 +201,11 @@ def test_the_command_decides_by_number_and_a_number_stays_a_keys(asked: Typist) 
 
 def test_the_command_blocks_and_asks_before_it_clears(asked: Typist) -> None:
     asked.type("/requests block 2<enter>")
+    asked.type("y")
     assert asked.calls("block") == [("block", MALLORY, True)]
     asked.type("/requests clear<enter>")
     assert not asked.calls("clear_requests")
-    asked.type("c")
+    asked.type("y")
     assert asked.calls("clear_requests")
 
 

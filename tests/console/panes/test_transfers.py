@@ -92,6 +92,9 @@ def test_the_tab_of_transfers_has_bars_and_keys(console: Typist) -> None:
     assert "61 %   48 MiB/s   0:11 left" in screen
     assert "(list)" in screen
     console.type("c")
+    assert 'Cancel 3, "mine.bin" to bob, key' in console.screen()
+    assert console.calls("cancel") == []
+    console.type("y")
     assert console.calls("cancel") == [("cancel", mine.fid)]
     for key in ("<down>", "y"):
         console.type(key)
@@ -202,7 +205,7 @@ def test_a_source_that_changed_is_named(console: Typist) -> None:
     console.peer.change_transfer(offer.fid, state=TransferState.FAILED, code="changed", outgoing=True)
     console.wait(0.1)
     console.type("<f4>")
-    assert '"notes.md" changed while it was sent. Send it again?' in console.words()
+    assert '"notes.md" changed while it was sent; /send offers it as it is now.' in console.words()
 
 
 def test_speed_limits(console: Typist) -> None:
