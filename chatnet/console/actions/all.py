@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chatnet.console.actions.contents import ContentsActions
 from chatnet.console.actions.drafts import DraftActions
 from chatnet.console.actions.keys import KeyActions
 from chatnet.console.actions.messaging import MessagingActions
@@ -19,6 +20,7 @@ class Actions(
     KeyActions,
     SearchActions,
     TransferActions,
+    ContentsActions,
     DraftActions,
     ProgramActions,
 ):

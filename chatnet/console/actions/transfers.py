@@ -12,7 +12,7 @@ from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.commands import split_words
 from chatnet.console.keymap import Context, stroke_text
 from chatnet.console.overlays.file_picker import FilePicker
-from chatnet.console.widgets.wording import rate_of, rate_text, rule_text
+from chatnet.console.widgets.wording import details_text, rate_of, rate_text, rule_text
 from chatnet.core import limits
 from chatnet.core.closest import closest_match
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
@@ -52,7 +52,9 @@ class TransferActions(SubjectActions):
         self._ask(self._api.offer, chat, paths, then=lambda transfer: self._tell_offered(chat, transfer))
 
     def _tell_offered(self, chat: ChatID, transfer: Transfer) -> None:
-        self.view.say(f"{quoted(transfer.title)} is offered to {self._model.roster.name(chat)}.")
+        offered = f"{quoted(transfer.title)} is offered to {self._model.roster.name(chat)}."
+        details = details_text(transfer, "")
+        self.view.say(f"{offered} {details}".rstrip(), warning=bool(details))
 
     def cmd_send(self, rest: str) -> None:
         words = split_words(rest)
