@@ -41,6 +41,7 @@ COMMANDS: tuple[Command, ...] = (
         "accept", "[N] [DIRECTORY]", "take an offer, into a directory of your choice", "Files", ("number", "directory")
     ),
     Command("refuse", "[N]", "do not take an offer", "Files", ("number",)),
+    Command("contents", "[N]", "look what an offer or a transfer holds: all its names", "Files", ("number",)),
     Command("cancel", "[N]", "end a transfer", "Files", ("number",)),
     Command("pause", "[N]", "hold a transfer; it keeps what has come", "Files", ("number",)),
     Command("resume", "[N]", "let a transfer go on, or try a broken one now", "Files", ("number",)),

@@ -17,6 +17,7 @@ class Context(StrEnum):
     FIND = "While finding"
     RESULTS = "In what was found"
     REQUESTS = "In the requests"
+    CONTENTS = "In the contents of an offer"
     FORM = "In a form"
     PICKER = "In the file picker"
     DIGITS = "Where digits are compared"
@@ -64,8 +65,8 @@ def stroke_text(stroke: str) -> str:
 
 _ANY, _INPUT, _PEOPLE, _TRANSFERS = Context.ANYWHERE, Context.INPUT, Context.PEOPLE, Context.TRANSFERS
 _FORM, _PICKER = Context.FORM, Context.PICKER
-_FIND, _RESULTS, _REQUESTS = Context.FIND, Context.RESULTS, Context.REQUESTS
 _DIGITS, _PAGE, _QUESTION = Context.DIGITS, Context.PAGE, Context.QUESTION
+_FIND, _RESULTS, _REQUESTS, _CONTENTS = Context.FIND, Context.RESULTS, Context.REQUESTS, Context.CONTENTS
 
 KEYS: tuple[Key, ...] = (
     Key(
@@ -106,6 +107,7 @@ KEYS: tuple[Key, ...] = (
         "save it elsewhere; with a text too long for a message: send that as a file",
         "save as…",
     ),
+    Key(_ANY, ("meta v",), "contents", "look what the newest offer in this tab holds, before you answer", "contents"),
     Key(_ANY, ("meta k",), "keep_key", "keep the key you know, where somebody's key has changed", "keep the old key"),
     Key(_ANY, ("f1",), "help", "this help; /help does the same", "help"),
     Key(_ANY, ("f2", "meta p"), "people", "the list of people: show, focus, hide", "people"),
@@ -141,6 +143,9 @@ KEYS: tuple[Key, ...] = (
     Key(_TRANSFERS, ("enter",), "open_transfer", "open the conversation it belongs to", "open"),
     Key(_TRANSFERS, ("y",), "accept_selected", "accept the offer", "accept"),
     Key(_TRANSFERS, ("n",), "refuse_selected", "refuse the offer", "refuse"),
+    Key(
+        _TRANSFERS, ("v",), "contents_selected", "look what it holds: the names of files and empty folders", "contents"
+    ),
     Key(_TRANSFERS, ("c",), "cancel_selected", "cancel the transfer, after a question", "cancel"),
     Key(_TRANSFERS, ("p",), "pause_selected", "hold the transfer", "pause"),
     Key(_TRANSFERS, ("r",), "resume_selected", "let it go on, or try a broken one now", "resume"),
@@ -161,6 +166,8 @@ KEYS: tuple[Key, ...] = (
     Key(_REQUESTS, ("b",), "", "block this key, and delete what they sent, after a question"),
     Key(_REQUESTS, ("c",), "", "delete all requests, after a question"),
     Key(_REQUESTS, ("/",), "command_line", "open the command line"),
+    Key(_CONTENTS, ("up", "down"), "", "choose a name; below the list it stands whole"),
+    Key(_CONTENTS, ("c",), "", "the next name that is saved under another one"),
     Key(_FORM, ("tab", "down"), "", "the next field"),
     Key(_FORM, ("shift tab", "up"), "", "the field before"),
     Key(_FORM, ("enter",), "", "log in"),

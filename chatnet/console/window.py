@@ -10,6 +10,7 @@ from typing import Any
 import urwid
 
 from chatnet.console.keymap import Context, Keymap, hint
+from chatnet.console.overlays.contents import ContentsView
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.overlays.login import LoginForm
 from chatnet.console.overlays.page import Page, TextPage
@@ -27,7 +28,7 @@ from chatnet.console.widgets.base import Box, Scroller
 from chatnet.console.widgets.find_bar import FindBar
 from chatnet.console.widgets.input import MAX_ROWS, InputRow
 from chatnet.console.widgets.text import Markup, beside, cut, stack
-from chatnet.console.widgets.wording import count_text
+from chatnet.console.widgets.wording import amount_text, count_text
 from chatnet.core.identity import ChatID
 from chatnet.core.text import SafeText
 
@@ -50,13 +51,17 @@ _TRANSFER_KEYS = (
     "open_transfer",
     "accept_selected",
     "refuse_selected",
+    "contents_selected",
     "cancel_selected",
     "forget_ended",
     "command_line",
     "back",
 )
 _PAGES = (Context.DIGITS, Context.PAGE)
-_OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS, Context.REQUESTS, *_PAGES)
+_OVERLAY_CONTEXTS = (
+    *(Context.FORM, Context.PICKER, Context.RESULTS, Context.REQUESTS, Context.CONTENTS),
+    *_PAGES,
+)
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
     Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
     Context.PICKER: [
@@ -69,6 +74,7 @@ _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
     ],
     Context.FIND: [hint("find_next", Context.FIND), hint("find_previous", Context.FIND), hint("back")],
     Context.RESULTS: [("Enter", "open there"), ("Esc", "back")],
+    Context.CONTENTS: [("PgDn", "more"), ("c", "next changed name"), ("Esc", "back")],
     Context.REQUESTS: [
         ("Enter", "read"),
         ("a", "accept"),
@@ -268,6 +274,8 @@ class Window(Box):
             return Context.DIGITS
         if isinstance(self.overlay, Page):
             return Context.PAGE
+        if isinstance(self.overlay, ContentsView):
+            return Context.CONTENTS
         return self.focus_on
 
     def _leads_to_commands(self, context: Context) -> bool:
@@ -386,8 +394,10 @@ class Window(Box):
         if isinstance(pane, ConversationPane):
             if pane.held():
                 hints += [("", "Sending is held until you choose"), hint("keep_key")]
-            if chat is not None and model.offer_of(chat) is not None:
+            offer = model.offer_of(chat) if chat is not None else None
+            if offer is not None:
                 hints += [hint("accept"), hint("save_as"), hint("refuse")]
+                hints += [hint("contents")] if amount_text(offer) else []
             if not pane.at_end():
                 hints.append(hint("to_end"))
         if any(tab.pane.news() for i, tab in enumerate(self.tabs) if i != self.here and tab.pane is not self.transfers):

@@ -194,6 +194,37 @@ class TransferState(StrEnum):
 ENDED = frozenset({TransferState.DONE, TransferState.DECLINED, TransferState.CANCELLED, TransferState.FAILED})
 
 
+class OfferDetails(Plain, frozen=True):
+    """What a person has to know of an offer beside its files: each is a number."""
+
+    empty_folders: int = 0  # that belong to it
+    renamed: int = 0  # files and folders: incoming those that get another name here, outgoing those that go out so
+    executables: int = 0  # files that may be executed at the sender's, and not where they arrive
+    links: int = 0  # of this and the following nothing is sent
+    specials: int = 0  # FIFOs, sockets, devices
+    unreadable: int = 0  # files and folders
+    unsent_folders: int = 0  # outgoing: empty ones, which the other side's program does not know
+
+
+NO_DETAILS = OfferDetails()
+
+
+class OfferedName(Plain, frozen=True):
+    """A file or an empty folder of an offer."""
+
+    path: SafeText  # incoming: as it is saved here, if no such name is there already; outgoing: as it was offered
+    original: SafeText  # the path as the sender has it, where it is another one, else empty
+    size: int
+    is_folder: bool
+
+
+class OfferedNames(Plain, frozen=True):
+    """Some of an offer's files and empty folders; ``total`` says how many it has."""
+
+    names: tuple[OfferedName, ...]
+    total: int
+
+
 class Transfer(Plain, frozen=True):
     """One offer of one or more files, either way."""
 
@@ -216,7 +247,8 @@ class Transfer(Plain, frozen=True):
     offered_ms: int
     resumed_from: int = 0  # bytes that were there when it last went on
     paused_here: bool = False  # this side holds it, and may let it go on
-    total_folders: int = 0
+    total_folders: int = 0  # with the empty ones
+    details: OfferDetails = NO_DETAILS
 
 
 class SpeedLimits(Plain, frozen=True):

@@ -28,6 +28,8 @@ get no new fields.
     accept    fid token wants more                       receiver, in pages                a file link
     decline   fid code                                   receiver                          -
     dialme    fid                                        sender that cannot dial           a file link
+    offer-rest fid folders not_sent executables more     sender, behind the last offer     as the offer
+              (feature offer-rest)
     cancel    fid code                                   either, at any time               -
     pause     fid code                                   either: holds it                  -
     resume    fid                                        either: holds it not any more     accept | verified | pause
@@ -79,6 +81,7 @@ VERSION = 1
 # The words of features.  Which of them a program names is for whoever composes it.
 RESUME = "resume"  # pause and resume of transfers, verified on chat links
 SKIP = "skip"  # a file that cannot be sent does not end its transfer
+OFFER_REST = "offer-rest"  # an offer has empty folders, and says what is not sent
 
 ROLE_REGISTRY = "registry"
 ROLE_CHAT = "chat"
@@ -163,15 +166,27 @@ class ListEntry(NamedTuple):
     proven: Annotated[int, Meta(ge=0, le=MAX_ENDPOINTS + 1)] = 0
 
 
+PathPart = Annotated[str, Meta(min_length=1, max_length=MAX_PATH_PART_BYTES)]
+
+
 class OfferedFile(NamedTuple):
     """One file of an offer; ``path`` is relative, a component an element."""
 
-    path: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=MAX_PATH_PART_BYTES)]],
-        Meta(min_length=1, max_length=MAX_PATH_PARTS),
-    ]
+    path: Annotated[list[PathPart], Meta(min_length=1, max_length=MAX_PATH_PARTS)]
     size: UInt
     mtime_ms: UInt
+
+
+# A folder is at most as deep as one that holds a file.
+FolderPath = Annotated[list[PathPart], Meta(min_length=1, max_length=MAX_PATH_PARTS - 1)]
+
+
+class NotSent(NamedTuple):
+    """How many things of what a sender has chosen are not in its offer."""
+
+    links: UInt
+    specials: UInt  # FIFOs, sockets, devices
+    unreadable: UInt  # files and folders
 
 
 class Want(NamedTuple):
@@ -288,6 +303,24 @@ class Offer(Message, frozen=True, tag="offer"):
     def __post_init__(self) -> None:
         for file in self.files:
             for part in file.path:
+                _check_utf8(part, MAX_PATH_PART_BYTES)
+
+
+class OfferRest(Message, frozen=True, tag="offer-rest"):
+    """What belongs to an offer beside its files, in pages behind those with the files.
+
+    The numbers are those of the last page.
+    """
+
+    fid: Id16
+    folders: Annotated[list[FolderPath], Meta(max_length=MAX_OFFER_PAGE_FILES)]  # those with nothing in them
+    not_sent: NotSent
+    executables: UInt  # files that may be executed where they are
+    more: bool
+
+    def __post_init__(self) -> None:
+        for path in self.folders:
+            for part in path:
                 _check_utf8(part, MAX_PATH_PART_BYTES)
 
 

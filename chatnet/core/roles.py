@@ -40,6 +40,7 @@ from chatnet.core.messages import (
     Message,
     Nack,
     Offer,
+    OfferRest,
     Pause,
     Ping,
     Pong,
@@ -57,7 +58,7 @@ Kinds = tuple[type[Message], ...]
 # What each side of every open link may send, whatever its role.
 EVERY_LINK: Kinds = (Ping, Pong, Bye, Error)
 
-_CHAT: Kinds = (Say, Ack, Nack, Offer, Accept, Decline, DialMe, Cancel, Pause, Resume, Verified, Check)
+_CHAT: Kinds = (Say, Ack, Nack, Offer, OfferRest, Accept, Decline, DialMe, Cancel, Pause, Resume, Verified, Check)
 _FILE: Kinds = (File, End, Verified, Reject, Skip)
 
 
@@ -96,7 +97,7 @@ class Decoder:
 
         New is a well-formed message with another tag, or one of ours with more fields behind those that are known.
         """
-        if not 1 <= _array_length(body) <= MAX_MESSAGE_VALUES:  # a long one would cost memory to look at
+        if not 1 <= array_length(body) <= MAX_MESSAGE_VALUES:  # a long one would cost memory to look at
             return ""
         try:
             values = _VALUES.decode(body)
@@ -113,7 +114,7 @@ class Decoder:
         return f"field {known} of '{tag}'"
 
 
-def _array_length(body: bytes) -> int:
+def array_length(body: bytes) -> int:
     """How many values the MessagePack array has that ``body`` begins with; -1 where it begins with something else."""
     head = body[0] if body else 0
     if head & 0xF0 == FIXED_ARRAY:

@@ -210,6 +210,22 @@ def safe_file_name(offered: str, fallback: str = "file") -> SafeName:
     return SafeName((stem + extension).rstrip(". ") or fallback)
 
 
+_NEVER_KEPT = re.compile(r'[<>:"|?*/\\]|^[-~. ]|[. ]$')
+
+
+def gets_other_name(offered: str) -> bool:
+    """Whether ``safe_file_name`` changes an offered name so that it can be seen: more than its form in Unicode.
+
+    It says so of most names without making the other one, in a tenth of the time.
+    """
+    name = unicodedata.normalize("NFC", offered)
+    if not name.isprintable() or _NEVER_KEPT.search(name) or len(name.encode()) > NAME_BYTES:
+        return True
+    if name.isascii() or not any(unicodedata.category(c) in MARKS for c in name):
+        return name.split(".")[0].rstrip(" ").lower() in DEVICES
+    return safe_file_name(offered) != name
+
+
 def _without_edges(name: str) -> str:
     """No space, dot or mark at the edges that hides, or is read as an option; a lost base takes its marks along."""
     name = name.rstrip(". ")

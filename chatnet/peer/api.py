@@ -25,6 +25,7 @@ from chatnet.core.events import (
     FileRule,
     HistoryPage,
     Me,
+    OfferedNames,
     SafetyNumber,
     SearchPage,
     Snapshot,
@@ -129,6 +130,19 @@ class PeerApi(Protocol):
 
         A ``fid`` that was told names one offer of one person as long as the program runs: whoever uses the
         same id for another offer is declined.  So this answers what was shown, or nothing.
+        """
+
+    def offered_names(self, fid: bytes, start: int = 0, limit: int = 200) -> Deferred[OfferedNames]:
+        """Some of the files and empty folders of a transfer, from the one numbered ``start`` on.
+
+        At most ``OFFERED_NAMES_PAGE`` of ``core.limits``; the empty folders stand behind the files.  A transfer
+        that has ended without being done keeps no names.  Fails with LocalError("unknown-transfer" | "ended").
+        """
+
+    def next_renamed(self, fid: bytes, start: int = 0) -> Deferred[int | None]:
+        """The number, from ``start`` on, of the next name that is saved here under another one; None without such.
+
+        Fails as ``offered_names`` does.
         """
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:

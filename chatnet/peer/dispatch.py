@@ -18,6 +18,7 @@ from chatnet.core.messages import (
     Message,
     Nack,
     Offer,
+    OfferRest,
     Pause,
     Resume,
     Say,
@@ -52,6 +53,7 @@ class ChatDispatch:
             Ack: outbox.ack,
             Nack: outbox.nack,
             Offer: self._offer,
+            OfferRest: self._offer,
             Accept: transfers.received,
             Decline: transfers.received,
             DialMe: transfers.received,
@@ -69,7 +71,7 @@ class ChatDispatch:
             raise RemoteError(messages.BAD_FRAME, f"{type(message).__name__} does not belong on a chat link")
         take(link, message)
 
-    def _offer(self, link: Link, offer: Offer) -> None:
+    def _offer(self, link: Link, offer: Offer | OfferRest) -> None:
         if link.peer in self._roster.blocked:
             link.send(Decline(offer.fid, messages.DECLINED))
         else:

@@ -35,6 +35,7 @@ from chatnet.core.events import (
 )
 from chatnet.core.identity import ChatID, PeerID, short_text
 from chatnet.core.messages import (
+    OFFER_REST,
     RESUME,
     ROLE_FILE,
     ROLE_REGISTRY,
@@ -93,7 +94,7 @@ from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
 
 PORT_SETTING = "port"
-FEATURES = frozenset({RESUME, SKIP})  # what a peer can do beyond version 1 of the protocol
+FEATURES = frozenset({RESUME, SKIP, OFFER_REST})  # what a peer can do beyond version 1 of the protocol
 LONG_MESSAGES = b"long-messages"  # in the data directory: texts that were sent as files
 
 

@@ -28,6 +28,7 @@ from chatnet.core.events import (
     HistoryPage,
     LoggedIn,
     Me,
+    OfferedNames,
     RegistryChanged,
     RegistryPhase,
     RegistryState,
@@ -231,6 +232,12 @@ class PeerService(Service):
 
     def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
         return self._with_node(lambda node: node.transfers.accept(fid, directory))
+
+    def offered_names(self, fid: bytes, start: int = 0, limit: int = 200) -> Deferred[OfferedNames]:
+        return self._with_node(lambda node: node.transfers.offered_names(fid, start, limit))
+
+    def next_renamed(self, fid: bytes, start: int = 0) -> Deferred[int | None]:
+        return self._with_node(lambda node: node.transfers.next_renamed(fid, start))
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:
         return self._with_node(lambda node: node.transfers.refuse(fid))

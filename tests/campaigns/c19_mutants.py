@@ -278,6 +278,13 @@ MUTANTS = (
         ("tests/village/test_file_faults.py::test_what_a_part_holds_counts_as_free",),
     ),
     Mutant(
+        "an empty folder of an offer is empty",
+        "chatnet/core/transfer/offers.py",
+        "if not self.summary.are_empty(paths):",
+        "if False:",
+        ("tests/core/transfer/test_offers.py::test_an_empty_folder_is_empty",),
+    ),
+    Mutant(
         "unanswered offers are charged to their sums",
         "chatnet/peer/transfers/held_offers.py",
         "self._budgets.offers.take(holder, who, size_bytes)",

@@ -49,10 +49,11 @@ OTHER_KEYS = {
     *("go_to", "close_tab", "page_up", "page_down", "to_top", "to_end", "help", "people", "find", "transfers"),
     *("pick_file", "mouse", "redraw", "back", "quit", "quit_twice", "no_stop", "open_selected", "filter_people"),
     *("whois_selected", "open_transfer", "limit", "command_line", "find_next", "find_previous"),
+    *("contents", "contents_selected"),
 }
 OTHER_COMMANDS = {
     *("say", "close", "clear", "search", "export", "limit", "transfers", "peers", "myid", "net"),
-    *("reconnect", "takeover", "log", "help", "keys", "mouse", "version", "quit", "notify"),
+    *("reconnect", "takeover", "log", "help", "keys", "mouse", "version", "quit", "notify", "contents"),
 }
 
 

@@ -40,6 +40,7 @@ WELL_FORMED = [
     m.Ack([ID16] * 4),
     m.Nack(ID16, "conflict"),
     m.Offer(ID16, [m.OfferedFile(["photos", "a.jpg"], 10, 1)] * 3, True),
+    m.OfferRest(ID16, [["photos", "empty"]] * 3, m.NotSent(1, 2, 3), 4, False),
     m.Accept(ID16, ID32, [m.Want(0, 0)], False),
     m.Decline(ID16, "declined"),
     m.DialMe(ID16),

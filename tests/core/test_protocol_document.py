@@ -64,7 +64,7 @@ def test_every_other_code_is_named() -> None:
 
 def test_the_words_of_roles_features_and_names() -> None:
     assert all(f"`{role}`" in section("## 5. Opening a link") for role in ROLES)
-    assert all(f"`{word}`" in section("## 14. Evolution") for word in (m.RESUME, m.SKIP))
+    assert all(f"`{word}`" in section("## 14. Evolution") for word in (m.RESUME, m.SKIP, m.OFFER_REST))
     (reserved,) = re.findall(r"Nobody may claim one of these: `([a-z ]+)`", TEXT)
     assert set(reserved.split()) == RESERVED_NAMES
     assert all(f"`{suite}`" in section("## 2. Transport") for suite in CIPHERS.decode().split(":"))

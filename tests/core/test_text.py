@@ -21,6 +21,7 @@ from chatnet.core.text import (
     MARKS_IN_NAME,
     MARKS_IN_TEXT,
     NAME_BYTES,
+    gets_other_name,
     json_escaped,
     name_warning,
     quoted,
@@ -274,3 +275,15 @@ def test_what_is_shown_is_not_escaped() -> None:
     assert json_escaped(plain) == plain
     assert json_escaped('"\x9b\u202e\U000e0041"') == r'"\u009b\u202e\udb40\udc41"'
     assert json_escaped('"e\u0301\u0301\u0301\u0301\u0301"') == '"e\u0301\u0301\u0301\u0301\\u0301"'
+
+
+names = st.text(min_size=1, max_size=12) | st.text("a.- ~:<\u0338\u0301\u0e31e\u200d\u2000", min_size=1, max_size=8)
+
+
+@given(names | st.sampled_from(sorted(cleaning.DEVICES)).flatmap(lambda name: st.sampled_from([name, f"{name} .x"])))
+@example("<\u0338")
+@example("n" * 181)
+@example("e\u0301" * 90 + ".x")
+@example("a." + "b" * 30)
+def test_whether_a_name_changes_is_said_as_it_is_made(name: str) -> None:
+    assert gets_other_name(name) is (safe_file_name(name) != unicodedata.normalize("NFC", name))

@@ -27,4 +27,5 @@ DECIDES_ABOUT = {
 }
 DECIDES_NOTHING = frozenset(
     {"history", "search", "export", "set_draft", "mark_read", "connect", "rule", "safety_number"}
+    | {"offered_names", "next_renamed"}
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from chatnet.core import limits
 from chatnet.core.errors import ChatnetError, LocalError, Refused
 from chatnet.core.events import (
+    NO_DETAILS,
     AlertRules,
     AlertsChanged,
     ChatMessage,
@@ -32,6 +33,9 @@ from chatnet.core.events import (
     MessageState,
     Notice,
     NoticeLevel,
+    OfferDetails,
+    OfferedName,
+    OfferedNames,
     PeopleChanged,
     Person,
     RegistryChanged,
@@ -108,12 +112,13 @@ class ScriptedPeer:
         self.rows: dict[bytes, list[ChatMessage]] = {}
         self.read_n: dict[bytes, int] = {}
         self.transfers: dict[bytes, Transfer] = {}
+        self.contents: dict[bytes, list[OfferedName]] = {}
         self.notices: list[Notice] = []
         self.calls: list[tuple[Any, ...]] = []
         self.limits = SpeedLimits()
         self.rules: dict[bytes, FileRule] = {}
         self.taken_names = {"bob"}
-        self.fail_next: ChatnetError | None = None  # the next say, history or offer_text fails with it
+        self.fail_next: ChatnetError | None = None  # the next say, history, offer_text or offered_names fails with it
         self.quits = 0
         self.code = "482913"  # the last one to compare
         self.tabs: tuple[Tab, ...] = ()
@@ -234,7 +239,15 @@ class ScriptedPeer:
         self.emit(MessageChanged(message.chat, message.n, state, safe_line(reason)))
 
     def offered(
-        self, peer: bytes, title: str, total_bytes: int, mine: bool = False, files: int = 1, folders: int = 0
+        self,
+        peer: bytes,
+        title: str,
+        total_bytes: int,
+        mine: bool = False,
+        files: int = 1,
+        folders: int = 0,
+        details: OfferDetails = NO_DETAILS,
+        contents: Sequence[OfferedName] = (),
     ) -> Transfer:
         """An offer, ours or theirs, with its row in the conversation."""
         fid = hashlib.sha256(f"{title}{len(self.transfers)}".encode()).digest()[:16]
@@ -257,7 +270,9 @@ class ScriptedPeer:
             saved_to=b"",
             offered_ms=self.now_ms(),
             total_folders=folders,
+            details=details,
         )
+        self.contents[fid] = list(contents)
         self._put_transfer(transfer)
         self.emit(MessageAdded(self.stored(peer, title, mine=mine, kind=MessageKind.FILE, fid=fid)))
         return transfer
@@ -460,6 +475,21 @@ class ScriptedPeer:
         transfer = self.change_transfer(fid, state=TransferState.QUEUED, saved_to=directory)
         self.clock.callLater(STEP_SECONDS, self.run_transfer, fid, max(1, transfer.total_bytes // 20))
         return succeed(transfer)
+
+    def offered_names(self, fid: bytes, start: int = 0, limit: int = 200) -> Deferred[OfferedNames]:
+        self.calls.append(("offered_names", fid, start, limit))
+        error, self.fail_next = self.fail_next, None
+        if error is not None:
+            return fail(error)
+        names = self.contents[fid]
+        answer: Deferred[OfferedNames] = Deferred()
+        self.clock.callLater(0, answer.callback, OfferedNames(tuple(names[start : start + limit]), len(names)))
+        return answer
+
+    def next_renamed(self, fid: bytes, start: int = 0) -> Deferred[int | None]:
+        self.calls.append(("next_renamed", fid, start))
+        names = enumerate(self.contents[fid])
+        return succeed(next((number for number, name in names if number >= start and name.original), None))
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:
         self.calls.append(("refuse", fid))

@@ -41,6 +41,7 @@ _record = st.builds(SignedRecord, _id32, st.binary(max_size=60), of_bytes(64))
 _entry = st.builds(m.ListEntry, _id32, _name, st.lists(_endpoint, max_size=7), _uint, st.integers(0, 7))
 _part = _text.filter(bool)
 _file = st.builds(m.OfferedFile, st.lists(_part, min_size=1, max_size=4), _uint, _uint)
+_folder = st.lists(_part, min_size=1, max_size=4)
 _want = st.builds(m.Want, _uint, _uint)
 
 FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
@@ -80,6 +81,13 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "ack": {"ids": st.lists(_id16, min_size=1, max_size=64)},
     "nack": {"id": _id16, "code": _code},
     "offer": {"fid": _id16, "files": st.lists(_file, min_size=1, max_size=4), "more": st.booleans()},
+    "offer-rest": {
+        "fid": _id16,
+        "folders": st.lists(_folder, max_size=4),
+        "not_sent": st.builds(m.NotSent, _uint, _uint, _uint),
+        "executables": _uint,
+        "more": st.booleans(),
+    },
     "accept": {"fid": _id16, "token": _id32, "wants": st.lists(_want, max_size=4), "more": st.booleans()},
     "decline": {"fid": _id16, "code": _code},
     "dialme": {"fid": _id16},

@@ -12,7 +12,7 @@ import pytest_twisted
 
 from chatnet.core import messages
 from chatnet.core.errors import LocalError
-from chatnet.core.events import MessageKind, MessageState, TransferState
+from chatnet.core.events import MessageKind, MessageState, OfferDetails, TransferState
 from tests.support.village import Village, Villager
 
 LARGE = 40_000_000  # too long to be over before the test looks
@@ -180,6 +180,48 @@ async def test_a_stranger_offers_fewer_files_than_somebody_we_wrote_to(village: 
     await village.done(bob.door.accept(fid))
     await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob), within=60)
     assert len(received(bob)) == 999
+
+
+def furnished(village: Village) -> bytes:
+    """A folder with a file whose name changes, a link and an empty folder."""
+    top = village.directory / "top"
+    (top / "void").mkdir(parents=True)
+    (top / "a:b").write_bytes(b"hello")
+    (top / "link").symlink_to("a:b")
+    return os.fsencode(top)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_an_offer_holds_is_seen_before_consent(village: Village) -> None:
+    """B2, B3, C12."""
+    ann, bob = await village.people("ann", "bob")
+    fid = await offered(village, ann, bob, furnished(village))
+    assert ann.transfers[fid].details == OfferDetails(empty_folders=1, links=1)
+    assert bob.transfers[fid].details == OfferDetails(empty_folders=1, links=1, renamed=1)
+    page = await village.done(bob.door.offered_names(fid))
+    assert [(name.path, name.original, name.is_folder) for name in page.names] == [
+        ("top/a_b", "top/a:b", False),
+        ("top/void", "", True),
+    ]
+    assert await village.done(bob.door.next_renamed(fid)) == 0
+    await village.done(bob.door.accept(fid))
+    await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob))
+    assert (bob.roots.downloads / "ann" / "top" / "void").is_dir()
+
+
+@pytest_twisted.ensureDeferred
+async def test_towards_a_program_that_knows_no_empty_folders_the_sender_is_told(
+    village: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatnet.peer.node.FEATURES", frozenset({messages.RESUME, messages.SKIP}))
+    ann, bob = await village.people("ann", "bob")
+    fid = await offered(village, ann, bob, furnished(village))
+    await village.until(lambda: ann.transfers[fid].details.unsent_folders == 1)
+    assert bob.transfers[fid].details == OfferDetails(renamed=1)
+    await village.done(bob.door.accept(fid))
+    await village.until(lambda: is_in(TransferState.DONE, fid, ann, bob))
+    assert ann.transfers[fid].details.unsent_folders == 1
+    assert not (bob.roots.downloads / "ann" / "top" / "void").exists()
 
 
 @pytest_twisted.ensureDeferred

@@ -118,12 +118,14 @@ async def talk(village: Village, ann: Villager, bob: Villager, traffic: Traffic)
 
 
 async def send_files(village: Village, ann: Villager, bob: Villager) -> None:
-    """OFFER, ACCEPT, FILE, END and VERIFIED, in both directions; VERIFIED again for who asks later."""
+    """OFFER, OFFER-REST, ACCEPT, FILE, END and VERIFIED, in both directions; VERIFIED again for who asks later."""
     for one, other in ((ann, bob), (bob, ann)):
         path = made(village, f"of-{one.name}.bin", 3_000_000)
-        fid = await offered(village, one, other, path)
+        (village.directory / f"to-{other.name}" / "empty").mkdir(parents=True)
+        fid = await offered(village, one, other, path, os.fsencode(village.directory / f"to-{other.name}"))
         await village.done(other.door.accept(fid))
         await village.until(lambda fid=fid: is_in(TransferState.DONE, fid, ann, bob), within=60)
+        assert (other.roots.downloads / one.name / f"to-{other.name}" / "empty").is_dir()
         saved = other.roots.downloads / one.name / f"of-{one.name}.bin"
         assert saved.read_bytes() == content(path)
         chat_link(one, other).send(Resume(fid))

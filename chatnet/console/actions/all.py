@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatnet.console.actions.alerts import AlertActions
+from chatnet.console.actions.contents import ContentsActions
 from chatnet.console.actions.drafts import DraftActions
 from chatnet.console.actions.keys import KeyActions
 from chatnet.console.actions.messaging import MessagingActions
@@ -20,6 +21,7 @@ class Actions(
     KeyActions,
     SearchActions,
     TransferActions,
+    ContentsActions,
     DraftActions,
     AlertActions,
     ProgramActions,

@@ -16,7 +16,7 @@ from chatnet.console.overlays.file_picker import FilePicker, Listing, entries_of
 from chatnet.console.panes.question import Question, asked_title
 from chatnet.console.shown import Place, Subject
 from chatnet.console.widgets.input import InputRow
-from chatnet.console.widgets.wording import rate_of, rate_text, rule_text, size_text
+from chatnet.console.widgets.wording import details_text, rate_of, rate_text, rule_text, size_text
 from chatnet.core import limits
 from chatnet.core.closest import closest_match
 from chatnet.core.events import FileRule, Person, RuleKind, SpeedLimits, Transfer, TransferState
@@ -65,7 +65,9 @@ class TransferActions(SubjectActions):
         self._ask(self._api.offer, chat, paths, then=lambda transfer: self._tell_offered(chat, transfer))
 
     def _tell_offered(self, chat: ChatID, transfer: Transfer) -> None:
-        self.view.say(f"{quoted(transfer.title)} is offered to {self._model.roster.name(chat)}.")
+        offered = f"{quoted(transfer.title)} is offered to {self._model.roster.name(chat)}."
+        details = details_text(transfer, "")
+        self.view.say(f"{offered} {details}".rstrip(), warning=bool(details))
 
     def cmd_send(self, rest: str) -> None:
         words, here = split_words(rest), self.view.chat

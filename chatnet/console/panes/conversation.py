@@ -21,6 +21,7 @@ from chatnet.console.widgets.wording import (
     date_text,
     day_of,
     day_text,
+    details_text,
     message_state,
     pace_text,
     seen_text,
@@ -335,12 +336,16 @@ class ConversationPane(ScrollPane):
             body.append((attribute, f"   {words}"))
         if transfer.warning:
             body.append(("state.error", f"\n{signs.alarm} {safe_line(transfer.warning)}"))
-        if transfer.state is TransferState.OFFERED and not transfer.outgoing:
-            if newest_offer:
-                for key, does in (("Alt-y", "accept"), ("Alt-s", f"save as{signs.ellipsis}"), ("Alt-n", "refuse")):
-                    body += ["\n" if key == "Alt-y" else "   ", ("key", key), ("text", f" {does}")]
-            else:
-                body.append(("text.soft", f"\n/accept {number}   /refuse {number}"))
+        is_waiting = transfer.state is TransferState.OFFERED and not transfer.outgoing
+        if details := details_text(transfer, "Alt-v" if newest_offer else f"/contents {number}"):
+            body.append(("state.wait", f"\n{details}"))
+        if is_waiting and newest_offer:
+            if amount:
+                body += [("key", "\nAlt-v"), ("text", " contents")]
+            for key, does in (("Alt-y", "accept"), ("Alt-s", f"save as{signs.ellipsis}"), ("Alt-n", "refuse")):
+                body += ["\n" if key == "Alt-y" else "   ", ("key", key), ("text", f" {does}")]
+        elif is_waiting:
+            body.append(("text.soft", f"\n/accept {number}   /refuse {number}   /contents {number}"))
         if transfer.state is TransferState.DONE and transfer.saved_to:
             body.append(("text.soft", f"\nsaved as {shown_path(transfer.saved_to)}"))
         return body

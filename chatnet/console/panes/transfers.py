@@ -11,7 +11,7 @@ from chatnet.console.keymap import Context
 from chatnet.console.panes.base import Pane, PaneContext
 from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.console.widgets.text import Markup, Row, cut, line, plain, stack, width
-from chatnet.console.widgets.wording import amount_text, bar_text, size_text, transfer_state
+from chatnet.console.widgets.wording import amount_text, bar_text, details_text, size_text, transfer_state
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.text import quoted, safe_line, shown_path
 
@@ -152,6 +152,8 @@ class TransfersPane(Pane):
         if transfer.warning:
             warning: Markup = ("state.error", f"{signs.alarm} {safe_line(transfer.warning)}")
             rows.append(Row(" " * _INDENT, _INDENT, warning).canvas(cols))
+        if details := details_text(transfer, "v"):
+            rows.append(Row(" " * _INDENT, _INDENT, ("state.wait", details)).canvas(cols))
         return rows
 
     def _bar(self, transfer: Transfer, words: Markup, cols: int) -> urwid.CompositeCanvas:

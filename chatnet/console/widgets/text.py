@@ -126,6 +126,17 @@ def cut(text: str, cols: int, signs: Signs) -> str:
     return text[:end] + signs.ellipsis[:cols]
 
 
+def cut_inside(text: str, cols: int, signs: Signs) -> str:
+    """``text`` in at most ``cols`` columns, with its beginning and its end; an ellipsis shows what is missing."""
+    if width(text) <= cols:
+        return text
+    head = cut(text, cols * 2 // 3, signs)
+    start = len(text) - min(len(text), max(0, cols - width(head)))
+    while width(text[start:]) > cols - width(head):
+        start += 1
+    return head + text[start:]
+
+
 def stack(canvases: list[urwid.Canvas], cols: int, rows: int, from_top: bool = True) -> urwid.CompositeCanvas:
     """Canvases below each other, filled up or cut to ``rows``; ``from_top=False`` cuts at the top."""
     if not canvases:

@@ -170,12 +170,57 @@ def pace_text(transfer: Transfer) -> str:
 
 
 def amount_text(transfer: Transfer) -> str:
-    """``312 files in 4 folders``; empty for one file in none."""
-    folders = f" in {transfer.total_folders:,} folder{'s' if transfer.total_folders != 1 else ''}"
+    """``312 files in 4 folders, 1 of them empty``; empty for one file in none."""
+    folders = f" in {_count(transfer.total_folders, 'folder')}"
     if transfer.total_files == 1 and not transfer.total_folders:
         return ""
-    files = f"{transfer.total_files:,} file{'s' if transfer.total_files != 1 else ''}"
-    return files + (folders if transfer.total_folders else "")
+    empty = transfer.details.empty_folders
+    if empty:
+        folders += f", {empty:,} of them empty"
+    return _count(transfer.total_files, "file") + (folders if transfer.total_folders else "")
+
+
+def not_sent_text(transfer: Transfer) -> str:
+    """``3 links and 2 empty folders are not sent.``; empty where all is."""
+    details = transfer.details
+    parts = [
+        _count(details.links, "link"),
+        _count(details.specials, "special file"),
+        "" if transfer.outgoing else _count(details.unreadable, "unreadable item"),  # the sender's warning names them
+        _count(details.unsent_folders, "empty folder"),
+    ]
+    parts = [part for part in parts if part]
+    if not parts:
+        return ""
+    are = "is" if len(parts) == 1 and parts[0].startswith("1 ") else "are"
+    return f"{' and '.join(filter(None, (', '.join(parts[:-1]), parts[-1])))} {are} not sent."
+
+
+def details_text(transfer: Transfer, look: str) -> str:
+    """What is to be known of an offer beside its files; ``look`` is the key or the command that shows its names."""
+    details, sentences = transfer.details, [not_sent_text(transfer)]
+    renamed = _count(details.renamed, "name")
+    if renamed and transfer.outgoing:
+        cannot = _by_number(details.renamed, "cannot be sent as it is and goes", "cannot be sent as they are and go")
+        sentences.append(f"{renamed} {cannot} out changed.")
+    elif renamed and transfer.state is TransferState.DONE:
+        sentences.append(f"{renamed} {_by_number(details.renamed, 'was', 'were')} changed.")
+    elif renamed:
+        sentences.append(f"{renamed} will change here{f' ({look} shows which)' if look else ''}.")
+    if details.executables:
+        is_are = _by_number(details.executables, "is", "are")
+        saved = _by_number(details.executables, "arrives", "arrive") if transfer.outgoing else f"{is_are} saved"
+        sentences.append(f"{_count(details.executables, 'executable file')} {saved} without that permission.")
+    return " ".join(filter(None, sentences))
+
+
+def _count(count: int, one: str) -> str:
+    """``1 file``, ``1,024 files``; empty for none."""
+    return f"{count:,} {one if count == 1 else one + 's'}" if count else ""
+
+
+def _by_number(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many
 
 
 def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, str]:

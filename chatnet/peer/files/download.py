@@ -117,6 +117,7 @@ class Download:
         filesystem: Filesystem,
         former: Mapping[int, Former],
         journal: Journal,
+        empty_folders: Sequence[tuple[str, ...]] = (),
     ) -> None:
         """Open the folders, settle what was under way, and look whether there is space for the rest."""
         self.index = 0  # of the file that came last
@@ -125,6 +126,7 @@ class Download:
         self.wants: list[Want] = []
         self.mismatched: list[int] = []
         self._files = files
+        self._empty_folders = empty_folders
         self._filesystem = filesystem
         self._nice = filesystem.niceties
         self._former = former
@@ -252,10 +254,12 @@ class Download:
         self._journal.reset([index])
 
     def finish(self) -> None:
-        """Everything has come: what still waits gets its final name too."""
+        """Everything has come: what still waits gets its final name too, and the empty folders are made."""
         with _DISK_ERRORS:
             self._note_same()
             self._settle()
+            for folder in self._empty_folders:
+                self._names.make_empty_folder(folder)
             self._note_placed()
         if self._last is not None:
             self.saved_to = self._where(*self._last)
@@ -400,7 +404,10 @@ class Download:
         folders = FolderCount()
         for want in self._to_come():
             folders.add(self._files[want.file].path)
-        return folders.count
+        empty = self._empty_folders if self.wants else ()
+        for folder in empty:
+            folders.add(folder)
+        return folders.count + len(empty)
 
     def _missing_bytes(self, want: Want) -> int:
         """What the disk has yet to give for it: a part may have got all its space already."""

@@ -93,6 +93,20 @@ class FinalNames:
         assert self._open is not None
         return self._open[2]
 
+    def make_empty_folder(self, path: tuple[str, ...]) -> None:
+        """See that the offered folder ``path`` is there, with nothing in it.
+
+        An empty folder that has its name already is the one, so that it is not made twice after a crash.
+        """
+        parent = self._descended(path[:-1])
+        try:
+            name = safe_file_name(path[-1], "folder")
+            if not _is_empty_folder(parent, name):
+                self.touched.add(path[:-1])
+                self._make_folder(parent, path[:-1], name)
+        finally:
+            os.close(parent)
+
     def learn(self, file: OfferedFile, folder: bytes) -> None:
         """A file of this offer lies in ``folder`` already: so its folders have got these names."""
         offered = file.path[:-1]
@@ -203,6 +217,17 @@ class FinalNames:
         stem, extension = os.path.splitext(name)
         for _ in range(RANDOM_TRIES):
             yield f"{stem} ({self._filesystem.random(4).hex()}){extension}"
+
+
+def _is_empty_folder(parent: int, name: SafeName) -> bool:
+    try:
+        fd = os.open(name, FOLDER, dir_fd=parent)
+    except OSError:
+        return False
+    try:
+        return not os.listdir(fd)
+    finally:
+        os.close(fd)
 
 
 def _name_of(inode: tuple[int, int], folder: int) -> str | None:

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -20,9 +20,9 @@ from chatnet.core import messages
 from chatnet.core.closest import closest_match
 from chatnet.core.errors import LocalError
 from chatnet.core.limits import MAX_PATH_PART_BYTES, MAX_PATH_PARTS, MAX_SENT_INTEGER, MAX_STORED_INTEGER
-from chatnet.core.messages import OfferedFile
+from chatnet.core.messages import NotSent, OfferedFile
 from chatnet.core.text import safe_line, shown_path
-from chatnet.core.transfer.offers import OfferSize
+from chatnet.core.transfer.offers import OfferSize, Rest
 from chatnet.peer.files.local_paths import absolute
 
 HASH_BYTES = 1_048_576
@@ -30,6 +30,7 @@ HASH_BYTES = 1_048_576
 # What a machine is short of for a while: descriptors, memory.
 PASSING_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN})
 
+_EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -58,12 +59,61 @@ class SourceFile(NamedTuple):
     mark: Fingerprint
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gathered:
-    """What there is to offer; ``warning`` tells what of it had to be left out."""
+    """What there is to offer; ``warning`` names what of it cannot be read.
 
-    files: list[SourceFile]
-    warning: str
+    ``renamed`` files and folders have names that an offer cannot say: not UTF-8, too long, or twice in a folder.
+    """
+
+    files: list[SourceFile] = field(default_factory=list)
+    empty_folders: list[list[str]] = field(default_factory=list)
+    links: int = 0  # inside of folders
+    specials: int = 0  # FIFOs, sockets and devices there
+    executables: int = 0
+    renamed: int = 0
+    unread: list[str] = field(default_factory=list)  # the names of what cannot be read
+    size: OfferSize = field(default_factory=OfferSize)
+
+    @property
+    def warning(self) -> str:
+        if not self.unread:
+            return ""
+        more = f" and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
+        others = f"the other {len(self.files)} files are offered"
+        return f"cannot read '{safe_line(self.unread[0], 80)}'{more}; {others}"
+
+    @property
+    def rest(self) -> Rest:
+        """What belongs to the offer beside its files."""
+        return Rest(self.empty_folders, NotSent(self.links, self.specials, len(self.unread)), self.executables)
+
+    def name(self, name: bytes, used: set[str]) -> str:
+        """The name for the wire of a name of this disk, another one than those ``used`` in its folder."""
+        new = _unused(wire_name(name), used)
+        self.renamed += new.encode() != name
+        return new
+
+    def add(self, path: bytes, parts: list[str], status: os.stat_result) -> None:
+        """A file.  Raises LocalError: too-many, too-large, too-deep."""
+        if len(parts) > MAX_PATH_PARTS:
+            raise _too_deep()
+        mtime_ms = max(0, min(MAX_SENT_INTEGER, status.st_mtime_ns // 1_000_000))
+        offered = OfferedFile(parts, status.st_size, mtime_ms)
+        objection = self.size.add(offered)
+        if objection:
+            raise LocalError(*objection)
+        self.files.append(SourceFile(path, offered, fingerprint_of(status)))
+        self.executables += bool(status.st_mode & _EXECUTABLE)
+
+    def add_empty_folder(self, parts: list[str]) -> None:
+        """A folder of which nothing is offered.  Raises LocalError: too-many, too-deep."""
+        if len(parts) >= MAX_PATH_PARTS:
+            raise _too_deep()
+        objection = self.size.add_empty_folder(parts)
+        if objection:
+            raise LocalError(*objection)
+        self.empty_folders.append(parts)
 
 
 def fingerprint_of(status: os.stat_result) -> Fingerprint:
@@ -73,13 +123,13 @@ def fingerprint_of(status: os.stat_result) -> Fingerprint:
 
 
 def gather(paths: Sequence[bytes]) -> Gathered:
-    """The regular files at and below ``paths``, folders in order; links inside folders are not followed.
+    """The regular files and the empty folders at and below ``paths``, folders in order.
+
+    Links inside folders are not followed: they, and whatever else is no file, are counted.
 
     Raises LocalError: relative-path, no-such-file, unreadable, empty, too-many, too-large, too-deep.
     """
-    files: list[SourceFile] = []
-    total = OfferSize()
-    unread: list[str] = []
+    found = Gathered()
     names: set[str] = set()
     for given in paths:
         path = absolute(given)
@@ -87,65 +137,66 @@ def gather(paths: Sequence[bytes]) -> Gathered:
             status = os.stat(path)
         except (OSError, ValueError) as error:
             raise _not_there(path, error) from None
-        name = _unused(wire_name(os.path.basename(path) or b"files"), names)
+        name = found.name(os.path.basename(path) or b"files", names)
         real = os.path.realpath(path)
         if stat.S_ISDIR(status.st_mode):
-            _walk(real, [name], files, unread, total)
+            _walk(real, [name], found)
         elif not stat.S_ISREG(status.st_mode):
             raise LocalError(messages.UNREADABLE, f"'{safe_line(name)}' is neither a file nor a folder")
         elif not os.access(real, os.R_OK):
             raise LocalError(messages.UNREADABLE, f"cannot read '{safe_line(name)}' (permission denied)")
         else:
-            files.append(_source(real, [name], status, total))
-    if not files:
-        raise LocalError("empty", "there is no file in it" if not unread else f"cannot read '{safe_line(unread[0])}'")
-    warning = ""
-    if unread:
-        more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
-        warning = f"cannot read '{safe_line(unread[0], 80)}'{more}; the other {len(files)} files are offered"
-    return Gathered(files, warning)
+            found.add(real, [name], status)
+    if not found.files:
+        nothing = "there is no file in it, and folders alone are not sent"
+        raise LocalError("empty", f"cannot read '{safe_line(found.unread[0])}'" if found.unread else nothing)
+    return found
 
 
-def _walk(top: bytes, parts: list[str], files: list[SourceFile], unread: list[str], total: OfferSize) -> None:
+def _walk(top: bytes, parts: list[str], found: Gathered) -> None:
     pending = [(top, parts)]
     while pending:
         folder, here = pending.pop()
         try:
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            with os.scandir(folder) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
             if error.errno in PASSING_ERRORS:  # it is not the folder's fault: nothing is left out in silence
                 raise _unreadable(error) from None
-            unread.append(here[-1])
+            found.unread.append(here[-1])
+            found.add_empty_folder(here)
             continue
-        below = []
+        below: list[tuple[bytes, list[str]]] = []
         names: set[str] = set()
+        before = len(found.files)
         for entry in entries:
-            inside = [*here, _unused(wire_name(entry.name), names)]
             if entry.is_dir(follow_symlinks=False):
-                below.append((entry.path, inside))
+                below.append((entry.path, [*here, found.name(entry.name, names)]))
             elif entry.is_file(follow_symlinks=False):
-                if len(inside) > MAX_PATH_PARTS:
-                    raise LocalError("too-deep", f"folders more than {MAX_PATH_PARTS - 1} deep cannot be offered")
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except OSError:
-                    unread.append(inside[-1])
-                    continue
-                if os.access(entry.path, os.R_OK, follow_symlinks=True):
-                    files.append(_source(entry.path, inside, status, total))
-                else:
-                    unread.append(inside[-1])
+                _take(entry, here, names, found)
+            elif entry.is_symlink():
+                found.links += 1
+            else:
+                found.specials += 1
+        if not below and len(found.files) == before:
+            found.add_empty_folder(here)
         pending.extend(reversed(below))
 
 
-def _source(path: bytes, parts: list[str], status: os.stat_result, total: OfferSize) -> SourceFile:
-    mtime_ms = max(0, min(MAX_SENT_INTEGER, status.st_mtime_ns // 1_000_000))
-    offered = OfferedFile(parts, status.st_size, mtime_ms)
-    objection = total.add(offered)
-    if objection:
-        raise LocalError(*objection)
-    return SourceFile(path, offered, fingerprint_of(status))
+def _take(entry: os.DirEntry[bytes], folder: list[str], names: set[str], found: Gathered) -> None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+        is_readable = os.access(entry.path, os.R_OK)
+    except OSError:
+        is_readable = False
+    if is_readable:
+        found.add(entry.path, [*folder, found.name(entry.name, names)], status)
+    else:
+        found.unread.append(wire_name(entry.name))
+
+
+def _too_deep() -> LocalError:
+    return LocalError("too-deep", f"folders more than {MAX_PATH_PARTS - 1} deep cannot be offered")
 
 
 def wire_name(name: bytes) -> str:

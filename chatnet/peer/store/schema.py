@@ -209,4 +209,15 @@ CREATE TABLE offer_page (
     PRIMARY KEY (t, number)
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+-- What people see of an offer beside its files: MessagePack of OfferDetails, empty before there was such.
+ALTER TABLE transfer ADD COLUMN details BLOB NOT NULL DEFAULT x'';
+-- The empty folders of a transfer, either way, in packed pages.
+CREATE TABLE folder_page (
+    t INTEGER NOT NULL REFERENCES transfer (t) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    folders BLOB NOT NULL,
+    PRIMARY KEY (t, number)
+) STRICT, WITHOUT ROWID;
+""",
 )

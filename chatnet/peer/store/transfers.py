@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import msgspec
 from twisted.internet.defer import Deferred
 
-from chatnet.core.events import ENDED, FileRule, RuleKind, TransferState
+from chatnet.core.events import ENDED, FileRule, OfferDetails, RuleKind, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import OFFER_OVERHEAD, OFFER_PAGE_OVERHEAD
 from chatnet.core.messages import OfferedFile
-from chatnet.core.transfer.offers import Summary, unpacked
+from chatnet.core.transfer.offers import (
+    PACKED_HEAD_BYTES,
+    Summary,
+    packed_count,
+    unpacked,
+    unpacked_folders,
+)
 from chatnet.core.transfer.transfer_machine import PausedBy
 from chatnet.host.database import Connection, Database
 
 _encode = msgspec.msgpack.encode
 _path = msgspec.msgpack.Decoder(tuple[str, ...])
 _names = msgspec.msgpack.Decoder(tuple[str, ...])
+_details = msgspec.msgpack.Decoder(OfferDetails)
 _ONE_PART = b"\x91"  # how the MessagePack of a path without folders begins
 _TRANSFER = (
     "peer, fid, outgoing, title, total_files, total_bytes, state, code, reason, saved_to, offered_ms, ended_ms,"
-    " directory, stem, paused, person, told, forgotten, since_ms, folders, names, warning"
+    " directory, stem, paused, person, told, forgotten, since_ms, folders, names, warning, details"
 )
 _FILE = "number, path, size, mtime_ms, source, part, synced, final, done, mark, digest"
 
@@ -51,6 +59,7 @@ class TransferRow(NamedTuple):
     folders: int = 0
     names: tuple[str, ...] = ()  # the first few; none of an offer that an older version stored
     warning: str = ""
+    details: OfferDetails = OfferDetails()
 
 
 class TransferChanges(TypedDict, total=False):
@@ -67,6 +76,15 @@ class TransferChanges(TypedDict, total=False):
     person: str
     told: bool
     since_ms: int
+    details: OfferDetails
+
+
+class OfferedRow(NamedTuple):
+    """A file of an offer, or an empty folder, as it was offered."""
+
+    path: tuple[str, ...]
+    size: int = 0
+    is_folder: bool = False
 
 
 class FileRow(NamedTuple):
@@ -89,14 +107,26 @@ class TransferRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, row: TransferRow, files: Sequence[FileRow], pages: Sequence[bytes] = ()) -> Deferred[None]:
+    def add(
+        self,
+        row: TransferRow,
+        files: Sequence[FileRow],
+        pages: Sequence[bytes] = (),
+        folder_pages: Sequence[bytes] = (),
+    ) -> Deferred[None]:
         """An offer, either way, with its files or, where it waits for an answer, with ``packed`` pages of them.
+
+        ``folder_pages`` are those of its empty folders.
 
         Fails with sqlite3.IntegrityError when ``(peer, fid)`` is known.
         """
 
         def job(connection: Connection) -> None:
-            values = row._replace(state=row.state.value, names=_encode(row.names))  # type: ignore[arg-type]
+            values = row._replace(
+                state=row.state.value,  # type: ignore[arg-type]
+                names=_encode(row.names),  # type: ignore[arg-type]
+                details=_encode(row.details),  # type: ignore[arg-type]
+            )
             marks = ", ".join("?" * len(values))
             cursor = connection.execute(f"INSERT INTO transfer ({_TRANSFER}) VALUES ({marks})", values)
             assert cursor.lastrowid is not None
@@ -104,6 +134,10 @@ class TransferRows:
             connection.executemany(
                 "INSERT INTO offer_page VALUES (?, ?, ?)",
                 ((cursor.lastrowid, number, page) for number, page in enumerate(pages)),
+            )
+            connection.executemany(
+                "INSERT INTO folder_page VALUES (?, ?, ?)",
+                ((cursor.lastrowid, number, page) for number, page in enumerate(folder_pages)),
             )
 
         return self._database.run(job)
@@ -143,9 +177,10 @@ class TransferRows:
             for path, size, mtime_ms in files:
                 summary.add(OfferedFile(list(_path.decode(path)), size, mtime_ms))
             row = connection.execute(
-                f"UPDATE transfer SET folders = ?1, names = ?2, warning = CASE outgoing WHEN 0 THEN ?3 ELSE '' END"
-                f" WHERE peer = ?4 AND fid = ?5 RETURNING {_TRANSFER}",
-                (summary.folders, _encode(summary.names), summary.warning, peer, fid),
+                f"UPDATE transfer SET folders = ?1, names = ?2, warning = CASE outgoing WHEN 0 THEN ?3 ELSE '' END,"
+                f" details = CASE outgoing WHEN 0 THEN ?4 ELSE details END"
+                f" WHERE peer = ?5 AND fid = ?6 RETURNING {_TRANSFER}",
+                (summary.folders, _encode(summary.names), summary.warning, _encode(summary.details()), peer, fid),
             ).fetchone()
             return _transfer(row)
 
@@ -158,6 +193,8 @@ class TransferRows:
             rows = connection.execute(
                 "SELECT peer, fid, ?3 +"
                 " (SELECT coalesce(sum(length(files) + ?1), 0) FROM offer_page WHERE offer_page.t = transfer.t)"
+                " + (SELECT coalesce(sum(length(folder_page.folders) + ?1), 0) FROM folder_page"
+                " WHERE folder_page.t = transfer.t)"
                 " + (SELECT coalesce(sum(length(path)), 0) FROM transfer_file WHERE transfer_file.t = transfer.t)"
                 " FROM transfer WHERE outgoing = 0 AND state = ?2",
                 (OFFER_PAGE_OVERHEAD, TransferState.OFFERED.value, OFFER_OVERHEAD),
@@ -189,6 +226,8 @@ class TransferRows:
             raise TypeError(f"a transfer has no {unknown} to change")
         if "state" in values:
             values["state"] = changes["state"].value
+        if "details" in values:
+            values["details"] = _encode(changes["details"])
         assignments = ", ".join(f"{column} = ?" for column in values) or "fid = fid"
 
         def job(connection: Connection) -> TransferRow | None:
@@ -202,6 +241,7 @@ class TransferRows:
             if "state" in values and transfer.state.ended and transfer.state is not TransferState.DONE:
                 t = _number_of(connection, peer, fid)
                 connection.execute("DELETE FROM offer_page WHERE t = ?", (t,))
+                connection.execute("DELETE FROM folder_page WHERE t = ?", (t,))
                 connection.execute("DELETE FROM transfer_file WHERE t = ? AND done = 0", (t,))
             return transfer
 
@@ -230,6 +270,51 @@ class TransferRows:
 
         return self._database.read(job)
 
+    def empty_folders(self, peer: PeerID, fid: bytes) -> Deferred[list[tuple[str, ...]]]:
+        """The empty folders of one transfer, in the order of the offer."""
+
+        def job(connection: Connection) -> list[tuple[str, ...]]:
+            pages = connection.execute(
+                "SELECT folder_page.folders FROM folder_page JOIN transfer USING (t)"
+                " WHERE peer = ? AND fid = ? ORDER BY number",
+                (peer, fid),
+            )
+            return list(unpacked_folders(page for (page,) in pages))
+
+        return self._database.read(job)
+
+    def offered_rows(self, peer: PeerID, fid: bytes, start: int, limit: int) -> Deferred[tuple[list[OfferedRow], int]]:
+        """At most ``limit`` of an offer's files, and behind them its empty folders, from the one numbered ``start`` on.
+
+        With them comes how many there are in all; fewer files than that are there of one that has ended badly.
+        Of the packed pages only those are unpacked that hold some of them.
+        """
+
+        def job(connection: Connection) -> tuple[list[OfferedRow], int]:
+            row = connection.execute(
+                "SELECT t, total_files FROM transfer WHERE peer = ? AND fid = ?", (peer, fid)
+            ).fetchone()
+            if row is None:
+                return [], 0
+            t, files = row
+            end = start + limit
+            pages, first, count = _pages(connection, t, "offer_page", "files", start, end)
+            if count:
+                offered = islice(unpacked(pages), start - first, end - first)
+                found = [OfferedRow(tuple(file.path), file.size) for file in offered]
+            else:
+                rows = connection.execute(
+                    "SELECT path, size FROM transfer_file WHERE t = ? AND number >= ? AND number < ? ORDER BY number",
+                    (t, start, end),
+                )
+                found = [OfferedRow(_path.decode(path), size) for path, size in rows]
+            after, end = max(0, start - files), max(0, end - files)
+            pages, first, count = _pages(connection, t, "folder_page", "folders", after, end)
+            folders = islice(unpacked_folders(pages), after - first, end - first)
+            return found + [OfferedRow(folder, is_folder=True) for folder in folders], files + count
+
+        return self._database.read(job)
+
     def forget_ended(self) -> Deferred[None]:
         """Ended transfers leave ``transfers()``; their ids stay known."""
         ended = tuple(state.value for state in ENDED)
@@ -238,6 +323,7 @@ class TransferRows:
         def job(connection: Connection) -> None:
             connection.execute(f"DELETE FROM transfer_file WHERE t IN (SELECT t FROM {these})", ended)
             connection.execute(f"DELETE FROM offer_page WHERE t IN (SELECT t FROM {these})", ended)
+            connection.execute(f"DELETE FROM folder_page WHERE t IN (SELECT t FROM {these})", ended)
             connection.execute(f"UPDATE transfer SET forgotten = 1 WHERE t IN (SELECT t FROM {these})", ended)
 
         return self._database.run(job)
@@ -368,6 +454,27 @@ def _number_of(connection: Connection, peer: PeerID, fid: bytes) -> int | None:
     return None if row is None else int(row[0])
 
 
+def _pages(
+    connection: Connection, t: int, table: str, column: str, start: int, end: int
+) -> tuple[Iterator[bytes], int, int]:
+    """Packed pages of a transfer that hold the items from number ``start`` to before ``end``.
+
+    With them come the number of the first item in them, and how many items all pages have.
+    """
+    wanted: list[int] = []
+    first = count = 0
+    for number, head in connection.execute(
+        f"SELECT number, substr({column}, 1, ?) FROM {table} WHERE t = ? ORDER BY number", (PACKED_HEAD_BYTES, t)
+    ):
+        items = packed_count(head)
+        if start < count + items and count < end:
+            first = first if wanted else count
+            wanted.append(number)
+        count += items
+    query = f"SELECT {column} FROM {table} WHERE t = ? AND number = ?"
+    return (connection.execute(query, (t, number)).fetchone()[0] for number in wanted), first, count
+
+
 def _add_files(connection: Connection, t: int, files: Iterator[FileRow]) -> None:
     connection.executemany(
         f"INSERT INTO transfer_file (t, {_FILE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -391,6 +498,7 @@ def _transfer(row: Sequence[Any]) -> TransferRow:
         state=TransferState(found.state),
         paused=PausedBy(found.paused),
         names=_names.decode(found.names) if found.names else (),  # type: ignore[arg-type]
+        details=_details.decode(found.details) if found.details else OfferDetails(),  # type: ignore[arg-type]
     )
 
 

@@ -99,11 +99,14 @@ class Downloads:
         await self._store.transfers.unpack(transfer.peer, transfer.fid)
         rows = await self._store.transfers.files(transfer.peer, transfer.fid)
         transfer.files = await self._disk.run(offered_files, rows)
+        folders = await self._store.transfers.empty_folders(transfer.peer, transfer.fid)
         if transfer.candidates is None:
             transfer.candidates = await self._store.transfers.received_like(transfer.peer, transfer.fid)
         former = await self._disk.run(former_files, rows, transfer.candidates)
         journal = StoreJournal(self._clock, self._store, transfer.peer, transfer.fid)
-        return await self._disk.run(Download, transfer.target, transfer.files, self._filesystem, former, journal)
+        return await self._disk.run(
+            Download, transfer.target, transfer.files, self._filesystem, former, journal, folders
+        )
 
     # --- looking and clearing up ----------------------------------------------------------------
 

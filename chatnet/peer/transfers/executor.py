@@ -10,8 +10,9 @@ from twisted.logger import Logger
 from chatnet.core.backoff import Uniform, peer_wait
 from chatnet.core.identity import short_text
 from chatnet.core.limits import PeerLimits
+from chatnet.core.messages import OFFER_REST
 from chatnet.core.transfer import transfer_events as ev
-from chatnet.core.transfer.offers import accept_pages, offer_pages
+from chatnet.core.transfer.offers import NO_REST, accept_pages, offer_pages
 from chatnet.net.link import LinkUser
 from chatnet.net.timers import cancel_timer
 from chatnet.peer.files.disk_threads import DiskPool
@@ -21,7 +22,7 @@ from chatnet.peer.transfers.background import TransferTasks
 from chatnet.peer.transfers.chat_line import ChatLine
 from chatnet.peer.transfers.downloads import Downloads
 from chatnet.peer.transfers.held_offers import HeldOffers
-from chatnet.peer.transfers.managed import ManagedTransfer
+from chatnet.peer.transfers.managed import ManagedTransfer, Outgoing
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
 from chatnet.peer.transfers.preferences import TransferPreferences
 from chatnet.peer.transfers.runs import Runs
@@ -98,9 +99,13 @@ class Executor:
         if line := self._line(transfer):
             line.send(effect.message)
 
-    def _send_offer(self, transfer: ManagedTransfer, _: ev.SendOffer) -> None:
+    def _send_offer(self, transfer: Outgoing, _: ev.SendOffer) -> None:
         if line := self._line(transfer):
-            line.send_pages(offer_pages(transfer.fid, transfer.files))
+            knows_rest = OFFER_REST in line.link.features
+            line.send_pages(offer_pages(transfer.fid, transfer.files, transfer.rest if knows_rest else NO_REST))
+            if transfer.rest.folders and transfer.is_rest_unknown == knows_rest:
+                transfer.is_rest_unknown = not knows_rest
+                self._persist(transfer, ev.Persist((ev.Tell(),)))
             line.confirm(lambda: self._heard(transfer, ev.WordHeard()))
 
     def _send_accept(self, transfer: ManagedTransfer, effect: ev.SendAccept) -> None:

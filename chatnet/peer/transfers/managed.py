@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from chatnet.core.errors import ChatnetError, NoSpace
-from chatnet.core.events import Transfer, TransferState
+from chatnet.core.events import NO_DETAILS, OfferDetails, Transfer, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.core.messages import Accept, OfferedFile
 from chatnet.core.text import SafeText, safe_line
 from chatnet.core.transfer.incoming import IncomingTransfer
-from chatnet.core.transfer.offers import AcceptAssembly, Summary, disk_bytes
+from chatnet.core.transfer.offers import NO_REST, AcceptAssembly, Rest, Summary, disk_bytes, packed_pages
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.reasons import skipped_text
 from chatnet.core.transfer.speed import Rate
@@ -46,6 +47,7 @@ class OfferInfo:
     total_bytes: int
     offered_ms: int
     total_folders: int = 0
+    details: OfferDetails = NO_DETAILS
 
     @property
     def disk_bytes(self) -> int:
@@ -153,7 +155,13 @@ class ManagedTransfer:
             progress.resumed_from,
             PausedBy.HERE in self.machine.paused,
             info.total_folders,
+            self.details,
         )
+
+    @property
+    def details(self) -> OfferDetails:
+        """What a person has to know of the offer beside its files."""
+        return self.info.details
 
     def as_offered(self) -> Transfer:
         """It as it was when it was offered."""
@@ -181,6 +189,7 @@ class ManagedTransfer:
             folders=info.total_folders,
             names=info.names,
             warning=info.warning,
+            details=self.details,
         )
 
     def count(self, missing_files: int, missing_bytes: int) -> None:
@@ -208,11 +217,21 @@ class ManagedTransfer:
 
 @dataclass(eq=False)
 class Outgoing(ManagedTransfer):
-    """``answer`` are the pages of an acceptance that have come so far."""
+    """``answer`` are the pages of an acceptance that have come so far.
+
+    ``rest`` is what is offered beside the files; ``is_rest_unknown`` that the other side's program did not know it.
+    """
 
     machine: OutgoingTransfer
     sources: Sequence[SourceFile] = ()
     answer: AcceptAssembly | None = None
+    rest: Rest = NO_REST
+    is_rest_unknown: bool = False
+
+    @property
+    def details(self) -> OfferDetails:
+        details = self.info.details
+        return msgspec.structs.replace(details, unsent_folders=details.empty_folders if self.is_rest_unknown else 0)
 
     def acceptance(self, page: Accept) -> HeardAccept | None:
         """Take a page; the whole acceptance with the last.  Raises RemoteError for what was not offered."""
@@ -226,7 +245,7 @@ class Outgoing(ManagedTransfer):
 
     def let_go(self) -> None:
         super().let_go()
-        self.sources, self.answer = (), None
+        self.sources, self.answer, self.rest = (), None, NO_REST
 
 
 @dataclass(eq=False)
@@ -254,7 +273,15 @@ class Incoming(ManagedTransfer):
         self.candidates = None
 
 
-def offered(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, now_ms: int, warning: str = "") -> OfferInfo:
+def offered(
+    fid: bytes,
+    peer: PeerID,
+    outgoing: bool,
+    summary: Summary,
+    details: OfferDetails,
+    now_ms: int,
+    warning: str = "",
+) -> OfferInfo:
     """A new offer; ``warning`` takes the place of the one about its names."""
     return OfferInfo(
         fid,
@@ -267,16 +294,31 @@ def offered(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, now_ms: 
         summary.size,
         now_ms,
         summary.folders,
+        details,
     )
 
 
-def prepare(paths: tuple[bytes, ...]) -> tuple[Gathered, Summary, list[FileRow]]:
-    """What there is to offer, as people see it and as the store keeps it; for the disk's threads."""
+class Prepared(NamedTuple):
+    """What there is to offer, as people see it and as the store keeps it."""
+
+    found: Gathered
+    summary: Summary
+    details: OfferDetails
+    rows: list[FileRow]
+    folder_pages: list[bytes]
+
+
+def prepare(paths: tuple[bytes, ...]) -> Prepared:
+    """Look what there is to offer; for the disk's threads.  Raises what ``gather`` does."""
     found = gather(paths)
-    summary = Summary()
+    summary, rest = Summary(), found.rest
     for file in found.files:
         summary.add(file.offered)
-    return found, summary, file_rows([file.offered for file in found.files], found.files)
+    for folder in rest.folders:
+        summary.add_empty_folder(folder)
+    details = OfferDetails(len(rest.folders), found.renamed, rest.executables, *rest.not_sent)
+    rows = file_rows([file.offered for file in found.files], found.files)
+    return Prepared(found, summary, details, rows, packed_pages(rest.folders))
 
 
 def file_rows(files: Sequence[OfferedFile], sources: Sequence[SourceFile] = ()) -> list[FileRow]:

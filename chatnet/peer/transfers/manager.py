@@ -19,9 +19,9 @@ from chatnet.core import messages
 from chatnet.core.backoff import Uniform
 from chatnet.core.budgets import Budgets
 from chatnet.core.errors import ChatnetError, LocalError, Unreachable
-from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
+from chatnet.core.events import FileRule, OfferedNames, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.identity import PeerID
-from chatnet.core.limits import PeerLimits
+from chatnet.core.limits import MAX_OFFER_PAGE_FILES, OFFERED_NAMES_PAGE, PeerLimits
 from chatnet.core.messages import (
     Accept,
     Cancel,
@@ -29,6 +29,7 @@ from chatnet.core.messages import (
     DialMe,
     Message,
     Offer,
+    OfferRest,
     Pause,
     Resume,
     Verified,
@@ -49,6 +50,7 @@ from chatnet.peer.transfers.executor import Executor
 from chatnet.peer.transfers.file_links import FileLinkUser
 from chatnet.peer.transfers.held_offers import HeldOffers
 from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare
+from chatnet.peer.transfers.offered_names import first_renamed, shown_names
 from chatnet.peer.transfers.offers import Offers
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
 from chatnet.peer.transfers.recall import is_given_up, recalled
@@ -145,15 +147,17 @@ class Transfers:
     async def _recall(self, row: TransferRow) -> ManagedTransfer:
         """A transfer of a former process, with the files of none that still waits for an answer here."""
         files: list[FileRow] = []
+        folders: list[tuple[str, ...]] = []
         progress = 0, 0
         if not row.state.ended:
             if not row.names:  # an older version stored it
                 row = await self._store.transfers.summarise(row.peer, row.fid)
             if row.outgoing:
                 files = await self._store.transfers.files(row.peer, row.fid)
+                folders = await self._store.transfers.empty_folders(row.peer, row.fid)
             elif row.state is not TransferState.OFFERED:
                 progress = await self._store.transfers.progress(row.peer, row.fid)
-        return await self._disk.run(recalled, row, files, progress, self._limits, self._downloads)
+        return await self._disk.run(recalled, row, files, folders, progress, self._limits, self._downloads)
 
     async def stop(self) -> None:
         """Put everything down until the next start; fires when threads and timers are at rest."""
@@ -179,17 +183,18 @@ class Transfers:
     async def offer(self, peer: bytes, paths: Sequence[bytes]) -> Transfer:
         """Offer files and folders.  Raises LocalError: offline, and what ``gather`` raises."""
         who = PeerID(peer)
-        found, summary, rows = await self._disk.run(prepare, tuple(paths))
+        made = await self._disk.run(prepare, tuple(paths))
         try:
             await self._links.connect(who)
         except Unreachable as error:
             text = f"{self._listener.folder_of(peer)} is offline: files need both of you there."
             raise LocalError("offline", text) from error
         fid = self._random(FID_BYTES)
-        info = offered(fid, who, True, summary, self._table.now_ms(), found.warning)
-        files = [file.offered for file in found.files]
-        transfer = Outgoing(info, OutgoingTransfer(fid, self._limits), files, sources=found.files)
-        await self._table.store(transfer, rows)
+        info = offered(fid, who, True, made.summary, made.details, self._table.now_ms(), made.found.warning)
+        files = [file.offered for file in made.found.files]
+        machine = OutgoingTransfer(fid, self._limits)
+        transfer = Outgoing(info, machine, files, sources=made.found.files, rest=made.found.rest)
+        await self._table.store(transfer, made.rows, folder_pages=made.folder_pages)
         self._table.enter(transfer)
         transfer.machine.linked = who in self._tasks.lines
         self._executor.carry_out(transfer, transfer.machine.offer())
@@ -232,6 +237,45 @@ class Transfers:
     async def cancel(self, fid: bytes) -> Transfer:
         """End a transfer, ours or theirs; one that has ended stays as it is.  Raises LocalError: unknown-transfer."""
         return self._want(fid, ev.PersonCancels()).snapshot()
+
+    async def offered_names(self, fid: bytes, start: int, limit: int) -> OfferedNames:
+        """At most ``limit`` of an offer's names, from the one numbered ``start`` on; the empty folders come last.
+
+        Raises LocalError: unknown-transfer, ended.
+        """
+        transfer = self._with_names(fid)
+        rows, total = await self._store.transfers.offered_rows(
+            transfer.peer, fid, max(0, start), max(0, min(limit, OFFERED_NAMES_PAGE))
+        )
+        return OfferedNames(await self._disk.run(shown_names, rows, transfer.info.outgoing), total)
+
+    async def next_renamed(self, fid: bytes, start: int) -> int | None:
+        """The number of the first name from ``start`` on that is saved under another one; None without such.
+
+        A folder that gets another name counts with the first file in it.  Raises LocalError: unknown-transfer, ended.
+        """
+        transfer = self._with_names(fid)
+        above: tuple[str, ...]
+        start, above = max(0, start), ()
+        if start:
+            before, _ = await self._store.transfers.offered_rows(transfer.peer, fid, start - 1, 1)
+            above = before[0].path if before else ()
+        while not transfer.info.outgoing:
+            rows, _ = await self._store.transfers.offered_rows(transfer.peer, fid, start, MAX_OFFER_PAGE_FILES)
+            if not rows:
+                break
+            found = await self._disk.run(first_renamed, rows, above)
+            if found is not None:
+                return start + found
+            start, above = start + len(rows), rows[-1].path
+        return None
+
+    def _with_names(self, fid: bytes) -> ManagedTransfer:
+        """A transfer of which all names are in the store."""
+        transfer = self._table.known(fid)
+        if transfer.ended and transfer.machine.state is not TransferState.DONE:
+            raise LocalError("ended", "The names of a transfer that has ended are not kept.")
+        return transfer
 
     def end_all_with(self, peer: bytes) -> None:
         """The person wants nothing of ``peer`` any more: what is open ends as if it was cancelled by hand."""
@@ -341,12 +385,12 @@ class Transfers:
                 self._executor.give(transfer, ev.ChatDown(end.code in IN_ORDER))
 
     def received(self, link: Link, message: Message) -> None:
-        """OFFER, ACCEPT, DECLINE, DIALME, CANCEL, PAUSE, RESUME or VERIFIED.  Raises RemoteError for what cannot be."""
+        """A message about transfers.  Raises RemoteError for what cannot be."""
         if not self._stopped:
             self._tasks.throttle(link)
             _MESSAGES[type(message)](self, link, message)
 
-    def _on_offer(self, link: Link, page: Offer) -> None:
+    def _on_offer(self, link: Link, page: Offer | OfferRest) -> None:
         self._offers.received(link, page)
 
     def _on_accept(self, link: Link, page: Accept) -> None:
@@ -437,9 +481,10 @@ class Transfers:
         self._executor.runs.lost(link, end)
 
 
-# Each word but OFFER, ACCEPT and CANCEL goes straight to the machine of its transfer.
+# Each word but OFFER, OFFER-REST, ACCEPT and CANCEL goes straight to the machine of its transfer.
 _MESSAGES: dict[type[Message], Callable[[Transfers, Link, Any], None]] = {
     Offer: Transfers._on_offer,
+    OfferRest: Transfers._on_offer,
     Accept: Transfers._on_accept,
     Cancel: Transfers._on_cancel,
     Decline: lambda self, link, message: self._hear(link.peer, message.fid, ev.HeardDecline(message.code)),

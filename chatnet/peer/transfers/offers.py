@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict, deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,7 +20,7 @@ from chatnet.core.errors import RemoteError, StoreFailed
 from chatnet.core.events import RuleKind, TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PeerLimits
-from chatnet.core.messages import Decline, Offer
+from chatnet.core.messages import Decline, Offer, OfferRest
 from chatnet.core.transfer.incoming import IncomingTransfer
 from chatnet.core.transfer.offers import OfferAssembly
 from chatnet.net.link import Link
@@ -108,7 +107,7 @@ class Offers:
         for peer in tuple(self._askers):
             self.link_down(peer)
 
-    def received(self, link: Link, page: Offer) -> None:
+    def received(self, link: Link, page: Offer | OfferRest) -> None:
         """Take a page."""
         peer = link.peer
         asker = self._askers.get(peer)
@@ -134,7 +133,7 @@ class Offers:
             asker.assembly = OfferAssembly(page.fid)
         self._assemble(asker, asker.assembly, page)
 
-    def _assemble(self, asker: _Asker, assembly: OfferAssembly, page: Offer) -> None:
+    def _assemble(self, asker: _Asker, assembly: OfferAssembly, page: Offer | OfferRest) -> None:
         cancel_timer(asker.late)
         asker.late = None
         had_entries = assembly.entries
@@ -171,7 +170,7 @@ class Offers:
             asker.overdue = asker.assembly.fid
             self._give_up(asker)
 
-    def _overdue(self, asker: _Asker, page: Offer) -> None:
+    def _overdue(self, asker: _Asker, page: Offer | OfferRest) -> None:
         """A sender that was slow is told, with its last page, that the offer is not here: it says it again."""
         if not page.more:
             asker.overdue = b""
@@ -228,7 +227,7 @@ class Offers:
         )
         return messages.TOO_MANY if pending >= self._limits.offers_pending else ""
 
-    def _turn_down(self, asker: _Asker, page: Offer, code: str) -> None:
+    def _turn_down(self, asker: _Asker, page: Offer | OfferRest, code: str) -> None:
         self.log.info("offer of {peer} not taken: {code}", peer=short_text(asker.link.peer), code=code)
         if page.more:
             asker.unwanted = page.fid
@@ -256,18 +255,18 @@ class Offers:
             if not self._receiver.admit_offer(asker.link, assembly.fid, assembly.summary.title):
                 self._decline_whole(peer, assembly.fid, messages.TOO_MANY)
                 continue
-            info = offered(assembly.fid, peer, False, assembly.summary, self._table.now_ms())
+            info = offered(assembly.fid, peer, False, assembly.summary, assembly.details, self._table.now_ms())
             machine = IncomingTransfer(assembly.fid, self._limits, linked=True)
             transfer = Incoming(info, machine)
             self._table.enter(transfer)
-            self._tasks.spawn(peer, self._take(transfer, assembly.pages), "storing an offer")
+            self._tasks.spawn(peer, self._take(transfer, assembly), "storing an offer")
         if asker.queue:
             asker.timer = self._clock.callLater(self._rate.delay(peer, now), self._take_queued, asker)
 
-    async def _take(self, transfer: Incoming, pages: Sequence[bytes]) -> None:
+    async def _take(self, transfer: Incoming, assembly: OfferAssembly) -> None:
         try:
             await self._receiver.check_space(transfer.peer)
-            await self._table.store(transfer, pages=pages)
+            await self._table.store(transfer, pages=assembly.pages, folder_pages=assembly.folder_pages)
         except StoreFailed:
             self._table.drop(transfer)
             self._receiver.offer_dropped(transfer.peer, transfer.fid)

@@ -8,9 +8,10 @@ import msgspec
 
 from chatnet.core.events import TransferState
 from chatnet.core.limits import PeerLimits
-from chatnet.core.messages import OfferedFile
+from chatnet.core.messages import NotSent, OfferedFile
 from chatnet.core.text import safe_line
 from chatnet.core.transfer.incoming import IncomingTransfer
+from chatnet.core.transfer.offers import Rest
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.transfer_machine import phase_of
 from chatnet.peer.files.filesystem import DownloadTarget
@@ -38,17 +39,22 @@ def _can_go_on(transfer: ManagedTransfer) -> bool:
 
 
 def recalled(
-    row: TransferRow, rows: Sequence[FileRow], progress: tuple[int, int], limits: PeerLimits, downloads: bytes
+    row: TransferRow,
+    rows: Sequence[FileRow],
+    empty_folders: Sequence[tuple[str, ...]],
+    progress: tuple[int, int],
+    limits: PeerLimits,
+    downloads: bytes,
 ) -> ManagedTransfer:
     """A transfer of a former process; ``Recalled`` is to follow.
 
-    ``rows`` are the files of one that goes out and has not ended; ``progress`` are the files and bytes
-    that are here of one that comes in: its files are read when it goes on.
+    ``rows`` and ``empty_folders`` are those of one that goes out and has not ended; ``progress`` are the files
+    and bytes that are here of one that comes in: its files are read when it goes on.
     """
     names = tuple(map(safe_line, row.names))
-    sums = (row.total_files, row.total_bytes, row.offered_ms, row.folders)
+    sums = (row.total_files, row.total_bytes, row.offered_ms, row.folders, row.details)
     info = OfferInfo(row.fid, row.peer, row.outgoing, safe_line(row.title), names, safe_line(row.warning), *sums)
-    transfer = _recalled(row, rows, info, limits, downloads)
+    transfer = _recalled(row, rows, empty_folders, info, limits, downloads)
     transfer.stored, transfer.forgotten, transfer.saved_to = True, row.forgotten, row.saved_to
     transfer.ended_ms, transfer.since_ms = row.ended_ms, row.since_ms
     transfer.progress.files, transfer.progress.bytes = progress
@@ -60,7 +66,12 @@ def recalled(
 
 
 def _recalled(
-    row: TransferRow, rows: Sequence[FileRow], info: OfferInfo, limits: PeerLimits, downloads: bytes
+    row: TransferRow,
+    rows: Sequence[FileRow],
+    empty_folders: Sequence[tuple[str, ...]],
+    info: OfferInfo,
+    limits: PeerLimits,
+    downloads: bytes,
 ) -> ManagedTransfer:
     if row.outgoing:
         files = [OfferedFile(list(file.path), file.size, file.mtime_ms) for file in rows]
@@ -70,7 +81,10 @@ def _recalled(
             if file.mark
         ]
         machine = OutgoingTransfer(row.fid, limits, phase_of(row.state, OutgoingTransfer))
-        return Outgoing(info, machine, files, sources=sources)
+        numbers = row.details
+        not_sent = NotSent(numbers.links, numbers.specials, numbers.unreadable)
+        rest = Rest(empty_folders, not_sent, numbers.executables)
+        return Outgoing(info, machine, files, sources=sources, rest=rest, is_rest_unknown=numbers.unsent_folders > 0)
     incoming = Incoming(info, IncomingTransfer(row.fid, limits, phase_of(row.state, IncomingTransfer)))
     if row.stem:
         incoming.target = DownloadTarget(downloads, row.person, row.directory, row.stem)

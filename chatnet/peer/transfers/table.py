@@ -118,8 +118,16 @@ class TransferTable:
         if isinstance(transfer, Incoming):
             self._held.release(transfer.peer, transfer.fid)
 
-    async def store(self, transfer: ManagedTransfer, rows: Sequence[FileRow] = (), pages: Sequence[bytes] = ()) -> None:
+    async def store(
+        self,
+        transfer: ManagedTransfer,
+        rows: Sequence[FileRow] = (),
+        pages: Sequence[bytes] = (),
+        folder_pages: Sequence[bytes] = (),
+    ) -> None:
         """Put a new one into the store, with its files or with packed pages of them; from then on it is shown.
+
+        ``folder_pages`` are the packed pages of its empty folders.
 
         One that was dropped meanwhile is deleted again, and not shown.  Raises StoreFailed, or
         sqlite3.IntegrityError when its number is known.
@@ -135,7 +143,7 @@ class TransferTable:
             size=info.total_bytes,
         )
         transfer.since_ms = self.waiting_ms()
-        await self._store.transfers.add(transfer.row(), rows, pages)
+        await self._store.transfers.add(transfer.row(), rows, pages, folder_pages)
         if transfer.unwanted:
             await self._store.transfers.delete(transfer.peer, transfer.fid)
             return
@@ -168,6 +176,7 @@ class TransferTable:
                 told=row.told,
                 ended_ms=row.ended_ms,
                 since_ms=row.since_ms,
+                details=row.details,
             )
         except StoreFailed as error:
             self.log.info("how a transfer stands was not stored: {text}", text=error.text)

@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.console.widgets.text import Row, Rule, cut, line, two_sided, without_blank_lines, wrapped
-from chatnet.console.widgets.theme import ASCII
+from chatnet.console.widgets.text import (
+    Row,
+    Rule,
+    cut,
+    cut_inside,
+    line,
+    two_sided,
+    width,
+    without_blank_lines,
+    wrapped,
+)
+from chatnet.console.widgets.theme import ASCII, UNICODE
 from chatnet.core.limits import MAX_BODY_BYTES, MESSAGE_ROWS
-from chatnet.core.text import safe_text
+from chatnet.core.text import safe_line, safe_text
 
 
 def looks(canvas: object) -> list[str]:
@@ -121,3 +131,15 @@ def test_many_blank_lines_are_one() -> None:
     assert without_blank_lines("a\n\n \n\t\nb\n\nc", ASCII) == "a\n... 3 blank lines\nb\n\nc"
     assert without_blank_lines("\n" * 16_384, ASCII) == "... 16385 blank lines"
     assert without_blank_lines("a\n\n\nb", ASCII) == "a\n\n\nb"
+
+
+@given(st.text(max_size=60) | st.text("字a", max_size=60), st.integers(4, 40))
+def test_a_text_that_is_cut_inside_fits_and_keeps_both_ends(text: str, cols: int) -> None:
+    text = safe_line(text)
+    new = cut_inside(text, cols, UNICODE)
+    assert width(new) <= max(cols, 0)
+    if width(text) <= cols:
+        assert new == text
+    elif text.isascii():
+        assert new[: cols // 2] == text[: cols // 2]
+        assert new[-1] == text[-1]

@@ -12,6 +12,7 @@ from chatnet.console.widgets.wording import (
     amount_text,
     bar_text,
     clock_text,
+    details_text,
     left_text,
     message_state,
     short_rate,
@@ -19,7 +20,7 @@ from chatnet.console.widgets.wording import (
     transfer_state,
     waiting_text,
 )
-from chatnet.core.events import MessageState, TransferState
+from chatnet.core.events import MessageState, OfferDetails, TransferState
 from chatnet.core.link_policy import End
 from chatnet.core.text import safe_text
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
@@ -128,3 +129,34 @@ def test_how_much_an_offer_is(files: int, folders: int, text: str) -> None:
     peer = ScriptedPeer(new_clock())
     transfer = peer.offered(key_of("bob"), "title", 10, files=files, folders=folders)
     assert amount_text(transfer) == text
+
+
+@pytest.mark.parametrize(
+    ("details", "outgoing", "words"),
+    [
+        (OfferDetails(), False, ""),
+        (OfferDetails(empty_folders=2), True, ""),
+        (OfferDetails(links=1), False, "1 link is not sent."),
+        (OfferDetails(links=3, unsent_folders=2), True, "3 links and 2 empty folders are not sent."),
+        (
+            OfferDetails(links=1, specials=2, unreadable=1000),
+            False,
+            "1 link, 2 special files and 1,000 unreadable items are not sent.",
+        ),
+        (OfferDetails(unreadable=1), True, ""),  # its warning says so
+        (OfferDetails(renamed=1), False, "1 name will change here (Alt-v shows which)."),
+        (OfferDetails(renamed=2), True, "2 names cannot be sent as they are and go out changed."),
+        (OfferDetails(executables=1), False, "1 executable file is saved without that permission."),
+    ],
+)
+def test_what_an_offer_has_beside_files(details: OfferDetails, outgoing: bool, words: str) -> None:
+    peer = ScriptedPeer(new_clock())
+    peer.people = {key_of("bob"): somebody("bob", 0)}
+    transfer = peer.offered(key_of("bob"), "p/", 1, mine=outgoing, files=3, folders=4, details=details)
+    assert details_text(transfer, "Alt-v") == words
+
+
+def test_empty_folders_are_counted_with_the_others() -> None:
+    peer, details = ScriptedPeer(new_clock()), OfferDetails(empty_folders=1)
+    offer = peer.offered(key_of("bob"), "p/", 1, files=1200, folders=4, details=details)
+    assert amount_text(offer) == "1,200 files in 4 folders, 1 of them empty"

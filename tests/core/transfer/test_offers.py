@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chatnet.core import messages
 from chatnet.core.errors import RemoteError
+from chatnet.core.events import OfferDetails
 from chatnet.core.framing import frame
 from chatnet.core.limits import (
     MAX_FRAME,
@@ -21,19 +22,26 @@ from chatnet.core.limits import (
     MAX_PATH_PART_BYTES,
     MAX_SENT_INTEGER,
 )
-from chatnet.core.messages import Accept, Offer, OfferedFile, Want
+from chatnet.core.messages import Accept, NotSent, Offer, OfferedFile, OfferRest, Want
 from chatnet.core.text import name_warning
 from chatnet.core.transfer.offers import (
+    ALL_SENT,
+    PACKED_HEAD_BYTES,
     AcceptAssembly,
     OfferAssembly,
     OfferSize,
+    Rest,
     Summary,
     accept_pages,
     clean_path,
     disk_bytes,
     offer_pages,
     offered_bytes,
+    packed,
+    packed_count,
+    packed_pages,
     unpacked,
+    unpacked_folders,
 )
 from tests.support.wire import decode
 
@@ -110,8 +118,8 @@ def test_an_offer_survives_its_pages(files: list[OfferedFile]) -> None:
     assert whole == [False] * (len(whole) - 1) + [True]
     assert list(unpacked(assembly.pages)) == files
     assert assembly.summary.size == sum(file.size for file in files)
-    assert assembly.entries == len(files) + assembly.summary.folders
-    assert assembly.summary.folders >= len({tuple(file.path[:n]) for file in files for n in range(1, len(file.path))})
+    assert assembly.entries >= len(files) + assembly.summary.folders
+    assert assembly.summary.folders == len({tuple(file.path[:n]) for file in files for n in range(1, len(file.path))})
 
 
 def test_pages_are_cut_by_bytes_and_by_count() -> None:
@@ -169,7 +177,7 @@ def test_an_offer_is_bounded_in_files_and_in_bytes() -> None:
         assembly.add(Offer(FID, deep[-1:], True))
     long = Offer(FID, [OfferedFile(["n" * 255] * 32, 0, 0)] * 7, True)
     assembly = OfferAssembly(FID)
-    for _ in range(MAX_OFFER_BYTES // offered_bytes(long.files[0]) // 7):
+    for _ in range(MAX_OFFER_BYTES // offered_bytes(long.files[0].path) // 7):
         assembly.add(long)
     with pytest.raises(RemoteError, match="may hold"):
         assembly.add(long)
@@ -188,7 +196,6 @@ def test_sizes_that_add_up_to_nonsense_are_refused() -> None:
         (["d/a", "d/e/b", "d/e/c", "d/f/g/h", "i"], 4),
         (["a/x", "b/x", "c"], 2),
         (["a/x/1", "b/x/1"], 4),  # the same name below another folder is another one
-        (["a/1", "b/1", "a/2"], 3),  # no sender comes back to a folder: it counts again
     ],
 )
 def test_folders_are_counted_as_their_files_come(paths: list[str], folders: int) -> None:
@@ -198,6 +205,136 @@ def test_folders_are_counted_as_their_files_come(paths: list[str], folders: int)
         summary.add(file)
         size.add(file)
     assert (summary.folders, size.entries) == (folders, folders + len(paths))
+
+
+def test_a_folder_that_an_offer_comes_back_to_is_charged_again_and_shown_once() -> None:
+    summary, size = Summary(), OfferSize()
+    for path in ("a/1", "b/1", "a/2"):
+        file = OfferedFile(path.split("/"), 1, 0)
+        summary.add(file)
+        size.add(file)
+    summary.add_empty_folder(["a", "empty"])
+    size.add_empty_folder(["a", "empty"])
+    assert summary.folders == 3
+    assert size.entries == 3 + 4
+
+
+# --- what belongs to an offer beside its files ---
+
+folder_trees = st.sets(st.lists(st.sampled_from("abc"), min_size=1, max_size=5).map(tuple), min_size=1, max_size=12)
+
+
+@given(folder_trees, st.integers(0, 5), st.integers(0, 5))
+def test_the_rest_of_an_offer_survives_its_pages(paths: set[tuple[str, ...]], links: int, executables: int) -> None:
+    leaves = sorted(path for path in paths if not any(other[: len(path)] == path != other for other in paths))
+    files = [OfferedFile([*leaves[0], "file"], 1, 0)]
+    rest = Rest([list(path) for path in leaves[1:]], NotSent(links, 1, 2), executables)
+    assembly = OfferAssembly(FID)
+    pages = [through_the_wire(page) for page in offer_pages(FID, files, rest)]
+    assert [assembly.add(page) for page in pages] == [False] * (len(pages) - 1) + [True]  # type: ignore[arg-type]
+    assert [list(path) for path in unpacked_folders(assembly.folder_pages)] == rest.folders
+    assert assembly.details == OfferDetails(len(rest.folders), 0, executables, links, 1, 2)
+    assert assembly.summary.folders == len({path[:n] for path in leaves for n in range(1, len(path) + 1)})
+
+
+def test_an_offer_without_a_rest_is_that_of_version_0_1_0() -> None:
+    for rest in (Rest(), Rest([])):
+        pages = list(offer_pages(FID, [OfferedFile(["a"], 1, 0)], rest))
+        assert pages == [Offer(FID, [OfferedFile(["a"], 1, 0)], False)]
+
+
+def test_the_numbers_stand_in_the_last_of_many_pages() -> None:
+    folders = [[f"{number:04d}"] for number in range(2 * MAX_OFFER_PAGE_FILES + 1)]
+    pages = list(offer_pages(FID, [OfferedFile(["a"], 1, 0)], Rest(folders, NotSent(1, 2, 3), 4)))
+    assert [type(page) for page in pages] == [Offer, OfferRest, OfferRest, OfferRest]
+    assert [page.more for page in pages] == [True, True, True, False]
+    assert [(page.not_sent, page.executables) for page in pages if isinstance(page, OfferRest)] == [
+        (ALL_SENT, 0),
+        (ALL_SENT, 0),
+        (NotSent(1, 2, 3), 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "folders"),
+    [
+        (["a/f"], [["a"]]),  # holds a file
+        (["a/f"], [["a", "f"]]),  # is one
+        (["f"], [["a"], ["a"]]),  # twice
+        (["f"], [["a"], ["a", "b"]]),  # holds a folder
+        (["f"], [["a", "b"], ["a"]]),
+    ],
+)
+def test_an_empty_folder_is_empty(files: list[str], folders: list[list[str]]) -> None:
+    assembly = OfferAssembly(FID)
+    assembly.add(Offer(FID, [OfferedFile(path.split("/"), 1, 0) for path in files], True))
+    with pytest.raises(RemoteError) as caught:
+        assembly.add(OfferRest(FID, folders, ALL_SENT, 0, False))
+    assert caught.value.code == messages.BAD_FRAME
+
+
+def test_the_rest_stands_behind_the_files() -> None:
+    rest = OfferRest(FID, [], ALL_SENT, 0, True)
+    with pytest.raises(RemoteError):
+        OfferAssembly(FID).add(rest)
+    assembly = OfferAssembly(FID)
+    assembly.add(Offer(FID, [OfferedFile(["a"], 1, 0)], True))
+    assembly.add(rest)
+    with pytest.raises(RemoteError):
+        assembly.add(Offer(FID, [OfferedFile(["b"], 1, 0)], False))
+
+
+def test_empty_folders_are_bounded_and_charged_as_files_are() -> None:
+    assembly = OfferAssembly(FID)
+    assembly.add(Offer(FID, [OfferedFile(["a"], 1, 0)], True))
+    before = assembly.held_bytes
+    count = MAX_OFFER_FILES // MAX_OFFER_PAGE_FILES
+    folders = [[[f"{page}-{number}"] for number in range(MAX_OFFER_PAGE_FILES)] for page in range(count)]
+    pages = [OfferRest(FID, some, ALL_SENT, 0, True) for some in folders]
+    for page in pages[:-1]:
+        assembly.add(page)
+    with pytest.raises(RemoteError, match="may hold"):
+        assembly.add(pages[-1])
+    assert assembly.entries == MAX_OFFER_FILES + 1
+    assert assembly.held_bytes - before > Summary.FOLDER_BYTES * (MAX_OFFER_FILES - MAX_OFFER_PAGE_FILES)
+    # F3: each costs the disk its own folders above, too.
+    deep = OfferSize()
+    assert [deep.add_empty_folder([str(n), *"d" * 30]) for n in range(10)] == [None] * 10
+    assert deep.entries == 310
+
+
+@pytest.mark.parametrize(
+    ("paths", "renamed"),
+    [
+        (["a.txt", "b c.txt"], 0),
+        ([".git/config", ".git/HEAD"], 1),  # the folder once
+        (["d/.x/a:b", "d/.x/c", "d/.y"], 3),
+        (["e\u0301.txt"], 0),  # another form of the same letters
+        (["n" * 255], 1),
+        ([".a/1", "b/1", ".a/2"], 1),
+    ],
+)
+def test_names_that_change_are_counted_once(paths: list[str], renamed: int) -> None:
+    """B3."""
+    summary = Summary()
+    for path in paths:
+        summary.add(OfferedFile(path.split("/"), 1, 0))
+    assert summary.details().renamed == renamed
+    summary.add_empty_folder(["new", ".empty"])
+    assert summary.details().renamed == renamed + 1
+
+
+@given(st.lists(offered, max_size=40))
+def test_the_head_of_a_packed_page_tells_how_many_it_holds(files: list[OfferedFile]) -> None:
+    assert packed_count(packed(files)[:PACKED_HEAD_BYTES]) == len(files)
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 1_000, 70_000])
+def test_so_does_that_of_a_large_one(count: int) -> None:
+    assert packed_count(packed([[token_hex(8)]] * count)[:PACKED_HEAD_BYTES]) == count
+    noise = [[token_hex(8)] for _ in range(min(count, 1_000))]
+    assert packed_count(packed(noise)[:PACKED_HEAD_BYTES]) == len(noise)
+    assert list(unpacked_folders(packed_pages(noise))) == [tuple(path) for path in noise]
 
 
 def test_files_and_folders_take_a_block_each() -> None:
@@ -226,12 +363,12 @@ def test_an_offer_is_held_as_its_bytes() -> None:
     finally:
         tracemalloc.stop()
     assert held < 1.2 * assembly.held_bytes + 200_000  # what tracemalloc and the summary take
-    assert assembly.held_bytes < sum(map(offered_bytes, files))
+    assert assembly.held_bytes < sum(offered_bytes(file.path) for file in files)
     noise = [OfferedFile([token_hex(100)], 0, 0) for _ in range(1_000)]
     assembly = OfferAssembly(FID)
     for page in offer_pages(FID, noise):
         assembly.add(page)
-    assert 100_000 < assembly.held_bytes < sum(map(offered_bytes, noise))
+    assert 100_000 < assembly.held_bytes < sum(offered_bytes(file.path) for file in noise)
 
 
 plain = st.from_regex(
@@ -268,7 +405,7 @@ def test_what_a_sender_may_say_a_reader_takes(files: list[OfferedFile], size: in
 def test_names_that_are_too_much_for_one_offer_are_refused_where_they_are_offered() -> None:
     size = OfferSize()
     file = OfferedFile(["d" * MAX_PATH_PART_BYTES] * 31 + ["f"], 1, 0)
-    count = MAX_OFFER_BYTES // offered_bytes(file)
+    count = MAX_OFFER_BYTES // offered_bytes(file.path)
     assert not any(size.add(file) for _ in range(count))
     refused = size.add(file)
     assert refused is not None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatnet.core.errors import LocalError, StoreFailed
+from chatnet.core.errors import LocalError, NoSpace, StoreFailed
 from chatnet.core.transfer.offers import clean_path
-from chatnet.peer.files.download import SMALL_BYTES, Download
+from chatnet.peer.files.download import SMALL_BYTES, Download, Former
 from chatnet.peer.files.filesystem import DownloadTarget, Filesystem
 from chatnet.peer.files.final_names import NUMBERS
 from chatnet.peer.files.part_files import PARTIAL, STEM_BYTES
@@ -140,3 +142,63 @@ def test_no_offered_name_reaches_outside(paths: list[list[str]]) -> None:
         assert set(found.values()) == {b"hello"}
         assert all(name.startswith("bob/") for name in found)
         assert not any(part.startswith(".") for name in found for part in name.split("/"))
+
+
+def folders_of(place: Path) -> set[str]:
+    return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_dir() and PARTIAL not in path.parts}
+
+
+def landed_with(downloads: Path, *empty: tuple[str, ...]) -> Download:
+    """A file ``p/a`` and these empty folders."""
+    place = DownloadTarget(os.fsencode(downloads), "bob")
+    download = Download(place, [offered("p/a")], Filesystem(), {}, NoJournal(), empty)
+    try:
+        download.begin(0)
+        download.write([b"hello"])
+        download.end(blake3(b"hello").digest())
+        download.finish()
+    finally:
+        download.close()
+    return download
+
+
+def test_empty_folders_are_made_with_the_last_file(tmp_path: Path) -> None:
+    """B2: beside the files of the same offer, in folders of their own, and never over anything."""
+    landed_with(tmp_path, ("p", "q", "r"), ("p", "s"), (".hidden",), ("..", "x"))
+    assert folders_of(tmp_path / "bob") == {"p", "p/q", "p/q/r", "p/s", "hidden", "folder", "folder/x"}
+    mine = tmp_path / "bob" / "kept"
+    mine.mkdir()
+    (mine / "mine").write_bytes(b"mine")
+    (tmp_path / "bob" / "link").symlink_to(tmp_path)
+    (tmp_path / "bob" / "file").write_bytes(b"")
+    landed_with(tmp_path, ("kept",), ("link",), ("file",), ("p", "s"))
+    new = {"kept (2)", "link (2)", "file (2)", "p (2)", "p (2)/s"}
+    assert folders_of(tmp_path / "bob") >= new
+    assert list(mine.iterdir()) == [mine / "mine"]
+
+
+def test_an_empty_folder_that_is_there_is_not_made_again(tmp_path: Path) -> None:
+    """As after a crash behind its making: the offer is finished twice."""
+    place = DownloadTarget(os.fsencode(tmp_path), "bob")
+    file = offered("p/a")
+    download = Download(place, [file], Filesystem(), {}, NoJournal(), [("p", "s"), ("t",)])
+    download.begin(0)
+    download.write([b"hello"])
+    download.end(blake3(b"hello").digest())
+    download.finish()
+    download.close()
+    done = Former(final=os.fsencode(tmp_path / "bob" / "p" / "a"), done=True)
+    again = Download(place, [file], Filesystem(), {0: done}, NoJournal(), [("p", "s"), ("t",)])
+    again.close()
+    assert again.wants == []
+    assert folders_of(tmp_path / "bob") == {"p", "p/s", "t"}
+
+
+def test_empty_folders_need_room_on_the_disk_too(tmp_path: Path) -> None:
+    def space(fd: int) -> Any:
+        return SimpleNamespace(f_bavail=3, f_frsize=4096, f_files=0)
+
+    place, filesystem = DownloadTarget(os.fsencode(tmp_path), "bob"), Filesystem(space=space)
+    Download(place, [offered("a", b"")], filesystem, {}, NoJournal(), [("x", "y")]).close()
+    with pytest.raises(NoSpace):
+        Download(place, [offered("a", b"")], filesystem, {}, NoJournal(), [("x", "y"), ("z",)])

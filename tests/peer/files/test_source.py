@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import resource
+import socket
 import time
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 
 from chatnet.core import messages
 from chatnet.core.errors import LocalError
-from chatnet.core.transfer.offers import OfferAssembly, OfferSize, offer_pages, unpacked
-from chatnet.peer.files import source as source_module
+from chatnet.core.messages import NotSent
+from chatnet.core.transfer.offers import OfferAssembly, Rest, offer_pages, unpacked
 from chatnet.peer.files.source import (
     Fingerprint,
+    Gathered,
     Source,
     close_sources,
     fingerprint_of,
@@ -50,11 +52,46 @@ def test_a_folder_is_offered_whole_and_its_links_are_not(tmp_path: Path) -> None
     (photos / "link").symlink_to(tmp_path / "secret")
     (photos / "loop").symlink_to(photos)
     os.mkfifo(photos / "pipe")
-    assert [found.offered.path for found in gather([os.fsencode(photos)]).files] == [
+    gathered = gather([os.fsencode(photos)])
+    assert [found.offered.path for found in gathered.files] == [
         ["photos", "a.jpg"],
         ["photos", "b.jpg"],
         ["photos", "sub", "deep", "c.jpg"],
     ]
+    assert gathered.rest == Rest([], NotSent(2, 1, 0), 0)
+
+
+def test_what_a_folder_has_beside_files_is_counted(tmp_path: Path) -> None:
+    """B2, B3: nothing is left out, or changed, without a word."""
+    top = tmp_path / "top"
+    for folder in ("a/b/empty", "links", "void"):
+        (top / folder).mkdir(parents=True)
+    (top / "a" / "f").write_bytes(b"1")
+    (top / "run").write_bytes(b"2")
+    (top / "run").chmod(0o700)
+    (top / "links" / "dead").symlink_to("nowhere")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(top / "s"))
+        os.mkfifo(top / "p")
+        Path(os.fsdecode(os.path.join(os.fsencode(top), b"bad\xff"))).write_bytes(b"3")
+        gathered = gather([os.fsencode(top)])
+    assert gathered.rest.folders == [["top", "a", "b", "empty"], ["top", "links"], ["top", "void"]]
+    assert gathered.rest.not_sent == NotSent(1, 2, 0)
+    assert (gathered.rest.executables, gathered.renamed) == (1, 1)
+    assert ["top", "bad\ufffd"] in [found.offered.path for found in gathered.files]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_read_arrives_empty_and_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "top" / "secret").mkdir(parents=True)
+    (tmp_path / "top" / "f").write_bytes(b"1")
+    (tmp_path / "top" / "secret").chmod(0)
+    try:
+        gathered = gather([os.fsencode(tmp_path / "top")])
+    finally:
+        (tmp_path / "top" / "secret").chmod(0o700)
+    assert gathered.rest == Rest([["top", "secret"]], NotSent(0, 0, 1), 0)
+    assert gathered.warning == "cannot read 'secret'; the other 1 files are offered"
 
 
 def test_a_link_that_the_user_names_is_followed(tmp_path: Path) -> None:
@@ -282,16 +319,18 @@ class Entry:
 
     def __init__(self, size: int = 3, mtime_ns: int = 0, device: int = 1) -> None:
         self.st_size, self.st_mtime_ns, self.st_dev, self.st_ino = size, mtime_ns, device, 2
+        self.st_mode = 0o100600
 
 
 @settings(max_examples=300)
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4), st.integers(-(2**70), 2**70))
 def test_whatever_a_disk_holds_is_refused_or_can_be_read(sizes: list[int], mtime_ns: int) -> None:
     """B4, B5: sender and reader have the same limits, also for the sum, and every time can be said and kept."""
-    total, found = OfferSize(), []
+    gathered = Gathered()
+    found = gathered.files
     try:
         for number, size in enumerate(sizes):
-            found.append(source_module._source(b"/f", [str(number)], Entry(size, mtime_ns), total))  # type: ignore[arg-type]
+            gathered.add(b"/f", [str(number)], Entry(size, mtime_ns))  # type: ignore[arg-type]
     except LocalError as error:
         refused = (error.code, sum(sizes) > 2**53 - 1)
     else:

@@ -7,8 +7,11 @@ import sqlite3
 import pytest
 import pytest_twisted
 
-from chatnet.core.events import TransferState
-from chatnet.peer.store.transfers import FileRow, TransferRow
+from chatnet.core.events import OfferDetails, TransferState
+from chatnet.core.limits import OFFER_OVERHEAD, OFFER_PAGE_OVERHEAD
+from chatnet.core.messages import OfferedFile
+from chatnet.core.transfer.offers import packed, packed_pages
+from chatnet.peer.store.transfers import FileRow, OfferedRow, TransferRow
 from tests.peer.store.rows import BOB, EVE, again, id16
 
 OFFER = TransferRow(BOB, id16(1), False, "photos/ (2)", 2, 30, TransferState.OFFERED, "", "", b"", 100, None)
@@ -82,3 +85,52 @@ async def test_what_came_before_is_found_by_path_size_and_time(store):
         await store.transfers.update(BOB, id16(6), state=TransferState.FAILED)
         await store.transfers._database.run(forgotten)
     assert await store.transfers.received_like(BOB, id16(9)) == {}
+
+
+async def names(store, start: int, limit: int) -> tuple[list[str], int]:
+    rows, total = await store.transfers.offered_rows(BOB, id16(1), start, limit)
+    return ["/".join(row.path) + ("/" if row.is_folder else "") for row in rows], total
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_names_of_an_offer_are_read_a_page_at_a_time(store, accepted):
+    """C12: from packed pages before it is accepted, from rows afterwards; the empty folders stand behind the files."""
+    files = [OfferedFile(["p", f"{number:04d}"], number, 0) for number in range(2_500)]
+    folders = [("e", f"{number:04d}") for number in range(1_500)]
+    pages = [packed(files[:1_000]), packed(files[1_000:1_001]), packed(files[1_001:])]
+    offer = OFFER._replace(total_files=2_500)
+    await store.transfers.add(offer, [], pages, packed_pages(folders))
+    if accepted:
+        await store.transfers.unpack(BOB, id16(1))
+    every = ["/".join(file.path) for file in files] + ["/".join(path) + "/" for path in folders]
+    for start, limit in (
+        (0, 3),
+        (998, 5),
+        (1_000, 1),
+        (1_001, 200),
+        (2_400, 200),
+        (2_499, 2),
+        (2_500, 10),
+        (3_990, 20),
+    ):
+        assert await names(store, start, limit) == (every[start : start + limit], 4_000)
+    assert await names(store, 4_000, 10) == ([], 4_000)
+    assert await store.transfers.empty_folders(BOB, id16(1)) == folders
+    rows, _ = await store.transfers.offered_rows(BOB, id16(1), 7, 1)
+    assert rows == [OfferedRow(("p", "0007"), 7)]
+    assert await store.transfers.offered_rows(EVE, id16(1), 0, 10) == ([], 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_numbers_beside_the_files_survive_and_the_folders_go_with_the_end(store, database):
+    details = OfferDetails(2, 1, 3, 4, 5, 6, 7)
+    await store.transfers.add(OFFER._replace(details=details), [], [packed([])], packed_pages([("a",), ("b",)]))
+    store = await again(database)
+    (row,) = await store.transfers.all()
+    assert row.details == details
+    held = await store.transfers.held()
+    assert held[BOB, id16(1)] > OFFER_OVERHEAD + 2 * OFFER_PAGE_OVERHEAD
+    await store.transfers.update(BOB, id16(1), details=OfferDetails(), state=TransferState.CANCELLED)
+    assert (await store.transfers.find(BOB, id16(1))).details == OfferDetails()
+    assert await store.transfers.empty_folders(BOB, id16(1)) == []

@@ -38,7 +38,7 @@ class Party:
         self.dials_files = True
         self.dialling: dict[bytes, Any] = {}
         self.stopped = False
-        self.features = (messages.RESUME, messages.SKIP)
+        self.features = (messages.RESUME, messages.SKIP, messages.OFFER_REST)
         self.reactor = reactor
         self.chats: dict[bytes, Link] = {}
         self.database = Database(folder / "peer.db", MIGRATIONS, reactor)

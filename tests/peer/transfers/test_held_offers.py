@@ -17,7 +17,7 @@ from chatnet.core.budgets import Budgets, Level, PeerBudgets, Shares
 from chatnet.core.events import FileRule, RuleKind, TransferState
 from chatnet.core.limits import OFFER_OVERHEAD, PeerLimits
 from chatnet.core.messages import Accept, Cancel, Decline, Offer, OfferedFile, Resume
-from chatnet.core.transfer.offers import offer_pages
+from chatnet.core.transfer.offers import Rest, offer_pages
 from tests.peer.transfers.parties import Party
 from tests.peer.transfers.test_transfers import Stranger, landed, offered, parties, stranger, write
 
@@ -348,3 +348,30 @@ async def test_who_is_taken_by_a_rule_is_no_stranger_any_more(parties, stranger)
     await say(stranger, 1, [OfferedFile(["a"], 1, 0)])
     await stranger.heard(Accept)
     assert stranger.peer not in bob.strangers
+
+
+@pytest_twisted.ensureDeferred
+async def test_empty_folders_are_charged_like_files(parties, stranger) -> None:
+    """B2: what stands behind the files is held, limited, kept over a start and given back with them."""
+    budgets = budgets_of()
+    (bob,) = await parties(1, budgets=budgets)
+    bob.strangers.add(stranger.peer)
+    await stranger.greet(bob)
+    many = [[token_hex(100)] for _ in range(500)]
+    for page in offer_pages(fid(1), files(600), Rest(many)):
+        stranger.chat.send(page)
+    await stranger.until_heard(Decline(fid(1), messages.TOO_MANY))
+    assert held(budgets) == (0, 0)
+    for page in offer_pages(fid(2), files(300), Rest(many)):
+        stranger.chat.send(page)
+    await bob.see(TransferState.OFFERED, fid=fid(2))
+    size, entries = held(budgets)
+    assert entries == 300 + 1 + 500
+    assert size > OFFER_OVERHEAD + 800 * 100
+    again = bob.options["budgets"] = budgets_of()
+    await bob.restart()
+    assert again.offered_files.held() == entries
+    assert 0.9 * size < again.offers.held() <= size
+    await bob.transfers.refuse(fid(2))
+    await bob.end(fid(2))
+    assert held(again) == (0, 0)
