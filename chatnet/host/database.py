@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
-from chatnet.core.errors import StoreFailed
+from chatnet.core.errors import StoreFailed, system_reason
 from chatnet.core.limits import DATABASE_BUSY_MS, GROUP_COMMIT_ROWS, TOGETHER_ROWS
 from chatnet.host.private_files import make_private, make_private_directories, make_private_file
 
@@ -394,13 +394,16 @@ def _store_failed(error: Exception) -> StoreFailed:
     if code in _FAILURES:
         return StoreFailed(*_FAILURES[code])
     if isinstance(error, OSError):
-        return StoreFailed("unwritable", f"the database cannot be opened: {error.strerror}: {error.filename}")
+        reason = system_reason(error)
+        return StoreFailed("unwritable", f"the database {error.filename} cannot be opened: {reason}")
     return StoreFailed("store", f"the database failed: {error}")
 
 
 def _make_private_database(path: Path) -> None:
     """An empty file that only its owner may open, whatever the umask; SQLite gives its own the same mode."""
     make_private_directories(path.parent)
+    if path.exists() and not path.is_file():  # reading a pipe would never end, a device would be written over
+        raise StoreFailed("damaged", f"{path} is not a file: move it away, or restore a copy of it")
     if not make_private_file(path):
         for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
             make_private(name)

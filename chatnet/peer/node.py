@@ -114,7 +114,8 @@ class Node:
         self.name = name
         self.places = settings.roots.of(name)
         self.notices = Notices(emit, self.wall_ms)
-        self.is_new = False
+        self.is_new = False  # it had no directory for its data before
+        self._made: frozenset[Path] = frozenset()  # the directories that were made for it
         self.is_open = False
         self.is_closed = False
         self._closing = False
@@ -125,7 +126,7 @@ class Node:
         self._emit = emit
         self._wall = wall
         self._chance = chance
-        self._lock = ProfileLock(self.places.lock, name)
+        self._lock = ProfileLock(self.places.lock, self.places.data, name)
         self._networks: list[Network] = []
         self._leaving: Deferred[None] | None = None  # the goodbye to the registry
         self._announced: SignedRecord | None = None  # what the registry was told last
@@ -139,11 +140,14 @@ class Node:
 
         Raises LocalError (profile in use, unusable directory or key) or CannotListenError.
         """
-        self.is_new = self.places.prepare()
+        self._made = self.places.prepare()
+        self.is_new = self.places.data in self._made
         try:
             self._lock.acquire()
-            self.identity = load_or_make_identity(self.places.data)
+            self.identity = load_or_make_identity(self.places.data, self.places.database)
             self.me = self.identity.peer_id
+            if not self.identity.made and not self.places.database.exists():
+                self.notices.history_missing()
             limits = self._settings.limits
             self.budgets = Budgets(limits.budgets, count_loopback=limits.loopback == "counted")
             self.pulse = Pulse(self._reactor)
@@ -155,9 +159,9 @@ class Node:
             if self._settings.listen:
                 self.listener.listen(self._settings.listen)
         except BaseException:
-            self._lock.release()
             if self.is_new:
-                self.places.remove()
+                self.places.remove(self._made)
+            self._lock.release()
             raise
 
     async def open(self) -> None:
@@ -235,7 +239,7 @@ class Node:
     async def undo(self) -> None:
         """Close, and leave no trace of a profile that was made for nothing."""
         if self.is_new:
-            self._closers.insert(0, self.places.remove)  # the last
+            self._closers.insert(1, lambda: self.places.remove(self._made))  # the last before the lock is released
         await self.close()
 
     async def _close_ports(self) -> None:
