@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TextIO
 
 from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.names import why_not_a_name
 from chatnet.core.ports import REGISTRY_PORT
-from chatnet.host.config import BadSetting
+from chatnet.host.config import BadSetting, from_environment
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, RegistryAddress, parse_registry_address
 
@@ -24,6 +24,7 @@ class PeerSettings(ProgramSettings):
     headless: bool
     ascii: bool  # signs for terminals that lack the others
     limits: PeerLimits
+    is_demo: bool = field(default=False, kw_only=True)  # its profile is deleted when it ends
 
 
 class PeerOptions(ProgramOptions):
@@ -67,6 +68,7 @@ class PeerOptions(ProgramOptions):
         name = self.find("name", variable="CHATNET_NAME")
         registry = self.find("registry", variable="CHATNET_REGISTRY")
         headless = self.find("headless", "flag", "CHATNET_HEADLESS")
+        demo = from_environment(self._environ, "CHATNET_DEMO", "flag")
         ascii_signs = self.find("ascii", "flag", "CHATNET_ASCII")
         return PeerSettings(
             listen=self.listen_endpoints("CHATNET_LISTEN"),
@@ -82,6 +84,7 @@ class PeerOptions(ProgramOptions):
             ascii=ascii_signs.flag() if ascii_signs else False,
             limits=self.limits_of(PeerLimits()),
             metrics=self.metrics_endpoint(),
+            is_demo=demo.flag() if demo else False,
         )
 
     def check(self, twistd: Mapping[str, Any]) -> None:

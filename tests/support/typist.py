@@ -65,11 +65,12 @@ class Typist:
         login: LoginDefaults | None = None,
         ascii_only: bool = False,
         clock: MemoryReactorClock | None = None,
+        **how: Any,
     ) -> None:
         self.clock = clock or new_clock()
         self.peer = peer or ScriptedPeer(self.clock)
         self.memory = MemoryScreen(size)
-        self.console = Console(self.peer, self.clock, login=login, ascii_only=ascii_only, screen=self.memory)
+        self.console = Console(self.peer, self.clock, login=login, ascii_only=ascii_only, screen=self.memory, **how)
         self.console.startService()
         for call, args, kwargs in self.clock.whenRunningHooks:
             call(*args, **kwargs)
@@ -129,6 +130,10 @@ class Typist:
     def words(self) -> str:
         """The text beside the list of people, without its line breaks (at widths from 72 to 119)."""
         return " ".join(" ".join(line[21:].split()) for line in self.lines())
+
+    def all_words(self) -> str:
+        """The text of the whole screen, without its line breaks."""
+        return " ".join(self.screen().split())
 
     def calls(self, name: str) -> list[tuple[Any, ...]]:
         """What the console asked the peer for."""
