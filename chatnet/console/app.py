@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import os
 import sys
 import termios
@@ -170,8 +171,7 @@ class Console(Service):
             return ()
         if is_utf8_encoding():
             return (f"{_NOT_UTF8}, so the console uses ASCII signs. {_SET_UTF8}",)
-        encoding = urwid.util.get_encoding()
-        return (f"{_NOT_UTF8}: what {encoding} has no character for is shown as ? and cannot be typed. {_SET_UTF8}",)
+        return (f"{_NOT_UTF8}: what {_encoding()} has no character for is shown as ? and cannot be typed. {_SET_UTF8}",)
 
     def _warn(self, warnings: Sequence[str]) -> None:
         """Keep them in the first tab, and say in the last line that they are there."""
@@ -179,15 +179,13 @@ class Console(Service):
         at_ms = int(self._reactor.seconds() * 1000)
         for text in warnings:
             self.model.notices.append(Notice(NoticeLevel.WARNING, safe_line(text, 400), at_ms))
-        if len(warnings) == 1:
-            self.actions.view.say(warnings[0], warning=True)
-        elif warnings:
-            self.actions.view.say(f"{len(warnings)} warnings stand in the first tab.", warning=True)
+        if warnings:
+            more = f" {len(warnings) - 1} more in the first tab." if len(warnings) > 1 else ""
+            self.actions.view.say(f"{warnings[0]}{more}", warning=True)
 
     def _undecoded(self) -> None:
         """Something was typed that is no character in the encoding of the terminal."""
-        encoding = urwid.util.get_encoding()
-        self.trouble(f"What is no character in {encoding}, the encoding of this terminal, was left out. {_SET_UTF8}")
+        self.trouble(f"What is no character in {_encoding()}, the encoding of this terminal, was left out. {_SET_UTF8}")
 
     def _close(self) -> None:
         for timer in (self._draw_timer, self._tick_timer):
@@ -317,6 +315,11 @@ class Console(Service):
         if title != self._title and hasattr(self._screen, "set_title"):
             self._title = title
             self._screen.set_title(title)
+
+
+def _encoding() -> str:
+    """The usual name of the encoding of the terminal: ``ascii`` for ``ANSI_X3.4-1968``."""
+    return codecs.lookup(urwid.util.get_encoding()).name
 
 
 def _is_utf8(environ: Mapping[str, str]) -> bool:

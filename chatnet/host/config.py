@@ -197,7 +197,7 @@ def _read(path: Path) -> str:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadSetting(f"config {path} is not a file that can be read as a whole: give a regular file")
+            raise BadSetting(f"config {path} is not a regular file")
         content = file.read(CONFIG_BYTES + 1)
     if len(content) > CONFIG_BYTES:
         raise BadSetting(f"config {path} is larger than {CONFIG_BYTES // 1024} KiB: that is no configuration")

@@ -146,10 +146,10 @@ def test_a_warning_about_the_start_stands_in_the_first_tab_and_in_the_last_line(
     console.close()
 
 
-def test_several_warnings_are_counted_in_the_last_line() -> None:
-    console = Typist(warnings=("the one", "the other"))
-    assert "2 warnings stand in the first tab." in console.screen()
-    assert "the other" in console.screen()
+def test_of_several_warnings_the_last_line_has_one() -> None:
+    console = Typist(warnings=("The one.", "The other."))
+    assert console.lines()[-1].strip() == "The one. 1 more in the first tab."
+    assert "The other." in console.screen()
     console.close()
 
 

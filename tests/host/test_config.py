@@ -144,7 +144,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -
         path.mkdir()
     else:
         path.symlink_to("/dev/zero")
-    with pytest.raises(BadSetting, match=r"^config .*(give a regular file|is a directory)"):
+    with pytest.raises(BadSetting, match=r"^config .*(is not a regular file|is a directory)"):
         ConfigFile.read(path, "peer")
 
 
