@@ -40,9 +40,11 @@ PRAGMA journal_size_limit = 16777216;
 
 _INTERRUPT_SECONDS = 0.02
 
-# Primary result codes of SQLite that are circumstances, not mistakes of ours: code and words.
+_NO_SPACE = ("no-space", "the disk is full: nothing can be stored until there is space again")
+# Result codes of SQLite that are circumstances, not mistakes of ours: code and words.
 _FAILURES = {
-    sqlite3.SQLITE_FULL: ("no-space", "the disk is full: nothing can be stored until there is space again"),
+    sqlite3.SQLITE_FULL: _NO_SPACE,
+    sqlite3.SQLITE_IOERR_SHMSIZE: _NO_SPACE,  # the -shm file could not grow
     sqlite3.SQLITE_IOERR: ("io", "the disk reports an error: nothing was stored"),
     sqlite3.SQLITE_READONLY: ("unwritable", "the database cannot be written: are the disk or the file read-only?"),
     sqlite3.SQLITE_PERM: ("unwritable", "the database may not be opened: whose file is it?"),
@@ -390,9 +392,10 @@ def _store_failed(error: Exception) -> StoreFailed:
     """The words for what went wrong; a new object each time, since each caller gets its own."""
     if isinstance(error, StoreFailed):
         return StoreFailed(error.code, error.text)
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without its details
-    if code in _FAILURES:
-        return StoreFailed(*_FAILURES[code])
+    whole = getattr(error, "sqlite_errorcode", 0)
+    for code in (whole, whole & 0xFF):  # the primary code, without its details
+        if code in _FAILURES:
+            return StoreFailed(*_FAILURES[code])
     if isinstance(error, OSError):
         reason = system_reason(error)
         return StoreFailed("unwritable", f"the database {error.filename} cannot be opened: {reason}")

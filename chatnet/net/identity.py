@@ -75,7 +75,7 @@ def load_or_make_identity(directory: Path, database: Path | None = None) -> Iden
     else:
         if isinstance(key, Ed25519PrivateKey):
             return Identity(key)
-    raise LocalError("key", f"{path} is not an Ed25519 key. Put the right one back, or move it away for a new one.")
+    raise LocalError("key", f"{path} is not an Ed25519 key. Put the right one back from a copy.")
 
 
 def _make(path: Path) -> Identity:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from chatnet.core import messages
 from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.budgets import Budgets
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, Refused, StoreFailed, TooSoon, Unreachable, WrongKey
+from chatnet.core.errors import ChatnetError, LocalError, Refused, StoreFailed, TooSoon, Unreachable, WrongKey
 from chatnet.core.events import (
     CodeReady,
     Me,
@@ -92,6 +93,7 @@ from chatnet.peer.trust.keys import Trust
 from chatnet.peer.trust.short_code import ShortCodes
 
 PORT_SETTING = "port"
+OWNER_SETTING = "owner"  # the PeerID that the database belongs to; absent until this version has opened it
 FEATURES = frozenset({RESUME, SKIP})  # what a peer can do beyond version 1 of the protocol
 LONG_MESSAGES = b"long-messages"  # in the data directory: texts that were sent as files
 
@@ -174,6 +176,7 @@ class Node:
         self._closers.append(database.close)
         await database.open()
         self.store = PeerStore(database)
+        await self._check_owner()
         instance = self._chance.randbytes(16)
         self.hello_builder = HelloBuilder(self.identity, self.name, FEATURES, instance, self.store, self._wall)
         retry_seconds = self._settings.limits.store_retry_seconds
@@ -244,6 +247,20 @@ class Node:
 
     async def _close_ports(self) -> None:
         await self.listener.close(lambda link: link.abort())
+
+    async def _check_owner(self) -> None:
+        """See that the database is that of our key.  Raises LocalError("key") if it is another's."""
+        owner = await self.store.settings.get(OWNER_SETTING)
+        if owner is None:
+            with suppress(StoreFailed):  # then the next start says so
+                await self.store.settings.put(OWNER_SETTING, self.me.hex())
+        elif owner != self.me.hex():
+            theirs, ours = short_text(PeerID(bytes.fromhex(owner))), short_text(self.me)
+            raise LocalError(
+                "key",
+                f"{self.places.database} belongs to the key {theirs}, and the key in {self.places.data} is {ours}. "
+                "Nothing was started. Put the right key back, or move the database away.",
+            )
 
     async def _listen_where_we_were(self) -> None:
         """On the port we had before, so that we are found without a registry; else on another."""
