@@ -98,21 +98,17 @@ def test_a_name_that_is_taken_is_one_line_in_the_background_too(stage: Stage) ->
 
 
 def test_a_lost_key_is_no_first_start(stage: Stage) -> None:
-    for name, profile in (("chatregistry", "registry"), ("chatpeer", "carol")):
-        assert run(stage, TWISTD, *program(name)).returncode == 0
-        ended_in_background(stage, profile)
+    stage.registry().close()
+    assert run(stage, TWISTD, *program("chatpeer")).returncode == 0
+    ended_in_background(stage, "carol")
+    for name, profile, ways in (("chatregistry", "registry", ["-n"]), ("chatpeer", "carol", ["-n", ""])):
         key = stage.data / profile / "identity.key"
-        kept = key.read_bytes()
         key.unlink()
-        for how in (["-n"], []):
-            done = run(stage, TWISTD, *how, *program(name))
+        for way in ways:
+            done = run(stage, TWISTD, *filter(None, [way]), *program(name))
             assert done.returncode == 1
             assert re.fullmatch(rf"{name}: the key .* is missing, but .*chatnet\.db is there, .*\n", done.stdout)
         assert not key.exists()
-        key.write_bytes(kept)
-        key.chmod(0o600)
-        assert run(stage, TWISTD, *program(name)).returncode == 0
-        ended_in_background(stage, profile)
 
 
 def test_a_removed_lock_lets_nobody_in(stage: Stage) -> None:
@@ -131,19 +127,12 @@ def test_a_removed_lock_lets_nobody_in(stage: Stage) -> None:
     assert bob.lives
 
 
-@pytest.mark.parametrize("kind", ["/dev/zero", "pipe", "huge"])
-def test_a_configuration_that_never_ends_is_one_line(stage: Stage, kind: str) -> None:
+@pytest.mark.parametrize("name", ["chatregistry", "chatpeer"])
+def test_a_configuration_that_never_ends_is_one_line(stage: Stage, name: str) -> None:
     config = stage.directory / "pipe"
-    if kind == "pipe":
-        os.mkfifo(config)
-    elif kind == "huge":
-        with open(config, "wb") as file:
-            file.truncate(2**40)
-    else:
-        config = Path(kind)
-    for name in ("chatregistry", "chatpeer"):
-        line = refused(stage.run("-n", *program(name), "--config", str(config)))
-        assert line.startswith(f"{name}: config {config} is "), line
+    os.mkfifo(config)
+    line = refused(stage.run("-n", *program(name), "--config", str(config)))
+    assert line == f"{name}: config {config} is not a regular file"
 
 
 @pytest.fixture
@@ -186,29 +175,24 @@ def test_a_terminal_that_is_closed_while_it_starts_ends_it_in_order(stage: Stage
     assert "Traceback" not in process.log
 
 
-def test_a_misspelt_setting_is_on_the_screen(stage: Stage) -> None:
+def test_what_is_wrong_with_the_start_is_on_the_screen_and_nothing_false_is_sent(stage: Stage) -> None:
     config = stage.directory / "mine.toml"
     config.write_text("[peer]\nhedless = true\n")
     stage.registry()
-    ann = stage.peer("ann", "--config", str(config))
-    ann.shows("registry up", "hedless is no key", "Did you mean", "headless?")
-    ann.enter("/quit")
-    assert ann.ends() == 0
-
-
-@pytest.mark.parametrize("utf8", ["0", "1"])
-def test_what_the_locale_cannot_do_is_said_and_nothing_false_is_sent(stage: Stage, utf8: str) -> None:
-    stage.registry()
-    bob = stage.peer("bob")
-    bob.shows("registry up")
-    stage.environ |= {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": utf8}
+    bob = stage.peer("bob", "--config", str(config))
+    bob.shows("registry up", "hedless is no key", "Did you mean", "headless?")
+    stage.environ |= {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "1"}
     ann = stage.peer("ann")
-    ann.shows("registry up", "The locale is not UTF-8")
-    ann.type("/msg bob café")
-    if utf8 == "0":
-        ann.shows("was left out.")
+    stage.environ["PYTHONUTF8"] = "0"
+    carol = stage.peer("carol")
+    ann.shows("registry up", "The locale is not UTF-8, so")
+    carol.shows("registry up", "The locale is not UTF-8: what ascii")
+    for peer in (ann, carol):
+        peer.type("/msg bob café")
+    carol.shows("was left out.")
     ann.type("\r")
+    carol.type("\r")
     bob.enter("/msg ann")
-    bob.shows("ann café" if utf8 == "1" else "ann caf")
-    if utf8 == "0":
-        assert re.search(r"ann caf$", bob.text, re.MULTILINE)
+    bob.shows("ann café")
+    bob.enter("/msg carol")
+    stage.until(lambda: re.search(r"carol caf$", bob.text, re.MULTILINE), "what could be typed is there")
