@@ -206,6 +206,8 @@ class Database:
         self._reactor.callFromThread(self._end)
 
     def _connect(self) -> Connection:
+        if self.path.exists() and not self.path.is_file():  # a pipe has no end, a device is not ours
+            raise StoreFailed("damaged", f"{self.path} is not a file: move it away, or restore a copy of it")
         _make_private_database(self.path)
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
         try:
@@ -405,8 +407,6 @@ def _store_failed(error: Exception) -> StoreFailed:
 def _make_private_database(path: Path) -> None:
     """An empty file that only its owner may open, whatever the umask; SQLite gives its own the same mode."""
     make_private_directories(path.parent)
-    if path.exists() and not path.is_file():  # reading a pipe would never end, a device would be written over
-        raise StoreFailed("damaged", f"{path} is not a file: move it away, or restore a copy of it")
     if not make_private_file(path):
         for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
             make_private(name)

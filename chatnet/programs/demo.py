@@ -28,6 +28,7 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from chatnet.core.errors import system_reason
 from chatnet.core.events import (
     ChatMessage,
     Event,
@@ -249,8 +250,11 @@ def show(twistd: Path) -> int:
                 code = demo.run()
             finally:
                 demo.close()
-    except (RuntimeError, OSError) as error:
+    except RuntimeError as error:
         print(f"chatnet.programs.demo: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"chatnet.programs.demo: {error.filename or 'cannot start'}: {system_reason(error)}", file=sys.stderr)
         return 1
     found = shutil.which("twistd")
     shown = "twistd" if found and os.path.samefile(found, twistd) else os.path.relpath(twistd)
