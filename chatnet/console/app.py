@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import os
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -22,8 +23,14 @@ from chatnet.console.disk import Disk, DiskThreads
 from chatnet.console.model import ConsoleModel
 from chatnet.console.overlays.login import LoginDefaults
 from chatnet.console.panes.base import PaneContext
-from chatnet.console.terminal import GuardedLoop, TerminalWriter, UnwrappedScreen, free_the_signal_keys
-from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
+from chatnet.console.terminal import (
+    GuardedLoop,
+    TerminalWriter,
+    UnwrappedScreen,
+    free_the_signal_keys,
+    is_utf8_encoding,
+)
+from chatnet.console.widgets.theme import ASCII, UNICODE, Signs, palette, theme_of
 from chatnet.core import limits
 from chatnet.core.events import (
     AlertContent,
@@ -31,6 +38,8 @@ from chatnet.core.events import (
     CodeReady,
     Event,
     MessageAdded,
+    Notice,
+    NoticeLevel,
     RegistryChanged,
     RegistryPhase,
     TabsRestored,
@@ -43,6 +52,8 @@ __all__ = ["Console", "LoginDefaults"]
 
 TICK_SECONDS = 1.0
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+_NOT_UTF8 = "The locale is not UTF-8"
+_SET_UTF8 = "Start with LC_ALL=C.UTF-8."
 
 
 @implementer(ILogObserver)
@@ -60,7 +71,8 @@ class _TroubleObserver:
 class Console(Service):
     """Drives one peer, through its api only, in one terminal.
 
-    With ``login`` nobody is named yet: the form is shown first.  ``screen`` is for tests.
+    With ``login`` nobody is named yet: the form is shown first.  ``warnings`` about the start stand in the
+    first tab.  ``is_demo``: nothing of it will outlive this console.  ``screen`` is for tests.
     """
 
     log = Logger()
@@ -74,6 +86,8 @@ class Console(Service):
         input: TextIO | None = sys.__stdin__,
         output: TextIO | None = sys.__stdout__,
         ascii_only: bool = False,
+        warnings: Sequence[str] = (),
+        is_demo: bool = False,
         screen: Any = None,
         disk: Disk | None = None,
         alerts: AlertContent = AlertContent.NAME,
@@ -83,6 +97,8 @@ class Console(Service):
         self._login = login
         self._input, self._output = input, output
         self._ascii_only = ascii_only
+        self._warnings = warnings
+        self._is_demo = is_demo
         self._screen = screen
         self._real = screen is None
         self._threads = DiskThreads(reactor) if disk is None else None
@@ -134,7 +150,7 @@ class Console(Service):
         snapshot = self._subscription.snapshot
         signs = ASCII if self._ascii_only or not _is_utf8(os.environ) else UNICODE
         self.model = ConsoleModel(snapshot)
-        scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000))
+        scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000), self._is_demo)
         self._alerts = Alerts(self._configured_alerts, snapshot.alerts)
         assert self._disk is not None
         self.actions = Actions(self._api, scene, self._reactor, self, self._disk, self._configured_alerts)
@@ -152,6 +168,7 @@ class Console(Service):
             on_paste=self.actions.paste,
             on_trouble=self.trouble,
             on_input_closed=self._input_closed,
+            on_undecoded=self._undecoded,
             writer=self._writer,
             on_caught_up=self.request_draw,
             on_frame=self._frame_is_shown,
@@ -161,8 +178,28 @@ class Console(Service):
             self.actions.restore(snapshot.tabs)
         if snapshot.me is None and self._login is not None:
             self.actions.show_login(self._login)
-        elif signs is ASCII and not self._ascii_only:
-            self.actions.view.say("The locale is not UTF-8: set LC_ALL=C.UTF-8 to see all characters.")
+        self._warn((*self._warnings, *self._locale_warnings(signs)))
+
+    def _locale_warnings(self, signs: Signs) -> tuple[str, ...]:
+        if signs is UNICODE or self._ascii_only:
+            return ()
+        if is_utf8_encoding():
+            return (f"{_NOT_UTF8}, so the console uses ASCII signs. {_SET_UTF8}",)
+        return (f"{_NOT_UTF8}: what {_encoding()} has no character for is shown as ? and cannot be typed. {_SET_UTF8}",)
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Keep them in the first tab, and say in the last line that they are there."""
+        assert self.actions is not None
+        at_ms = int(self._reactor.seconds() * 1000)
+        for text in warnings:
+            self.model.notices.append(Notice(NoticeLevel.WARNING, safe_line(text, 400), at_ms))
+        if warnings:
+            more = f" {len(warnings) - 1} more in the first tab." if len(warnings) > 1 else ""
+            self.actions.view.say(f"{warnings[0]}{more}", warning=True)
+
+    def _undecoded(self) -> None:
+        """Something was typed that is no character in the encoding of the terminal."""
+        self.trouble(f"What is no character in {_encoding()}, the encoding of this terminal, was left out. {_SET_UTF8}")
 
     def _close(self) -> None:
         for timer in (self._draw_timer, self._tick_timer):
@@ -307,8 +344,13 @@ class Console(Service):
             self._screen.set_title(title)
 
 
+def _encoding() -> str:
+    """The usual name of the encoding of the terminal: ``ascii`` for ``ANSI_X3.4-1968``."""
+    return codecs.lookup(urwid.util.get_encoding()).name
+
+
 def _is_utf8(environ: Mapping[str, str]) -> bool:
     """What the locale says; Python itself takes C for UTF-8, and then sets LC_CTYPE to say so."""
     ctype = environ.get("LC_CTYPE", "")
     told = environ.get("LC_ALL") or ("" if ctype in _COERCED else ctype) or environ.get("LANG", "")
-    return told not in ("C", "POSIX") and urwid.util.detected_encoding.lower().replace("-", "") == "utf8"
+    return told not in ("C", "POSIX") and is_utf8_encoding()

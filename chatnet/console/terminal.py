@@ -5,6 +5,7 @@ A terminal that nobody reads (suspended, a stalled ssh) holds up its own screen 
 
 from __future__ import annotations
 
+import re
 import termios
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,7 +27,37 @@ SETTLE_SECONDS = 0.02  # for the sequences that give the terminal back: a turn o
 WRAP_OFF, WRAP_ON = "\x1b[?7l", "\x1b[?7h"
 PASTE_SECONDS = 2.0  # a paste whose end mark does not come is over after this silence
 
+_UTF8 = frozenset({"utf-8", "utf8", "utf"})
+
 Input = str | tuple[str, int, int, int]
+
+
+# urwid's name for a byte that is no part of a character in UTF-8.
+_LONE_BYTE = re.compile(r"<(?:12[89]|1[3-9]\d|2\d\d)>")
+
+
+def is_utf8_encoding() -> bool:
+    """Whether the terminal's bytes are read and written as UTF-8."""
+    return urwid.util.get_encoding() in _UTF8
+
+
+def is_undecoded(key: Input) -> bool:
+    """Whether ``key`` is a byte that the encoding of the terminal does not know.
+
+    urwid names such bytes where the encoding is UTF-8; in every other it takes them for Latin-1, so that an é
+    that the terminal sends in UTF-8 becomes two letters that nobody typed.
+    """
+    if not isinstance(key, str):
+        return False
+    stroke = key.removeprefix("meta ")
+    if is_utf8_encoding():
+        return _LONE_BYTE.fullmatch(stroke) is not None
+    if len(stroke) != 1 or not "\x80" <= stroke <= "\xff":
+        return False
+    try:
+        return len(stroke.encode(urwid.util.get_encoding())) != 1
+    except UnicodeEncodeError:
+        return True
 
 
 def pasted_text(keys: Iterable[Input]) -> str:
@@ -192,6 +223,7 @@ class GuardedLoop(urwid.MainLoop):
         on_paste: Callable[[str], None],
         on_trouble: Callable[[str], None],
         on_input_closed: Callable[[], None],
+        on_undecoded: Callable[[], None] = lambda: None,
         writer: TerminalWriter | None = None,
         on_caught_up: Callable[[], None] = lambda: None,
         on_frame: Callable[[], None] = lambda: None,
@@ -201,6 +233,7 @@ class GuardedLoop(urwid.MainLoop):
         super().__init__(widget, palette, screen=screen, event_loop=loop)
         self._reactor = reactor
         self._on_paste, self._on_trouble, self._on_input_closed = on_paste, on_trouble, on_input_closed
+        self._on_undecoded = on_undecoded  # something was typed or pasted that is no character, and was left out
         self._paste: list[Input] | None = None
         self._paste_timer: Any = None
         self._draw_trouble = ""  # the last one, told once and not at every draw
@@ -246,10 +279,12 @@ class GuardedLoop(urwid.MainLoop):
 
     def process_input(self, keys: Iterable[Input]) -> bool:
         """Keys one by one, each guarded; what is pasted is gathered, and nothing in it acts."""
-        handled = False
+        handled, undecoded = False, False
         for key in keys:
             if key in (FOCUS_IN, FOCUS_OUT):
                 self._guarded(self._on_focus, key == FOCUS_IN)
+            elif is_undecoded(key):
+                undecoded = True
             elif key == PASTE_BEGIN and self._paste is None:
                 self._paste = []
             elif key == PASTE_END:
@@ -258,6 +293,8 @@ class GuardedLoop(urwid.MainLoop):
                 self._paste.append(key)
             else:
                 handled = self._guarded(self._one, key) or handled
+        if undecoded:
+            handled = self._guarded(self._on_undecoded) or handled
         if self._paste_timer is not None:
             self._paste_timer.cancel()
             self._paste_timer = None

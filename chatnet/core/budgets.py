@@ -4,8 +4,8 @@ A limit for each key bounds nothing by itself, since keys cost nothing to make. 
 sum: each holder is charged in units of what the resource costs here (places, bytes of memory, bytes
 on disk) at every level that it belongs to, and gets nothing once one of them is used up.
 
-``PeerBudgets`` is the table of all budgets of a peer; ``--limits`` shows it, and ``--limit
-NAME.LEVEL=VALUE`` changes one number.  Somebody is known once a person here wrote to them or accepted
+``PeerBudgets`` is the table of all budgets of a peer, shown and changed as the limits are: one number
+by ``NAME.LEVEL=VALUE``.  Somebody is known once a person here wrote to them or accepted
 them; everybody else is a stranger.  No I/O, no clock.
 """
 

@@ -6,6 +6,19 @@ Every error has a ``code`` for programs (the same words as on the wire, ``messag
 
 from __future__ import annotations
 
+import errno
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EFBIG: "the system does not allow files of that size here",
+}
+
+
+def system_reason(error: OSError) -> str:
+    """Why the system refused, in plain words that begin with a small letter."""
+    return _REASONS.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__).lower()
+
 
 class ChatnetError(Exception):
     """The base of all our errors.  ``text`` can be encoded, also where it names a path that is not UTF-8."""
@@ -37,12 +50,14 @@ class CannotListen(LocalError):
     """A port cannot be listened on.
 
     ``code`` is ``in-use``, ``needs-root``, ``not-permitted``, ``no-such-address``, or ``listen`` for
-    any other reason.  ``instead`` is an endpoint that could be given in its place, or empty.
+    any other reason.  ``instead`` is an endpoint that could be given in its place, or empty;
+    ``setting`` is the name of the setting that gave the endpoint.
     """
 
-    def __init__(self, code: str, text: str, instead: str = "") -> None:
+    def __init__(self, code: str, text: str, instead: str = "", setting: str = "listen") -> None:
         super().__init__(code, text)
         self.instead = instead
+        self.setting = setting
 
 
 class RemoteError(ChatnetError):

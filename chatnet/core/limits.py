@@ -1,7 +1,7 @@
 """Every number that limits something, with its reason.
 
 Constants belong to the wire and cannot be changed alone; fields of ``RegistryLimits`` and
-``PeerLimits`` are shown by ``--limits`` and changed by ``--limit NAME=VALUE``.
+``PeerLimits`` are shown and changed by their names (``host/options.py``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from chatnet.core.budgets import PeerBudgets
+from chatnet.core.closest import did_you_mean
 
 # --- the wire: part of the protocol, the same for everybody (docs/protocol.md) ---------------
 
@@ -106,6 +107,10 @@ LIVE_MESSAGES = 500  # rows a pane keeps before it asks the store again
 WRITE_BACK_BYTES = 524_288  # written and sent on to the disk; twice as much is what a commit beside it waits behind
 LAST_DAY_MS = 253_402_128_000_000  # 31 December 9999: calendars end there
 LATEST_FILE_MS = 4_102_444_800_000  # times of files from 2100 on are no times
+CONFIG_BYTES = 131_072  # of a configuration file: the one in etc, with every setting and its comment, has 2 KB
+CONFIG_WARNINGS = 10  # about one configuration file: more than fit on a screen help nobody
+START_WAIT_SECONDS = 20.0  # that the process in front waits for the one behind: longer than a first try at the registry
+FAILED_START_SECONDS = 5.0  # that it waits for the end of one that could not start: as long as an orderly stop takes
 LOG_BYTES = 5_000_000
 LOG_FILES = 5
 LAST_WORDS_SECONDS = 1.0  # that a program which ends waits for a terminal that does not read them
@@ -143,10 +148,14 @@ def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
     try:
         value = kind(text)
     except ValueError:
-        raise ValueError(f"--limit {name} is a number, not '{text}'") from None
+        raise ValueError(f"{name} is a number, not '{text}'") from None
     if not 0 < value < float("inf"):
-        raise ValueError(f"--limit {name} must be above 0")
+        raise ValueError(f"{name} must be above 0")
     return value
+
+
+class UnknownLimit(ValueError):
+    """There is no limit of that name."""
 
 
 def _limit(default: Any, reason: str, choices: tuple[str, ...] = ()) -> Any:
@@ -179,16 +188,18 @@ class LinkLimits:
     loopback: str = _limit("free", "'counted' puts the per-source limits on loopback too", ("free", "counted"))
 
     def changed(self, assignment: str) -> Self:
-        """These limits with ``NAME=VALUE`` applied; ValueError says what is wrong."""
+        """These limits with ``NAME=VALUE`` applied; ValueError says what is wrong, UnknownLimit that NAME is."""
         name, equals, text = assignment.partition("=")
         known = {f.name: f for f in dataclasses.fields(self) if "reason" in f.metadata}
-        if not equals or name not in known:
-            raise ValueError(f"--limit takes NAME=VALUE with a NAME that --limits shows, not '{assignment}'")
+        if not equals:
+            raise ValueError(f"'{assignment}' has not the form NAME=VALUE")
+        if name not in known:
+            raise UnknownLimit(f"there is no limit '{name}'.{did_you_mean(name, known)}")
         present = getattr(self, name)
         if isinstance(present, str):
             choices = known[name].metadata["choices"]
             if text not in choices:
-                raise ValueError(f"--limit {name} is {' or '.join(map(repr, choices))}, not '{text}'")
+                raise ValueError(f"{name} is {' or '.join(map(repr, choices))}, not '{text}'")
             changes: dict[str, Any] = {name: text}
             return dataclasses.replace(self, **changes)
         changes = {name: _number(name, text, type(present))}
@@ -287,7 +298,7 @@ class PeerLimits(LinkLimits):
         if not equals or not levels:
             return super().changed(assignment)
         if dot and level not in levels:
-            raise ValueError(f"--limit {budget} has the levels {', '.join(levels)}, not '{level}'")
+            raise ValueError(f"{budget} has the levels {', '.join(levels)}, not '{level}'")
         value = int(_number(name, text, int))
         return dataclasses.replace(self, budgets=self.budgets.changed(budget, level or levels[0], value))
 

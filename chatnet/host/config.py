@@ -6,21 +6,28 @@ Every value carries where it came from, so that a wrong one is named where the u
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from chatnet.core.closest import did_you_mean
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, system_reason
+from chatnet.core.limits import CONFIG_BYTES, CONFIG_WARNINGS
 from chatnet.core.text import safe_line
 
 T = TypeVar("T")
 
 SECTIONS = ("peer", "registry")
 LIMITS = "limits"  # a table of its own in each section
+_HEADER = re.compile(r"\s*\[\s*([^\[\]#]+?)\s*\]")
+_ENTRY = re.compile(r"\s*[\"']?([^\"'=.\s]+)[\"']?\s*[=.]")
+_LINE_CHARS = 200  # of a line, in which its key is looked for
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -34,7 +41,7 @@ class BadSetting(LocalError):
 
 @dataclass(frozen=True)
 class Setting:
-    """A value, and how its place is called: ``--listen``, ``CHATNET_DATA``, ``config F line 3: listen``."""
+    """A value, and how its place is called: an option, a variable, or ``config F line 3: listen``."""
 
     value: Any
     place: str
@@ -68,9 +75,12 @@ class Setting:
         return tuple(values)
 
     def path(self) -> Path:
-        if not self.text():
+        if not self.text() or "\0" in self.text():
             raise self.wrong("a path")
-        return Path(self.text()).expanduser().absolute()
+        try:
+            return Path(self.text()).expanduser().absolute()
+        except (RuntimeError, OSError):  # nobody has that home; the directory that we are in was removed
+            raise self.wrong("an absolute path") from None
 
 
 @dataclass(frozen=True)
@@ -86,20 +96,21 @@ class ConfigFile:
     def read(cls, path: Path, section: str, required: bool = False) -> ConfigFile:
         """The file's section; a file that is not there is an empty one, unless ``required``."""
         try:
-            source = path.read_text(encoding="utf-8")
+            source = _read(path)
             document = tomllib.loads(source)
         except (FileNotFoundError, NotADirectoryError):
             if required:
                 raise BadSetting(f"config {path}: there is no such file") from None
             source, document = "", {}
         except OSError as error:
-            raise BadSetting(f"config {path} cannot be read ({(error.strerror or str(error)).lower()})") from None
+            raise BadSetting(f"config {path} cannot be read ({system_reason(error)})") from None
         except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
             raise BadSetting(f"config {path}: {safe_line(str(error))}") from None
+        file = cls(path, section, source, document)
         for name in SECTIONS:
             if not isinstance(document.get(name, {}), dict):
-                raise BadSetting(f"config {path}{_line(source, '', name)}: {name} must be a section: [{name}]")
-        return cls(path, section, source, document)
+                raise BadSetting(f"{file.place('', name)} must be a section: [{name}]")
+        return file
 
     def get(self, key: str) -> Setting | None:
         table = self.document.get(self.section, {})
@@ -119,17 +130,25 @@ class ConfigFile:
             yield Setting(f"{name}={value}", place)
 
     def unknown(self, known: Iterable[str]) -> Iterator[str]:
-        """A warning for each section and each key of ours that means nothing, with the nearest that does."""
-        for name in self.document:
-            if name not in SECTIONS:
-                yield _unknown(self.place("", name), "section", name, SECTIONS)
+        """Warnings about sections and keys of ours that mean nothing, with the nearest that do; a few of many."""
         known = tuple(known)
-        for name in self.document.get(self.section, {}):
-            if name not in known:
-                yield _unknown(self.place(self.section, name), "key", name, known)
+        sections = [name for name in self.document if name not in SECTIONS]
+        keys = [name for name in self.document.get(self.section, {}) if name not in known]
+        named: list[tuple[str, str, str, tuple[str, ...]]] = [("", "section", name, SECTIONS) for name in sections]
+        named += [(self.section, "key", name, known) for name in keys]
+        for section, kind, name, meant in named[:CONFIG_WARNINGS]:
+            yield _unknown(self.place(section, name), kind, name, meant)
+        if len(named) > CONFIG_WARNINGS:
+            yield f"config {self.path}: {len(named) - CONFIG_WARNINGS} more were passed over."
 
     def place(self, section: str, key: str) -> str:
-        return f"config {self.path}{_line(self.source, section, key)}: {safe_line(key)}"
+        number = self._lines.get((section, key))
+        return f"config {self.path}{f' line {number}' if number is not None else ''}: {safe_line(key)}"
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[str, str], int]:
+        """Where each section and key stands, as far as plain reading shows it."""
+        return _lines_of(self.source)
 
 
 def from_environment(environ: Mapping[str, str], variable: str, kind: str = "text") -> Setting | None:
@@ -157,17 +176,29 @@ def _shown(value: Any) -> str:
         return safe_line(str(value), 60)
 
 
-def _line(source: str, section: str, key: str) -> str:
-    """`` line 12`` where ``key`` of ``section`` stands, as far as plain reading shows it."""
-    present = ""
-    header = re.compile(r"\s*\[\s*([^\[\]#]+?)\s*\]")
-    entry = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]")
+def _lines_of(source: str) -> dict[tuple[str, str], int]:
+    section = ""
+    lines: dict[tuple[str, str], int] = {}
     for number, line in enumerate(source.splitlines(), 1):
-        found = header.match(line)
-        if found:
-            present = re.sub(r"[\s\"']", "", found[1])
-            if not section and present == key:
-                return f" line {number}"
-        elif present == section and entry.match(line):
-            return f" line {number}"
-    return ""
+        if header := _HEADER.match(line[:_LINE_CHARS]):
+            section = re.sub(r"[\s\"']", "", header[1])
+            lines.setdefault(("", section), number)
+        elif entry := _ENTRY.match(line[:_LINE_CHARS]):
+            lines.setdefault((section, entry[1]), number)
+    return lines
+
+
+def _read(path: Path) -> str:
+    """The text of a regular file that is not larger than a configuration is.
+
+    Raises OSError, BadSetting, or ValueError if it is not UTF-8.  A device may never end, and a pipe waits for
+    its writer.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BadSetting(f"config {path} is not a regular file")
+        content = file.read(CONFIG_BYTES + 1)
+    if len(content) > CONFIG_BYTES:
+        raise BadSetting(f"config {path} is larger than {CONFIG_BYTES // 1024} KiB: that is no configuration")
+    return content.decode("utf-8")

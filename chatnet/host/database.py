@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
-from chatnet.core.errors import StoreFailed
+from chatnet.core.errors import StoreFailed, system_reason
 from chatnet.core.limits import DATABASE_BUSY_MS, GROUP_COMMIT_ROWS, TOGETHER_ROWS
 from chatnet.host.private_files import make_private, make_private_directories, make_private_file
 
@@ -40,9 +40,11 @@ PRAGMA journal_size_limit = 16777216;
 
 _INTERRUPT_SECONDS = 0.02
 
-# Primary result codes of SQLite that are circumstances, not mistakes of ours: code and words.
+_NO_SPACE = ("no-space", "the disk is full: nothing can be stored until there is space again")
+# Result codes of SQLite that are circumstances, not mistakes of ours: code and words.
 _FAILURES = {
-    sqlite3.SQLITE_FULL: ("no-space", "the disk is full: nothing can be stored until there is space again"),
+    sqlite3.SQLITE_FULL: _NO_SPACE,
+    sqlite3.SQLITE_IOERR_SHMSIZE: _NO_SPACE,  # the -shm file could not grow
     sqlite3.SQLITE_IOERR: ("io", "the disk reports an error: nothing was stored"),
     sqlite3.SQLITE_READONLY: ("unwritable", "the database cannot be written: are the disk or the file read-only?"),
     sqlite3.SQLITE_PERM: ("unwritable", "the database may not be opened: whose file is it?"),
@@ -204,6 +206,8 @@ class Database:
         self._reactor.callFromThread(self._end)
 
     def _connect(self) -> Connection:
+        if self.path.exists() and not self.path.is_file():  # a pipe has no end, a device is not ours
+            raise StoreFailed("damaged", f"{self.path} is not a file: move it away, or restore a copy of it")
         _make_private_database(self.path)
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
         try:
@@ -390,11 +394,13 @@ def _store_failed(error: Exception) -> StoreFailed:
     """The words for what went wrong; a new object each time, since each caller gets its own."""
     if isinstance(error, StoreFailed):
         return StoreFailed(error.code, error.text)
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without its details
-    if code in _FAILURES:
-        return StoreFailed(*_FAILURES[code])
+    whole = getattr(error, "sqlite_errorcode", 0)
+    for code in (whole, whole & 0xFF):  # the primary code, without its details
+        if code in _FAILURES:
+            return StoreFailed(*_FAILURES[code])
     if isinstance(error, OSError):
-        return StoreFailed("unwritable", f"the database cannot be opened: {error.strerror}: {error.filename}")
+        reason = system_reason(error)
+        return StoreFailed("unwritable", f"the database {error.filename} cannot be opened: {reason}")
     return StoreFailed("store", f"the database failed: {error}")
 
 

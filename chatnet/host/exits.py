@@ -6,23 +6,15 @@ import atexit
 import os
 import sys
 from contextlib import suppress
-from typing import NoReturn
 
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
 
-from chatnet.core.errors import CannotListen, ChatnetError, LocalError
 from chatnet.core.limits import LAST_WORDS_SECONDS
 from chatnet.core.text import safe_text
 from chatnet.host.local_output import write_now
 
 START_FAILED = 1
-_ADVICE = {
-    "in-use": "Stop it, or choose:",
-    "needs-root": "Choose:",
-    "not-permitted": "Choose another:",
-    "no-such-address": "Try:",
-}
 
 
 def say(text: str) -> None:
@@ -30,40 +22,9 @@ def say(text: str) -> None:
     write_now(sys.__stdout__, f"{text}\n")
 
 
-def is_at_terminal() -> bool:
-    """Whether standard input is a terminal that is still there."""
-    try:
-        os.tcgetpgrp(0)
-    except OSError:
-        return False
-    return True
-
-
-def complain(command: str, text: str) -> None:
+def complain(line: str) -> None:
     """One plain line on the terminal's error output."""
-    write_now(sys.__stderr__, f"{command}: {safe_text(text)}\n", LAST_WORDS_SECONDS)
-
-
-def refuse_start(command: str, error: ChatnetError, daemon: bool) -> NoReturn:
-    """End a start that cannot be, from ``startService``: one plain line, exit code 1.
-
-    A daemon has no terminal any more: twistd hands the error to the process that waits in front.
-    """
-    if isinstance(error, CannotListen):
-        error = with_advice(error, "--listen")
-    if daemon:
-        raise error
-    complain(command, error.text)
-    raise SystemExit(START_FAILED)
-
-
-def with_advice(error: CannotListen, option: str) -> LocalError:
-    """``error`` with what to do about it, where ``option`` is what an endpoint is given by."""
-    words = _ADVICE.get(error.code)
-    if words is None:
-        return error
-    advice = f"{words} {option} {error.instead}" if error.instead else "Choose another."
-    return LocalError(error.code, f"{error.text} {advice}")
+    write_now(sys.__stderr__, f"{safe_text(line)}\n", LAST_WORDS_SECONDS)
 
 
 def stop(reactor: IReactorCore) -> None:
@@ -87,5 +48,6 @@ def stop_with(reactor: IReactorCore, code: int, line: str = "") -> None:
 
 def _end(code: int, line: str) -> None:
     write_now(sys.__stdout__, "")
-    write_now(sys.__stderr__, f"{safe_text(line)}\n" if line else "", LAST_WORDS_SECONDS)
+    if line:
+        complain(line)
     os._exit(code)

@@ -17,7 +17,6 @@ from twisted.logger import Logger
 from chatnet.core.errors import CannotListen
 from chatnet.core.meters import Measure, Spread
 from chatnet.core.ports import METRICS_PORT
-from chatnet.host.exits import with_advice
 from chatnet.host.web import WebPort, own_host, quiet_site
 
 PREFIX = "chatnet_"
@@ -48,7 +47,7 @@ class StallWatch:
 class MetricsService(Service):
     """``GET /metrics`` at ``endpoint``, a server endpoint string; ``tcp:`` without an interface means 127.0.0.1.
 
-    ``startService`` raises LocalError.  ``measures`` is asked at each request.
+    ``startService`` raises LocalError, CannotListen among them.  ``measures`` is asked at each request.
     """
 
     log = Logger("chatnet.metrics")
@@ -67,7 +66,7 @@ class MetricsService(Service):
         try:
             self._web.open()
         except CannotListen as error:
-            raise with_advice(error, "--metrics") from None
+            raise CannotListen(error.code, error.text, error.instead, setting="metrics") from None
         self._stalls.start()
         super().startService()  # type: ignore[no-untyped-call]
         self.log.info("metrics at {where}", where=self._web.address)

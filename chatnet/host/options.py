@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
@@ -21,7 +22,7 @@ from twisted.python import usage
 
 from chatnet import __version__
 from chatnet.core.errors import LocalError
-from chatnet.core.limits import LinkLimits
+from chatnet.core.limits import LinkLimits, UnknownLimit
 from chatnet.core.text import safe_line
 from chatnet.host.config import LIMITS, BadSetting, ConfigFile, Setting, from_environment
 from chatnet.host.logging import ProgramLog
@@ -131,7 +132,8 @@ class ProgramOptions(usage.Options):
         except LocalError as error:
             raise usage.UsageError(error.text) from None
         for warning in self.settings.warnings:
-            print(f"{self.command}: {warning}", file=sys.stderr)
+            with suppress(OSError):  # a full disk takes no words, and is no reason not to start
+                print(f"{self.command}: {warning}", file=sys.stderr, flush=True)
             log.warn("{warning}", warning=warning)
 
     def make_settings(self, twistd: Mapping[str, Any]) -> ProgramSettings:
@@ -193,8 +195,10 @@ class ProgramOptions(usage.Options):
         for given in changes:
             try:
                 limits = limits.changed(given.value)
+            except UnknownLimit as error:
+                raise BadSetting(f"{given.place}: {error} All are shown by --limits") from None
             except ValueError as error:
-                raise BadSetting(f"{given.place}: {str(error).removeprefix('--limit ')}") from None
+                raise BadSetting(f"{given.place}: {error}") from None
         return limits
 
     def warnings(self) -> tuple[str, ...]:

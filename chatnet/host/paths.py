@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, system_reason
 from chatnet.host.private_files import make_private_directory
 
 PROGRAM = "chatnet"
@@ -68,24 +68,24 @@ class ProfilePaths:
         """Where a registry leaves its join string."""
         return self.state / "join"
 
-    def prepare(self, downloads: bool = True) -> bool:
+    def prepare(self, downloads: bool = True) -> frozenset[Path]:
         """Make the directories, 0700 under any umask; ``downloads``, if wanted, as the user's other files are.
 
-        True when the profile is new.  Fails with LocalError when data or state cannot be made, or
-        others could read them; without downloads, files are refused that go there.
+        Returns those of data and state that were not there.  Fails with LocalError when one of them cannot
+        be made, or others could read it; without downloads, files are refused that go there.
         """
-        is_new = not self.data.exists()
+        made = frozenset(directory for directory in (self.data, self.state) if not directory.exists())
         for directory in (self.data, self.state):
             _make_private(directory)
             _check_private(directory)
         if downloads:
             with suppress(OSError):  # whoever chooses another folder for what comes does not need it
                 self.downloads.mkdir(parents=True, exist_ok=True)
-        return is_new
+        return made
 
-    def remove(self) -> None:
-        """Undo a ``prepare`` that returned True: data and state of this profile are gone."""
-        for directory in {self.data, self.state}:
+    def remove(self, made: frozenset[Path]) -> None:
+        """Undo a ``prepare`` that returned ``made``: these directories are gone."""
+        for directory in made:
             shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -116,5 +116,6 @@ def _check_private(directory: Path) -> None:
 
 
 def _cannot_make(path: Path, error: OSError) -> LocalError:
-    reason = (error.strerror or str(error)).lower()
-    return LocalError("bad-directory", f"cannot use the directory {path} ({reason}). Choose another place.")
+    return LocalError(
+        "bad-directory", f"cannot use the directory {path} ({system_reason(error)}). Choose another place."
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, system_reason
 from chatnet.core.identity import PeerID, peer_id_of
 
 KEY_FILE = "identity.key"
@@ -36,19 +36,26 @@ class Identity:
         return self.private_key.sign(data)
 
 
-def load_or_make_identity(directory: Path) -> Identity:
+def load_or_make_identity(directory: Path, database: Path | None = None) -> Identity:
     """The key in ``directory``, made there if there is none.
 
-    Raises LocalError("key") if the file is open to others, not ours, or not an Ed25519 key.
+    Raises LocalError("key") if the file is open to others, not ours, or not an Ed25519 key, or if there is none
+    and ``database`` exists: what stands there belongs to a key that is lost.
     """
     path = directory / KEY_FILE
     try:
         # Without O_NONBLOCK a pipe in the file's place would wait for its writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
+        if database is not None and os.path.lexists(database):
+            raise LocalError(
+                "key",
+                f"the key {path} is missing, but {database} is there, which belongs to it. Nothing was started. "
+                f"Put the key back from a copy, or move {directory} away to begin anew with another key.",
+            ) from None
         return _make(path)
     except OSError as error:  # among them ELOOP: a symbolic link
-        reason = "it is a symbolic link" if path.is_symlink() else (error.strerror or str(error)).lower()
+        reason = "it is a symbolic link" if path.is_symlink() else system_reason(error)
         raise LocalError("key", f"cannot open the key {path}: {reason}. Nothing was started.") from None
     try:
         facts = os.fstat(descriptor)
@@ -68,21 +75,21 @@ def load_or_make_identity(directory: Path) -> Identity:
     else:
         if isinstance(key, Ed25519PrivateKey):
             return Identity(key)
-    raise LocalError("key", f"{path} is not an Ed25519 key. Put the right one back, or move it away for a new one.")
+    raise LocalError("key", f"{path} is not an Ed25519 key. Put the right one back from a copy.")
 
 
 def _make(path: Path) -> Identity:
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     unfinished = path.with_suffix(".new")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(unfinished, path)
+    try:
+        _write_whole(unfinished, pem)
+        os.rename(unfinished, path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        reason = system_reason(error)
+        raise LocalError("key", f"cannot make the key {path}: {reason}. Nothing was started.") from error
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):  # some file systems cannot sync a directory; the key itself was synced
@@ -90,3 +97,13 @@ def _make(path: Path) -> Identity:
     finally:
         os.close(directory)
     return Identity(key, made=True)
+
+
+def _write_whole(unfinished: Path, pem: bytes) -> None:
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())

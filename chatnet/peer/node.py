@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from chatnet.core import messages
 from chatnet.core.addresses import host_port, is_loopback
 from chatnet.core.budgets import Budgets
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import ChatnetError, Refused, StoreFailed, TooSoon, Unreachable, WrongKey
+from chatnet.core.errors import ChatnetError, LocalError, Refused, StoreFailed, TooSoon, Unreachable, WrongKey
 from chatnet.core.events import (
     CodeReady,
     Me,
@@ -95,6 +96,7 @@ from chatnet.peer.trust.short_code import ShortCodes
 
 PORT_SETTING = "port"
 FEATURES = frozenset({RESUME, SKIP, OFFER_REST})  # what a peer can do beyond version 1 of the protocol
+OWNER_SETTING = "owner"  # the PeerID that the database belongs to; absent until this version has opened it
 LONG_MESSAGES = b"long-messages"  # in the data directory: texts that were sent as files
 
 
@@ -116,7 +118,8 @@ class Node:
         self.name = name
         self.places = settings.roots.of(name)
         self.notices = Notices(emit, self.wall_ms)
-        self.is_new = False
+        self.is_new = False  # it had no directory for its data before
+        self._made: frozenset[Path] = frozenset()  # the directories that were made for it
         self.is_open = False
         self.is_closed = False
         self._closing = False
@@ -127,7 +130,7 @@ class Node:
         self._emit = emit
         self._wall = wall
         self._chance = chance
-        self._lock = ProfileLock(self.places.lock, name)
+        self._lock = ProfileLock(self.places.lock, self.places.data, name)
         self._networks: list[Network] = []
         self._leaving: Deferred[None] | None = None  # the goodbye to the registry
         self._announced: SignedRecord | None = None  # what the registry was told last
@@ -141,11 +144,14 @@ class Node:
 
         Raises LocalError (profile in use, unusable directory or key) or CannotListenError.
         """
-        self.is_new = self.places.prepare()
+        self._made = self.places.prepare()
+        self.is_new = self.places.data in self._made
         try:
             self._lock.acquire()
-            self.identity = load_or_make_identity(self.places.data)
+            self.identity = load_or_make_identity(self.places.data, self.places.database)
             self.me = self.identity.peer_id
+            if not self.identity.made and not self.places.database.exists():
+                self.notices.history_missing()
             limits = self._settings.limits
             self.budgets = Budgets(limits.budgets, count_loopback=limits.loopback == "counted")
             self.pulse = Pulse(self._reactor)
@@ -157,9 +163,9 @@ class Node:
             if self._settings.listen:
                 self.listener.listen(self._settings.listen)
         except BaseException:
-            self._lock.release()
             if self.is_new:
-                self.places.remove()
+                self.places.remove(self._made)
+            self._lock.release()
             raise
 
     async def open(self) -> None:
@@ -172,6 +178,7 @@ class Node:
         self._closers.append(database.close)
         await database.open()
         self.store = PeerStore(database)
+        await self._check_owner()
         instance = self._chance.randbytes(16)
         self.hello_builder = HelloBuilder(self.identity, self.name, FEATURES, instance, self.store, self._wall)
         retry_seconds = self._settings.limits.store_retry_seconds
@@ -237,11 +244,25 @@ class Node:
     async def undo(self) -> None:
         """Close, and leave no trace of a profile that was made for nothing."""
         if self.is_new:
-            self._closers.insert(0, self.places.remove)  # the last
+            self._closers.insert(1, lambda: self.places.remove(self._made))  # the last before the lock is released
         await self.close()
 
     async def _close_ports(self) -> None:
         await self.listener.close(lambda link: link.abort())
+
+    async def _check_owner(self) -> None:
+        """See that the database is that of our key.  Raises LocalError("key") if it is another's."""
+        owner = await self.store.settings.get(OWNER_SETTING)
+        if owner is None:
+            with suppress(StoreFailed):  # then the next start says so
+                await self.store.settings.put(OWNER_SETTING, self.me.hex())
+        elif owner != self.me.hex():
+            theirs, ours = short_text(PeerID(bytes.fromhex(owner))), short_text(self.me)
+            raise LocalError(
+                "key",
+                f"{self.places.database} belongs to the key {theirs}, and the key in {self.places.data} is {ours}. "
+                "Nothing was started. Put the right key back, or move the database away.",
+            )
 
     async def _listen_where_we_were(self) -> None:
         """On the port we had before, so that we are found without a registry; else on another."""

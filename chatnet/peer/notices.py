@@ -46,6 +46,14 @@ class Notices:
         text = f"{name} also runs somewhere else. This one stops trying until you take it here."
         self.tell(NoticeLevel.WARNING, text, code="elsewhere")
 
+    def history_missing(self) -> None:
+        """A key without a database, as where only the key was copied."""
+        text = (
+            "Your key was here, but no history: whom you knew is unknown now, and the key that comes first under a "
+            "name is taken for theirs. Compare keys."
+        )
+        self.tell(NoticeLevel.WARNING, text, code="history-missing")
+
     def struck(self, peer: PeerID, name: str, seconds: int) -> None:
         text = f"The program of {name} broke the protocol too often. It is left alone for {in_words(seconds)}."
         self.tell(NoticeLevel.WARNING, text, peer, messages.STRUCK)

@@ -12,7 +12,7 @@ from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.names import why_not_a_name
 from chatnet.core.ports import REGISTRY_PORT
 from chatnet.core.text import safe_line
-from chatnet.host.config import BadSetting
+from chatnet.host.config import BadSetting, from_environment
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, RegistryAddress, parse_registry_address
 
@@ -27,6 +27,7 @@ class PeerSettings(ProgramSettings):
     ascii: bool  # signs for terminals that lack the others
     limits: PeerLimits
     notify: AlertContent = field(default=AlertContent.NAME, kw_only=True)  # unless the person chooses otherwise
+    is_demo: bool = field(default=False, kw_only=True)  # its profile is deleted when it ends
 
 
 class PeerOptions(ProgramOptions):
@@ -78,6 +79,7 @@ class PeerOptions(ProgramOptions):
         registry = self.find("registry", variable="CHATNET_REGISTRY")
         headless = self.find("headless", "flag", "CHATNET_HEADLESS")
         notify = self.find("notify", variable="CHATNET_NOTIFY")
+        demo = from_environment(self._environ, "CHATNET_DEMO", "flag")
         ascii_signs = self.find("ascii", "flag", "CHATNET_ASCII")
         return PeerSettings(
             listen=self.listen_endpoints("CHATNET_LISTEN"),
@@ -94,6 +96,7 @@ class PeerOptions(ProgramOptions):
             notify=notify.checked(_alert_content) if notify else AlertContent.NAME,
             limits=self.limits_of(PeerLimits()),
             metrics=self.metrics_endpoint(),
+            is_demo=demo.flag() if demo else False,
         )
 
     def check(self, twistd: Mapping[str, Any]) -> None:

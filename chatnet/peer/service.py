@@ -46,9 +46,9 @@ from chatnet.core.events import (
 from chatnet.core.identity import ChatID
 from chatnet.core.names import why_not_a_name
 from chatnet.core.ports import REGISTRY_PORT
-from chatnet.core.text import SafeText, safe_line
+from chatnet.core.text import SafeText
 from chatnet.host.event_feed import EventFeed, EventFeedSubscription
-from chatnet.host.exits import refuse_start, stop, stop_with
+from chatnet.host.exits import stop
 from chatnet.host.logging import ProgramLog
 from chatnet.net.bind_errors import cannot_listen
 from chatnet.peer.directory.registry_address import RegistryAddress, parse_registry_address
@@ -59,7 +59,10 @@ T = TypeVar("T")
 
 
 class PeerService(Service):
-    """See the module.  ``console`` tells whether a login form can ask again."""
+    """See the module.  ``console`` tells whether a login form can ask again.
+
+    ``on_start`` hears how the login with the name of the settings ended: None, or why the peer cannot run.
+    """
 
     log = Logger("chatnet.peer")
 
@@ -71,8 +74,10 @@ class PeerService(Service):
         console: bool,
         wall: Callable[[], float] = time.time,
         chance: random.Random | None = None,
+        on_start: Callable[[Failure | None], object] = lambda failure: None,
     ) -> None:
         self._reactor = reactor
+        self._on_start = on_start
         self._settings = settings
         self._log = log
         self._console = console
@@ -93,16 +98,13 @@ class PeerService(Service):
     # --- the service --------------------------------------------------------------------------
 
     def startService(self) -> None:
-        """Raises SystemExit with one plain line if this profile cannot be opened here."""
+        """Raises ChatnetError if the profile that the settings name cannot be opened here."""
         super().startService()  # type: ignore[no-untyped-call]
         if not self._settings.name:
             return
-        try:
-            node = self._make_node(self._settings.name, self._settings.registry)
-        except ChatnetError as error:
-            refuse_start("chatpeer", error, self._settings.daemon)
+        node = self._make_node(self._settings.name, self._settings.registry)
         self._working = Deferred.fromCoroutine(self._start(node))
-        self._working.addErrback(self._start_failed)
+        self._working.addCallbacks(self._on_start, self._start_failed)
 
     async def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]
@@ -134,10 +136,9 @@ class PeerService(Service):
         error = failure.value
         if isinstance(error, ChatnetError):
             self.log.error("{text}", text=error.text)
-            stop_with(self._reactor, 1, f"chatpeer: {error.text}")
-        elif self.running:
-            self.log.failure("the peer could not start", failure)
-            stop_with(self._reactor, 1, f"chatpeer: could not start: {safe_line(failure.getErrorMessage())}")
+        elif not self.running:  # told to stop while it was still starting
+            return
+        self._on_start(failure)
 
     def _make_node(self, name: str, registry: RegistryAddress) -> Node:
         node = Node(self._reactor, self._settings, name, registry, self._feed.emit, self._wall, self._chance)

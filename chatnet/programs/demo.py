@@ -28,6 +28,7 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from chatnet.core.errors import system_reason
 from chatnet.core.events import (
     ChatMessage,
     Event,
@@ -186,7 +187,7 @@ class Demo:
         keep = {name: os.environ[name] for name in ("CHATNET_ASCII",) if name in os.environ}
         config = self._directory / "config.toml"
         config.touch()
-        environ = {**theirs, **keep, **places, "CHATNET_CONFIG": str(config)}
+        environ = {**theirs, **keep, **places, "CHATNET_CONFIG": str(config), "CHATNET_DEMO": "1"}
         process = subprocess.Popen(command, env=environ, **how)
         self._processes.append(process)
         return process
@@ -242,15 +243,19 @@ def main(arguments: Sequence[str]) -> int:
 
 def show(twistd: Path) -> int:
     """The whole demonstration with this ``twistd``; the exit code of the console."""
-    with orderly(), tempfile.TemporaryDirectory(prefix="chatnet-demo-", ignore_cleanup_errors=True) as directory:
-        demo = Demo(Path(directory), twistd)
-        try:
-            code = demo.run()
-        except (RuntimeError, OSError) as error:
-            print(f"chatnet.programs.demo: {error}", file=sys.stderr)
-            return 1
-        finally:
-            demo.close()
+    try:
+        with orderly(), tempfile.TemporaryDirectory(prefix="chatnet-demo-", ignore_cleanup_errors=True) as directory:
+            demo = Demo(Path(directory), twistd)
+            try:
+                code = demo.run()
+            finally:
+                demo.close()
+    except RuntimeError as error:
+        print(f"chatnet.programs.demo: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"chatnet.programs.demo: {error.filename or 'cannot start'}: {system_reason(error)}", file=sys.stderr)
+        return 1
     found = shutil.which("twistd")
     shown = "twistd" if found and os.path.samefile(found, twistd) else os.path.relpath(twistd)
     print(AFTERWARDS.format(twistd=shown))

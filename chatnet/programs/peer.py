@@ -8,20 +8,24 @@ import sys
 from typing import Any
 
 from twisted.application.service import IService, Service
+from twisted.python.failure import Failure
 
-from chatnet.core.errors import LocalError
 from chatnet.core.names import is_valid_name
 from chatnet.host.core_dumps import forbid_core_dumps
-from chatnet.host.exits import complain, refuse_start, stop
+from chatnet.host.exits import stop
 from chatnet.host.gc_tuning import freeze_long_lived
+from chatnet.host.hangups import handle_hangups
 from chatnet.host.logging import LoggedService
 from chatnet.host.metrics import MetricsService
 from chatnet.host.monotonic_reactor import make_steady
 from chatnet.peer.metering import PeerMeter
 from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
 from chatnet.peer.service import PeerService
+from chatnet.programs.start import Start
 
 Options = PeerOptions
+COMMAND = "chatpeer"
+_ADVICE = {"twin": "A second peer needs another --name."}
 
 
 class PeerProgram(LoggedService):
@@ -30,9 +34,10 @@ class PeerProgram(LoggedService):
     def __init__(self, reactor: Any, settings: PeerSettings) -> None:
         super().__init__(settings.log.make())
         with_console = wants_console(settings)
-        self.peer = PeerService(reactor, settings, self.log, console=with_console)
+        self.peer = PeerService(reactor, settings, self.log, console=with_console, on_start=self._started)
         self._reactor = reactor
-        self._daemon = settings.daemon
+        self._settings = settings
+        self._start = Start(COMMAND, settings.daemon, _ADVICE)
         if settings.metrics:
             meter = PeerMeter(self.peer, self.peer.budgets)
             meter.setServiceParent(self)  # type: ignore[no-untyped-call]
@@ -41,18 +46,21 @@ class PeerProgram(LoggedService):
         self.peer.setServiceParent(self)  # type: ignore[no-untyped-call]
         if with_console:
             _console(self.peer, reactor, settings).setServiceParent(self)
-        elif settings.daemon:
-            complain("chatpeer", f"{settings.name} is running without console")
 
     def startService(self) -> None:
         self._collect_all = freeze_long_lived()
-        try:
-            super().startService()  # type: ignore[no-untyped-call]
-        except LocalError as error:
-            refuse_start("chatpeer", error, self._daemon)
+        self._start.run(super().startService)
         # The terminal is gone, or we are to go; nohup has it ignored.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(stop, self._reactor))
+            early = handle_hangups(self._reactor, lambda: stop(self._reactor))
+            if early.lost_terminal:
+                self._reactor.callWhenRunning(stop, self._reactor)
+
+    def _started(self, failure: Failure | None) -> None:
+        if failure is not None:
+            self._start.failed(self._reactor, failure)
+        else:
+            self._start.done(f"{self._settings.name} is running without console")
 
     def stopService(self) -> Any:
         self._collect_all()
@@ -92,4 +100,6 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
         output=sys.__stdout__,
         ascii_only=settings.ascii,
         alerts=settings.notify,
+        warnings=settings.warnings,
+        is_demo=settings.is_demo,
     )

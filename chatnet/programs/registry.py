@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -15,13 +13,14 @@ from twisted.python.failure import Failure
 
 from chatnet import __version__
 from chatnet.core.addresses import host_port, is_loopback
-from chatnet.core.errors import ChatnetError
+from chatnet.core.errors import ChatnetError, system_reason
 from chatnet.core.identity import grouped_text
 from chatnet.core.join_string import join_string
 from chatnet.core.ports import REGISTRY_PORT
 from chatnet.host.core_dumps import forbid_core_dumps
-from chatnet.host.exits import is_at_terminal, refuse_start, say, stop_with
+from chatnet.host.exits import complain, say, stop
 from chatnet.host.gc_tuning import freeze_long_lived
+from chatnet.host.hangups import handle_hangups, is_at_terminal
 from chatnet.host.logging import LoggedService
 from chatnet.host.metrics import MetricsService
 from chatnet.host.monotonic_reactor import make_steady
@@ -30,11 +29,13 @@ from chatnet.host.profile_lock import ProfileLock
 from chatnet.net.bind_errors import cannot_listen
 from chatnet.net.identity import load_or_make_identity
 from chatnet.net.interfaces import published_endpoints
+from chatnet.programs.start import Start
 from chatnet.registry.options import NAME, RegistryOptions, RegistrySettings
 from chatnet.registry.service import RegistryService
 
 Options = RegistryOptions
 COMMAND = "chatregistry"
+_ADVICE = {"twin": "A second registry needs other --data and --state."}
 FEATURES: frozenset[str] = frozenset()  # what a registry can do beyond version 1 of the protocol
 
 
@@ -56,24 +57,28 @@ class RegistryProgram(MultiService):
         self._logged = logged
         self._reread = reread
         self._registry: RegistryService | None = None
-        self._in_terminal = sys.__stdin__ is not None and sys.__stdin__.isatty()
+        self._in_terminal = False
         self._places = settings.places
         self._collect_all: Callable[[], None] = lambda: None
-        self._lock = ProfileLock(self._places.lock, NAME, "A second registry needs other --data and --state.")
+        self._lock = ProfileLock(self._places.lock, self._places.data, NAME)
+        self._start = Start(COMMAND, settings.daemon, _ADVICE)
 
     def startService(self) -> None:
+        self._start.run(self._open_and_serve)
+        early = handle_hangups(self._reactor, self._hung_up)
+        self._in_terminal = early.in_terminal
+        if early.came:
+            self._reactor.callWhenRunning(self._hung_up)
+
+    def _open_and_serve(self) -> None:
         try:
             self._open()
             super().startService()  # type: ignore[no-untyped-call]
-            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
         except CannotListenError as error:
             listen = self._settings.listen[0] if self._settings.listen else f"tcp:{REGISTRY_PORT}"
-            refuse_start(COMMAND, cannot_listen(error, listen, REGISTRY_PORT), self._settings.daemon)
-        except ChatnetError as error:
-            refuse_start(COMMAND, error, self._settings.daemon)
+            raise cannot_listen(error, listen, REGISTRY_PORT) from None
 
     async def stopService(self) -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         await super().stopService()  # type: ignore[no-untyped-call]
         self._places.join.unlink(missing_ok=True)
         self._lock.release()
@@ -88,7 +93,9 @@ class RegistryProgram(MultiService):
         for warning in settings.warnings:
             self.log.warn("{warning}", warning=warning)
         self._collect_all = freeze_long_lived()
-        identity = load_or_make_identity(places.data)
+        identity = load_or_make_identity(places.data, places.database)
+        if not identity.made and not places.database.exists():
+            self._warn("the key was here, but not the database with the names: every name is free again")
         registry = RegistryService(
             self._reactor,
             identity,
@@ -107,8 +114,10 @@ class RegistryProgram(MultiService):
 
     def _hung_up(self) -> None:
         """SIGHUP: the files were changed, or the terminal is gone."""
+        if not self.running:
+            return
         if self._in_terminal and not is_at_terminal():
-            self._reactor.stop()
+            stop(self._reactor)
             return
         try:
             settings = self._reread()
@@ -122,7 +131,11 @@ class RegistryProgram(MultiService):
 
     def _serving(self, _: None, registry: RegistryService) -> None:
         joins = _joins(registry)
-        leave_join(self._places.join, joins[0])
+        self._start.done()
+        try:
+            leave_join(self._places.join, joins[0])
+        except OSError as error:  # it is for demos and scripts, and stands below
+            self._warn(f"cannot write {self._places.join}: {system_reason(error)}")
         where = ", ".join(host_port(*address) for address in registry.addresses)
         say(f"chatregistry {__version__}   listening on {where}")
         say(f"  key   {grouped_text(registry.peer_id)}")
@@ -133,13 +146,15 @@ class RegistryProgram(MultiService):
             say(f"  On other machines:  twistd -n chatpeer --name YOU --registry {joins[0]}")
         say(f"  log   {self._logged.log.place if self._logged.log else 'as twistd was told'}")
 
+    def _warn(self, text: str) -> None:
+        self.log.warn("{text}", text=text)
+        complain(f"{COMMAND}: {text}.")
+
     def _not_serving(self, failure: Failure) -> None:
         if not self.running:  # told to stop while it was still reading
             return
-        self.log.failure("the registry could not start", failure)
-        error = failure.value
-        text = error.text if isinstance(error, ChatnetError) else failure.getErrorMessage()
-        stop_with(self._reactor, 1, f"{COMMAND}: {text}")
+        self.log.error("the registry could not start: {text}", text=failure.getErrorMessage())
+        self._start.failed(self._reactor, failure)
 
 
 def makeService(options: RegistryOptions) -> IService:

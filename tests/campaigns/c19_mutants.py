@@ -226,6 +226,20 @@ MUTANTS = (
         ("tests/net/test_identity.py::test_a_key_that_others_may_touch_is_refused_with_the_remedy",),
     ),
     Mutant(
+        "a lost key is not replaced",
+        "chatnet/net/identity.py",
+        "if database is not None and os.path.lexists(database):",
+        "if False:",
+        ("tests/net/test_identity.py::test_a_key_that_is_gone_is_not_replaced_while_its_history_is_there",),
+    ),
+    Mutant(
+        "a removed lock file lets no second process in",
+        "chatnet/host/profile_lock.py",
+        "taken += self._lock_directory()",
+        "taken += []",
+        ("tests/host/test_profile_lock.py::test_a_lock_file_that_was_removed_lets_no_second_process_in",),
+    ),
+    Mutant(
         "the grammar of names",
         "chatnet/core/names.py",
         'NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?',

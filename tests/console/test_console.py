@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
+import urwid
 from twisted.logger import Logger
 
 from chatnet.console.app import Console
@@ -131,3 +133,91 @@ def test_drawing_takes_a_fifth_of_the_time_and_half_for_keys(console: Typist, mo
         console.clock.advance(0.01)
     assert len(draws) >= 5
     assert all(later - earlier > 0.199 for earlier, later in pairwise(draws))
+
+
+@pytest.mark.parametrize("size", [(50, 14), (80, 24), (140, 40)])
+def test_a_warning_about_the_start_stands_in_the_first_tab_and_in_the_last_line(size: tuple[int, int]) -> None:
+    text = "config /c line 2: hedless is no key that is known, and was passed over. Did you mean headless?"
+    console = Typist(size=size, warnings=(text,))
+    assert "hedless is no key" in console.all_words()
+    console.wait(60)
+    console.type("<page down>" * 3)
+    assert "Did you mean headless?" in console.all_words()
+    console.close()
+
+
+def test_of_several_warnings_the_last_line_has_one() -> None:
+    console = Typist(warnings=("The one.", "The other."))
+    assert console.lines()[-1].strip() == "The one. 1 more in the first tab."
+    assert "The other." in console.screen()
+    console.close()
+
+
+@pytest.fixture
+def encoding() -> Iterator[Callable[[str], None]]:
+    """Sets what urwid takes for the encoding of the terminal."""
+    before = urwid.util.get_encoding()
+    yield urwid.set_encoding
+    urwid.set_encoding(before)
+
+
+def test_ascii_signs_because_of_the_locale_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    console = Typist()
+    assert "The locale is not UTF-8, so the console uses ASCII signs. Start with LC_ALL=C.UTF-8." in console.all_words()
+    console.close()
+
+
+def test_ascii_signs_that_were_asked_for_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    console = Typist(ascii_only=True)
+    assert "locale" not in console.all_words()
+    console.close()
+
+
+def test_what_cannot_be_typed_is_said_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, encoding: Callable[[str], None]
+) -> None:
+    encoding("ascii")
+    monkeypatch.setenv("LC_ALL", "C")
+    console = Typist()
+    assert "what ascii has no character for is shown as ? and cannot be typed." in console.all_words()
+    console.close()
+
+
+def typed_bytes(typed: bytes) -> list[str]:
+    """The keys that urwid makes of bytes from the terminal."""
+    keys: list[str] = []
+    codes = list(typed)
+    while codes:
+        made, codes = urwid.display.escape.process_keyqueue(codes, False)
+        keys += [key for key in made if isinstance(key, str)]
+    return keys
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "sent"),
+    [
+        ("ascii", "café".encode(), "caf"),
+        ("ascii", b"\x1b\xc3\xa9ok", "ok"),
+        ("utf-8", "café".encode(), "café"),
+        ("utf-8", "café".encode("latin-1") + b" ok", "caf ok"),
+        ("iso8859-1", "café".encode("latin-1"), "café"),
+        ("iso8859-15", "5 €".encode("iso8859-15"), "5 €"),
+        ("cp1253", b"a\xd2b", "ab"),  # a byte that stands for nothing there
+        ("gbk", "中".encode("gbk") + b"\xd7 ok", "中 ok"),
+    ],
+)
+def test_bytes_that_are_no_character_are_left_out_and_said(
+    console: Typist, encoding: Callable[[str], None], name: str, typed: bytes, sent: str
+) -> None:
+    encoding(name)
+    for paste in (False, True):
+        keys = typed_bytes(typed)
+        console.type("/msg bob<enter>")
+        console.press(*(("begin paste", *keys, "end paste") if paste else keys))
+        assert ("was left out. Start with LC_ALL=C.UTF-8." in console.all_words()) is (
+            sent != typed.decode(name, "replace")
+        )
+        console.press("enter")
+        assert console.calls("say")[-1] == ("say", BOB, sent)

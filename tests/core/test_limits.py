@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatnet.core import limits
-from chatnet.core.limits import LinkLimits, PeerLimits, RegistryLimits
+from chatnet.core.limits import LinkLimits, PeerLimits, RegistryLimits, UnknownLimit
 
 ALL = [LinkLimits(), PeerLimits(), RegistryLimits()]
 
@@ -54,8 +54,14 @@ def test_every_limit_can_be_changed_by_its_name_and_no_other_changes(some: LinkL
     ],
 )
 def test_what_is_no_limit_is_said(assignment: str) -> None:
-    with pytest.raises(ValueError, match="--limit"):
+    with pytest.raises(ValueError, match=r"limit|NAME=VALUE|number|above 0|levels| or ") as caught:
         PeerLimits().changed(assignment)
+    assert "--" not in str(caught.value)  # how a limit is given is for the command line to say
+
+
+def test_a_name_that_is_close_to_a_limit_is_corrected() -> None:
+    with pytest.raises(UnknownLimit, match=r"^there is no limit 'ping_second'\. Did you mean ping_seconds\?$"):
+        PeerLimits().changed("ping_second=5")
 
 
 def test_one_level_of_a_budget_can_be_changed() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from chatnet.core.limits import CONFIG_BYTES, CONFIG_WARNINGS
 from chatnet.host.config import BadSetting, ConfigFile, Setting, from_environment
 
 SAMPLE = """\
@@ -129,3 +131,43 @@ def test_paths_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert Setting("x", "--data").path() == tmp_path / "x"
     with pytest.raises(BadSetting, match="--data must be a path"):
         Setting("", "--data").path()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "zero", "link to zero", "directory"])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "config.toml"
+    if kind == "pipe":
+        os.mkfifo(path)  # nobody will ever write into it
+    elif kind == "zero":
+        path = Path("/dev/zero")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(BadSetting, match=r"^config .*(is not a regular file|is a directory)"):
+        ConfigFile.read(path, "peer")
+
+
+def test_a_huge_file_is_refused_and_a_link_to_a_usual_one_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "real.toml"
+    path.write_bytes(b'[peer]\nname = "carol"\n' + b"#" * (CONFIG_BYTES - 22))
+    (tmp_path / "config.toml").symlink_to(path)
+    assert ConfigFile.read(tmp_path / "config.toml", "peer").document == {"peer": {"name": "carol"}}
+    with open(path, "ab") as file:
+        file.write(b"#")
+    with pytest.raises(BadSetting, match="is larger than 128 KiB"):
+        ConfigFile.read(path, "peer")
+
+
+def test_of_many_unknown_keys_a_few_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "[peer]\n" + "".join(f"key{n} = 1\n" for n in range(5_000)))
+    warnings = list(ConfigFile.read(path, "peer").unknown(("name",)))
+    assert len(warnings) == CONFIG_WARNINGS + 1
+    assert warnings[0] == f"config {path} line 2: key0 is no key that is known, and was passed over."
+    assert warnings[-1] == f"config {path}: {5_000 - CONFIG_WARNINGS} more were passed over."
+
+
+@pytest.mark.parametrize("text", ["", "~nobody-of-that-name/x", "a\0b"])
+def test_what_is_no_path_is_named(text: str) -> None:
+    with pytest.raises(BadSetting, match=r"^--data must be an? (absolute )?path, not "):
+        Setting(text, "--data").path()

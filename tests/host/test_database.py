@@ -174,6 +174,8 @@ async def test_an_unusable_place_is_said_in_words(make, tmp_path):
     error = await failure_of(make(tmp_path / "file" / "kept.db").open())
     assert isinstance(error, StoreFailed)
     assert error.code == "unwritable"
+    os.mkfifo(tmp_path / "pipe.db")  # reading it would never end
+    assert (await failure_of(make(tmp_path / "pipe.db").open())).code == "damaged"
     (tmp_path / "noise.db").write_bytes(b"this is no database" * 100)
     database = make(tmp_path / "noise.db")
     opening, waiting = database.open(), database.run(put("x"))

@@ -66,7 +66,12 @@ def test_limits_from_files_and_command_line(tmp_path: Path) -> None:
         (["--listen", "gopher:70"], "'gopher:70' is no endpoint"),
         (["--listen", ""], "'' is no endpoint"),
         (["--listen", "tcp:1:nothing=2"], "is no endpoint"),
-        (["--limit", "nothing=3"], "NAME=VALUE with a NAME that --limits shows"),
+        (["--limit", "nothing=3"], r"^--limit: there is no limit 'nothing'\. All are shown by --limits$"),
+        (
+            ["--limit", "claim=3"],
+            r"^--limit: there is no limit 'claim'\. Did you mean claims\? All are shown by --limits$",
+        ),
+        (["--limit", "claims"], r"^--limit: 'claims' has not the form NAME=VALUE$"),
         (["--limit", "claims=many"], r"^--limit: claims is a number, not 'many'$"),
         (["--limit", "claims=-1"], "must be above 0"),
         (["--config", "/nowhere/config.toml"], r"^config /nowhere/config\.toml: there is no such file$"),

@@ -56,14 +56,26 @@ def test_a_registry_has_no_downloads(tmp_path: Path) -> None:
 
 def test_a_profile_is_new_only_once_and_can_be_removed(tmp_path: Path) -> None:
     places = places_in(tmp_path)
-    assert places.prepare()
+    made = places.prepare()
+    assert made == {places.data, places.state}
     assert not places.prepare()
     (places.data / "identity.key").write_text("secret")
-    places.remove()
+    places.remove(made)
     assert not places.data.exists()
     assert not places.state.exists()
     assert places.data.parent.exists()  # other profiles live there
     assert places.prepare()
+
+
+def test_only_what_was_made_is_removed(tmp_path: Path) -> None:
+    places = places_in(tmp_path)
+    places.state.mkdir(parents=True, mode=0o700)
+    (places.state / "log").write_text("of a profile whose data are elsewhere now")
+    made = places.prepare()
+    assert made == {places.data}
+    places.remove(made)
+    assert not places.data.exists()
+    assert (places.state / "log").exists()
 
 
 def test_data_and_state_may_be_the_same(tmp_path: Path) -> None:

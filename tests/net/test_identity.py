@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -146,3 +147,31 @@ def test_the_certificate_is_a_constant_envelope_that_does_not_expire(tmp_path: P
 def test_signatures_are_by_this_key(tmp_path: Path) -> None:
     identity = load_or_make_identity(tmp_path)
     identity.private_key.public_key().verify(identity.sign(b"data"), b"data")
+
+
+def test_a_key_that_is_gone_is_not_replaced_while_its_history_is_there(tmp_path: Path) -> None:
+    load_or_make_identity(tmp_path, tmp_path / "chatnet.db")
+    (tmp_path / "chatnet.db").write_bytes(b"")
+    (tmp_path / KEY_FILE).unlink()
+    with pytest.raises(LocalError) as caught:
+        load_or_make_identity(tmp_path, tmp_path / "chatnet.db")
+    assert caught.value.code == "key"
+    assert caught.value.text == (
+        f"the key {tmp_path / KEY_FILE} is missing, but {tmp_path / 'chatnet.db'} is there, which belongs to it. "
+        f"Nothing was started. Put the key back from a copy, or move {tmp_path} away to begin anew with another key."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["chatnet.db"]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "rename"])
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if call == "write":
+        monkeypatch.setattr(os, "fdopen", full)
+    else:
+        monkeypatch.setattr(os, call, full)
+    with pytest.raises(LocalError, match=r"cannot make the key .*identity\.key: the disk is full\."):
+        load_or_make_identity(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -140,3 +140,8 @@ def test_a_console_can_ask_for_the_name(tmp_path: Path, terminal: TextIO, monkey
     monkeypatch.setattr("sys.__stdin__", terminal)
     monkeypatch.setattr("sys.__stdout__", terminal)
     assert parse(tmp_path, twistd={"nodaemon": 1}).name == ""
+
+
+def test_the_demo_is_told_by_its_environment(tmp_path: Path) -> None:
+    assert parse(tmp_path, "--name", "carol", environ={"CHATNET_DEMO": "1"}).is_demo
+    assert not parse(tmp_path, "--name", "carol").is_demo

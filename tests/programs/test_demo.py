@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,7 +32,7 @@ from chatnet.core.events import (
 )
 from chatnet.core.identity import chat_with
 from chatnet.core.text import SafeText
-from chatnet.programs.demo import FILE_TEXT, Demo, Echo
+from chatnet.programs.demo import FILE_TEXT, Demo, Echo, show
 
 BOB = chat_with(bytes(32))
 ME = b"M" * 32
@@ -145,6 +147,7 @@ else:
     pid = int((state.parent.parent / "registry.pid").read_text())
     assert sys.argv[1:] == ["-n", "chatpeer", "--name", "carol", "--registry", "chatnet:127.0.0.1:1/{key}"]
     assert os.environ["CHATNET_CONFIG"].startswith(str(state.parent.parent))
+    assert os.environ["CHATNET_DEMO"] == "1"
     with open({told!r}, "w") as told:
         told.write(f"{{pid}} {{os.getpid()}} {{state.parent.parent}}\\n")
     {console}
@@ -232,6 +235,17 @@ def test_a_registry_that_does_not_start_says_why(tmp_path: Path, told: Path) -> 
     assert errors.startswith("chatnet.programs.demo: the registry did not start:\n")
     assert "no port for you" in errors
     assert not list(tmp_path.glob("chatnet-demo-*"))
+
+
+def test_a_disk_without_room_for_it_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/chatnet-demo-x")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    assert show(tmp_path / "twistd") == 1
+    assert capsys.readouterr().err == "chatnet.programs.demo: /tmp/chatnet-demo-x: the disk is full\n"
 
 
 def test_it_needs_a_terminal() -> None:

@@ -94,6 +94,7 @@ class Typist:
         ascii_only: bool = False,
         clock: MemoryReactorClock | None = None,
         environ: Mapping[str, str] | None = None,
+        **how: Any,
     ) -> None:
         self.clock = clock or new_clock()
         self.peer = peer or ScriptedPeer(self.clock)
@@ -107,6 +108,7 @@ class Typist:
             screen=self.memory,
             disk=self.disk,
             environ={"LANG": "C.UTF-8", "TERM": "xterm-256color"} if environ is None else environ,
+            **how,
         )
         self.console.startService()
         for call, args, kwargs in self.clock.whenRunningHooks:
@@ -167,6 +169,10 @@ class Typist:
     def words(self) -> str:
         """The text beside the list of people, without its line breaks (at widths from 72 to 119)."""
         return " ".join(" ".join(line[21:].split()) for line in self.lines())
+
+    def all_words(self) -> str:
+        """The text of the whole screen, without its line breaks."""
+        return " ".join(self.screen().split())
 
     def calls(self, name: str) -> list[tuple[Any, ...]]:
         """What the console asked the peer for."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from chatnet.core.events import MessageState, RegistryPhase
+from chatnet.core.errors import LocalError
+from chatnet.core.events import MessageState, NoticeLevel, RegistryPhase
 from chatnet.core.limits import RegistryLimits
 from chatnet.net.identity import KEY_FILE
 from tests.support.shortage import no_descriptors
@@ -154,8 +156,33 @@ async def test_who_lost_the_database_but_not_the_key_is_listed_and_reached(villa
     bob.start()
     await village.until(lambda: bob.online == {"ann"} and ann.online == {"bob"}, within=60)
     assert ann.node.roster.entries[bob.peer].seq > seq
+    (notice,) = [notice for notice in bob.node.notices.last if notice.code == "history-missing"]
+    assert notice.level is NoticeLevel.WARNING
     await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: bob.texts(ann.peer) == ["hello"])
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("missing", [True, False], ids=["missing", "another"])
+async def test_a_history_without_its_key_is_not_opened(village: Village, missing: bool) -> None:
+    ann, bob = await village.people("ann", "bob")
+    key, peer = bob.node.places.data / KEY_FILE, bob.peer
+    kept = key.read_bytes()
+    await bob.stop()
+    key.unlink()
+    if not missing:
+        key.write_bytes((ann.node.places.data / KEY_FILE).read_bytes())
+        key.chmod(0o600)
+    bob.start(log_in=False)
+    with pytest.raises(LocalError, match="is missing" if missing else "belongs to the key") as caught:
+        await village.done(bob.door.login("bob", str(bob.registry)))
+    assert caught.value.code == "key"
+    await bob.stop()
+    key.write_bytes(kept)
+    key.chmod(0o600)
+    bob.start()
+    await village.until(lambda: bob.online == {"ann"})
+    assert bob.peer == peer
 
 
 @pytest_twisted.ensureDeferred

@@ -205,7 +205,9 @@ class KeyActions(SubjectActions):
             [("text", f"{me.name}, key "), ("key", short_text(me.peer)), ("text", ", whole:")],
             ("key", f"  {grouped_text(me.peer)}"),
         ]
-        if join:
+        if join and self._scene.is_demo:
+            lines += ["", ("text", "The registry of this demo, as long as it runs:"), ("key", f"  {join}"), ""]
+        elif join:
             lines += [
                 "",
                 ("text", f"To join this network {on_where(self._model.registry)}:"),

@@ -13,6 +13,7 @@ from chatnet.core.events import Me
 from chatnet.core.text import shown_path
 
 QUIT_TWICE_SECONDS = 2.0
+_LOGIN_ADVICE = {"twin": "Choose another name."}
 
 
 class ProgramActions(ActionBase):
@@ -72,7 +73,8 @@ class ProgramActions(ActionBase):
         running = len(self._model.active())
         if not running:
             return ""
-        return f"{count_text(running, 'transfer')} {'is' if running == 1 else 'are'} under way and will go on next time"
+        then = "ends with the demo" if self._scene.is_demo else "will go on next time"
+        return f"{count_text(running, 'transfer')} {'is' if running == 1 else 'are'} under way and {then}"
 
     def _facts(self) -> str:
         """What one may want to know before one leaves."""
@@ -82,7 +84,8 @@ class ProgramActions(ActionBase):
         """What becomes of a text that stands in the input."""
         if not self.view.input.text.strip():
             return ""
-        return f"what you typed here is {'kept for next time' if self.view.chat is not None else 'not kept'}"
+        is_kept = self.view.chat is not None and not self._scene.is_demo
+        return f"what you typed here is {'kept for next time' if is_kept else 'not kept'}"
 
     def key_quit(self, stroke: str) -> None:
         if not self._facts():
@@ -111,6 +114,9 @@ class ProgramActions(ActionBase):
 
     def key_no_stop(self, stroke: str) -> None:
         name = self._model.me.name if self._model.me is not None else "NAME"
+        if self._scene.is_demo:
+            self.view.say("Not stopped: it would halt every transfer. Ctrl-C twice ends the demo.")
+            return
         self.view.say(
             "Not stopped: it would halt every transfer. To stay online without a window: "
             f"quit, then  twistd chatpeer --name {name}"
@@ -153,7 +159,7 @@ class ProgramActions(ActionBase):
 
         def advice(error: ChatnetError) -> str:
             instead = error.instead if isinstance(error, CannotListen) else ""
-            return f"Start again with --listen {instead}." if instead else ""
+            return f"Start again with --listen {instead}." if instead else _LOGIN_ADVICE.get(error.code, "")
 
         self._ask(
             self._api.login,

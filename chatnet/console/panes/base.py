@@ -18,6 +18,7 @@ class PaneContext:
     model: ConsoleModel
     signs: Signs
     now_ms: Callable[[], int]
+    is_demo: bool = False  # everything ends with this console: nothing is named that would outlive it
 
 
 class Pane(Box):

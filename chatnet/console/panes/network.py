@@ -65,6 +65,11 @@ class NetPane(ScrollPane):
         if me is None:
             return [("text", "Not logged in yet.")]
         key = short_text(me.peer)
+        if self.scene.is_demo:
+            return [
+                [("text", f"Welcome to the demo. Here you are {me.name}, with a key of your own: "), ("key", key)],
+                ("text", "It has a registry of its own, and a peer, echo, that answers whatever you write."),
+            ]
         if me.new_key:
             place = shown_path(me.data_dir)
             return [[("text", f"Welcome, {me.name}. New key made: "), ("key", key), ("text", f"  ({place}, keep it)")]]
@@ -83,7 +88,7 @@ class NetPane(ScrollPane):
             case RegistryPhase.LOST:
                 found: list[Markup] = [("state.error", f"No answer from registry {address}{self._because(reason)}.")]
                 if registry.key is None:
-                    return [*found, ("text", self._retry()), *_NEVER_FOUND]
+                    return [*found, ("text", self._retry()), *(() if self.scene.is_demo else _NEVER_FOUND)]
                 found.append(("text", f"{self._retry()} Chats and transfers continue meanwhile."))
                 return found
             case RegistryPhase.REFUSED if registry.code == "elsewhere":
@@ -119,6 +124,8 @@ class NetPane(ScrollPane):
         if not len(online):
             if registry.phase is not RegistryPhase.UP or self.scene.model.me is None:
                 return []
+            if self.scene.is_demo:
+                return [("text", f"echo comes in a moment{self.scene.signs.ellipsis}")]
             where = on_where(registry)
             if registry.address == USUAL_REGISTRY:
                 return [
@@ -148,12 +155,15 @@ class NetPane(ScrollPane):
             return [
                 ("Talk", f"/msg {who} hello, or F2 and Enter"),
                 ("Send a file", f"F5, or /send {who} FILE"),
-                ("Leave", "Ctrl-C twice"),
+                ("Leave", "Ctrl-C twice, which deletes it all" if self.scene.is_demo else "Ctrl-C twice"),
                 ("Help", "F1"),
             ]
+        leave = f"Ctrl-C twice. To stay online without this window:  twistd chatpeer --name {name}"
+        if self.scene.is_demo:
+            leave = "Ctrl-C twice. The demo ends then, and its key, messages and files are deleted."
         return [
             ("Talk", f"pick a name (F2, arrows, Enter; or a double click), or type  /msg {who} hello"),
             ("Send a file", f"F5, or  /send {who} photo.jpg"),
-            ("Leave", f"Ctrl-C twice. To stay online without this window:  twistd chatpeer --name {name}"),
+            ("Leave", leave),
             ("Help", "F1"),
         ]

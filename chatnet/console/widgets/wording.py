@@ -6,6 +6,7 @@ import re
 import time
 
 from chatnet.console.widgets.theme import Signs
+from chatnet.core import messages
 from chatnet.core.events import ChatMessage, FileRule, MessageState, Person, RuleKind, Transfer, TransferState
 from chatnet.core.text import quoted, safe_line
 
@@ -237,7 +238,8 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
         case TransferState.CHECKING:
             return "all there, checking the digest", "state"
         case TransferState.BROKEN:
-            left = f"{percent(transfer)} %, {'no connection came' if transfer.code == 'late' else 'connection lost'}"
+            left = f"{percent(transfer)} %, "
+            left += "no connection came" if transfer.code == messages.LATE else "connection lost"
             return f"{left}; continues by itself when {name} is back.", "state.wait"
         case TransferState.PAUSED:
             return f"{percent(transfer)} %, paused{because}", "state.wait"
@@ -248,11 +250,11 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
             )
         case TransferState.DECLINED:
             who = f"{name} did not take it" if transfer.outgoing else "you refused it"
-            return f"{signs.failed} {who}{'' if reason.endswith(' refused it') else because}", "state.error"
+            return f"{signs.failed} {who}{'' if transfer.code == messages.DECLINED else because}", "state.error"
         case TransferState.CANCELLED:
-            cancelled = reason if reason.endswith("cancelled it") else f"cancelled{because}"
+            cancelled = reason if transfer.code == messages.USER and reason else f"cancelled{because}"
             return f"{signs.failed} {cancelled}", "state.error"
-        case TransferState.FAILED if transfer.code == "changed" and transfer.outgoing:
+        case TransferState.FAILED if transfer.code == messages.CHANGED and transfer.outgoing:
             return (
                 f"{signs.failed} {quoted(transfer.title)} changed while it was sent; /send offers it as it is now.",
                 "state.error",

@@ -34,6 +34,7 @@ from chatnet.peer.files.filesystem import (
     Filesystem,
     digest_at,
     digest_of,
+    disk_name,
     is_there,
     opened_folder,
     sync_all,
@@ -385,7 +386,7 @@ class Download:
             os.makedirs(place.downloads, mode=0o700, exist_ok=True)
             root = os.path.realpath(place.downloads)
             home = keep(os.open(root, FOLDER))
-            name = safe_file_name(place.person, "peer")
+            name = disk_name(safe_file_name(place.person, "peer"))
             target, path = keep(opened_folder(home, name)), os.path.join(root, os.fsencode(name))
         self._target = target
         stem = place.stem or self._filesystem.random(STEM_BYTES).hex()

@@ -12,10 +12,12 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from blake3 import blake3
 
 from chatnet.core.limits import WRITE_BACK_BYTES
+from chatnet.core.text import SafeName
 from chatnet.peer.files.free_space import SpaceAccount
 from chatnet.peer.files.niceties import Niceties, Nicety
 from chatnet.peer.files.source import HASH_BYTES
@@ -93,6 +95,11 @@ class DownloadTarget:
     person: str
     directory: bytes = b""
     stem: str = ""
+
+
+def disk_name(name: SafeName) -> SafeName:
+    """``name`` as it is given to the system, so that its bytes are UTF-8 in every locale, as those of sent names."""
+    return cast(SafeName, os.fsdecode(name.encode()))
 
 
 def opened_folder(parent: int, name: str) -> int:

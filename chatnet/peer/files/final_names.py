@@ -18,7 +18,7 @@ from chatnet.core.errors import LocalError
 from chatnet.core.limits import RANDOM_TRIES
 from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeName, safe_file_name
-from chatnet.peer.files.filesystem import FOLDER, NEW, Filesystem, copy, digest_at
+from chatnet.peer.files.filesystem import FOLDER, NEW, Filesystem, copy, digest_at, disk_name
 from chatnet.peer.files.niceties import LACKING, Nicety
 from chatnet.peer.files.part_files import PartFile
 
@@ -118,7 +118,7 @@ class FinalNames:
     def give(self, part: PartFile, parts: int) -> str:
         """The name that a part of the folder ``parts`` has got.  LocalError(unwritable)."""
         folder = self.folder_of(part.file)
-        for name in self._free_names(tuple(part.file.path[:-1]), safe_file_name(part.file.path[-1])):
+        for name in self._free_names(tuple(part.file.path[:-1]), disk_name(safe_file_name(part.file.path[-1]))):
             try:
                 copied = self._link(part, name, parts, folder)
             except FileExistsError:
@@ -134,7 +134,7 @@ class FinalNames:
     def find(self, file: OfferedFile, inode: tuple[int, int] | None, digest: bytes) -> str | None:
         """The final name that the process before this one gave, but could not note."""
         folder = self.folder_of(file)
-        for name in _numbered(safe_file_name(file.path[-1])):
+        for name in _numbered(disk_name(safe_file_name(file.path[-1]))):
             try:
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
@@ -198,7 +198,8 @@ class FinalNames:
             with contextlib.suppress(FileNotFoundError):  # somebody took it away meanwhile
                 return os.open(name, FOLDER, dir_fd=parent)
         self.touched.add(path[:-1])
-        name = self._made[path] = self._make_folder(parent, path[:-1], safe_file_name(path[-1], "folder"))
+        wanted = disk_name(safe_file_name(path[-1], "folder"))
+        name = self._made[path] = self._make_folder(parent, path[:-1], wanted)
         return os.open(name, FOLDER, dir_fd=parent)
 
     def _make_folder(self, parent: int, path: tuple[str, ...], wanted: SafeName) -> str:

@@ -11,7 +11,7 @@ import os
 from chatnet.core import messages
 from chatnet.core.errors import LocalError
 from chatnet.core.text import safe_file_name, shown_path
-from chatnet.peer.files.filesystem import NEW, write_all
+from chatnet.peer.files.filesystem import NEW, disk_name, write_all
 
 
 def write_text(folder: bytes, name: str, text: str) -> bytes:
@@ -19,7 +19,7 @@ def write_text(folder: bytes, name: str, text: str) -> bytes:
 
     Only the owner may read either.  Waits for the disk.  Raises LocalError("unwritable").
     """
-    path = os.path.join(folder, os.fsencode(safe_file_name(name, "message.txt")))
+    path = os.path.join(folder, os.fsencode(disk_name(safe_file_name(name, "message.txt"))))
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700)

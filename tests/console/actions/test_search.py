@@ -260,3 +260,11 @@ def test_a_banner_from_before_the_console_and_on_a_small_screen() -> None:
 def test_dates(text: str, expected: datetime | None) -> None:
     now = round(datetime(2026, 11, 22, 17, 2).timestamp() * 1000)
     assert since_of(text, now) == (None if expected is None else round(expected.timestamp() * 1000))
+
+
+def test_a_search_for_nothing_is_told_with_the_way_to_search(console: Typist, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = LocalError("empty", "There is nothing to look for.")
+    monkeypatch.setattr(console.peer, "search", lambda *_: fail(empty))
+    console.type('/search ""<enter>')
+    assert "There is nothing to look for." in console.all_words()
+    assert "/search TEXT" in console.all_words()

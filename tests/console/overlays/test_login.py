@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import fail
 
 from chatnet.console.app import LoginDefaults
-from chatnet.core.errors import CannotListen
+from chatnet.core.errors import CannotListen, LocalError
 from chatnet.core.events import RegistryPhase
 from tests.support.scripted_peer import ScriptedPeer
 from tests.support.typist import Typist, new_clock
@@ -127,4 +127,14 @@ def test_typing_replaces_the_name_that_was_proposed() -> None:
     console = form()
     console.type("<end>2<enter>")
     assert console.calls("login")[0][1] == "root2"
+    console.close()
+
+
+def test_a_name_that_runs_already_is_told_with_the_way_on() -> None:
+    console = form()
+    twin = LocalError("twin", "carol is already running here (pid 4711).")
+    console.peer.login = lambda name, registry, presentation="": fail(twin)  # type: ignore[method-assign]
+    console.type("<enter>")
+    console.wait(0.5)
+    assert "carol is already running here (pid 4711). Choose another name." in console.all_words()
     console.close()

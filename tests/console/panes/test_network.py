@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from chatnet.core.events import NoticeLevel, RegistryPhase
 from chatnet.core.identity import key_text, short_text
-from tests.support.scripted_peer import key_of
-from tests.support.typist import Typist
+from tests.support.scripted_peer import furnished, key_of
+from tests.support.typist import Typist, new_clock
 
 
 def test_the_first_screen_says_what_is_and_what_to_do(console: Typist) -> None:
@@ -59,3 +60,33 @@ def test_a_second_place_is_said_with_the_way_back(console: Typist) -> None:
     assert "carol also runs somewhere else" in console.words()
     console.type("/takeover<enter>")
     assert console.calls("take_over") == [("take_over",)]
+
+
+@pytest.mark.parametrize("size", [(50, 14), (80, 24), (140, 40)])
+def test_the_demo_names_nothing_that_outlives_it(size: tuple[int, int]) -> None:
+    clock = new_clock()
+    console = Typist(furnished(clock), size=size, clock=clock, is_demo=True)
+    seen = [console.all_words()]
+    assert ("which deletes it all" if size[0] < 54 else "Welcome to the demo. Here you are carol") in seen[0]
+    console.type("/myid<enter>")
+    seen.append(console.all_words())
+    assert "The registry of this demo, as long as it runs:" in seen[-1]
+    console.type("<esc><ctrl z>")
+    seen.append(console.all_words())
+    assert "Ctrl-C twice ends the demo." in seen[-1]
+    console.type("half a message<ctrl c>")
+    seen.append(console.all_words())
+    console.peer.people.clear()
+    console.peer.registry = msgspec.structs.replace(console.peer.registry, key=None)
+    console.peer.put_registry(RegistryPhase.LOST, "connection refused", "refused-connection", 8)
+    console.wait(0.1)
+    seen.append(console.all_words())
+    assert not [word for screen in seen for word in ("twistd", "keep it", "next time") if word in screen]
+    console.close()
+
+
+def test_alone_in_the_demo_echo_is_awaited() -> None:
+    console = Typist(is_demo=True)
+    assert "echo comes in a moment" in console.all_words()
+    assert "twistd" not in console.all_words()
+    console.close()

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import fail
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import FileRule, RuleKind, TransferState
@@ -287,3 +288,12 @@ def test_help_over_the_list_of_transfers_does_not_promise_the_keys_of_the_list(c
     console.type("<f1>")
     assert "Esc back" in console.lines()[-1]
     assert "accept" not in console.lines()[-1]
+
+
+def test_a_speed_limit_that_is_too_low_is_told_with_the_way_to_pause(
+    console: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = LocalError("too-slow", "16 KiB/s is the lowest limit.")
+    monkeypatch.setattr(console.peer, "set_speed_limits", lambda *_: fail(slow))
+    console.type("/limit up 1k<enter>")
+    assert "16 KiB/s is the lowest limit. /pause N holds a transfer." in console.all_words()

@@ -67,13 +67,13 @@ def test_every_state_has_a_sign_and_the_uncommon_ones_a_word() -> None:
         }
         assert len(words) == len(TransferState)
         told = {
-            (TransferState.CANCELLED, "you cancelled it"): "you cancelled it",
-            (TransferState.CANCELLED, "no room"): "cancelled: no room",
-            (TransferState.DECLINED, "you refused it"): "you refused it",
-            (TransferState.DECLINED, "too large"): "you refused it: too large",
+            (TransferState.CANCELLED, "user", "she changed her mind"): "she changed her mind",
+            (TransferState.CANCELLED, "no-space", "they cancelled it"): "cancelled: they cancelled it",
+            (TransferState.DECLINED, "declined", "she does not want it"): "you refused it",
+            (TransferState.DECLINED, "too-many", "they refused it"): "you refused it: they refused it",
         }
-        for (state, reason), text in told.items():
-            changed = peer.change_transfer(transfer.fid, state=state, reason=safe_text(reason))
+        for (state, code, reason), text in told.items():
+            changed = peer.change_transfer(transfer.fid, state=state, code=code, reason=safe_text(reason))
             assert transfer_state(changed, "bob", signs)[0] == f"{signs.failed} {text}"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +98,22 @@ def test_a_copy_that_is_killed_leaves_no_half_file_under_its_name(
     download.close()
     assert tree(tmp_path) == {"bob/a": b"hello"}
     assert [path.name for path in (tmp_path / "bob").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_a_received_name_is_the_same_bytes_in_every_locale(tmp_path: Path, locale: str) -> None:
+    program = """
+import sys
+from pathlib import Path
+from chatnet.peer.files.filesystem import Filesystem
+from tests.peer.files.downloads import land, no_links, offered
+down = Path(sys.argv[1])
+for filesystem in (Filesystem(), Filesystem(link=no_links)):
+    land(down, [(offered("caf\\xe9/\\u4e2d.txt"), b"hello")], filesystem)
+"""
+    environ = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tree(tmp_path) == {"bob/caf\xe9/\u4e2d.txt": b"hello", "bob/caf\xe9 (2)/\u4e2d.txt": b"hello"}
