@@ -68,8 +68,10 @@ class ProfilePaths:
         """Where a registry leaves its join string."""
         return self.state / "join"
 
-    def prepare(self, downloads: bool = True) -> bool:
+    def prepare(self, downloads: bool = True, umask: int | None = None) -> bool:
         """Make the directories, 0700 under any umask; ``downloads``, if wanted, as the user's other files are.
+
+        ``umask`` is the user's; None: that of the process.
 
         True when the profile is new.  Fails with LocalError when data or state cannot be made, or
         others could read them; without downloads, files are refused that go there.
@@ -80,13 +82,25 @@ class ProfilePaths:
             _check_private(directory)
         if downloads:
             with suppress(OSError):  # whoever chooses another folder for what comes does not need it
-                self.downloads.mkdir(parents=True, exist_ok=True)
+                _make_shared(self.downloads, umask)
         return is_new
 
     def remove(self) -> None:
         """Undo a ``prepare`` that returned True: data and state of this profile are gone."""
         for directory in {self.data, self.state}:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _make_shared(directory: Path, umask: int | None) -> None:
+    if directory.exists():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    if umask is not None:  # which twistd has changed in the background
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, (stat.S_IMODE(os.fstat(descriptor).st_mode) & ~0o777) | 0o700 | (0o777 & ~umask))
+        finally:
+            os.close(descriptor)
 
 
 def _make_private(directory: Path) -> None:

@@ -139,7 +139,7 @@ class Node:
 
         Raises LocalError (profile in use, unusable directory or key) or CannotListenError.
         """
-        self.is_new = self.places.prepare()
+        self.is_new = self.places.prepare(umask=self._settings.umask)
         try:
             self._lock.acquire()
             self.identity = load_or_make_identity(self.places.data)
@@ -327,6 +327,7 @@ class Node:
             random_bytes=self._chance.randbytes,
             uniform=self._chance.uniform,
             budgets=self.budgets,
+            umask=self._settings.umask,
         )
         self._closers.append(self.transfers.stop)
         self.short_codes = ShortCodes(

@@ -12,6 +12,7 @@ from chatnet.core.names import why_not_a_name
 from chatnet.core.ports import REGISTRY_PORT
 from chatnet.host.config import BadSetting
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
+from chatnet.host.umask import process_umask
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, RegistryAddress, parse_registry_address
 
 
@@ -24,6 +25,7 @@ class PeerSettings(ProgramSettings):
     headless: bool
     ascii: bool  # signs for terminals that lack the others
     limits: PeerLimits
+    umask: int | None = None  # of received files; None: that of the process
 
 
 class PeerOptions(ProgramOptions):
@@ -82,6 +84,7 @@ class PeerOptions(ProgramOptions):
             ascii=ascii_signs.flag() if ascii_signs else False,
             limits=self.limits_of(PeerLimits()),
             metrics=self.metrics_endpoint(),
+            umask=_umask(twistd),
         )
 
     def check(self, twistd: Mapping[str, Any]) -> None:
@@ -96,6 +99,12 @@ def wants_console(settings: PeerSettings, stdin: TextIO | None = None, stdout: T
     if settings.headless or settings.daemon or settings.log.file == "-":
         return False
     return stdin is not None and stdout is not None and stdin.isatty() and stdout.isatty()
+
+
+def _umask(twistd: Mapping[str, Any]) -> int:
+    """The umask that the user has set, or has named to twistd, which in the background would make it 077."""
+    named = twistd.get("umask")
+    return process_umask() if named is None else int(named)
 
 
 def _checked_name(text: str) -> str:

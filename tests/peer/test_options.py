@@ -132,3 +132,13 @@ def test_a_console_can_ask_for_the_name(tmp_path: Path, terminal: TextIO, monkey
     monkeypatch.setattr("sys.__stdin__", terminal)
     monkeypatch.setattr("sys.__stdout__", terminal)
     assert parse(tmp_path, twistd={"nodaemon": 1}).name == ""
+
+
+def test_received_files_follow_the_umask_of_the_shell_or_the_one_that_twistd_was_told(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        assert parse(tmp_path, "--name", "bob", twistd={"umask": None}).umask == 0o027
+        assert parse(tmp_path, "--name", "bob").umask == 0o027
+        assert parse(tmp_path, "--name", "bob", twistd={"umask": 0o007}).umask == 0o007
+    finally:
+        os.umask(before)

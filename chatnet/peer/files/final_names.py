@@ -185,7 +185,13 @@ class FinalNames:
                 return os.open(name, FOLDER, dir_fd=parent)
         self.touched.add(path[:-1])
         name = self._made[path] = self._make_folder(parent, path[:-1], safe_file_name(path[-1], "folder"))
-        return os.open(name, FOLDER, dir_fd=parent)
+        fd = os.open(name, FOLDER, dir_fd=parent)
+        try:
+            self._filesystem.share_folder(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def _make_folder(self, parent: int, path: tuple[str, ...], wanted: SafeName) -> str:
         for name in self._free_names(path, wanted):

@@ -37,6 +37,7 @@ from chatnet.core.text import quoted
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.transfer_machine import outcome_of
+from chatnet.host.umask import process_umask
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.filesystem import DownloadTarget, Filesystem, Space, known_space
@@ -68,7 +69,7 @@ class Transfers:
 
     The owner passes on what comes over chat links (``link_up``, ``received``, ``link_down``) and gives file
     links to a ``FileLinkUser``.  ``wall_ms`` is the time of day, ``waiting_ms`` what the
-    waiting clock shows, both in milliseconds.
+    waiting clock shows, both in milliseconds.  ``umask`` holds for received files; None: that of the process.
     """
 
     log = Logger("chatnet.transfers")
@@ -89,6 +90,7 @@ class Transfers:
         space: Space = known_space,
         disk: DiskPool | None = None,
         budgets: Budgets | None = None,
+        umask: int | None = None,
     ) -> None:
         self._limits = limits
         self._store = store
@@ -106,7 +108,12 @@ class Transfers:
             listener,
             self._held,
             self._disk,
-            Filesystem(random_bytes, space, limits.free_bytes_reserve),
+            Filesystem(
+                random_bytes,
+                space,
+                limits.free_bytes_reserve,
+                umask=process_umask() if umask is None else umask,
+            ),
             FileLinkUser(self),
             random_bytes=random_bytes,
             uniform=uniform,
