@@ -60,6 +60,7 @@ BACKGROUND_TASKS = 64  # for one peer: with more under way its chat link is not 
 LIST_SAVE_SECONDS = 2.0  # changes of the list gathered before they are saved
 SEQ_STEP = 2**32  # to the next record's number when a registry knows a higher one: more than any clock was wrong by
 SEQ_AHEAD_SECONDS = 86_400  # how far an honest record's number is ahead of our clock, but for steps: clocks differ
+PEOPLE_REMEMBERED = 1_000  # who were listed and are not, the latest, so that one can write to them: 1 MB in memory
 LOOKUP_SECONDS = 60.0  # between two look-ups of one person's record
 LOOKUPS_PER_SECOND = 10  # of all people; the registry answers five times as many
 LOOKUPS_BURST = 100

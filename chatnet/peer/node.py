@@ -259,6 +259,7 @@ class Node:
         read_n = await self.people.recall()
         saved = await self.store.peer_list.load()
         self.roster.restore(saved.entries)
+        self.roster.restore_former(saved.former)
         self.keeper = ListCache(clock, self.store, saved.registry, saved.cursor)
         self._closers.append(lambda: self.keeper.flush(self.wall_ms()))
         if self._registry.key is None:
