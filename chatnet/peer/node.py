@@ -49,6 +49,7 @@ from chatnet.core.messages import (
     Verified,
 )
 from chatnet.core.records import SignedRecord
+from chatnet.core.text import SafeText
 from chatnet.host.database import Database
 from chatnet.host.event_feed import Emitted
 from chatnet.host.profile_lock import ProfileLock
@@ -559,6 +560,15 @@ class Node:
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""
         self.requests.give_back(peer, fid)
+
+    def offer_turned_down(self, link: Link, fid: bytes, title: SafeText, reason: SafeText) -> None:
+        """The chat tells of an offer that was declined unasked, but for requests, and if there is room for a row."""
+        peer = link.peer
+        if self.requests.hides(peer):
+            return
+        if self.roster.is_stranger(peer) and self.requests.admit(link, fid, title, waits=False) is not None:
+            return
+        self.conversations.offer_turned_down(peer, fid, title, reason, self.wall_ms())
 
     # --- RequestsOwner --------------------------------------------------------------------------
 

@@ -71,6 +71,20 @@ def reason_of(code: str, outgoing: bool, by_me: bool) -> SafeText:
     return safe_line(f"they ended it ({code})")
 
 
+_WHY_TURNED_DOWN = {
+    messages.TOO_MANY: "it is more than is taken of them at a time",
+    messages.STORE: "there is no room for it beside the other unanswered offers",
+}
+
+
+def turned_down_reason(code: str, by_rule: bool) -> SafeText:
+    """Why an offer was not taken here although nobody was asked."""
+    if by_rule:
+        return safe_line("your rule refuses what they offer")
+    words = _WHY_TURNED_DOWN.get(code)
+    return safe_line(words) if words else reason_of(code, outgoing=False, by_me=True)
+
+
 _WHY_SKIPPED = {
     messages.CHANGED: "changed",
     messages.UNREADABLE: "cannot be read",

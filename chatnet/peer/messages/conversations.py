@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
+from chatnet.core.errors import StoreFailed
 from chatnet.core.events import (
     ChatMessage,
     HistoryPage,
@@ -127,6 +128,25 @@ class Conversations:
         offer = NewMessage(conversation, chat, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
         source = None if transfer.outgoing else self._requests.source(peer)
         self.added(await self._store.messages.add_file_row(offer, source))
+
+    def offer_turned_down(self, peer: PeerID, fid: bytes, title: str, reason: str, now_ms: int) -> None:
+        """An offer that nobody was asked about has a row that says why; it counts as read."""
+        self._tasks.spawn(self._keep_refused_row(peer, fid, title, reason, now_ms), "storing a refused offer")
+
+    async def _keep_refused_row(self, peer: PeerID, fid: bytes, title: str, reason: str, now_ms: int) -> None:
+        self._people.pin_on_first_contact(peer)
+        conversation, chat = conversation_of(self._people.me, peer), chat_with(peer)
+        about = (MessageKind.FILE, now_ms, now_ms, title, MessageState.REFUSED)
+        offer = NewMessage(conversation, chat, peer, fid, *about)
+        try:
+            row = await self._store.messages.add_refused_offer(offer, reason, self._requests.source(peer))
+        except StoreFailed:
+            row = None
+        if row is None:
+            self._requests.give_back(peer, fid)
+            return
+        self._requests.stored(row)
+        self._emit(lambda: MessageAdded(self.shown(row)))
 
     async def _end_file_row(self, transfer: Transfer) -> None:
         state = MessageState.REFUSED

@@ -33,7 +33,7 @@ from chatnet.core.messages import (
     Resume,
     Verified,
 )
-from chatnet.core.text import quoted
+from chatnet.core.text import SafeText, quoted
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.transfer_machine import outcome_of
@@ -408,6 +408,10 @@ class Transfers:
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""
         self._listener.offer_dropped(peer, fid)
+
+    def offer_turned_down(self, link: Link, fid: bytes, title: SafeText, reason: SafeText) -> None:
+        """An offer was declined without anybody being asked."""
+        self._listener.offer_turned_down(link, fid, title, reason)
 
     def offer_said_again(self, peer: PeerID, fid: bytes) -> None:
         """A sender repeats an offer that is known here: it is told how that stands, as if it had asked."""
