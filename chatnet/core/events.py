@@ -176,6 +176,7 @@ class Tab(Plain, frozen=True):
 
 
 class TransferState(StrEnum):
+    WAITING = "waiting"  # ours: not offered yet, since the person is away or has enough unanswered offers of ours
     OFFERED = "offered"  # the receiver has not answered
     QUEUED = "queued"  # accepted, waits for its turn or for its connection
     RUNNING = "running"

@@ -358,6 +358,7 @@ class Node:
         self.contacts.add(self.outbox)
         self.contacts.add(self.inbox)
         self.contacts.add(self.transfers)
+        self.expiry.add(self.transfers)
         self.lookups = Lookups(clock, self.roster, self.store, self._tasks, self)
         self.registration = Registration(clock, self.dialler, self._registry, self, self._chance.uniform)
         self._closers.append(self._leave_registry)

@@ -233,7 +233,8 @@ class ScriptedPeer:
     def offered(
         self, peer: bytes, title: str, total_bytes: int, mine: bool = False, files: int = 1, folders: int = 0
     ) -> Transfer:
-        """An offer, ours or theirs, with its row in the conversation."""
+        """An offer, ours or theirs, with its row in the conversation; one to somebody who is away waits."""
+        waits = mine and not self.people[peer].online
         fid = hashlib.sha256(f"{title}{len(self.transfers)}".encode()).digest()[:16]
         transfer = Transfer(
             fid=fid,
@@ -248,7 +249,7 @@ class ScriptedPeer:
             done_bytes=0,
             bytes_per_second=None,
             seconds_left=None,
-            state=TransferState.OFFERED,
+            state=TransferState.WAITING if waits else TransferState.OFFERED,
             code="",
             reason=SafeText(""),
             saved_to=b"",
@@ -256,7 +257,8 @@ class ScriptedPeer:
             total_folders=folders,
         )
         self._put_transfer(transfer)
-        self.emit(MessageAdded(self.stored(peer, title, mine=mine, kind=MessageKind.FILE, fid=fid)))
+        state = MessageState.SENT if mine and not waits else None
+        self.emit(MessageAdded(self.stored(peer, title, mine=mine, state=state, kind=MessageKind.FILE, fid=fid)))
         return transfer
 
     def change_transfer(self, fid: bytes, **changes: Any) -> Transfer:

@@ -52,7 +52,12 @@ class TransferActions(SubjectActions):
         self._ask(self._api.offer, chat, paths, then=lambda transfer: self._tell_offered(chat, transfer))
 
     def _tell_offered(self, chat: ChatID, transfer: Transfer) -> None:
-        self.view.say(f"{quoted(transfer.title)} is offered to {self._model.roster.name(chat)}.")
+        person, title = self._model.roster.people.get(chat), quoted(transfer.title)
+        name = self._model.roster.name(chat)
+        if person is None or person.online or person.linked:
+            self.view.say(f"{title} is offered to {name}.")
+        else:
+            self.view.say(f"{title} waits: it is offered when {name} is back.")
 
     def cmd_send(self, rest: str) -> None:
         words = split_words(rest)

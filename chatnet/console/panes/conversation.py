@@ -362,7 +362,7 @@ class ConversationPane(ScrollPane):
     def _waiting_note(self) -> str:
         """Why our newest messages wait; empty when they do not."""
         person, rows, signs, now_ms = self.person, self.chat_rows.rows, self.scene.signs, self.scene.now_ms()
-        if person is None or not any(r.mine and r.state in _UNDELIVERED for r in rows[-20:]):
+        if person is None or not any(_is_undelivered(row) for row in rows[-20:]):
             return ""
         why = waiting_text(person, now_ms)
         return f"{signs.waiting} {why}" if why else ""
@@ -418,6 +418,12 @@ class ConversationPane(ScrollPane):
         ]
         prefix: Markup = [("state.wait", " "), ("name.chatnet", " chatnet  ")]
         return [Row(prefix, width(prefix) if self.size[0] >= 40 else 2, body)]
+
+
+def _is_undelivered(row: ChatMessage) -> bool:
+    """Whether a row of ours has not come to the other side; an offer that was made waits for an answer."""
+    states = _UNDELIVERED if row.kind is MessageKind.TEXT else (MessageState.WAITING,)
+    return row.mine and row.state in states
 
 
 def _has_head(rows: int) -> bool:

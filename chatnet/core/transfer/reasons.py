@@ -12,8 +12,8 @@ from chatnet.core.transfer.offers import NAMES_SHOWN, clean_path
 # By code: for the side where it happened, then for the other one.
 _AT_SENDER = {
     messages.CHANGED: (
-        "a file changed while it was sent: send it again",
-        "a file changed there while it was sent: ask for it again",
+        "a file has changed since it was offered: send it again",
+        "a file has changed there since it was offered: ask for it again",
     ),
     messages.UNREADABLE: ("a file can no longer be read here", "a file can no longer be read there"),
 }
@@ -52,7 +52,7 @@ _AT_EITHER = {
 _BETWEEN = {
     messages.LOST: "the connection broke before it was complete",
     messages.LATE: "no connection for it came in time",
-    messages.EXPIRED: "it waited too long to go on",
+    messages.EXPIRED: "it waited too long",
 }
 
 

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform
 from chatnet.core.budgets import Budgets
-from chatnet.core.errors import ChatnetError, LocalError, Unreachable
+from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.events import FileRule, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import PeerLimits
@@ -36,6 +36,7 @@ from chatnet.core.messages import (
 from chatnet.core.text import SafeText, quoted
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.outgoing import OutgoingTransfer
+from chatnet.core.transfer.queue import needs_contact
 from chatnet.core.transfer.transfer_machine import outcome_of
 from chatnet.host.umask import process_umask
 from chatnet.net.link import Link, LinkEnd
@@ -52,7 +53,7 @@ from chatnet.peer.transfers.held_offers import HeldOffers
 from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare
 from chatnet.peer.transfers.offers import Offers
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
-from chatnet.peer.transfers.recall import is_given_up, recalled
+from chatnet.peer.transfers.recall import has_waited_too_long, is_given_up, recalled
 
 FID_BYTES = 16
 IN_ORDER = frozenset({"closed", "bye"})  # ends of a chat link with which nothing is lost
@@ -95,7 +96,6 @@ class Transfers:
         self._limits = limits
         self._store = store
         self._downloads = downloads
-        self._links = links
         self._listener = listener
         self._random = random_bytes
         self._disk = disk or DiskPool(reactor)
@@ -173,6 +173,13 @@ class Transfers:
         self._tasks.stop()
         self._disk.stop()
 
+    def expire(self) -> None:
+        """What has waited too long for an answer, or to be offered, is given up."""
+        now_ms = self._table.waiting_ms()
+        for transfer in self._table.all():
+            if transfer.stored and has_waited_too_long(transfer.since_ms, self._limits, now_ms):
+                self._executor.give(transfer, ev.Overdue())
+
     def store_back(self) -> None:
         """The store writes again: what it did not take is saved."""
         self._executor.give_all(ev.StoreBack())
@@ -184,14 +191,9 @@ class Transfers:
         return self._table.snapshot()
 
     async def offer(self, peer: bytes, paths: Sequence[bytes]) -> Transfer:
-        """Offer files and folders.  Raises LocalError: offline, and what ``gather`` raises."""
+        """Offer files and folders; while the person is away the offer waits.  Raises what ``gather`` raises."""
         who = PeerID(peer)
         found, summary, rows = await self._disk.run(prepare, tuple(paths))
-        try:
-            await self._links.connect(who)
-        except Unreachable as error:
-            text = f"{self._listener.folder_of(peer)} is offline: files need both of you there."
-            raise LocalError("offline", text) from error
         fid = self._random(FID_BYTES)
         info = offered(fid, who, True, summary, self._table.now_ms(), found.warning)
         files = [file.offered for file in found.files]
@@ -205,7 +207,7 @@ class Transfers:
     async def offer_text(self, peer: bytes, folder: bytes, name: str, text: str) -> Transfer:
         """Write ``text`` into a new file in ``folder`` and offer it; without an offer the file does not stay.
 
-        Raises LocalError: unwritable, offline.
+        Raises LocalError("unwritable").
         """
         path = await self._disk.run(write_text, folder, name, text)
         try:
@@ -327,7 +329,7 @@ class Transfers:
 
     def waits_for(self, peer: PeerID) -> bool:
         """Whether something unfinished with ``peer`` needs a chat link."""
-        return any(transfer.machine.needs_contact for transfer in self._table.of_peer(peer))
+        return needs_contact([transfer.machine for transfer in self._table.of_peer(peer)], self._limits)
 
     def link_up(self, link: Link) -> None:
         """A chat link is open, perhaps in the place of another: each side says how its transfers stand."""

@@ -22,9 +22,6 @@ class TransferOwner(Protocol):
 class TransferLinks(Protocol):
     """The ways to the others; the node has them."""
 
-    async def connect(self, peer: bytes) -> None:
-        """See to an open chat link, dialled if there is none.  Raises ChatnetError."""
-
     async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:
         """An open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
 

@@ -202,7 +202,7 @@ def test_a_source_that_changed_is_named(console: Typist) -> None:
     console.peer.change_transfer(offer.fid, state=TransferState.FAILED, code="changed", outgoing=True)
     console.wait(0.1)
     console.type("<f4>")
-    assert '"notes.md" changed while it was sent. Send it again?' in console.words()
+    assert '"notes.md" has changed since it was offered. Send it again?' in console.words()
 
 
 def test_speed_limits(console: Typist) -> None:
@@ -284,3 +284,32 @@ def test_help_over_the_list_of_transfers_does_not_promise_the_keys_of_the_list(c
     console.type("<f1>")
     assert "Esc back" in console.lines()[-1]
     assert "accept" not in console.lines()[-1]
+
+
+def test_a_file_for_somebody_who_is_away_waits(console: Typist, tmp_path: Path) -> None:
+    alice = key_of("alice")
+    assert not console.peer.people[alice].online
+    (tmp_path / "notes.md").write_bytes(b"x")
+    console.type("/msg alice<enter>")
+    console.type(f"/send alice {tmp_path}/notes.md<enter>")
+    assert '"notes.md" waits: it is offered when alice is back.' in console.screen()
+    text = console.words()
+    assert '"notes.md" 1 B waits for alice' in text
+    assert "waiting, alice is offline" in text
+    console.type("<f4>")
+    assert "waits for alice" in console.words()
+    (transfer,) = [one for one in console.peer.transfers.values() if one.peer == alice]
+    console.wait(1)
+    console.type("c")
+    assert console.calls("cancel") == [("cancel", transfer.fid)]
+
+
+def test_an_offer_that_was_made_does_not_wait_to_be_sent(console: Typist) -> None:
+    """The person went away before answering: the offer is there."""
+    console.peer.offered(BOB, "notes.md", 10, mine=True)
+    console.peer.change_person(BOB, online=False, linked=False)
+    console.wait(0.1)
+    console.type("/msg bob<enter>")
+    text = console.words()
+    assert "bob must accept" in text
+    assert "It will be sent when" not in text

@@ -13,7 +13,7 @@ from chatnet.core.transfer.transfer_machine import Phase, ending_of
 @pytest.mark.parametrize(
     ("code", "sender", "receiver"),
     [
-        (messages.CHANGED, "a file changed while it was sent: send it again", "a file changed there"),
+        (messages.CHANGED, "a file has changed since it was offered: send it again", "a file has changed there"),
         (messages.NO_SPACE, "too little space on their disk", "too little space on this disk"),
         (messages.DECLINED, "they refused it", "you refused it"),
         (messages.DIGEST, "it arrived damaged", "what arrived is not what was sent"),
