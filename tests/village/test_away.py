@@ -9,8 +9,8 @@ import pytest
 import pytest_twisted
 
 from chatnet.core import messages
-from chatnet.core.events import FileRule, MessageKind, MessageState, RuleKind, TransferState
-from chatnet.core.identity import ChatID, chat_with
+from chatnet.core.events import FileRule, MessageKind, MessageState, RegistryPhase, RuleKind, TransferState
+from chatnet.core.identity import ChatID, chat_with, key_text
 from chatnet.core.limits import PeerLimits
 from tests.support.village import Village, Villager
 from tests.village.test_files import is_in, made, offered
@@ -147,6 +147,34 @@ async def test_of_a_folder_the_files_that_are_there_still_arrive(village: Villag
     for one in (ann, dave):
         assert one.transfers[waiting.fid].reason == '1 of 2 not sent: "many/a.txt" (cannot be read)'
     assert [path.name for path in (dave.roots.downloads / "ann").rglob("*") if path.is_file()] == ["b.txt"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_waits_goes_to_the_new_key_that_a_person_takes(village: Village) -> None:
+    """As messages do; what was offered to the old key is the old key's."""
+    ann, dave, old = await left_alone(village)
+    await village.done(ann.door.say(old, "hello"))
+    waiting = await village.done(ann.door.offer(old, (made(village, "a.txt", 10),)))
+    await village.shut_registry()
+    (village.directory / "registry.db").unlink()
+    village.open_registry()
+    await village.until(lambda: ann.phase is RegistryPhase.UP, within=60)
+    new = village.villager("dave", place="other").start()
+    await village.until(lambda: new.online == {"ann"} and ann.people[old].new_key == new.peer)
+    await village.pass_time(30)
+    assert new.transfers == {}
+    await village.done(ann.door.trust(old, key_text(new.peer)[:16]))
+    await village.until(lambda: [one.title for one in new.transfers.values()] == ["a.txt"])
+    (arrived,) = new.transfers.values()
+    await village.done(new.door.accept(arrived.fid))
+    await village.until(lambda: is_in(TransferState.DONE, arrived.fid, ann, new))
+    assert ann.transfers[waiting.fid].state is TransferState.CANCELLED
+    reason = "it is offered to the new key instead"
+    assert await file_rows(village, ann, old) == [(MessageState.REFUSED, reason)]
+    await village.until(lambda: new.texts(ann.peer) == ["a.txt", "hello"] or new.texts(ann.peer) == ["hello", "a.txt"])
+    dave.start()
+    await village.pass_time(60)
+    assert dave.transfers == {}
 
 
 # --- an honest sender is slowed, not refused --------------------------------------------------------

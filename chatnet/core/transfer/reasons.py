@@ -9,6 +9,8 @@ from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeText, quoted, safe_line
 from chatnet.core.transfer.offers import NAMES_SHOWN, clean_path
 
+REDIRECTED = "redirected"  # a code of this side alone: what was not said has no end there
+
 # By code: for the side where it happened, then for the other one.
 _AT_SENDER = {
     messages.CHANGED: (
@@ -53,6 +55,7 @@ _BETWEEN = {
     messages.LOST: "the connection broke before it was complete",
     messages.LATE: "no connection for it came in time",
     messages.EXPIRED: "it waited too long",
+    REDIRECTED: "it is offered to the new key instead",
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -29,6 +30,7 @@ from chatnet.core.messages import (
     DialMe,
     Message,
     Offer,
+    OfferedFile,
     Pause,
     Resume,
     Verified,
@@ -44,13 +46,14 @@ from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.filesystem import DownloadTarget, Filesystem, Space, known_space
 from chatnet.peer.files.local_paths import absolute
 from chatnet.peer.files.part_files import STEM_BYTES, remove_orphans
+from chatnet.peer.files.source import SourceFile
 from chatnet.peer.files.text_file import write_text
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.store.transfers import FileRow, TransferRow
 from chatnet.peer.transfers.executor import Executor
 from chatnet.peer.transfers.file_links import FileLinkUser
 from chatnet.peer.transfers.held_offers import HeldOffers
-from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare
+from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, OfferInfo, Outgoing, file_rows, offered, prepare
 from chatnet.peer.transfers.offers import Offers
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
 from chatnet.peer.transfers.recall import has_waited_too_long, is_given_up, recalled
@@ -197,12 +200,29 @@ class Transfers:
         fid = self._random(FID_BYTES)
         info = offered(fid, who, True, summary, self._table.now_ms(), found.warning)
         files = [file.offered for file in found.files]
-        transfer = Outgoing(info, OutgoingTransfer(fid, self._limits), files, sources=found.files)
+        return await self._offer(info, files, found.files, rows)
+
+    async def _offer(
+        self, info: OfferInfo, files: Sequence[OfferedFile], sources: Sequence[SourceFile], rows: Sequence[FileRow]
+    ) -> Transfer:
+        transfer = Outgoing(info, OutgoingTransfer(info.fid, self._limits), files, sources=sources)
         await self._table.store(transfer, rows)
         self._table.enter(transfer)
-        transfer.machine.linked = who in self._tasks.lines
+        transfer.machine.linked = info.peer in self._tasks.lines
         self._executor.carry_out(transfer, transfer.machine.offer())
         return transfer.snapshot()
+
+    async def redirect(self, old: PeerID, new: PeerID) -> None:
+        """What was not offered to ``old`` yet is offered to ``new``, the key that the person has now.
+
+        Raises StoreFailed; what was not moved then waits for ``old``.
+        """
+        for transfer in self._table.of_peer(old):
+            if isinstance(transfer, Outgoing) and transfer.machine.is_unsaid:
+                info = replace(transfer.info, fid=self._random(FID_BYTES), peer=new, offered_ms=self._table.now_ms())
+                files, sources = transfer.files, transfer.sources
+                await self._offer(info, files, sources, await self._disk.run(file_rows, files, sources))
+                self._executor.give(transfer, ev.Redirected())
 
     async def offer_text(self, peer: bytes, folder: bytes, name: str, text: str) -> Transfer:
         """Write ``text`` into a new file in ``folder`` and offer it; without an offer the file does not stay.
