@@ -55,7 +55,7 @@ class TransferActions(SubjectActions):
         person, title = self._model.roster.people.get(chat), quoted(transfer.title)
         name = self._model.roster.name(chat)
         if person is None or person.online or person.linked:
-            self.view.say(f"{title} is offered to {name}.")
+            self.view.say(f"{title} waits for {name} to accept.")
         else:
             self.view.say(f"{title} waits: it is offered when {name} is back.")
 

@@ -127,7 +127,7 @@ def test_send_by_command(console: Typist, tmp_path: Path) -> None:
     (tmp_path / "photo one.jpg").write_bytes(b"x" * 100)
     console.type(f"/send bob '{tmp_path}/photo one.jpg'<enter>")
     assert console.calls("offer") == [("offer", BOB, (os.fsencode(tmp_path / "photo one.jpg"),))]
-    assert '"photo one.jpg" is offered to bob.' in console.screen()
+    assert '"photo one.jpg" waits for bob to accept.' in console.screen()
     console.type(f"/msg echo<enter>/send {tmp_path}/photo\\ one.jpg<enter>")
     assert console.calls("offer")[1] == ("offer", ECHO, (os.fsencode(tmp_path / "photo one.jpg"),))
 
