@@ -360,12 +360,19 @@ class ConversationPane(ScrollPane):
         return []
 
     def _waiting_note(self) -> str:
-        """Why our newest messages wait; empty when they do not."""
+        """Why our newest messages and offers wait; empty when they do not."""
         person, rows, signs, now_ms = self.person, self.chat_rows.rows, self.scene.signs, self.scene.now_ms()
         if person is None or not any(_is_undelivered(row) for row in rows[-20:]):
             return ""
         why = waiting_text(person, now_ms)
+        if not why and self._has_unanswered_offers():
+            why = f"waiting: {person.name} has to answer the offers before it."
         return f"{signs.waiting} {why}" if why else ""
+
+    def _has_unanswered_offers(self) -> bool:
+        """Whether offers of ours wait for an answer, and others wait for that."""
+        ours = {one.state for one in self.scene.model.transfers.values() if one.outgoing and one.peer == self.chat}
+        return ours >= {TransferState.WAITING, TransferState.OFFERED}
 
     def _more_note(self) -> str:
         """That more of theirs does not come; empty when it does."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatnet.core.errors import LocalError
-from chatnet.core.events import FileRule, RuleKind, TransferState
+from chatnet.core.events import FileRule, MessageState, RuleKind, TransferState
 from chatnet.core.text import safe_line
 from tests.support.scripted_peer import key_of
 from tests.support.typist import Typist
@@ -313,3 +313,18 @@ def test_an_offer_that_was_made_does_not_wait_to_be_sent(console: Typist) -> Non
     text = console.words()
     assert "bob must accept" in text
     assert "It will be sent when" not in text
+
+
+def test_an_offer_that_waits_for_answers_to_others_says_so(console: Typist) -> None:
+    for number in range(4):
+        offer = console.peer.offered(BOB, f"{number}.txt", 10, mine=True)
+    row = next(row for row in console.peer.rows[BOB] if row.id == offer.fid)
+    console.peer.change_transfer(offer.fid, state=TransferState.WAITING)
+    console.peer.set_state(row, MessageState.WAITING)
+    console.wait(0.1)
+    console.type("/msg bob<enter>")
+    assert "waiting: bob has to answer the offers before it." in console.words()
+    for transfer in list(console.peer.transfers.values())[:-1]:
+        console.peer.change_transfer(transfer.fid, state=TransferState.DECLINED)
+    console.wait(0.1)
+    assert "has to answer" not in console.words()
