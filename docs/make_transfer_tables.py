@@ -15,7 +15,7 @@ from chatnet.core import messages as m
 from chatnet.core.limits import PeerLimits
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.incoming import IncomingTransfer
-from chatnet.core.transfer.outgoing import OutgoingTransfer
+from chatnet.core.transfer.outgoing import UNSAID, OutgoingTransfer
 from chatnet.core.transfer.transfer_machine import PausedBy, Phase, Run, TransferMachine
 
 FILE = Path(__file__).with_name("protocol.md")
@@ -41,8 +41,13 @@ class State(NamedTuple):
 
 
 def states(kind: Any, *, unheard: bool = False) -> Iterator[State]:
-    """Every state of a side; with ``unheard`` the ended ones are not known at the other side."""
+    """Every state of a side in which the other can know of the transfer.
+
+    With ``unheard`` the ended ones are not known there.
+    """
     for phase in kind.PHASES:
+        if phase in UNSAID:
+            continue
         if unheard and kind.OUTGOING and phase is Phase.DONE:
             continue  # a sender has it from the receiver
         for paused in PAUSED if phase is Phase.PAUSED else (PausedBy.NOBODY,):

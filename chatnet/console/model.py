@@ -255,10 +255,9 @@ class ConsoleModel:
         return [transfer for transfer in self.transfers.values() if transfer.state in moving]
 
     def unfinished(self) -> int:
-        """Transfers that are neither ended nor merely offered by us."""
-        return sum(
-            not t.state.ended and not (t.outgoing and t.state is TransferState.OFFERED) for t in self.transfers.values()
-        )
+        """Transfers that are neither ended nor merely offered, or to be offered, by us."""
+        unanswered = (TransferState.WAITING, TransferState.OFFERED)
+        return sum(not t.state.ended and not (t.outgoing and t.state in unanswered) for t in self.transfers.values())
 
     def rates(self) -> tuple[float, float]:
         """Bytes a second in and out, all running transfers together."""

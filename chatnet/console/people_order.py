@@ -42,7 +42,10 @@ class Order:
 
 
 class PeopleOrder:
-    """The people, and their order on the screen: online by name, then the others by name."""
+    """The people, and their order on the screen: online by name, then the others by name.
+
+    Those who are only remembered stand in no list of the screen; their whole names are found.
+    """
 
     def __init__(self, shown: ShownQuestions | None = None) -> None:
         self._shown = shown or ShownQuestions()
@@ -50,6 +53,7 @@ class PeopleOrder:
         self._keys: dict[str, tuple[bytes, bytes | None]] = {}  # by name, also of those who are gone: key, new key
         self.online = Order()
         self.offline = Order()
+        self.remembered = Order()
         self.version = 0
 
     def put(self, people: tuple[Person, ...]) -> None:
@@ -59,14 +63,14 @@ class PeopleOrder:
             self._note_keys(person)
         if len(people) > _FEW:
             self.people.update((person.peer, person) for person in people)
-            for order, online in ((self.online, True), (self.offline, False)):
-                order.fill([(p.name, p.peer) for p in self.people.values() if p.online is online])
+            for order in (self.online, self.offline, self.remembered):
+                order.fill([(p.name, p.peer) for p in self.people.values() if self._order(p) is order])
             return
         for person in people:
             old = self.people.get(person.peer)
             self.people[person.peer] = person
             if old is not None:
-                if (old.name, old.online) == (person.name, person.online):
+                if old.name == person.name and self._order(old) is self._order(person):
                     continue
                 self._order(old).drop((old.name, old.peer))
             self._order(person).add((person.name, person.peer))
@@ -94,7 +98,9 @@ class PeopleOrder:
             self._keys = {one.name: (one.peer, one.new_key) for one in self.people.values()}
 
     def _order(self, person: Person) -> Order:
-        return self.online if person.online else self.offline
+        if person.online:
+            return self.online
+        return self.remembered if person.remembered else self.offline
 
     def name(self, peer: bytes) -> str:
         """The person's name, or the short key of somebody unknown."""
@@ -102,17 +108,22 @@ class PeopleOrder:
         return person.name if person is not None else f"?{short_text(peer)}"
 
     def find(self, who: str) -> Person | None:
-        """By name, by the beginning of exactly one name, or by the short key; None also where two would fit."""
+        """By name, by the beginning of exactly one name, or by the short key; None also where two would fit.
+
+        Beginnings count of those alone who stand in the list of the screen.
+        """
         plain = who.strip().lower()
         if not plain:
             return None
         begins = [person for person in self.people.values() if person.name.lower().startswith(plain)]
         named = [person for person in begins if person.name.lower() == plain]
+        begins = [person for person in begins if not person.remembered]
         found = named or begins
         if not named and len(begins) != 1:
             found = [person for person in self.people.values() if short_text(person.peer).lower() == plain.lstrip("?")]
         return found[0] if len(found) == 1 else None
 
     def names(self) -> list[str]:
-        """Every name, sorted, those who are online first."""
-        return [self.people[order[i]].name for order in (self.online, self.offline) for i in range(len(order))]
+        """Every name, sorted, those who are online first, and those who are only remembered last."""
+        orders = (self.online, self.offline, self.remembered)
+        return [self.people[order[i]].name for order in orders for i in range(len(order))]

@@ -78,6 +78,7 @@ class Person(Plain, frozen=True):
     waiting_code: str = ""  # why what waits has to wait: an End of ``core.link_policy``, as "wrong-key"; may be empty
     next_try_ms: int | None = None  # when the next dial is, while something waits without a link
     more_waits: bool = False  # more of theirs waits at their side until somebody here writes to them or accepts them
+    remembered: bool = False  # was listed and is not, and nobody here had to do with them: they can be written to
 
 
 class Request(Plain, frozen=True):
@@ -175,6 +176,7 @@ class Tab(Plain, frozen=True):
 
 
 class TransferState(StrEnum):
+    WAITING = "waiting"  # ours: not offered yet, since the person is away or has enough unanswered offers of ours
     OFFERED = "offered"  # the receiver has not answered
     QUEUED = "queued"  # accepted, waits for its turn or for its connection
     RUNNING = "running"
@@ -360,7 +362,7 @@ class PeopleChanged(Event, frozen=True):
 
 
 class PersonGone(Event, frozen=True):
-    """Left the list, and there is no conversation that keeps the person known."""
+    """Left the list, no conversation keeps the person known, and the name is not remembered any more."""
 
     peer: bytes
 

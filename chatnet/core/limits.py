@@ -61,6 +61,7 @@ BACKGROUND_TASKS = 64  # for one peer: with more under way its chat link is not 
 LIST_SAVE_SECONDS = 2.0  # changes of the list gathered before they are saved
 SEQ_STEP = 2**32  # to the next record's number when a registry knows a higher one: more than any clock was wrong by
 SEQ_AHEAD_SECONDS = 86_400  # how far an honest record's number is ahead of our clock, but for steps: clocks differ
+PEOPLE_REMEMBERED = 1_000  # who were listed and are not, the latest, so that one can write to them: 1 MB in memory
 LOOKUP_SECONDS = 60.0  # between two look-ups of one person's record
 LOOKUPS_PER_SECOND = 10  # of all people; the registry answers five times as many
 LOOKUPS_BURST = 100
@@ -273,7 +274,9 @@ class PeerLimits(LinkLimits):
     messages_per_second: int = _limit(2_000, "from the others, by back-pressure")
     messages_burst: int = _limit(4_000, "of those at once")
     offers_per_minute: int = _limit(5, "file offers from one peer")
-    offers_pending: int = _limit(3, "unanswered offers from one peer")
+    offers_pending: int = _limit(
+        3, "unanswered offers from one peer, and of ours to one: further ones of ours wait here"
+    )
     stranger_offer_files: int = _limit(1_000, "files and folders in one offer of a stranger: what a person looks at")
     offer_page_seconds: float = _limit(30.0, "for the next page of an offer whose last page has not come")
     transfers_per_peer: int = _limit(2, "running transfers with one peer, each way")
@@ -287,8 +290,10 @@ class PeerLimits(LinkLimits):
     check_seconds: float = _limit(60.0, "for the three steps of a short code")
     retry_cap_seconds: float = _limit(900.0, "longest wait between two dials to a peer that does not answer")
     retry_listed_seconds: float = _limit(20.0, "the same while something waits and the peer is in the list")
-    expire_days: float = _limit(30.0, "a message that nobody took for so long expires; its writer can send it again")
-    expire_check_seconds: float = _limit(3_600.0, "between two looks for such messages")
+    expire_days: float = _limit(
+        30.0, "a message or an offer that nobody took for so long expires; its writer can send it again"
+    )
+    expire_check_seconds: float = _limit(3_600.0, "between two looks for these")
     store_retry_seconds: float = _limit(5.0, "a disk that took nothing is tried again")
 
     def changed(self, assignment: str) -> Self:

@@ -68,8 +68,10 @@ class ProfilePaths:
         """Where a registry leaves its join string."""
         return self.state / "join"
 
-    def prepare(self, downloads: bool = True) -> frozenset[Path]:
+    def prepare(self, downloads: bool = True, umask: int | None = None) -> frozenset[Path]:
         """Make the directories, 0700 under any umask; ``downloads``, if wanted, as the user's other files are.
+
+        ``umask`` is the user's; None: that of the process.
 
         Returns those of data and state that were not there.  Fails with LocalError when one of them cannot
         be made, or others could read it; without downloads, files are refused that go there.
@@ -80,13 +82,25 @@ class ProfilePaths:
             _check_private(directory)
         if downloads:
             with suppress(OSError):  # whoever chooses another folder for what comes does not need it
-                self.downloads.mkdir(parents=True, exist_ok=True)
+                _make_shared(self.downloads, umask)
         return made
 
     def remove(self, made: frozenset[Path]) -> None:
         """Undo a ``prepare`` that returned ``made``: these directories are gone."""
         for directory in made:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _make_shared(directory: Path, umask: int | None) -> None:
+    if directory.exists():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    if umask is not None:  # which twistd has changed in the background
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, (stat.S_IMODE(os.fstat(descriptor).st_mode) & ~0o777) | 0o700 | (0o777 & ~umask))
+        finally:
+            os.close(descriptor)
 
 
 def _make_private(directory: Path) -> None:

@@ -117,7 +117,13 @@ class PeerApi(Protocol):
         """Open a link now.  Fails with Unreachable or WrongKey."""
 
     def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Deferred[Transfer]:
-        """Offer files and folders.  Fails with LocalError("no-such-file" | "unreadable" | "too-many" ...)."""
+        """Offer files and folders; fires once the offer is stored here.
+
+        While the person is away, or has enough unanswered offers of ours, it waits (``WAITING``), also over
+        restarts, and expires like a message.  What is offered are the files as they are now: those that have
+        changed or are gone by then are left out, and if all are, the transfer has failed.
+        Fails with LocalError("no-such-file" | "unreadable" | "too-many" | "held" ...).
+        """
 
     def offer_text(self, chat: ChatID, text: str, name: str) -> Deferred[Transfer]:
         """Keep ``text`` as a file called ``name``, in a folder of this profile, and offer it.

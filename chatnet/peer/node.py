@@ -51,6 +51,7 @@ from chatnet.core.messages import (
     Verified,
 )
 from chatnet.core.records import SignedRecord
+from chatnet.core.text import SafeText
 from chatnet.host.database import Database
 from chatnet.host.event_feed import Emitted
 from chatnet.host.profile_lock import ProfileLock
@@ -144,7 +145,7 @@ class Node:
 
         Raises LocalError (profile in use, unusable directory or key) or CannotListenError.
         """
-        self._made = self.places.prepare()
+        self._made = self.places.prepare(umask=self._settings.umask)
         self.is_new = self.places.data in self._made
         try:
             self._lock.acquire()
@@ -282,6 +283,7 @@ class Node:
         read_n = await self.people.recall()
         saved = await self.store.peer_list.load()
         self.roster.restore(saved.entries)
+        self.roster.restore_former(saved.former)
         self.keeper = ListCache(clock, self.store, saved.registry, saved.cursor)
         self._closers.append(lambda: self.keeper.flush(self.wall_ms()))
         if self._registry.key is None:
@@ -352,6 +354,7 @@ class Node:
             random_bytes=self._chance.randbytes,
             uniform=self._chance.uniform,
             budgets=self.budgets,
+            umask=self._settings.umask,
         )
         self._closers.append(self.transfers.stop)
         self.short_codes = ShortCodes(
@@ -380,6 +383,7 @@ class Node:
         self.contacts.add(self.outbox)
         self.contacts.add(self.inbox)
         self.contacts.add(self.transfers)
+        self.expiry.add(self.transfers)
         self.lookups = Lookups(clock, self.roster, self.store, self._tasks, self)
         self.registration = Registration(clock, self.dialler, self._registry, self, self._chance.uniform)
         self._closers.append(self._leave_registry)
@@ -582,6 +586,15 @@ class Node:
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""
         self.requests.give_back(peer, fid)
+
+    def offer_turned_down(self, link: Link, fid: bytes, title: SafeText, reason: SafeText) -> None:
+        """The chat tells of an offer that was declined unasked, but for requests, and if there is room for a row."""
+        peer = link.peer
+        if self.requests.hides(peer):
+            return
+        if self.roster.is_stranger(peer) and self.requests.admit(link, fid, title, waits=False) is not None:
+            return
+        self.conversations.offer_turned_down(peer, fid, title, reason, self.wall_ms())
 
     # --- RequestsOwner --------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from chatnet.core.ports import REGISTRY_PORT
 from chatnet.core.text import safe_line
 from chatnet.host.config import BadSetting, from_environment
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
+from chatnet.host.umask import process_umask
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, RegistryAddress, parse_registry_address
 
 
@@ -28,6 +29,7 @@ class PeerSettings(ProgramSettings):
     limits: PeerLimits
     notify: AlertContent = field(default=AlertContent.NAME, kw_only=True)  # unless the person chooses otherwise
     is_demo: bool = field(default=False, kw_only=True)  # its profile is deleted when it ends
+    umask: int | None = field(default=None, kw_only=True)  # of received files; None: that of the process
 
 
 class PeerOptions(ProgramOptions):
@@ -97,6 +99,7 @@ class PeerOptions(ProgramOptions):
             limits=self.limits_of(PeerLimits()),
             metrics=self.metrics_endpoint(),
             is_demo=demo.flag() if demo else False,
+            umask=_umask(twistd),
         )
 
     def check(self, twistd: Mapping[str, Any]) -> None:
@@ -118,6 +121,12 @@ def _alert_content(text: str) -> AlertContent:
         return AlertContent(text.lower())
     except ValueError:
         raise ValueError(f"'{safe_line(text, 40)}' is none of {', '.join(AlertContent)}") from None
+
+
+def _umask(twistd: Mapping[str, Any]) -> int:
+    """The umask that the user has set, or has named to twistd, which in the background would make it 077."""
+    named = twistd.get("umask")
+    return process_umask() if named is None else int(named)
 
 
 def _checked_name(text: str) -> str:

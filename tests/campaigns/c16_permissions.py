@@ -2,7 +2,8 @@
 
 A registry and two peers, real processes, run under umask 000, 077 and others; they talk, a file
 crosses and a conversation is exported.  All the while everything in their directories is looked at:
-files are 0600, directories 0700, also while they are made.  Then the key of each is opened to others:
+files are 0600, directories 0700, also while they are made.  What is received follows the umask once it
+is whole, and lies in a folder of mode 0700 before.  Then the key of each is opened to others:
 it must not start, and must say why.  Control: a database that leaves its mode to the umask.
 """
 
@@ -105,8 +106,9 @@ def party(name: str, place: Path, weak: bool, options: list[str]) -> None:
     reactor.run()
 
 
-def look(place: Path, seen: set[str]) -> None:
+def look(place: Path, seen: set[str], mask: int) -> None:
     """Failed when something is there that others may open, or its owner may not."""
+    received = place / "downloads"
     roots = [place / "data", place / "state", place / "exports", *(place / "downloads").glob("*")]
     for root in roots:
         for path in [root, *root.rglob("*")]:
@@ -116,10 +118,13 @@ def look(place: Path, seen: set[str]) -> None:
                 continue
             if path in (place / "data", place / "state"):
                 continue  # the user's own, which the tests of the places look at
-            wanted = 0o700 if stat.S_ISDIR(mode) else 0o600
+            private, usual = (0o700, 0o777) if stat.S_ISDIR(mode) else (0o600, 0o666)
+            allowed = {private}
+            if path.is_relative_to(received) and path.name != ".partial":
+                allowed.add(private | (usual & ~mask))
             shown = str(path.relative_to(place))
             seen.add(".part" if shown.endswith(".part") else shown)
-            check(stat.S_IMODE(mode) == wanted, "others may open it", path=shown, mode=stat.filemode(mode))
+            check(stat.S_IMODE(mode) in allowed, "others may open it", path=shown, mode=stat.filemode(mode))
 
 
 def one_umask(place: Path, mask: int, weak: bool) -> set[str]:
@@ -136,14 +141,17 @@ def one_umask(place: Path, mask: int, weak: bool) -> set[str]:
         parties = [Party(name, join, place, mask, weak) for name in ("taker", "giver")]
         until = time.monotonic() + PATIENCE_SECONDS
         while not (place / "giver.done").exists() or not any("talk.txt" in one for one in seen):
-            look(place, seen)
+            look(place, seen, mask)
             words = [one.words.read_text()[-500:] for one in parties]
             check(time.monotonic() < until, "the file did not cross", umask=oct(mask), words=words)
             time.sleep(LOOK_SECONDS)
-        look(place, seen)
+        look(place, seen, mask)
         for one in parties:
             one.stop()
-        look(place, seen)
+        look(place, seen, mask)
+        (gift,) = (place / "downloads" / "giver").iterdir()
+        mode = stat.S_IMODE(gift.stat().st_mode)
+        check(mode == 0o600 | (0o666 & ~mask), "a received file does not follow the umask", mode=oct(mode))
         if mask == 0:
             refused(parties[0], join, place)
     finally:

@@ -313,6 +313,20 @@ MUTANTS = (
         ("tests/peer/transfers/test_held_offers.py::test_an_offer_whose_next_page_never_comes_is_dropped",),
     ),
     Mutant(
+        "offers that are declined unasked leave so many rows a minute",
+        "chatnet/peer/transfers/offers.py",
+        "if self._told_rate.take(peer, self._clock.seconds()):",
+        "if True:",
+        ("tests/peer/transfers/test_transfers.py::test_of_offers_that_a_rule_refuses_so_many_are_told_a_minute",),
+    ),
+    Mutant(
+        "so many who left the list are remembered",
+        "chatnet/core/directory/roster.py",
+        "if len(self._remembered) > PEOPLE_REMEMBERED:",
+        "if False:",
+        ("tests/core/directory/test_roster.py::test_so_many_are_remembered_and_the_longest_gone_goes",),
+    ),
+    Mutant(
         "what other transfers may still write is not free",
         "chatnet/peer/files/free_space.py",
         "others, mine = self._account.promised(self._device, self), self._room()",

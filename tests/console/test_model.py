@@ -134,3 +134,21 @@ def test_a_name_is_told_when_it_stands_for_another_key_than_before() -> None:
     assert is_told()
     roster.put((msgspec.structs.replace(other, unread=1, new_key=bob.peer),))
     assert not is_told()
+
+
+def test_who_is_only_remembered_is_found_by_the_whole_name_and_stands_in_no_list() -> None:
+    roster = PeopleOrder()
+    dave, daisy = somebody("dave", 0, online=False, remembered=True), somebody("daisy", 0)
+    roster.put((dave, daisy))
+    assert (len(roster.online), len(roster.offline)) == (1, 0)
+    assert roster.find("dave") == dave
+    assert roster.find("da") == daisy
+    assert roster.find("dav") is None
+    assert roster.names() == ["daisy", "dave"]
+    known = somebody("dave", 0, online=False)
+    roster.put((known,))
+    assert (len(roster.offline), roster.find("dav")) == (1, known)
+    roster.put((dave,))
+    assert len(roster.offline) == 0
+    roster.drop(dave.peer)
+    assert roster.names() == ["daisy"]

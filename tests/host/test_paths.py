@@ -47,6 +47,21 @@ def test_downloads_are_made_as_the_user_makes_files(tmp_path: Path) -> None:
         os.umask(before)
 
 
+def test_downloads_are_made_as_the_user_makes_files_also_where_twistd_has_changed_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        for number, (umask, mode) in enumerate([(0o022, 0o755), (0o002, 0o775), (0o777, 0o700)]):
+            places = Roots(*(tmp_path / part for part in ("c", "data", "state", f"down{number}"))).of("carol")
+            for _ in range(2):
+                places.prepare(umask=umask)
+            assert stat.S_IMODE(places.downloads.stat().st_mode) == mode
+            places.downloads.chmod(0o711)
+            places.prepare(umask=umask)  # what is there stays as it is
+            assert stat.S_IMODE(places.downloads.stat().st_mode) == 0o711
+    finally:
+        os.umask(before)
+
+
 def test_a_registry_has_no_downloads(tmp_path: Path) -> None:
     places = places_in(tmp_path, "registry")
     places.prepare(downloads=False)

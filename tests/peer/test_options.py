@@ -145,3 +145,13 @@ def test_a_console_can_ask_for_the_name(tmp_path: Path, terminal: TextIO, monkey
 def test_the_demo_is_told_by_its_environment(tmp_path: Path) -> None:
     assert parse(tmp_path, "--name", "carol", environ={"CHATNET_DEMO": "1"}).is_demo
     assert not parse(tmp_path, "--name", "carol").is_demo
+
+
+def test_received_files_follow_the_umask_of_the_shell_or_the_one_that_twistd_was_told(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        assert parse(tmp_path, "--name", "bob", twistd={"umask": None}).umask == 0o027
+        assert parse(tmp_path, "--name", "bob").umask == 0o027
+        assert parse(tmp_path, "--name", "bob", twistd={"umask": 0o007}).umask == 0o007
+    finally:
+        os.umask(before)

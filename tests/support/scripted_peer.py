@@ -249,7 +249,8 @@ class ScriptedPeer:
         details: OfferDetails = NO_DETAILS,
         contents: Sequence[OfferedName] = (),
     ) -> Transfer:
-        """An offer, ours or theirs, with its row in the conversation."""
+        """An offer, ours or theirs, with its row in the conversation; one to somebody who is away waits."""
+        waits = mine and not self.people[peer].online
         fid = hashlib.sha256(f"{title}{len(self.transfers)}".encode()).digest()[:16]
         transfer = Transfer(
             fid=fid,
@@ -264,7 +265,7 @@ class ScriptedPeer:
             done_bytes=0,
             bytes_per_second=None,
             seconds_left=None,
-            state=TransferState.OFFERED,
+            state=TransferState.WAITING if waits else TransferState.OFFERED,
             code="",
             reason=SafeText(""),
             saved_to=b"",
@@ -274,7 +275,8 @@ class ScriptedPeer:
         )
         self.contents[fid] = list(contents)
         self._put_transfer(transfer)
-        self.emit(MessageAdded(self.stored(peer, title, mine=mine, kind=MessageKind.FILE, fid=fid)))
+        state = MessageState.SENT if mine and not waits else None
+        self.emit(MessageAdded(self.stored(peer, title, mine=mine, state=state, kind=MessageKind.FILE, fid=fid)))
         return transfer
 
     def change_transfer(self, fid: bytes, **changes: Any) -> Transfer:

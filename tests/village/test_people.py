@@ -6,6 +6,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from chatnet.core.directory import roster as roster_module
 from chatnet.core.errors import LocalError
 from chatnet.core.events import MessageState, NoticeLevel, RegistryPhase
 from chatnet.core.limits import RegistryLimits
@@ -245,7 +246,9 @@ async def test_a_peer_that_lacked_descriptors_while_the_registry_was_away_comes_
 
 
 @pytest_twisted.ensureDeferred
-async def test_of_a_stranger_who_has_gone_nothing_is_kept(village: Village) -> None:
+async def test_of_a_stranger_who_has_gone_the_name_is_kept_until_others_have_gone(
+    village: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ann, bob = await village.people("ann", "bob")
     stranger = village.villager("mallory").start()
     await village.until(lambda: ann.online == {"bob", "mallory"} and stranger.online == {"ann", "bob"})
@@ -262,4 +265,12 @@ async def test_of_a_stranger_who_has_gone_nothing_is_kept(village: Village) -> N
     await village.pass_time(1)
     roster, outbox = ann.node.roster, ann.node.outbox
     assert not outbox._outbound.keys() & gone
+    assert {peer for peer in gone if ann.people[peer].remembered} == gone - {friend}
+    monkeypatch.setattr(roster_module, "PEOPLE_REMEMBERED", 1)
+    carol = village.villager("carol").start()
+    await village.until(lambda: ann.online == {"carol"})
+    await carol.stop()
+    await village.until(lambda: ann.online == set())
+    await village.settle()
+    assert ann.people.keys() & gone == {friend}
     assert roster.entries.keys() & gone == roster._acquaintances.keys() & gone == {friend}

@@ -1,4 +1,4 @@
-"""Whatever the umask: what is ours is ours alone."""
+"""Whatever the umask: what is ours is ours alone, and what is received follows it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ async def test_profile_parts_and_exports_are_private(umask: int, village: Villag
     assert {"identity.key", "chatnet.db", "chatnet.db-wal", "chatnet.db-shm"} <= names(bob.roots.data)
     partial = bob.roots.downloads / ".partial"
     await village.until(lambda: len(names(partial)) == 1)
-    assert looser(partial, bob.roots.downloads / "ann") == []
+    assert looser(partial) == []
+    (saved,) = (bob.roots.downloads / "ann").iterdir()
+    assert stat.S_IMODE(saved.parent.stat().st_mode) == 0o777 & ~umask
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o666 & ~umask
     assert names(bob.roots.downloads / "ann") == {"small.bin"}
     await village.done(bob.door.cancel(large))
 

@@ -294,9 +294,12 @@ async def test_below_the_reserve_of_the_disk_only_known_people_are_read(village:
     assert bob.requests == ()
     assert delivered(eve, bob) == 0
     assert bob.node.budgets.requests.held() == 0
-    fid = await offered(village, eve, bob)
-    await village.until(lambda: eve.transfers[fid].state is TransferState.DECLINED)
-    assert eve.transfers[fid].code == "store"
+    waiting = await offered(village, eve, bob)  # behind the message: nothing of a stranger is read
+    mia = await village.stranger("mia", bob)
+    fid = await offered(village, mia, bob)
+    await village.until(lambda: mia.transfers[fid].state is TransferState.DECLINED)
+    assert mia.transfers[fid].code == "store"
+    assert eve.transfers[waiting].state is TransferState.WAITING
     assert bob.node.budgets.requests.held() == 0
 
 

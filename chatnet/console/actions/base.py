@@ -24,7 +24,7 @@ from chatnet.console.widgets.input import Editor, InputRow
 from chatnet.console.window import Window
 from chatnet.core import limits
 from chatnet.core.errors import ChatnetError
-from chatnet.core.events import AlertContent, ChatMessage, HistoryPage
+from chatnet.core.events import AlertContent, ChatMessage, HistoryPage, MessageState
 from chatnet.core.identity import ChatID, chat_with
 from chatnet.peer.api import PeerApi
 
@@ -260,7 +260,8 @@ class ActionBase:
         """A new row: somebody who writes gets a tab, behind the others; what nobody looks at stays short."""
         view = self.view
         index = view.tab_of(message.chat)
-        if index is None and not message.mine and self.has_room_for_a_tab():
+        calls = not message.mine and message.state is not MessageState.REFUSED  # unasked, as an offer may be
+        if index is None and calls and self.has_room_for_a_tab():
             index = view.open(message.chat)
         pane = view.tabs[index].pane if index is not None else None
         if isinstance(pane, ConversationPane) and pane.at_end():

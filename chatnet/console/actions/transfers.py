@@ -65,9 +65,14 @@ class TransferActions(SubjectActions):
         self._ask(self._api.offer, chat, paths, then=lambda transfer: self._tell_offered(chat, transfer))
 
     def _tell_offered(self, chat: ChatID, transfer: Transfer) -> None:
-        offered = f"{quoted(transfer.title)} is offered to {self._model.roster.name(chat)}."
+        person, title = self._model.roster.people.get(chat), quoted(transfer.title)
+        name = self._model.roster.name(chat)
+        if person is None or person.online or person.linked:
+            waits = f"{title} waits for {name} to accept."
+        else:
+            waits = f"{title} waits: it is offered when {name} is back."
         details = details_text(transfer, "")
-        self.view.say(f"{offered} {details}".rstrip(), warning=bool(details))
+        self.view.say(f"{waits} {details}".rstrip(), warning=bool(details))
 
     def cmd_send(self, rest: str) -> None:
         words, here = split_words(rest), self.view.chat

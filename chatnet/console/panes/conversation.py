@@ -365,12 +365,19 @@ class ConversationPane(ScrollPane):
         return []
 
     def _waiting_note(self) -> str:
-        """Why our newest messages wait; empty when they do not."""
+        """Why our newest messages and offers wait; empty when they do not."""
         person, rows, signs, now_ms = self.person, self.chat_rows.rows, self.scene.signs, self.scene.now_ms()
-        if person is None or not any(r.mine and r.state in _UNDELIVERED for r in rows[-20:]):
+        if person is None or not any(_is_undelivered(row) for row in rows[-20:]):
             return ""
         why = waiting_text(person, now_ms)
+        if not why and self._has_unanswered_offers():
+            why = f"waiting: {person.name} has to answer the offers before it."
         return f"{signs.waiting} {why}" if why else ""
+
+    def _has_unanswered_offers(self) -> bool:
+        """Whether offers of ours wait for an answer, and others wait for that."""
+        ours = {one.state for one in self.scene.model.transfers.values() if one.outgoing and one.peer == self.chat}
+        return ours >= {TransferState.WAITING, TransferState.OFFERED}
 
     def _more_note(self) -> str:
         """That more of theirs does not come; empty when it does."""
@@ -423,6 +430,12 @@ class ConversationPane(ScrollPane):
         ]
         prefix: Markup = [("state.wait", " "), ("name.chatnet", " chatnet  ")]
         return [Row(prefix, width(prefix) if self.size[0] >= 40 else 2, body)]
+
+
+def _is_undelivered(row: ChatMessage) -> bool:
+    """Whether a row of ours has not come to the other side; an offer that was made waits for an answer."""
+    states = _UNDELIVERED if row.kind is MessageKind.TEXT else (MessageState.WAITING,)
+    return row.mine and row.state in states
 
 
 def _has_head(rows: int) -> bool:

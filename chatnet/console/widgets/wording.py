@@ -229,6 +229,8 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
     reason = safe_line(transfer.reason)
     because = f": {reason}" if reason else ""
     match transfer.state:
+        case TransferState.WAITING:
+            return f"waits for {name}", "state.wait"
         case TransferState.OFFERED:
             return (f"{name} must accept" if transfer.outgoing else "wants to send"), "state.wait"
         case TransferState.QUEUED:
@@ -244,10 +246,8 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
         case TransferState.PAUSED:
             return f"{percent(transfer)} %, paused{because}", "state.wait"
         case TransferState.DONE:
-            return (
-                f"{signs.delivered} {'delivered' if transfer.outgoing else 'received'}, digest verified",
-                "state.good",
-            )
+            done = f"{signs.delivered} {'delivered' if transfer.outgoing else 'received'}, digest verified"
+            return f"{done}; {reason}" if reason else done, "state.wait" if reason else "state.good"
         case TransferState.DECLINED:
             who = f"{name} did not take it" if transfer.outgoing else "you refused it"
             return f"{signs.failed} {who}{'' if transfer.code == messages.DECLINED else because}", "state.error"

@@ -6,13 +6,15 @@ list.  Everybody else is called by the short form of the key.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from chatnet.core.errors import RemoteError
 from chatnet.core.events import Person, VerifiedLevel
 from chatnet.core.identity import PeerID, short_text
-from chatnet.core.limits import MAX_ENDPOINTS, MAX_LIST_ENTRIES, SEQ_AHEAD_SECONDS
+from chatnet.core.limits import MAX_ENDPOINTS, MAX_LIST_ENTRIES, PEOPLE_REMEMBERED, SEQ_AHEAD_SECONDS
 from chatnet.core.messages import TOO_MANY, ListEntry, ListPage
 from chatnet.core.records import Endpoint, RecordFields
 
@@ -69,6 +71,8 @@ class Roster:
         self.me = me
         self.entries: dict[PeerID, ListEntry] = {}  # the last known entry of each key
         self.listed: set[PeerID] = set()
+        self._remembered: OrderedDict[PeerID, None] = OrderedDict()  # who left the list, the latest last
+        self._remembered_by_name: dict[str, PeerID] = {}
         self._keys: dict[str, PeerID] = {}  # name -> key by the list
         self._pinned: dict[str, tuple[PeerID, int]] = {}  # name -> current key, since when
         self._pinned_name: dict[PeerID, str] = {}
@@ -116,6 +120,15 @@ class Roster:
             self._join(entry, changes)
         self._told.clear()  # it came in an earlier session
 
+    def restore_former(self, former: Sequence[tuple[ListEntry, int]]) -> None:
+        """Who had left the list, and when, in milliseconds, from disk; the latest last.  ``restore`` comes first."""
+        for entry, left_ms in former:
+            peer = PeerID(entry.peer)
+            if peer != self.me and peer not in self.listed and entry.name not in self._keys:
+                self.entries[peer] = entry
+                self.acquaintance(peer).last_seen_ms = left_ms
+                self._remember(peer, Changes())
+
     def _join(self, entry: ListEntry, changes: Changes) -> None:
         peer = PeerID(entry.peer)
         if peer == self.me:
@@ -125,6 +138,9 @@ class Roster:
         known = self.entries.get(peer)
         changes.came.add(peer)
         self.listed.add(peer)
+        for former in (peer, self._remembered_by_name.get(entry.name)):  # a name is one key's at a time
+            if former is not None:
+                self._stop_remembering(former, changes)
         if known is not None and known.name != entry.name:
             self._give_up_name(known, changes)
         self.entries[peer] = entry
@@ -179,7 +195,23 @@ class Roster:
         changes.changed.add(peer)
         self.acquaintance(peer).last_seen_ms = now_ms
         self._give_up_name(self.entries[peer], changes)
-        self.forget(peer)
+        self._remember(peer, changes)
+
+    def _remember(self, peer: PeerID, changes: Changes) -> None:
+        """Name and addresses of somebody who was listed stay known; the longest gone makes room for them."""
+        name = self.entries[peer].name
+        if name in self._remembered_by_name:
+            self._stop_remembering(self._remembered_by_name[name], changes)
+        self._remembered[peer] = None
+        self._remembered_by_name[name] = peer
+        if len(self._remembered) > PEOPLE_REMEMBERED:
+            self._stop_remembering(next(iter(self._remembered)), changes)
+
+    def _stop_remembering(self, peer: PeerID, changes: Changes) -> None:
+        if peer in self._remembered:
+            del self._remembered[peer]
+            del self._remembered_by_name[self.entries[peer].name]
+            changes.changed.add(peer)
 
     def _give_up_name(self, entry: ListEntry, changes: Changes) -> None:
         if self._keys.get(entry.name) == entry.peer:
@@ -191,8 +223,8 @@ class Roster:
                 changes.alone.add(pinned[0])
 
     def forget(self, peer: PeerID) -> None:
-        """Keep nothing of somebody who is neither listed nor known."""
-        if peer not in self.listed and not self.is_known(peer):
+        """Keep nothing of somebody who is neither listed nor known nor remembered."""
+        if peer not in self.listed and peer not in self._remembered and not self.is_known(peer):
             self.entries.pop(peer, None)
             self._told.discard(peer)
             self._acquaintances.pop(peer, None)
@@ -288,10 +320,12 @@ class Roster:
         """
         if self.is_known(peer):
             return peer in self.blocked or self.standing(peer) is not Standing.REQUESTER
-        return peer in self.listed and self.vouched_name(peer) is not None
+        was_listed = peer in self.listed or peer in self._remembered
+        return was_listed and self.vouched_name(peer) is not None
 
     def people(self) -> list[PeerID]:
-        keys = self.listed | self._acquaintances.keys() | self._pinned_name.keys() | self.blocked
+        known = self._acquaintances.keys() | self._pinned_name.keys() | self.blocked
+        keys = self.listed | self._remembered.keys() | known
         return [peer for peer in keys if self.is_shown(peer)]
 
     def endpoints(self, peer: PeerID) -> list[Endpoint]:
@@ -325,4 +359,5 @@ class Roster:
             verified=self.verified(peer),
             blocked=peer in self.blocked,
             more_waits=about.more_waits,
+            remembered=peer in self._remembered and not self.is_known(peer),
         )

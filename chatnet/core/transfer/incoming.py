@@ -23,6 +23,7 @@ from chatnet.core.transfer.transfer_events import (
     FileDialFailed,
     FileLinkLost,
     FileLinkOpened,
+    FilesSeen,
     FreeTurn,
     HeardAccept,
     HeardCancel,
@@ -36,8 +37,10 @@ from chatnet.core.transfer.transfer_events import (
     LeaveLink,
     LinkLate,
     LookForSpace,
+    OfferGranted,
     OpenDownload,
     OutcomeHeard,
+    Overdue,
     Persist,
     PersonAccepts,
     PersonCancels,
@@ -46,6 +49,7 @@ from chatnet.core.transfer.transfer_events import (
     PersonResumes,
     PersonShuns,
     Recalled,
+    Redirected,
     RefuseLink,
     RemoveParts,
     RetryDue,
@@ -493,7 +497,8 @@ class IncomingTransfer(TransferMachine):
             self.phase = Phase.HELD
             yield from self._arm(Timer.SPACE, SPACE_SECONDS)
 
-    def _expire(self, _: Recalled) -> Iterator[Effect]:
+    def _expire(self, _: Input) -> Iterator[Effect]:
+        yield from self._disarm(*Timer)
         self.run = None
         self.told, self.paused = False, PausedBy.NOBODY
         # Not LOST: that asks a sender to say its offer again, and the two would never agree.
@@ -705,6 +710,15 @@ IncomingTransfer.TABLE = table_of(
             (Phase.CALLING, *WITH_LINK): Nothing("it has its turn"),
             (*UNANSWERED, *RESTING): T._free_turn,
             ENDINGS: T._free_turn,
+        },
+        OfferGranted: {IncomingTransfer.PHASES: Nothing("only a sender offers")},
+        FilesSeen: {IncomingTransfer.PHASES: Nothing("only a sender looks at what it sends")},
+        Redirected: {IncomingTransfer.PHASES: Nothing("only a sender offers")},
+        Overdue: {
+            Phase.OFFERED: T._expire,
+            Phase.OPENING: Nothing("it is accepted, and the disk is being looked at"),
+            (*UNDER_WAY, *RESTING): Nothing("it was accepted: only a start looks at its age"),
+            ENDINGS: Nothing("it has ended"),
         },
         LinkLate: {
             Phase.CALLING: T._link_late,

@@ -180,11 +180,19 @@ class Summary:
         renamed = self._renamed + len(set(self._holding_renamed))
         return OfferDetails(len(self._empty), renamed, executables, *not_sent)
 
+    def title_so_far(self) -> SafeText:
+        """``photos/ and more``, while pages are missing, which nobody will count."""
+        return safe_line(f"{self._shown_first()} and more") if self.files else safe_line("and more")
+
+    def _shown_first(self) -> str:
+        first, folder = self._first[0], len(self._first) > 1
+        return safe_line(safe_file_name(first, "folder" if folder else "file"), 80) + ("/" if folder else "")
+
     @property
     def title(self) -> SafeText:
         """``video.mkv``, ``photos/ (312)``, ``a.txt and 2 more``."""
-        first, folder = self._first[0], len(self._first) > 1
-        shown = safe_line(safe_file_name(first, "folder" if folder else "file"), 80) + ("/" if folder else "")
+        folder = len(self._first) > 1
+        shown = self._shown_first()
         if self._tops > 1:
             return safe_line(f"{shown} and {self._tops - 1} more")
         return safe_line(f"{shown} ({self.files})" if folder else shown)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from chatnet.core import messages
 from chatnet.core.limits import ASK_SECONDS, LATE_LINKS, SETTLE_SECONDS
 from chatnet.core.messages import DialMe
+from chatnet.core.transfer.reasons import REDIRECTED
 from chatnet.core.transfer.transfer_events import (
     INPUTS,
     AskDue,
@@ -25,6 +26,7 @@ from chatnet.core.transfer.transfer_events import (
     FileDialFailed,
     FileLinkLost,
     FileLinkOpened,
+    FilesSeen,
     FreeTurn,
     HeardAccept,
     HeardCancel,
@@ -36,8 +38,12 @@ from chatnet.core.transfer.transfer_events import (
     Input,
     Leave,
     LeaveLink,
+    LetOffer,
     LinkLate,
+    LookAtFiles,
+    OfferGranted,
     OutcomeHeard,
+    Overdue,
     Persist,
     PersonAccepts,
     PersonCancels,
@@ -46,6 +52,7 @@ from chatnet.core.transfer.transfer_events import (
     PersonResumes,
     PersonShuns,
     Recalled,
+    Redirected,
     RefuseLink,
     RetryDue,
     RunBegan,
@@ -83,13 +90,16 @@ from chatnet.core.transfer.transfer_machine import (
 
 WITH_LINK = (Phase.READY, Phase.RUNNING, Phase.CHECKING)
 UNDER_WAY = (Phase.CALLING, *WITH_LINK)
-OPEN = (Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED)
+UNSAID = (Phase.WAITING, Phase.PREPARING)
+UNANSWERED = (*UNSAID, Phase.OFFERED)
+OPEN = (*UNANSWERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED)
 FRUITLESS = (Phase.DECLINED, Phase.CANCELLED, Phase.FAILED)
 
 NO_DOWNLOAD = Nothing("only a receiver opens a download")
 NOT_ARMED = Nothing("this timer does not run in this phase")
 NO_RUN = Nothing("the run was stopped, and says so late")
 GOES_ON = Nothing("it is on its way already")
+SAID = Nothing("it was said already")
 
 
 @dataclass(eq=False)
@@ -101,6 +111,7 @@ class OutgoingTransfer(TransferMachine):
     OUTGOING: ClassVar[bool] = True
     PHASES: ClassVar[tuple[Phase, ...]] = (*OPEN, *ENDINGS)
 
+    phase: Phase = Phase.WAITING
     confirmed: bool = False
     settled: bool = False
     offering: bool = False
@@ -111,14 +122,37 @@ class OutgoingTransfer(TransferMachine):
             return not self.confirmed
         if self.phase is Phase.PAUSED:
             return self.doubtful
-        return self.phase is Phase.BROKEN or (self.ended and not self.told)
+        return self.phase in (Phase.WAITING, Phase.BROKEN) or (self.ended and not self.told)
+
+    @property
+    def is_unsaid(self) -> bool:
+        """Whether the other side has not heard of it."""
+        return self.phase in UNSAID
+
+    @property
+    def waits_to_be_offered(self) -> bool:
+        return self.phase is Phase.WAITING
+
+    @property
+    def awaits_answer(self) -> bool:
+        return self.phase in (Phase.PREPARING, Phase.OFFERED)
 
     def offer(self) -> tuple[Effect, ...]:
         """What brings a new offer to the other side."""
-        self.offering = self.linked
-        return (SendOffer(),) if self.linked else (Contact(),)
+        return (LetOffer(),) if self.linked else (Contact(),)
 
     # --- parts ---
+
+    def _change(self, phase: Phase, code: str = "", by_me: bool = True) -> Iterator[Effect]:
+        before = self.awaits_answer
+        yield from super()._change(phase, code, by_me)
+        if before and not self.awaits_answer:
+            yield LetOffer()
+
+    def _end_unsaid(self, phase: Phase, code: str) -> Iterator[Effect]:
+        """The other side has not heard of it, and need not."""
+        self.told = True
+        yield from self._change(phase, code)
 
     def _release(self, keep: bool) -> Iterator[Effect]:
         yield from self._disarm(*Timer)
@@ -167,6 +201,12 @@ class OutgoingTransfer(TransferMachine):
         yield from self._change(Phase.PAUSED, code, by_me=by is PausedBy.HERE)
 
     # --- a person ---
+
+    def _withdraw(self, _: Input) -> Iterator[Effect]:
+        yield from self._end_unsaid(Phase.CANCELLED, messages.USER)
+
+    def _redirect(self, _: Redirected) -> Iterator[Effect]:
+        yield from self._end_unsaid(Phase.CANCELLED, REDIRECTED)
 
     def _cancel(self, _: Input) -> Iterator[Effect]:
         yield from self._end(Phase.CANCELLED, messages.USER, by_me=True, leave=Leave.WAIT)
@@ -221,6 +261,10 @@ class OutgoingTransfer(TransferMachine):
     def _cancelled(self, event: HeardCancel) -> Iterator[Effect]:
         yield from self._end(ending_of(event.code), event.code, by_me=False, leave=Leave.CUT)
 
+    def _cancelled_unsaid(self, event: HeardCancel) -> Iterator[Effect]:
+        if event.code != messages.LOST:
+            yield from self._cancelled(event)
+
     def _unknown_there(self, event: HeardCancel) -> Iterator[Effect]:
         if event.code != messages.LOST:
             yield from self._cancelled(event)
@@ -256,6 +300,35 @@ class OutgoingTransfer(TransferMachine):
 
     def _verified(self, _: Input) -> Iterator[Effect]:
         yield from self._end(Phase.DONE, "", by_me=False, leave=Leave.BYE)
+
+    # --- the way to an offer ---
+
+    def _ask_to_offer(self, event: ChatUp) -> Iterator[Effect]:
+        self._note_link(event)
+        yield LetOffer()
+
+    def _unsaid_unlinked(self, event: ChatDown) -> Iterator[Effect]:
+        self._note_link(event)
+        yield Contact()
+
+    def _prepare(self, _: OfferGranted) -> Iterator[Effect]:
+        """It may have waited for long: nobody is asked to take what is gone."""
+        if self.linked:
+            self.phase = Phase.PREPARING
+            yield LookAtFiles()
+        else:
+            yield Contact()
+
+    def _files_seen(self, event: FilesSeen) -> Iterator[Effect]:
+        if event.code:
+            yield from self._end_unsaid(Phase.FAILED, event.code)
+        elif self.linked:
+            self.offering = True
+            yield from self._change(Phase.OFFERED)
+            yield SendOffer()
+        else:
+            self.phase = Phase.WAITING
+            yield Contact()
 
     # --- chat links ---
 
@@ -387,7 +460,16 @@ class OutgoingTransfer(TransferMachine):
     def _recall_paused(self, event: Recalled) -> Iterator[Effect]:
         yield from self._expire(event) if event.expired else self._doubt()
 
-    def _expire(self, _: Recalled) -> Iterator[Effect]:
+    def _recall_unsaid(self, event: Recalled) -> Iterator[Effect]:
+        if event.expired:
+            yield from self._expire_unsaid(event)
+        else:
+            yield Contact()
+
+    def _expire_unsaid(self, _: Input) -> Iterator[Effect]:
+        yield from self._end_unsaid(Phase.FAILED, messages.EXPIRED)
+
+    def _expire(self, _: Input) -> Iterator[Effect]:
         yield from self._end(Phase.FAILED, messages.EXPIRED, by_me=True, leave=Leave.CUT)
 
     def _recall_ended(self, event: Recalled) -> Iterator[Effect]:
@@ -417,22 +499,30 @@ OutgoingTransfer.TABLE = table_of(
     {
         PersonAccepts: {OutgoingTransfer.PHASES: T._own_offer},
         PersonRefuses: {OutgoingTransfer.PHASES: T._own_offer},
-        PersonCancels: {OPEN: T._cancel, ENDINGS: Nothing("it has ended, which is what was asked for")},
-        PersonShuns: {OPEN: T._cancel, ENDINGS: Nothing("it has ended")},
+        PersonCancels: {
+            UNSAID: T._withdraw,
+            (Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED): T._cancel,
+            ENDINGS: Nothing("it has ended, which is what was asked for"),
+        },
+        PersonShuns: {
+            UNSAID: T._withdraw,
+            (Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED): T._cancel,
+            ENDINGS: Nothing("it has ended"),
+        },
         PersonPauses: {
-            Phase.OFFERED: T._not_running,
+            UNANSWERED: T._not_running,
             (*UNDER_WAY, Phase.BROKEN, Phase.PAUSED): T._pause,
             ENDINGS: T._ended_already,
         },
         PersonResumes: {
-            Phase.OFFERED: T._not_running,
+            UNANSWERED: T._not_running,
             UNDER_WAY: GOES_ON,
             Phase.BROKEN: T._go_on,
             Phase.PAUSED: T._unpause,
             ENDINGS: T._ended_already,
         },
         HeardAccept: {
-            Phase.OFFERED: T._accepted,
+            UNANSWERED: T._accepted,
             UNDER_WAY: T._accepted_anew,
             Phase.BROKEN: T._accepted,
             Phase.PAUSED: T._accepted_while_paused,
@@ -441,17 +531,19 @@ OutgoingTransfer.TABLE = table_of(
         HeardDecline: {OPEN: T._declined, ENDINGS: T._known_there},
         HeardDialMe: {OutgoingTransfer.PHASES: Nothing("only a sender asks to be dialled")},
         HeardCancel: {
+            UNSAID: T._cancelled_unsaid,
             Phase.OFFERED: T._unknown_there,
             (*UNDER_WAY, Phase.BROKEN, Phase.PAUSED): T._cancelled,
             ENDINGS: T._known_there,
         },
         HeardPause: {
-            (Phase.OFFERED, *UNDER_WAY, Phase.BROKEN): T._held_there,
+            (*UNANSWERED, *UNDER_WAY, Phase.BROKEN): T._held_there,
             Phase.PAUSED: T._held_there_too,
             Phase.DONE: Nothing("the receiver has everything, and sees so when it goes on"),
             FRUITLESS: T._answer_outcome,
         },
         HeardResume: {
+            UNSAID: Nothing("it is about to be said, and that answers"),
             Phase.OFFERED: Nothing("it is open here too, and the receiver has the word"),
             UNDER_WAY: Nothing("it is on its way here; if not there, the file link's end or its timer decides"),
             Phase.BROKEN: T._ask_to_go_on,
@@ -461,6 +553,8 @@ OutgoingTransfer.TABLE = table_of(
         },
         HeardVerified: {OPEN: T._verified, ENDINGS: T._known_there},
         ChatUp: {
+            Phase.WAITING: T._ask_to_offer,
+            Phase.PREPARING: T._link_noted,
             Phase.OFFERED: T._offer_again,
             UNDER_WAY: T._ask_on_link,
             Phase.BROKEN: T._broken_linked,
@@ -468,6 +562,8 @@ OutgoingTransfer.TABLE = table_of(
             ENDINGS: T._repeat_outcome,
         },
         ChatDown: {
+            Phase.WAITING: T._unsaid_unlinked,
+            Phase.PREPARING: T._link_noted,
             Phase.OFFERED: T._offer_unlinked,
             Phase.CALLING: T._call_unlinked,
             WITH_LINK: T._link_noted,
@@ -476,6 +572,7 @@ OutgoingTransfer.TABLE = table_of(
             ENDINGS: T._miss_contact,
         },
         WordHeard: {
+            UNSAID: Nothing("nothing was said of it on this link"),
             Phase.OFFERED: T._offer_heard,
             (*UNDER_WAY, Phase.BROKEN): Nothing("the answer was faster"),
             Phase.PAUSED: T._compared,
@@ -484,44 +581,44 @@ OutgoingTransfer.TABLE = table_of(
         OutcomeHeard: {OPEN: Nothing("it has not ended"), ENDINGS: T._known_there},
         FileLinkOpened: {
             Phase.CALLING: T._linked,
-            (Phase.OFFERED, *WITH_LINK, Phase.BROKEN, Phase.PAUSED): T._refuse_link,
+            (*UNANSWERED, *WITH_LINK, Phase.BROKEN, Phase.PAUSED): T._refuse_link,
             ENDINGS: T._refuse_link,
         },
         FileLinkLost: {
             WITH_LINK: T._link_lost,
-            (Phase.OFFERED, Phase.CALLING, Phase.BROKEN, Phase.PAUSED): Nothing("it has left this link already"),
+            (*UNANSWERED, Phase.CALLING, Phase.BROKEN, Phase.PAUSED): Nothing("it has left this link already"),
             ENDINGS: Nothing("it has left this link already"),
         },
         FileDialFailed: {
             Phase.CALLING: T._not_dialled,
             WITH_LINK: Nothing("a link came by another way"),
-            (Phase.OFFERED, Phase.BROKEN, Phase.PAUSED): Nothing("the dial was given up"),
+            (*UNANSWERED, Phase.BROKEN, Phase.PAUSED): Nothing("the dial was given up"),
             ENDINGS: Nothing("the dial was given up"),
         },
         RunBegan: {OutgoingTransfer.PHASES: Nothing("a sender begins when its turn has come")},
         RunComplete: {
             Phase.RUNNING: T._complete,
-            (Phase.OFFERED, Phase.CALLING, Phase.READY, Phase.CHECKING, Phase.BROKEN, Phase.PAUSED): NO_RUN,
+            (*UNANSWERED, Phase.CALLING, Phase.READY, Phase.CHECKING, Phase.BROKEN, Phase.PAUSED): NO_RUN,
             ENDINGS: NO_RUN,
         },
         RunVerified: {
             (Phase.RUNNING, Phase.CHECKING): T._verified,
-            (Phase.OFFERED, Phase.CALLING, Phase.READY, Phase.BROKEN, Phase.PAUSED): NO_RUN,
+            (*UNANSWERED, Phase.CALLING, Phase.READY, Phase.BROKEN, Phase.PAUSED): NO_RUN,
             ENDINGS: NO_RUN,
         },
         RunFailed: {
             (Phase.RUNNING, Phase.CHECKING): T._run_failed,
-            (Phase.OFFERED, Phase.CALLING, Phase.READY, Phase.BROKEN, Phase.PAUSED): NO_RUN,
+            (*UNANSWERED, Phase.CALLING, Phase.READY, Phase.BROKEN, Phase.PAUSED): NO_RUN,
             ENDINGS: NO_RUN,
         },
         RunHindered: {
             (Phase.RUNNING, Phase.CHECKING): T._run_hindered,
-            (Phase.OFFERED, Phase.CALLING, Phase.READY, Phase.BROKEN, Phase.PAUSED): NO_RUN,
+            (*UNANSWERED, Phase.CALLING, Phase.READY, Phase.BROKEN, Phase.PAUSED): NO_RUN,
             ENDINGS: NO_RUN,
         },
         RunRefused: {
             WITH_LINK: T._run_refused,
-            (Phase.OFFERED, Phase.CALLING, Phase.BROKEN, Phase.PAUSED): NO_RUN,
+            (*UNANSWERED, Phase.CALLING, Phase.BROKEN, Phase.PAUSED): NO_RUN,
             ENDINGS: NO_RUN,
         },
         RunMismatched: {OutgoingTransfer.PHASES: Nothing("only a receiver compares with files of before")},
@@ -533,20 +630,44 @@ OutgoingTransfer.TABLE = table_of(
         TurnGranted: {
             Phase.READY: T._start,
             (Phase.RUNNING, Phase.CHECKING): Nothing("it has its turn"),
-            (Phase.OFFERED, Phase.CALLING, Phase.BROKEN, Phase.PAUSED): T._free_turn,
+            (*UNANSWERED, Phase.CALLING, Phase.BROKEN, Phase.PAUSED): T._free_turn,
             ENDINGS: T._free_turn,
+        },
+        OfferGranted: {
+            Phase.WAITING: T._prepare,
+            (Phase.PREPARING, Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED): SAID,
+            ENDINGS: Nothing("it has ended"),
+        },
+        FilesSeen: {
+            Phase.PREPARING: T._files_seen,
+            (Phase.WAITING, Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED): Nothing(
+                "the answer was faster, or it has begun anew"
+            ),
+            ENDINGS: Nothing("it has ended"),
+        },
+        Redirected: {
+            UNSAID: T._redirect,
+            (Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED): SAID,
+            ENDINGS: Nothing("it has ended"),
+        },
+        Overdue: {
+            UNSAID: T._expire_unsaid,
+            Phase.OFFERED: T._expire,
+            (*UNDER_WAY, Phase.BROKEN, Phase.PAUSED): Nothing("it was accepted: only a start looks at its age"),
+            ENDINGS: Nothing("it has ended"),
         },
         LinkLate: {
             Phase.CALLING: T._link_late,
-            (Phase.OFFERED, *WITH_LINK, Phase.BROKEN, Phase.PAUSED): NOT_ARMED,
+            (*UNANSWERED, *WITH_LINK, Phase.BROKEN, Phase.PAUSED): NOT_ARMED,
             ENDINGS: NOT_ARMED,
         },
         RetryDue: {
             Phase.BROKEN: T._retry_due,
-            (Phase.OFFERED, *UNDER_WAY, Phase.PAUSED): NOT_ARMED,
+            (*UNANSWERED, *UNDER_WAY, Phase.PAUSED): NOT_ARMED,
             ENDINGS: NOT_ARMED,
         },
         AskDue: {
+            UNSAID: NOT_ARMED,
             Phase.OFFERED: T._offer_asked,
             Phase.BROKEN: T._ask_again,
             Phase.PAUSED: T._confirm_compared,
@@ -555,16 +676,18 @@ OutgoingTransfer.TABLE = table_of(
         },
         SpaceDue: {OutgoingTransfer.PHASES: NOT_ARMED},
         Recalled: {
+            Phase.WAITING: T._recall_unsaid,
             Phase.OFFERED: T._recall_waiting,
             (Phase.CALLING, Phase.RUNNING, Phase.CHECKING): T._recall_run,
             Phase.BROKEN: T._recall_waiting,
-            Phase.READY: Nothing("the store holds no such phase"),
+            (Phase.PREPARING, Phase.READY): Nothing("the store holds no such phase"),
             Phase.PAUSED: T._recall_paused,
             ENDINGS: T._recall_ended,
         },
         Unsaved: {OutgoingTransfer.PHASES: T._not_saved},
         StoreBack: {OutgoingTransfer.PHASES: T._save_again},
         Stopping: {
+            UNSAID: Nothing("nothing of it runs but a look at its files, which ends by itself"),
             (Phase.OFFERED, Phase.BROKEN): T._stop_timers,
             UNDER_WAY: T._stop,
             Phase.PAUSED: T._stop_timers,

@@ -9,11 +9,13 @@ from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeText, quoted, safe_line
 from chatnet.core.transfer.offers import NAMES_SHOWN, clean_path
 
+REDIRECTED = "redirected"  # a code of this side alone: what was not said has no end there
+
 # By code: for the side where it happened, then for the other one.
 _AT_SENDER = {
     messages.CHANGED: (
-        "a file changed while it was sent: send it again",
-        "a file changed there while it was sent: ask for it again",
+        "a file has changed since it was offered: send it again",
+        "a file has changed there since it was offered: ask for it again",
     ),
     messages.UNREADABLE: ("a file can no longer be read here", "a file can no longer be read there"),
 }
@@ -52,7 +54,8 @@ _AT_EITHER = {
 _BETWEEN = {
     messages.LOST: "the connection broke before it was complete",
     messages.LATE: "no connection for it came in time",
-    messages.EXPIRED: "it waited too long to go on",
+    messages.EXPIRED: "it waited too long",
+    REDIRECTED: "it is offered to the new key instead",
 }
 
 
@@ -69,6 +72,20 @@ def reason_of(code: str, outgoing: bool, by_me: bool) -> SafeText:
         if code in place:
             return safe_line(place[code][0 if here else 1])
     return safe_line(f"they ended it ({code})")
+
+
+_WHY_TURNED_DOWN = {
+    messages.TOO_MANY: "it is more than is taken of them at a time",
+    messages.STORE: "there is no room for it beside the other unanswered offers",
+}
+
+
+def turned_down_reason(code: str, by_rule: bool) -> SafeText:
+    """Why an offer was not taken here although nobody was asked."""
+    if by_rule:
+        return safe_line("your rule refuses what they offer")
+    words = _WHY_TURNED_DOWN.get(code)
+    return safe_line(words) if words else reason_of(code, outgoing=False, by_me=True)
 
 
 _WHY_SKIPPED = {

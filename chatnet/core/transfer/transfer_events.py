@@ -245,6 +245,28 @@ class TurnGranted(Input):
 
 
 @dataclass(frozen=True, slots=True)
+class OfferGranted(Input):
+    """There is room for it among the unanswered offers to this peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSeen(Input):
+    """Its files were looked at.  ``code`` says why none of them can be sent; empty if one can."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirected(Input):
+    """The person has another key now, and what was not offered to this one is offered to that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue(Input):
+    """It is older than anything is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkLate(Input):
     """Timer.LINK has fired."""
 
@@ -317,6 +339,16 @@ class Send(Effect):
     """Say it on the chat link, which is open."""
 
     message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class LetOffer(Effect):
+    """Give ``OfferGranted`` to the next transfer that waits to be offered to this peer, if there is room for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtFiles(Effect):
+    """Look whether its files can be sent still; gives ``FilesSeen``."""
 
 
 @dataclass(frozen=True, slots=True)

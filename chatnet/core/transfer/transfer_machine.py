@@ -1,13 +1,16 @@
 """What both sides of a transfer have in common: phases, the form of the tables, outcomes and their telling.
 
-    OFFERED --> QUEUED --> CALLING --> READY --> RUNNING --> CHECKING --> DONE
-       | OPENING  turn       file link    first file  last byte
+    WAITING --> OFFERED --> QUEUED --> CALLING --> READY --> RUNNING --> CHECKING --> DONE
+     PREPARING     | OPENING  turn       file link    first file  last byte
 
     QUEUED ... CHECKING --link lost--> BROKEN --chat link--> (REOPENING) --> QUEUED again
     BROKEN, QUEUED ... CHECKING --a person--> PAUSED --> BROKEN;  --full disk--> HELD --> REOPENING
     from everywhere to DECLINED, CANCELLED, FAILED
 
-The receiver begins everything: it opens its folders, waits for its turn and says ACCEPT; the sender
+An offer is stored before it is said.  It waits until there is a chat link, and until the peer has answered
+enough of the offers before it; then its files are looked at once more, and it is said.
+
+The receiver begins everything else: it opens its folders, waits for its turn and says ACCEPT; the sender
 then makes a file link and sends when its own turn has come.
 
 Nothing relies on a word having been heard.  On every new chat link each side says how each of its open
@@ -55,6 +58,8 @@ OBSTACLES = (messages.NO_SPACE, messages.NO_INODES, messages.STORE)  # for which
 class Phase(StrEnum):
     """Finer than ``TransferState``, which is what people see."""
 
+    WAITING = "waiting"  # outgoing: not said yet
+    PREPARING = "preparing"  # outgoing: its files are looked at, to say it
     OFFERED = "offered"
     OPENING = "opening"  # incoming: accepted, the disk is looked at
     QUEUED = "queued"  # incoming: waits for its turn, the download is open
@@ -82,6 +87,8 @@ ENDINGS = (Phase.DONE, Phase.DECLINED, Phase.CANCELLED, Phase.FAILED)
 FATAL_ENDS = (messages.BAD_FRAME, messages.UNKNOWN_MESSAGE, messages.INTERNAL_ERROR)
 
 STATE_OF: dict[Phase, TransferState] = {
+    Phase.WAITING: TransferState.WAITING,
+    Phase.PREPARING: TransferState.WAITING,
     Phase.OFFERED: TransferState.OFFERED,
     Phase.OPENING: TransferState.OFFERED,
     Phase.QUEUED: TransferState.QUEUED,
@@ -205,6 +212,16 @@ class TransferMachine:
     def needs_contact(self) -> bool:
         """Whether something of it waits for a chat link."""
         raise NotImplementedError
+
+    @property
+    def waits_to_be_offered(self) -> bool:
+        """Whether it has not been said to the other side."""
+        return False
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether it is, or is just being, offered by this side, and not answered."""
+        return False
 
     def expects(self, token: bytes) -> bool:
         """Whether a file link that shows ``token`` is awaited now."""

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from chatnet.core.identity import PeerID
-from chatnet.core.limits import LIST_SAVE_SECONDS
+from chatnet.core.limits import LIST_SAVE_SECONDS, PEOPLE_REMEMBERED
 from chatnet.core.messages import ListEntry, ListPage
 from chatnet.peer.store.peer_store import PeerStore
 
@@ -30,6 +30,7 @@ class ListCache:
         self._reset = False
         self._joined: dict[bytes, ListEntry] = {}
         self._left: set[bytes] = set()
+        self._passed: dict[bytes, ListEntry] = {}  # who came and left between two saves, the latest last
         self._in_snapshot = False
         self._whole = True  # what is on disk, with what is gathered, is the registry's list
         self._timer: IDelayedCall | None = None
@@ -43,8 +44,12 @@ class ListCache:
         for entry in page.joined:
             self._joined[entry.peer] = entry
             self._left.discard(entry.peer)
+            self._passed.pop(entry.peer, None)
         for gone in page.left:
-            self._joined.pop(gone, None)
+            if passed := self._joined.pop(gone, None):
+                self._passed[gone] = passed
+                if len(self._passed) > PEOPLE_REMEMBERED:
+                    del self._passed[next(iter(self._passed))]
             self._left.add(gone)
         self._in_snapshot = page.more
         if page.reset:
@@ -73,8 +78,9 @@ class ListCache:
         if self._in_snapshot or self.registry is None or not self._whole:
             return succeed(None)  # half a list is no list
         joined, left, reset = list(self._joined.values()), list(self._left), self._reset
-        self._joined, self._left, self._reset = {}, set(), False
-        saving = self._store.peer_list.save(self.registry, reset, joined, left, self.cursor, wall_ms)
+        passed = list(self._passed.values())
+        self._joined, self._left, self._passed, self._reset = {}, set(), {}, False
+        saving = self._store.peer_list.save(self.registry, reset, joined, left, self.cursor, wall_ms, passed)
         return saving.addErrback(self._not_saved)
 
     def _not_saved(self, failure: Any) -> None:

@@ -233,6 +233,7 @@ class Download:
             raise LocalError(messages.DIGEST, "the digest is not the one that was sent")
         with _DISK_ERRORS:
             self._nice.set_time(part.fd, part.file.mtime_ms)
+            self._filesystem.share_file(part.fd)
             if part.file.size >= SMALL_BYTES:
                 self._nice.sync_file(part.fd)
             part.digest = digest
@@ -383,11 +384,11 @@ class Download:
                 shown = shown_path(place.directory, 200)
                 raise LocalError(messages.NO_FOLDER, f"There is no folder '{shown}'.") from None
         else:
-            os.makedirs(place.downloads, mode=0o700, exist_ok=True)
+            os.makedirs(place.downloads, exist_ok=True)
             root = os.path.realpath(place.downloads)
             home = keep(os.open(root, FOLDER))
             name = disk_name(safe_file_name(place.person, "peer"))
-            target, path = keep(opened_folder(home, name)), os.path.join(root, os.fsencode(name))
+            target, path = keep(opened_folder(home, name, self._filesystem)), os.path.join(root, os.fsencode(name))
         self._target = target
         stem = place.stem or self._filesystem.random(STEM_BYTES).hex()
         self._parts = parts_of(place, target, stem)

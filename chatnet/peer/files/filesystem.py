@@ -5,7 +5,6 @@ Every function may wait for the disk, and raises OSError where nothing else is s
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -18,6 +17,7 @@ from blake3 import blake3
 
 from chatnet.core.limits import WRITE_BACK_BYTES
 from chatnet.core.text import SafeName
+from chatnet.host.umask import process_umask
 from chatnet.peer.files.free_space import SpaceAccount
 from chatnet.peer.files.niceties import Niceties, Nicety
 from chatnet.peer.files.source import HASH_BYTES
@@ -80,8 +80,17 @@ class Filesystem:
     link: Link = lambda old, new, src, dst: os.link(old, new, src_dir_fd=src, dst_dir_fd=dst, follow_symlinks=False)
     rename: Rename = rename
     write_back: WriteBack = write_back
+    umask: int = field(default_factory=process_umask)  # what received files and folders withhold from others
     niceties: Niceties = field(default_factory=Niceties, compare=False)
     account: SpaceAccount = field(default_factory=SpaceAccount, compare=False)
+
+    def share_file(self, fd: int) -> None:
+        """Give a received file the mode of a new one; no program is ever made of it."""
+        self.niceties.set_mode(fd, 0o600 | (0o666 & ~self.umask))
+
+    def share_folder(self, fd: int) -> None:
+        """Give a folder that was just made for received files the mode of a new one."""
+        self.niceties.set_mode(fd, 0o700 | (0o777 & ~self.umask))  # whatever the umask, files are to come into it
 
 
 @dataclass(frozen=True)
@@ -102,11 +111,24 @@ def disk_name(name: SafeName) -> SafeName:
     return cast(SafeName, os.fsdecode(name.encode()))
 
 
-def opened_folder(parent: int, name: str) -> int:
-    """The folder ``name``, made if it is not there; OSError if a link or a file has that name."""
-    with contextlib.suppress(FileExistsError):
+def opened_folder(parent: int, name: str, shared: Filesystem | None = None) -> int:
+    """The folder ``name``, made if it is not there; OSError if a link or a file has that name.
+
+    A new one is for its owner alone, or with ``shared`` for whom the umask lets in.
+    """
+    is_new = True
+    try:
         os.mkdir(name, 0o700, dir_fd=parent)
-    return os.open(name, FOLDER, dir_fd=parent)
+    except FileExistsError:
+        is_new = False
+    fd = os.open(name, FOLDER, dir_fd=parent)
+    try:
+        if is_new and shared is not None:
+            shared.share_folder(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def is_own_file(status: os.stat_result) -> bool:
@@ -172,6 +194,7 @@ def copy(filesystem: Filesystem, old: str, new: str, source: int, folder: int) -
                 filesystem.write_back(made, start, at, before)
                 before, start = start, at
             filesystem.niceties.set_time_ns(made, status.st_mtime_ns)
+            filesystem.niceties.set_mode(made, stat.S_IMODE(status.st_mode))
             filesystem.niceties.sync_file(made)
         finally:
             os.close(original)

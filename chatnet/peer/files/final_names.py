@@ -206,6 +206,11 @@ class FinalNames:
         for name in self._free_names(path, wanted):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=parent)
+                fd = os.open(name, FOLDER, dir_fd=parent)
+                try:
+                    self._filesystem.share_folder(fd)
+                finally:
+                    os.close(fd)
                 return name
         raise LocalError(messages.UNWRITABLE, "there are too many folders of that name already")
 

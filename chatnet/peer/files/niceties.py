@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import ParamSpec
@@ -35,6 +36,7 @@ class Nicety(Enum):
     """A call that may be lacking; the value says what that means, for the log."""
 
     TIMES = "received files keep the time of their arrival"
+    MODE = "received files and folders can be opened by their owner alone"
     SYNC_FILE = "a received file may be lost with the machine's power, although it was told to be here"
     SYNC_FOLDER = "a received file's name may be lost with the machine's power, although it was told to be here"
     SYNC_ALL = "files are synced one by one"
@@ -50,6 +52,7 @@ class Nicety(Enum):
 # The calls of the operating system behind each nicety.
 NICETIES: Mapping[Nicety, tuple[str, ...]] = {
     Nicety.TIMES: ("utime",),
+    Nicety.MODE: ("fchmod",),
     Nicety.SYNC_FILE: ("fsync", "fdatasync"),
     Nicety.SYNC_FOLDER: ("fsync",),
     Nicety.SYNC_ALL: ("syncfs",),
@@ -126,6 +129,10 @@ class Niceties:
         except OSError as error:
             self.note(Nicety.TIMES, error)
 
+    def set_mode(self, fd: int, mode: int) -> None:
+        """Who may open it, beside what the system has set, such as that a folder passes its group on."""
+        self.attempt(Nicety.MODE, _set_mode, fd, mode)
+
     def sync_file(self, fd: int) -> None:
         """Bring a file and what is said about it to the disk."""
         self.attempt(Nicety.SYNC_FILE, os.fsync, fd)
@@ -151,3 +158,7 @@ class Niceties:
             remove()
         except OSError as error:
             self.note(Nicety.REMOVE_PART, error)
+
+
+def _set_mode(fd: int, mode: int) -> None:
+    os.fchmod(fd, (stat.S_IMODE(os.fstat(fd).st_mode) & ~0o777) | mode)

@@ -235,6 +235,26 @@ def _unreadable(error: OSError) -> LocalError:
     return LocalError(code, os.strerror(error.errno or 0))
 
 
+def trouble_of(files: Sequence[SourceFile]) -> str:
+    """Why none of these can be sent any more: the code of the first; empty once one is found that can."""
+    trouble = ""
+    for file in files:
+        code = _trouble_of(file)
+        if not code:
+            return ""
+        trouble = trouble or code
+    return trouble
+
+
+def _trouble_of(file: SourceFile) -> str:
+    try:
+        status = os.stat(file.path, follow_symlinks=False)
+    except OSError as error:
+        return "" if error.errno in PASSING_ERRORS else messages.UNREADABLE
+    is_the_same = stat.S_ISREG(status.st_mode) and fingerprint_of(status).fits(file.mark)
+    return "" if is_the_same else messages.CHANGED
+
+
 class Source:
     """An open file on its way out: what ``FileSender`` reads from.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
+from chatnet.core.errors import StoreFailed
 from chatnet.core.events import (
     ChatMessage,
     HistoryPage,
@@ -109,12 +110,14 @@ class Conversations:
     # --- files --------------------------------------------------------------------------------
 
     def transfer_changed(self, transfer: Transfer) -> None:
-        """Every offer has a row in its chat, and the row says how it ended."""
+        """Every offer has a row in its chat, which says whether it waits here, and how it ended."""
         peer = PeerID(transfer.peer)
         if not self._requests.hides(peer):
             self._emit(TransferChanged(transfer))
-        if transfer.state is TransferState.OFFERED:
+        if transfer.state is (TransferState.WAITING if transfer.outgoing else TransferState.OFFERED):
             self._tasks.spawn(self._keep_file_row(peer, transfer), "storing the row of a transfer")
+        elif transfer.state is TransferState.OFFERED:
+            self._tasks.spawn(self._set_file_row(transfer, MessageState.SENT, ""), "storing that an offer is made")
         elif transfer.state.ended:
             self._tasks.spawn(self._end_file_row(transfer), "storing the end of a transfer")
 
@@ -122,18 +125,38 @@ class Conversations:
         if not self._requests.hides(peer):
             self._people.pin_on_first_contact(peer)
         me = self._people.me
-        sender, state = (me, MessageState.SENT) if transfer.outgoing else (peer, MessageState.RECEIVED)
+        sender, state = (me, MessageState.WAITING) if transfer.outgoing else (peer, MessageState.RECEIVED)
         conversation, chat, now = conversation_of(me, peer), chat_with(peer), transfer.offered_ms
         offer = NewMessage(conversation, chat, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
         source = None if transfer.outgoing else self._requests.source(peer)
         self.added(await self._store.messages.add_file_row(offer, source))
 
+    def offer_turned_down(self, peer: PeerID, fid: bytes, title: str, reason: str, now_ms: int) -> None:
+        """An offer that nobody was asked about has a row that says why; it counts as read."""
+        self._tasks.spawn(self._keep_refused_row(peer, fid, title, reason, now_ms), "storing a refused offer")
+
+    async def _keep_refused_row(self, peer: PeerID, fid: bytes, title: str, reason: str, now_ms: int) -> None:
+        self._people.pin_on_first_contact(peer)
+        conversation, chat = conversation_of(self._people.me, peer), chat_with(peer)
+        about = (MessageKind.FILE, now_ms, now_ms, title, MessageState.REFUSED)
+        offer = NewMessage(conversation, chat, peer, fid, *about)
+        try:
+            row = await self._store.messages.add_refused_offer(offer, reason, self._requests.source(peer))
+        except StoreFailed:
+            row = None
+        if row is None:
+            self._requests.give_back(peer, fid)
+            return
+        self._requests.stored(row)
+        self._emit(lambda: MessageAdded(self.shown(row)))
+
     async def _end_file_row(self, transfer: Transfer) -> None:
         state = MessageState.REFUSED
         if transfer.state is TransferState.DONE:
             state = MessageState.DELIVERED if transfer.outgoing else MessageState.RECEIVED
-        row = await self._store.messages.set_file_state(
-            transfer.fid, state, transfer.reason or shown_path(transfer.saved_to)
-        )
+        await self._set_file_row(transfer, state, transfer.reason or shown_path(transfer.saved_to))
+
+    async def _set_file_row(self, transfer: Transfer, state: MessageState, reason: str) -> None:
+        row = await self._store.messages.set_file_state(transfer.fid, state, reason)
         if row is not None:
             self.changed(row.chat, row.n, row.state, row.reason)

@@ -1,8 +1,8 @@
-"""Messages that nobody took for a month stop waiting, and say so."""
+"""What nobody took for a month stops waiting, and says so: messages, and offers of files."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -20,6 +20,13 @@ from chatnet.peer.messages.waiting_clock import WaitingClock
 from chatnet.peer.store.peer_store import PeerStore
 
 _DAY_MS = 86_400_000
+
+
+class Expiring(Protocol):
+    """A part of the peer of which things wait, too."""
+
+    def expire(self) -> None:
+        """Give up what has waited too long."""
 
 
 class Expiry:
@@ -44,9 +51,14 @@ class Expiry:
         self._outbox = outbox
         self._rows = rows
         self._waiting = waiting
+        self._parts: list[Expiring] = []
         self._tasks = BackgroundTasks(self.log)
         self._timer: IDelayedCall | None = None
         self._stopped = False
+
+    def add(self, part: Expiring) -> None:
+        """From the next look on, this part is asked as well."""
+        self._parts.append(part)
 
     async def look(self) -> None:
         """Let what has waited too long expire; a disk that takes nothing now is asked again later."""
@@ -65,6 +77,8 @@ class Expiry:
                 self._rows.changed(row.chat, row.n, row.state, row.reason)
         except StoreFailed as error:
             self.log.warn("nothing expired: {why}", why=error.text)
+        for part in self._parts:
+            part.expire()
 
     def start(self) -> None:
         """Look again and again, from now on."""

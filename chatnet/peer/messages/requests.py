@@ -161,12 +161,16 @@ class Requests:
         free_bytes = await self._store.free_bytes()
         return free_bytes is None or free_bytes >= self._reserve_bytes
 
-    def admit(self, link: Link, id: bytes, text: str) -> NoRoom | None:
-        """Charge a message, or an offer with this title, of the stranger at ``link``; or say why there is no room."""
+    def admit(self, link: Link, id: bytes, text: str, waits: bool = True) -> NoRoom | None:
+        """Charge a message, or an offer with this title, of the stranger at ``link``; or say why there is no room.
+
+        ``waits``: what finds no room waits at the other side.
+        """
         peer, host = link.peer, link.remote[0]
         lacking = self._ledger.take(Claimant(peer, host, known=False), id, request_bytes(len(text.encode())))
         kept = self._kept.get(peer)
-        self._more_waits(peer, lacking is not None)
+        if waits:
+            self._more_waits(peer, lacking is not None)
         if lacking is None:
             if kept is None:
                 self._kept[peer] = _Kept(Source(host, link.name), is_hidden=self.hides(peer))

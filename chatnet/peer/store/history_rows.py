@@ -103,12 +103,13 @@ def add_messages(connection: Connection, messages: Sequence[NewMessage]) -> list
 
 
 def _tally(messages: Sequence[NewMessage]) -> dict[tuple[bytes, ChatID], tuple[int, int]]:
-    """By conversation and chat: how many are theirs, and when the latest was stored."""
+    """By conversation and chat: how many of theirs are to be read, and when the latest was stored."""
     tally: dict[tuple[bytes, ChatID], tuple[int, int]] = {}
     for message in messages:
         talk = message.conversation, message.chat
         unread, last_ms = tally.get(talk, (0, 0))
-        tally[talk] = unread + (chat_with(message.sender) == message.chat), max(last_ms, message.stored_ms)
+        is_news = chat_with(message.sender) == message.chat and message.state is not MessageState.REFUSED
+        tally[talk] = unread + is_news, max(last_ms, message.stored_ms)
     return tally
 
 

@@ -202,6 +202,25 @@ class MessageRows:
 
         return self._database.run(job)
 
+    def add_refused_offer(
+        self, offer: NewMessage, reason: str, source: Source | None = None
+    ) -> Deferred[StoredMessage | None]:
+        """The row of an offer that was not taken, for ``reason``; None when the offer has a row already.
+
+        ``source`` as in ``add_file_row``.
+        """
+
+        def job(connection: Connection) -> StoredMessage | None:
+            if present_messages(connection, offer.conversation, offer.sender, [offer.id]):
+                return None
+            if source is not None:
+                keep_source(connection, offer.sender, source)
+            (row,) = add_messages(connection, [offer])
+            connection.execute("UPDATE history SET reason = ? WHERE n = ?", (reason, row.n))
+            return row._replace(reason=reason)
+
+        return self._database.run(job)
+
     def set_file_state(self, fid: bytes, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
         """Another state of an offer's row, the latest with this ``fid``."""
 

@@ -220,4 +220,14 @@ CREATE TABLE folder_page (
     PRIMARY KEY (t, number)
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+-- Who was in the list and is not, the latest of them: they can be written to.
+CREATE TABLE former_entry (
+    peer BLOB PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    endpoints BLOB NOT NULL,  -- MessagePack
+    seq INTEGER NOT NULL,
+    left_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
 )

@@ -13,10 +13,12 @@ from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import OFFER_REST
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.offers import NO_REST, accept_pages, offer_pages
+from chatnet.core.transfer.queue import next_to_offer
 from chatnet.net.link import LinkUser
 from chatnet.net.timers import cancel_timer
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.filesystem import Filesystem
+from chatnet.peer.files.source import trouble_of
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.transfers.background import TransferTasks
 from chatnet.peer.transfers.chat_line import ChatLine
@@ -61,6 +63,7 @@ class Executor:
         self._clock = clock
         self._limits = limits
         self._links = links
+        self._disk = disk
         self._uniform = uniform
         self._stopped = False
 
@@ -98,6 +101,19 @@ class Executor:
     def _send(self, transfer: ManagedTransfer, effect: ev.Send) -> None:
         if line := self._line(transfer):
             line.send(effect.message)
+
+    def _let_offer(self, transfer: ManagedTransfer, _: ev.LetOffer) -> None:
+        of_peer = self.table.of_peer(transfer.peer)
+        following = next_to_offer([one.machine for one in of_peer], self._limits)
+        for one in of_peer:
+            if one.machine is following:
+                self.give(one, ev.OfferGranted())
+
+    def _look_at_files(self, transfer: Outgoing, _: ev.LookAtFiles) -> None:
+        self.tasks.spawn(transfer.peer, self._look(transfer), "looking at files to offer")
+
+    async def _look(self, transfer: Outgoing) -> None:
+        self.give(transfer, ev.FilesSeen(await self._disk.run(trouble_of, transfer.sources)))
 
     def _send_offer(self, transfer: Outgoing, _: ev.SendOffer) -> None:
         if line := self._line(transfer):
@@ -161,6 +177,8 @@ class Executor:
 # Machine, transfer and effect belong together, which no type of a table can say.
 _EFFECTS: dict[type[ev.Effect], Callable[[Executor, Any, Any], None]] = {
     ev.Send: Executor._send,
+    ev.LetOffer: Executor._let_offer,
+    ev.LookAtFiles: Executor._look_at_files,
     ev.SendOffer: Executor._send_offer,
     ev.SendAccept: Executor._send_accept,
     ev.Confirm: Executor._confirm,

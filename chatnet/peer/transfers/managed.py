@@ -164,8 +164,9 @@ class ManagedTransfer:
         return self.info.details
 
     def as_offered(self) -> Transfer:
-        """It as it was when it was offered."""
-        return msgspec.structs.replace(self.snapshot(), state=TransferState.OFFERED, code="", reason=_NOTHING)
+        """It as it was when it was made here, or came."""
+        state = TransferState.WAITING if self.info.outgoing else TransferState.OFFERED
+        return msgspec.structs.replace(self.snapshot(), state=state, code="", reason=_NOTHING)
 
     def row(self) -> TransferRow:
         """It as the store keeps it."""

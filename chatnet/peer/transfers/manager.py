@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -18,7 +19,7 @@ from twisted.logger import Logger
 from chatnet.core import messages
 from chatnet.core.backoff import Uniform
 from chatnet.core.budgets import Budgets
-from chatnet.core.errors import ChatnetError, LocalError, Unreachable
+from chatnet.core.errors import ChatnetError, LocalError
 from chatnet.core.events import FileRule, OfferedNames, RuleKind, SpeedLimits, Transfer, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.core.limits import MAX_OFFER_PAGE_FILES, OFFERED_NAMES_PAGE, PeerLimits
@@ -34,10 +35,13 @@ from chatnet.core.messages import (
     Resume,
     Verified,
 )
-from chatnet.core.text import quoted
+from chatnet.core.text import SafeText, quoted
 from chatnet.core.transfer import transfer_events as ev
+from chatnet.core.transfer.offers import packed_pages
 from chatnet.core.transfer.outgoing import OutgoingTransfer
+from chatnet.core.transfer.queue import needs_contact
 from chatnet.core.transfer.transfer_machine import outcome_of
+from chatnet.host.umask import process_umask
 from chatnet.net.link import Link, LinkEnd
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.filesystem import DownloadTarget, Filesystem, Space, known_space
@@ -49,11 +53,11 @@ from chatnet.peer.store.transfers import FileRow, TransferRow
 from chatnet.peer.transfers.executor import Executor
 from chatnet.peer.transfers.file_links import FileLinkUser
 from chatnet.peer.transfers.held_offers import HeldOffers
-from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare
+from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, file_rows, offered, prepare
 from chatnet.peer.transfers.offered_names import first_renamed, shown_names
 from chatnet.peer.transfers.offers import Offers
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
-from chatnet.peer.transfers.recall import is_given_up, recalled
+from chatnet.peer.transfers.recall import has_waited_too_long, is_given_up, recalled
 
 FID_BYTES = 16
 IN_ORDER = frozenset({"closed", "bye"})  # ends of a chat link with which nothing is lost
@@ -70,7 +74,7 @@ class Transfers:
 
     The owner passes on what comes over chat links (``link_up``, ``received``, ``link_down``) and gives file
     links to a ``FileLinkUser``.  ``wall_ms`` is the time of day, ``waiting_ms`` what the
-    waiting clock shows, both in milliseconds.
+    waiting clock shows, both in milliseconds.  ``umask`` holds for received files; None: that of the process.
     """
 
     log = Logger("chatnet.transfers")
@@ -91,11 +95,11 @@ class Transfers:
         space: Space = known_space,
         disk: DiskPool | None = None,
         budgets: Budgets | None = None,
+        umask: int | None = None,
     ) -> None:
         self._limits = limits
         self._store = store
         self._downloads = downloads
-        self._links = links
         self._listener = listener
         self._random = random_bytes
         self._disk = disk or DiskPool(reactor)
@@ -108,7 +112,12 @@ class Transfers:
             listener,
             self._held,
             self._disk,
-            Filesystem(random_bytes, space, limits.free_bytes_reserve),
+            Filesystem(
+                random_bytes,
+                space,
+                limits.free_bytes_reserve,
+                umask=process_umask() if umask is None else umask,
+            ),
             FileLinkUser(self),
             random_bytes=random_bytes,
             uniform=uniform,
@@ -170,6 +179,13 @@ class Transfers:
         self._tasks.stop()
         self._disk.stop()
 
+    def expire(self) -> None:
+        """What has waited too long for an answer, or to be offered, is given up."""
+        now_ms = self._table.waiting_ms()
+        for transfer in self._table.all():
+            if transfer.stored and has_waited_too_long(transfer.since_ms, self._limits, now_ms):
+                self._executor.give(transfer, ev.Overdue())
+
     def store_back(self) -> None:
         """The store writes again: what it did not take is saved."""
         self._executor.give_all(ev.StoreBack())
@@ -181,29 +197,42 @@ class Transfers:
         return self._table.snapshot()
 
     async def offer(self, peer: bytes, paths: Sequence[bytes]) -> Transfer:
-        """Offer files and folders.  Raises LocalError: offline, and what ``gather`` raises."""
+        """Offer files and folders; while the person is away the offer waits.  Raises what ``gather`` raises."""
         who = PeerID(peer)
         made = await self._disk.run(prepare, tuple(paths))
-        try:
-            await self._links.connect(who)
-        except Unreachable as error:
-            text = f"{self._listener.folder_of(peer)} is offline: files need both of you there."
-            raise LocalError("offline", text) from error
         fid = self._random(FID_BYTES)
         info = offered(fid, who, True, made.summary, made.details, self._table.now_ms(), made.found.warning)
         files = [file.offered for file in made.found.files]
         machine = OutgoingTransfer(fid, self._limits)
         transfer = Outgoing(info, machine, files, sources=made.found.files, rest=made.found.rest)
-        await self._table.store(transfer, made.rows, folder_pages=made.folder_pages)
+        return await self._begin(transfer, made.rows, made.folder_pages)
+
+    async def _begin(self, transfer: Outgoing, rows: Sequence[FileRow], folder_pages: Sequence[bytes]) -> Transfer:
+        await self._table.store(transfer, rows, folder_pages=folder_pages)
         self._table.enter(transfer)
-        transfer.machine.linked = who in self._tasks.lines
+        transfer.machine.linked = transfer.peer in self._tasks.lines
         self._executor.carry_out(transfer, transfer.machine.offer())
         return transfer.snapshot()
+
+    async def redirect(self, old: PeerID, new: PeerID) -> None:
+        """What was not offered to ``old`` yet is offered to ``new``, the key that the person has now.
+
+        Raises StoreFailed; what was not moved then waits for ``old``.
+        """
+        for transfer in self._table.of_peer(old):
+            if isinstance(transfer, Outgoing) and transfer.machine.is_unsaid:
+                info = replace(transfer.info, fid=self._random(FID_BYTES), peer=new, offered_ms=self._table.now_ms())
+                files, sources, rest = transfer.files, transfer.sources, transfer.rest
+                machine = OutgoingTransfer(info.fid, self._limits)
+                rows = await self._disk.run(file_rows, files, sources)
+                folder_pages = await self._disk.run(packed_pages, rest.folders)
+                await self._begin(Outgoing(info, machine, files, sources=sources, rest=rest), rows, folder_pages)
+                self._executor.give(transfer, ev.Redirected())
 
     async def offer_text(self, peer: bytes, folder: bytes, name: str, text: str) -> Transfer:
         """Write ``text`` into a new file in ``folder`` and offer it; without an offer the file does not stay.
 
-        Raises LocalError: unwritable, offline.
+        Raises LocalError("unwritable").
         """
         path = await self._disk.run(write_text, folder, name, text)
         try:
@@ -364,7 +393,7 @@ class Transfers:
 
     def waits_for(self, peer: PeerID) -> bool:
         """Whether something unfinished with ``peer`` needs a chat link."""
-        return any(transfer.machine.needs_contact for transfer in self._table.of_peer(peer))
+        return needs_contact([transfer.machine for transfer in self._table.of_peer(peer)], self._limits)
 
     def link_up(self, link: Link) -> None:
         """A chat link is open, perhaps in the place of another: each side says how its transfers stand."""
@@ -445,6 +474,10 @@ class Transfers:
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""
         self._listener.offer_dropped(peer, fid)
+
+    def offer_turned_down(self, link: Link, fid: bytes, title: SafeText, reason: SafeText) -> None:
+        """An offer was declined without anybody being asked."""
+        self._listener.offer_turned_down(link, fid, title, reason)
 
     def offer_said_again(self, peer: PeerID, fid: bytes) -> None:
         """A sender repeats an offer that is known here: it is told how that stands, as if it had asked."""

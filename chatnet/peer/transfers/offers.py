@@ -21,8 +21,10 @@ from chatnet.core.events import RuleKind, TransferState
 from chatnet.core.identity import PeerID, short_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import Decline, Offer, OfferRest
+from chatnet.core.text import SafeText
 from chatnet.core.transfer.incoming import IncomingTransfer
-from chatnet.core.transfer.offers import OfferAssembly
+from chatnet.core.transfer.offers import OfferAssembly, Summary
+from chatnet.core.transfer.reasons import turned_down_reason
 from chatnet.net.link import Link
 from chatnet.net.timers import cancel_timer
 from chatnet.peer.transfers.background import TransferTasks
@@ -49,6 +51,9 @@ class OfferReceiver(Protocol):
 
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""
+
+    def offer_turned_down(self, link: Link, fid: bytes, title: SafeText, reason: SafeText) -> None:
+        """An offer was declined without anybody being asked; there are no more of these than of offers."""
 
     def offer_said_again(self, peer: PeerID, fid: bytes) -> None:
         """An offer came that is known here already: its sender shall hear how it stands."""
@@ -92,6 +97,7 @@ class Offers:
         self._receiver = receiver
         self._askers: dict[PeerID, _Asker] = {}
         self._rate = Buckets(limits.offers_per_minute / 60, limits.offers_per_minute, ASKERS)
+        self._told_rate = Buckets(limits.offers_per_minute / 60, limits.offers_per_minute, ASKERS)
 
     def link_down(self, peer: PeerID) -> None:
         """What was on its way with the chat link does not come; its sender asks on the next one."""
@@ -126,9 +132,13 @@ class Offers:
                 asker.unwanted = page.fid if page.more else b""
                 self._receiver.offer_said_again(peer, page.fid)
                 return
-            code = self._objection(peer, page.fid, asker)
+            by_rule = self._preferences.rule(peer).kind is RuleKind.REFUSE
+            code = self._objection(peer, page.fid, asker, by_rule)
             if code:
-                self._turn_down(asker, page, code)
+                summary = Summary()
+                for file in page.files if isinstance(page, Offer) else ():
+                    summary.add(file)
+                self._turn_down(asker, page, code, summary, by_rule and code == messages.DECLINED)
                 return
             asker.assembly = OfferAssembly(page.fid)
         self._assemble(asker, asker.assembly, page)
@@ -147,7 +157,7 @@ class Offers:
             code = self._held.take(asker.link, page.fid, more_bytes, more_entries, assembly.entries)
         if code:
             self._give_up(asker)
-            self._turn_down(asker, page, code)
+            self._turn_down(asker, page, code, assembly.summary)
         elif whole:
             asker.assembly = None
             asker.queue.append(assembly)
@@ -216,10 +226,10 @@ class Offers:
         """Whether ``fid`` has named a transfer: no other one gets it, since a person may be about to answer that."""
         return fid in self._table or self._table.former_peer(fid) is not None
 
-    def _objection(self, peer: PeerID, fid: bytes, asker: _Asker) -> str:
+    def _objection(self, peer: PeerID, fid: bytes, asker: _Asker, by_rule: bool) -> str:
         if self._is_taken(fid):
             return messages.CONFLICT
-        if self._preferences.rule(peer).kind is RuleKind.REFUSE:
+        if by_rule:
             return messages.DECLINED
         pending = len(asker.queue) + sum(
             not transfer.info.outgoing and transfer.machine.state is TransferState.OFFERED
@@ -227,11 +237,17 @@ class Offers:
         )
         return messages.TOO_MANY if pending >= self._limits.offers_pending else ""
 
-    def _turn_down(self, asker: _Asker, page: Offer | OfferRest, code: str) -> None:
-        self.log.info("offer of {peer} not taken: {code}", peer=short_text(asker.link.peer), code=code)
+    def _turn_down(
+        self, asker: _Asker, page: Offer | OfferRest, code: str, summary: Summary, by_rule: bool = False
+    ) -> None:
+        peer = asker.link.peer
+        self.log.info("offer of {peer} not taken: {code}", peer=short_text(peer), code=code)
         if page.more:
             asker.unwanted = page.fid
-        self._say(asker.link.peer, Decline(page.fid, code))
+        self._say(peer, Decline(page.fid, code))
+        if self._told_rate.take(peer, self._clock.seconds()):
+            title = summary.title_so_far() if page.more or not summary.files else summary.title
+            self._receiver.offer_turned_down(asker.link, page.fid, title, turned_down_reason(code, by_rule))
 
     def _decline_whole(self, peer: PeerID, fid: bytes, code: str) -> None:
         """A whole offer is not taken: what it held is free again."""

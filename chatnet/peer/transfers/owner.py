@@ -6,6 +6,7 @@ from typing import Protocol
 
 from chatnet.core.events import Transfer
 from chatnet.core.identity import PeerID
+from chatnet.core.text import SafeText
 from chatnet.core.transfer.transfer_events import Effect, Input
 from chatnet.net.link import Link, LinkUser
 from chatnet.peer.transfers.managed import ManagedTransfer
@@ -20,9 +21,6 @@ class TransferOwner(Protocol):
 
 class TransferLinks(Protocol):
     """The ways to the others; the node has them."""
-
-    async def connect(self, peer: bytes) -> None:
-        """See to an open chat link, dialled if there is none.  Raises ChatnetError."""
 
     async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:
         """An open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
@@ -48,6 +46,9 @@ class TransferListener(Protocol):
 
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
         """An offer that was admitted is not stored after all."""
+
+    def offer_turned_down(self, link: Link, fid: bytes, title: SafeText, reason: SafeText) -> None:
+        """An offer of the person at ``link`` was declined without anybody being asked."""
 
     def offer_accepted(self, peer: PeerID) -> None:
         """A person here, or the rule that they made, took an offer of ``peer``."""

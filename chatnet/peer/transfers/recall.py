@@ -28,7 +28,12 @@ def is_given_up(transfer: ManagedTransfer, row: TransferRow, limits: PeerLimits,
 
     ``waiting_ms`` is what the waiting clock shows: a time of day that was set ends no transfer (fault A12).
     """
-    return waiting_ms - row.since_ms > limits.expire_days * DAY_MS or not _can_go_on(transfer)
+    return has_waited_too_long(row.since_ms, limits, waiting_ms) or not _can_go_on(transfer)
+
+
+def has_waited_too_long(since_ms: int, limits: PeerLimits, waiting_ms: int) -> bool:
+    """Whether a transfer that was offered or has ended when the waiting clock showed ``since_ms`` is given up now."""
+    return waiting_ms - since_ms > limits.expire_days * DAY_MS
 
 
 def _can_go_on(transfer: ManagedTransfer) -> bool:

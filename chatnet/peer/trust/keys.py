@@ -162,6 +162,7 @@ class Trust:
             self._people.waiting_changed(old, -len(former))
             self._people.waiting_changed(new, len(moved))
         self._people.accept(new)
+        await self._transfers.redirect(old, new)
         self._people.tell(old)
         self._people.tell(new)
         self.log.info("{name} is {new} now, was {old}", name=name, new=short_text(new), old=short_text(old))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatnet.core import limits
+from chatnet.core.events import MessageAdded, MessageKind, MessageState
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
 from tests.support.typist import Typist, new_clock
 
@@ -50,6 +51,14 @@ def test_a_message_opens_a_tab_in_the_background(console: Typist) -> None:
     assert "are you there?" in console.screen()
     console.wait(0.2)
     assert "▸2 erin◂" in console.lines()[1]
+
+
+def test_an_offer_that_was_refused_unasked_opens_no_tab(console: Typist) -> None:
+    before = len(console.view.tabs)
+    row = console.peer.stored(key_of("judy"), "a.txt", state=MessageState.REFUSED, kind=MessageKind.FILE)
+    console.peer.emit(MessageAdded(row))
+    console.wait(0.1)
+    assert len(console.view.tabs) == before
 
 
 def test_strangers_cannot_fill_the_row_of_tabs(console: Typist) -> None:

@@ -49,7 +49,7 @@ def test_enter_opens_a_folder_and_sends_a_file(picking: Typist, folder: Path) ->
     assert "deep.txt" in picking.screen()
     picking.type("<enter>")
     assert picking.calls("offer") == [("offer", BOB, (os.fsencode(f"{folder}/sub/deep.txt"),))]
-    assert '"deep.txt" is offered to bob.' in picking.screen()
+    assert '"deep.txt" waits for bob to accept.' in picking.screen()
     picking.type("<ctrl o>")
     assert "deep.txt" in picking.screen()  # the last directory
     picking.type("<left>")

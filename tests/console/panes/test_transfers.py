@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import fail
 
 from chatnet.core.errors import LocalError
-from chatnet.core.events import FileRule, RuleKind, TransferState
+from chatnet.core.events import FileRule, MessageState, RuleKind, TransferState
 from chatnet.core.text import safe_line
 from tests.support.scripted_peer import key_of
 from tests.support.typist import Typist
@@ -131,7 +131,7 @@ def test_send_by_command(console: Typist, tmp_path: Path) -> None:
     (tmp_path / "photo one.jpg").write_bytes(b"x" * 100)
     console.type(f"/send bob '{tmp_path}/photo one.jpg'<enter>")
     assert console.calls("offer") == [("offer", BOB, (os.fsencode(tmp_path / "photo one.jpg"),))]
-    assert '"photo one.jpg" is offered to bob.' in console.screen()
+    assert '"photo one.jpg" waits for bob to accept.' in console.screen()
     console.type(f"/msg echo<enter>/send {tmp_path}/photo\\ one.jpg<enter>")
     assert console.calls("offer")[1] == ("offer", ECHO, (os.fsencode(tmp_path / "photo one.jpg"),))
 
@@ -297,3 +297,49 @@ def test_a_speed_limit_that_is_too_low_is_told_with_the_way_to_pause(
     monkeypatch.setattr(console.peer, "set_speed_limits", lambda *_: fail(slow))
     console.type("/limit up 1k<enter>")
     assert "16 KiB/s is the lowest limit. /pause N holds a transfer." in console.all_words()
+
+
+def test_a_file_for_somebody_who_is_away_waits(console: Typist, tmp_path: Path) -> None:
+    alice = key_of("alice")
+    assert not console.peer.people[alice].online
+    (tmp_path / "notes.md").write_bytes(b"x")
+    console.type("/msg alice<enter>")
+    console.type(f"/send alice {tmp_path}/notes.md<enter>")
+    assert '"notes.md" waits: it is offered when alice is back.' in console.screen()
+    text = console.words()
+    assert '"notes.md" 1 B waits for alice' in text
+    assert "waiting, alice is offline" in text
+    console.type("<f4>")
+    assert "waits for alice" in console.words()
+    (transfer,) = [one for one in console.peer.transfers.values() if one.peer == alice]
+    console.wait(1)
+    console.type("c")
+    console.wait(1)
+    console.type("y")
+    assert console.calls("cancel") == [("cancel", transfer.fid)]
+
+
+def test_an_offer_that_was_made_does_not_wait_to_be_sent(console: Typist) -> None:
+    """The person went away before answering: the offer is there."""
+    console.peer.offered(BOB, "notes.md", 10, mine=True)
+    console.peer.change_person(BOB, online=False, linked=False)
+    console.wait(0.1)
+    console.type("/msg bob<enter>")
+    text = console.words()
+    assert "bob must accept" in text
+    assert "It will be sent when" not in text
+
+
+def test_an_offer_that_waits_for_answers_to_others_says_so(console: Typist) -> None:
+    for number in range(4):
+        offer = console.peer.offered(BOB, f"{number}.txt", 10, mine=True)
+    row = next(row for row in console.peer.rows[BOB] if row.id == offer.fid)
+    console.peer.change_transfer(offer.fid, state=TransferState.WAITING)
+    console.peer.set_state(row, MessageState.WAITING)
+    console.wait(0.1)
+    console.type("/msg bob<enter>")
+    assert "waiting: bob has to answer the offers before it." in console.words()
+    for transfer in list(console.peer.transfers.values())[:-1]:
+        console.peer.change_transfer(transfer.fid, state=TransferState.DECLINED)
+    console.wait(0.1)
+    assert "has to answer" not in console.words()

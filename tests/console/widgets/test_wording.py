@@ -75,6 +75,8 @@ def test_every_state_has_a_sign_and_the_uncommon_ones_a_word() -> None:
         for (state, code, reason), text in told.items():
             changed = peer.change_transfer(transfer.fid, state=state, code=code, reason=safe_text(reason))
             assert transfer_state(changed, "bob", signs)[0] == f"{signs.failed} {text}"
+        partly = peer.change_transfer(transfer.fid, state=TransferState.DONE, reason=safe_text("1 of 2 not sent"))
+        assert transfer_state(partly, "bob", signs)[0].endswith("digest verified; 1 of 2 not sent")
 
 
 def test_ascii_signs_are_ascii_and_as_many() -> None:

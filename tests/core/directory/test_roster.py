@@ -34,7 +34,12 @@ def roster(*entries: ListEntry) -> Roster:
 
 
 def names(some: Roster) -> set[str]:
-    return {some.name_of(peer) for peer in some.people()}
+    """Those of the people that the screen lists."""
+    return {some.name_of(peer) for peer in some.people() if not some.person(peer).remembered}
+
+
+def remembered(some: Roster) -> set[str]:
+    return {some.name_of(peer) for peer in some.people() if some.person(peer).remembered}
 
 
 CAROL_ENTRY, BOB_ENTRY, DAVE_ENTRY = entry(CAROL, "carol"), entry(BOB, "bob"), entry(DAVE, "dave")
@@ -255,7 +260,7 @@ def test_known_people_stay_when_they_leave_and_others_do_not() -> None:
     some.pin("carol", CAROL, 3)
     some.acquaintance(BOB).talked = some.acquaintance(BOB).written_to = True
     some.apply(page(left=(CAROL, BOB, DAVE)), 99)
-    assert set(some.people()) == {CAROL, BOB}
+    assert names(some) == {"carol", "bob"}
     person = some.person(CAROL)
     assert (person.name, person.online, person.last_seen_ms, person.known_since_ms) == ("carol", False, 99, 3)
 
@@ -378,3 +383,56 @@ def test_a_question_whether_somebody_is_a_stranger_makes_no_acquaintance() -> No
     some = Roster(ME)
     assert some.is_stranger(MALLORY)
     assert some.acquainted() == []
+
+
+# --- who was listed and is not ------------------------------------------------------------------
+
+
+def test_who_leaves_the_list_can_be_written_to() -> None:
+    some = roster(BOB_ENTRY, DAVE_ENTRY)
+    changes = some.apply(page(left=(DAVE,)), 77)
+    assert changes.changed == {DAVE}
+    some.forget(DAVE)
+    assert (names(some), remembered(some)) == ({"bob"}, {"dave"})
+    person = some.person(DAVE)
+    assert (person.online, person.last_seen_ms) == (False, 77)
+    assert some.endpoints(DAVE) == [HERE]
+    assert some.standing(DAVE) is Standing.REQUESTER  # what they send is that of a stranger, as before
+    some.acquaintance(DAVE).written_to = True
+    assert not some.person(DAVE).remembered
+    some.apply(page(DAVE_ENTRY), 78)
+    assert (names(some), remembered(some)) == ({"bob", "dave"}, set())
+
+
+def test_a_name_is_remembered_of_one_key_and_of_none_while_another_has_it() -> None:
+    some = roster(DAVE_ENTRY)
+    some.apply(page(left=(DAVE,)), 1)
+    changes = some.apply(page(entry(MALLORY, "dave")), 2)
+    assert changes.changed == {DAVE, MALLORY}
+    assert not some.is_shown(DAVE)
+    some.apply(page(left=(MALLORY,)), 3)
+    assert [peer for peer in some.people() if some.person(peer).remembered] == [MALLORY]
+    some.apply(page(DAVE_ENTRY), 4)
+    some.apply(page(left=(DAVE,)), 5)
+    assert [peer for peer in some.people() if some.person(peer).remembered] == [DAVE]
+
+
+def test_so_many_are_remembered_and_the_longest_gone_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PEOPLE_REMEMBERED", 2)
+    some = roster(CAROL_ENTRY, BOB_ENTRY, DAVE_ENTRY)
+    some.apply(page(left=(BOB,)), 1)
+    some.apply(page(left=(DAVE,)), 2)
+    changes = some.apply(page(left=(CAROL,)), 3)
+    assert changes.changed == {BOB, CAROL}
+    some.forget(BOB)
+    assert remembered(some) == {"carol", "dave"}
+    assert BOB not in some.entries
+    assert BOB not in some.acquainted()
+
+
+def test_who_had_left_is_known_again_after_a_restart() -> None:
+    some = Roster(ME)
+    some.restore([BOB_ENTRY])
+    some.restore_former([(entry(MALLORY, "bob"), 1), (entry(ME, "myself"), 2), (DAVE_ENTRY, 3)])
+    assert (names(some), remembered(some)) == ({"bob"}, {"dave"})
+    assert some.person(DAVE).last_seen_ms == 3

@@ -68,6 +68,7 @@ class Side:
         self.opening = False
         self.opened = False
         self.looking = False
+        self.let = self.preparing = False  # room for an offer is due, the files are looked at
         self.contact = False
 
     @property
@@ -108,6 +109,12 @@ class Side:
     def on_Send(self, effect: ev.Send) -> None:
         assert self.machine.linked or self.machine.phase is Phase.DONE
         self.say(effect.message)
+
+    def on_LetOffer(self, effect: ev.LetOffer) -> None:
+        self.let = self.machine.waits_to_be_offered
+
+    def on_LookAtFiles(self, effect: ev.LookAtFiles) -> None:
+        self.preparing = True
 
     def on_SendOffer(self, effect: ev.SendOffer) -> None:
         self.say(Offer(FID, [OfferedFile(["a"], 1, 0)], False))
@@ -229,6 +236,10 @@ class Side:
             yield "rest", self.rest
         if self.opening:
             yield "opened", self.open
+        if self.let:
+            yield "may offer", self.grant_offer
+        if self.preparing:
+            yield "files seen", self.files_seen
         if self.looking:
             yield "space seen", lambda: self.space_seen(True)
         if self.turn == "asked":
@@ -245,7 +256,7 @@ class Side:
                 self.give(what[1])
         elif isinstance(what, Offer):
             if self.machine is not None:
-                self.say(Decline(FID, messages.CONFLICT))
+                self.give(ev.HeardResume())  # said again: its sender hears how it stands
             elif not self.store_full:
                 self.make()
             else:
@@ -315,6 +326,14 @@ class Side:
         self.turn = "granted"
         self.give(ev.TurnGranted(next(_numbers).to_bytes(32, "big")))
 
+    def grant_offer(self) -> None:
+        self.let = False
+        self.give(ev.OfferGranted())
+
+    def files_seen(self, code: str = "") -> None:
+        self.preparing = False
+        self.give(ev.FilesSeen(code))
+
     def fire(self, timer: ev.Timer) -> None:
         self.timers.remove(timer)
         self.give(ev.INPUT_OF_TIMER[timer])
@@ -336,6 +355,9 @@ class Side:
         if self.machine is not None:
             for event in (ev.PersonCancels(), ev.PersonShuns(), ev.PersonRefuses()):
                 yield str(event), lambda event=event: self.give(event)
+            if self.preparing:
+                yield "files gone", lambda: self.files_seen(messages.UNREADABLE)
+            yield str(ev.Overdue()), lambda: self.give(ev.Overdue())
             if self.running:
                 yield "failed", lambda: self.end_run(ev.RunFailed(messages.CHANGED))
 
@@ -460,6 +482,12 @@ def waits_for(side: Side) -> str:
         if machine.linked:
             return "the other side, over a live link" if side.chat else ""
         return "contact" if machine.needs_contact else ""
+    if phase is Phase.WAITING:
+        if machine.linked:
+            return "room for it" if side.let else ""
+        return "contact" if machine.needs_contact else ""
+    if phase is Phase.PREPARING:
+        return "the disk" if side.preparing else ""
     if phase in (Phase.OFFERED, Phase.PAUSED):
         if phase is Phase.OFFERED and machine.OUTGOING and not machine.confirmed:
             if machine.linked:

@@ -410,3 +410,15 @@ def test_names_that_are_too_much_for_one_offer_are_refused_where_they_are_offere
     refused = size.add(file)
     assert refused is not None
     assert refused[0] == "too-many"
+
+
+def test_of_an_offer_whose_pages_do_not_come_the_title_counts_nothing() -> None:
+    for paths, title in (
+        ([["photos", "a.jpg"], ["photos", "b.jpg"]], "photos/ and more"),
+        ([["a.txt"], ["b.txt"]], "a.txt and more"),
+        ([], "and more"),
+    ):
+        summary = Summary()
+        for path in paths:
+            summary.add(OfferedFile(path, 1, 0))
+        assert summary.title_so_far() == title

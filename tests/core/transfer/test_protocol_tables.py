@@ -69,7 +69,15 @@ def test_every_state_of_both_sides_has_a_name_of_its_own() -> None:
 def test_a_row_shows_everything_that_goes_over_the_wire() -> None:
     """An effect of a new kind is either shown, or known to stay at this side."""
     at_this_side = {ev.Arm, ev.Disarm, ev.Persist, ev.Tell, ev.StopRun, ev.FreeTurn, ev.AskTurn, ev.StartSending}
-    at_this_side |= {ev.StartReceiving, ev.RemoveParts, ev.LookForSpace, ev.Objection, ev.Confirm}
+    at_this_side |= {
+        ev.LetOffer,
+        ev.LookAtFiles,
+        ev.StartReceiving,
+        ev.RemoveParts,
+        ev.LookForSpace,
+        ev.Objection,
+        ev.Confirm,
+    }
     shown = {ev.Send, ev.SendOffer, ev.SendAccept, ev.SayVerified, ev.DialFile, ev.LeaveLink, ev.RefuseLink}
     shown |= {ev.OpenDownload, ev.Retry, ev.Contact}
     assert set(ev.EFFECTS) == at_this_side | shown

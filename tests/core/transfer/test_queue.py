@@ -1,4 +1,4 @@
-"""Speed measured and limited, and whose turn it is."""
+"""Speed measured and limited, whose turn it is, and what is offered next."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatnet.core.limits import PeerLimits
-from chatnet.core.transfer.queue import has_turn
+from chatnet.core.transfer.incoming import IncomingTransfer
+from chatnet.core.transfer.outgoing import OutgoingTransfer
+from chatnet.core.transfer.queue import has_turn, needs_contact, next_to_offer
 from chatnet.core.transfer.speed import Pace, Rate
+from chatnet.core.transfer.transfer_machine import Phase, TransferMachine
 
 
 def test_speed_is_that_of_the_last_seconds() -> None:
@@ -61,3 +64,30 @@ def test_a_limit_that_is_lifted_forgets_its_debt() -> None:
     assert pace.delay(0.0) == 0
     pace.rate = 10
     assert pace.delay(0.0) == 0
+
+
+def standing(*phases: Phase) -> list[TransferMachine]:
+    return [OutgoingTransfer(bytes([number]) * 16, PeerLimits(), phase) for number, phase in enumerate(phases)]
+
+
+def test_so_many_offers_to_one_person_are_unanswered_and_the_next_ones_wait_in_their_order() -> None:
+    limits = PeerLimits(offers_pending=2)
+    machines = standing(Phase.OFFERED, Phase.WAITING, Phase.RUNNING, Phase.WAITING, Phase.DONE)
+    assert next_to_offer(machines, limits) is machines[1]
+    machines[1].phase = Phase.PREPARING
+    assert next_to_offer(machines, limits) is None
+    machines[0].phase = Phase.DECLINED
+    assert next_to_offer(machines, limits) is machines[3]
+    theirs = IncomingTransfer(b"t" * 16, limits)
+    assert next_to_offer([theirs, theirs, theirs, machines[3]], limits) is machines[3]
+
+
+def test_what_waits_for_answers_needs_no_link() -> None:
+    limits = PeerLimits(offers_pending=1)
+    offered, waiting = standing(Phase.OFFERED, Phase.WAITING)
+    assert needs_contact([waiting], limits)
+    assert needs_contact([offered, waiting], limits)  # the offer is not known to be there
+    offered.confirmed = True  # type: ignore[attr-defined]
+    assert not needs_contact([offered, waiting], limits)
+    offered.phase = Phase.DONE
+    assert needs_contact([offered, waiting], limits)

@@ -6,14 +6,14 @@ import pytest
 
 from chatnet.core import messages
 from chatnet.core.messages import OfferedFile
-from chatnet.core.transfer.reasons import reason_of, skipped_text
+from chatnet.core.transfer.reasons import reason_of, skipped_text, turned_down_reason
 from chatnet.core.transfer.transfer_machine import Phase, ending_of
 
 
 @pytest.mark.parametrize(
     ("code", "sender", "receiver"),
     [
-        (messages.CHANGED, "a file changed while it was sent: send it again", "a file changed there"),
+        (messages.CHANGED, "a file has changed since it was offered: send it again", "a file has changed there"),
         (messages.NO_SPACE, "too little space on their disk", "too little space on this disk"),
         (messages.DECLINED, "they refused it", "you refused it"),
         (messages.DIGEST, "it arrived damaged", "what arrived is not what was sent"),
@@ -55,3 +55,11 @@ def test_the_files_that_were_not_sent_are_named() -> None:
     some = {number: messages.CHANGED for number in range(2, 9)}
     assert skipped_text(files, {1: messages.UNREADABLE}) == '1 of 9 not sent: "a/1.txt" (cannot be read)'
     assert skipped_text(files, some).endswith('"a/6.txt" (changed) and 2 more')
+
+
+def test_what_was_declined_unasked_says_why() -> None:
+    codes = (messages.TOO_MANY, messages.STORE, messages.CONFLICT, messages.BAD_FRAME)
+    reasons = [turned_down_reason(code, by_rule=False) for code in codes]
+    reasons.append(turned_down_reason(messages.DECLINED, by_rule=True))
+    assert len(set(reasons)) == 5
+    assert "you refused it" not in reasons

@@ -26,14 +26,44 @@ def test_a_file_gets_its_final_name(tmp_path: Path) -> None:
     assert download.done_files == 1
 
 
-def test_modes_are_private_under_any_umask(tmp_path: Path) -> None:
-    old = os.umask(0)
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077, 0o777], ids=oct)
+def test_what_is_received_follows_the_umask_and_what_is_ours_is_private(tmp_path: Path, umask: int) -> None:
+    (tmp_path / "down").mkdir()
+    old = os.umask(0o077)  # as twistd leaves it in the background
     try:
-        land(tmp_path / "down", [(offered("d/run.sh"), b"hello")])
+        files = [(offered("d/e/run.sh"), b"hello"), (offered("large", b"x" * 2_000_000), b"x" * 2_000_000)]
+        land(tmp_path / "down", files, Filesystem(umask=umask))
     finally:
         os.umask(old)
+    seen = set()
     for path in (tmp_path / "down").rglob("*"):
-        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+        private, usual = (0o700, 0o777) if path.is_dir() else (0o600, 0o666)
+        mode = private if path.name == PARTIAL else private | (usual & ~umask)
+        assert stat.S_IMODE(path.stat().st_mode) == mode, path
+        seen.add(path.name)
+    assert seen == {PARTIAL, "bob", "d", "e", "run.sh", "large"}
+
+
+def test_the_usual_umask_is_that_of_the_process(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        land(tmp_path / "down", [(offered("a"), b"hello")])
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "down" / "bob" / "a").stat().st_mode) == 0o640
+
+
+def test_a_folder_passes_its_group_on(tmp_path: Path) -> None:
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob").chmod(0o2775)
+    land(tmp_path, [(offered("d/a"), b"hello")], Filesystem(umask=0o002))
+    assert stat.S_IMODE((tmp_path / "bob" / "d").stat().st_mode) == 0o2775
+
+
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "bob").mkdir(0o711)
+    land(tmp_path, [(offered("a"), b"hello")], Filesystem(umask=0))
+    assert stat.S_IMODE((tmp_path / "bob").stat().st_mode) == 0o711
 
 
 def test_descriptors_are_given_back(tmp_path: Path) -> None:

@@ -58,11 +58,11 @@ def failing(code: int) -> Callable[[str, str, int, int], None]:
 def test_without_links_and_without_such_a_rename(tmp_path: Path, code: int) -> None:
     (tmp_path / "bob").mkdir()
     (tmp_path / "bob" / "a").write_bytes(b"there before")
-    filesystem = Filesystem(link=failing(errno.EXDEV), rename=failing(code))
+    filesystem = Filesystem(link=failing(errno.EXDEV), rename=failing(code), umask=0o027)
     land(tmp_path, [(OfferedFile(["a"], 5, 1_600_000_000_000), b"hello"), (offered("p/b"), b"world")], filesystem)
     assert tree(tmp_path) == {"bob/a": b"there before", "bob/a (2)": b"hello", "bob/p/b": b"world"}
     assert (tmp_path / "bob" / "a (2)").stat().st_mtime == 1_600_000_000
-    assert stat.S_IMODE((tmp_path / "bob" / "a (2)").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "bob" / "a (2)").stat().st_mode) == 0o640
 
 
 class Killed(BaseException):

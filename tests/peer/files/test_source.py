@@ -20,6 +20,7 @@ from chatnet.core import messages
 from chatnet.core.errors import LocalError
 from chatnet.core.messages import NotSent
 from chatnet.core.transfer.offers import OfferAssembly, Rest, offer_pages, unpacked
+from chatnet.peer.files import source as source_module
 from chatnet.peer.files.source import (
     Fingerprint,
     Gathered,
@@ -28,6 +29,7 @@ from chatnet.peer.files.source import (
     fingerprint_of,
     gather,
     open_sources,
+    trouble_of,
     wire_name,
 )
 from tests.peer.files.downloads import open_descriptors
@@ -382,3 +384,26 @@ def test_a_file_of_any_year_is_offered_and_sent(tmp_path: Path, seconds: int) ->
     source = Source(found)
     assert source.read(3) == b"abc"
     source.close()
+
+
+def test_what_waited_is_looked_at_before_it_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file that can be sent is enough; what this machine is short of for a while is no trouble of a file."""
+    paths = [tmp_path / name for name in ("a", "b")]
+    for path in paths:
+        path.write_bytes(b"abc")
+    files = gather([os.fsencode(path) for path in paths]).files
+    assert trouble_of(files) == ""
+    paths[0].unlink()
+    assert trouble_of(files) == ""
+    paths[1].write_bytes(b"longer")
+    assert trouble_of(files) == messages.UNREADABLE
+    assert trouble_of(files[1:]) == messages.CHANGED
+    paths[1].unlink()
+    paths[1].symlink_to(tmp_path)
+    assert trouble_of(files[1:]) == messages.CHANGED
+
+    def short(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENFILE, "too many open files")
+
+    monkeypatch.setattr(source_module.os, "stat", short)
+    assert trouble_of(files) == ""

@@ -156,3 +156,14 @@ async def test_expired_rows_leave_the_outbox_and_come_back_with_their_id(store: 
     assert [row.n for row in await store.messages.outbox(BOB, 0, 10)] == [old.n, sent.n, new.n]
     assert [row.n for row in await store.messages.expire(150, (), "")] == [sent.n, new.n]  # it waits since 200 now
     assert await store.messages.waiting() == {BOB: 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_offer_that_was_not_taken_has_one_row_with_the_reason_which_counts_as_read(store):
+    refused = offer(BOB, 12, "photos/ and more", 5, MessageState.REFUSED)
+    row = await store.messages.add_refused_offer(refused, "your rule")
+    assert (row.state, row.reason) == (MessageState.REFUSED, "your rule")
+    assert await store.messages.add_refused_offer(refused, "another") is None
+    page, _ = await store.messages.history(refused.conversation, None, 10)
+    assert page == [row]
+    assert [one.unread for one in await store.conversations.all()] == [0]

@@ -6,29 +6,48 @@ import pytest_twisted
 
 from chatnet.core.messages import ListEntry
 from chatnet.core.records import Endpoint, SignedRecord
+from chatnet.peer.store import peer_list
 from chatnet.peer.store.peer_list import SavedList
 from tests.peer.store.rows import ANOTHER, BOB, EVE, REGISTRY, again, entry
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_list_survives_and_changes(store, database):
-    assert await store.peer_list.load() == SavedList(None, b"", 0, [])
+    assert await store.peer_list.load() == SavedList(None, b"", 0, [], [])
     assert await store.peer_list.save(REGISTRY, True, [entry(BOB, 1), entry(EVE, 1, "eve")], [], b"one", 10) == []
     await store.peer_list.save(REGISTRY, False, [entry(BOB, 2, port=2000)], [EVE, b"?" * 32], b"two", 20)
     store = await again(database)
-    assert await store.peer_list.load() == SavedList(REGISTRY, b"two", 20, [entry(BOB, 2, port=2000)])
+    saved = await store.peer_list.load()
+    assert saved == SavedList(REGISTRY, b"two", 20, [entry(BOB, 2, port=2000)], [(entry(EVE, 1, "eve"), 20)])
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_new_snapshot_replaces_the_list_whatever_the_numbers_were(store):
     await store.peer_list.save(REGISTRY, True, [entry(BOB, 5), entry(EVE, 1, "eve")], [], b"one", 10)
     assert await store.peer_list.save(REGISTRY, True, [entry(BOB, 4, port=9)], [], b"two", 20) == []
-    assert await store.peer_list.load() == SavedList(REGISTRY, b"two", 20, [entry(BOB, 4, port=9)])
+    former = [(entry(EVE, 1, "eve"), 20)]
+    assert await store.peer_list.load() == SavedList(REGISTRY, b"two", 20, [entry(BOB, 4, port=9)], former)
     assert await store.peer_list.save(REGISTRY, False, [entry(BOB, 5, port=9)], [], b"three", 30) == []
     assert (await store.peer_list.load()).entries == [entry(BOB, 5, port=9)]
     # Another registry's list has nothing to do with the former.
     assert await store.peer_list.save(ANOTHER, False, [entry(BOB, 1)], [], b"x", 40) == []
-    assert await store.peer_list.load() == SavedList(ANOTHER, b"x", 40, [entry(BOB, 1)])
+    assert await store.peer_list.load() == SavedList(ANOTHER, b"x", 40, [entry(BOB, 1)], former)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_left_is_remembered_until_they_are_back_or_their_name_is_another_s(store, monkeypatch):
+    await store.peer_list.save(REGISTRY, True, [entry(BOB, 1), entry(EVE, 1, "eve")], [], b"one", 10)
+    await store.peer_list.save(REGISTRY, False, [], [BOB], b"two", 20)
+    await store.peer_list.save(REGISTRY, False, [], [EVE], b"three", 30)
+    assert [(one.name, at) for one, at in (await store.peer_list.load()).former] == [("bob", 20), ("eve", 30)]
+    await store.peer_list.save(REGISTRY, False, [entry(EVE, 2, "eve")], [], b"four", 40)
+    assert [one.name for one, _ in (await store.peer_list.load()).former] == ["bob"]
+    await store.peer_list.save(REGISTRY, False, [entry(b"?" * 32, 1, "bob")], [], b"five", 50)
+    assert (await store.peer_list.load()).former == []
+    monkeypatch.setattr(peer_list, "PEOPLE_REMEMBERED", 1)
+    await store.peer_list.save(REGISTRY, False, [], [EVE], b"six", 60)
+    await store.peer_list.save(REGISTRY, False, [], [b"?" * 32], b"seven", 70)
+    assert [at for _, at in (await store.peer_list.load()).former] == [70]
 
 
 @pytest_twisted.ensureDeferred

@@ -35,6 +35,7 @@ class Party:
         self.others: dict[bytes, Party] = {}
         self.strangers: set[bytes] = set()
         self.unadmitted: set[bytes] = set()  # for whose offers there is no room among the requests
+        self.turned_down: list[tuple[bytes, str, str]] = []
         self.dials_files = True
         self.dialling: dict[bytes, Any] = {}
         self.stopped = False
@@ -105,6 +106,9 @@ class Party:
 
     def offer_dropped(self, peer: bytes, fid: bytes) -> None:
         pass
+
+    def offer_turned_down(self, link: Link, fid: bytes, title: str, reason: str) -> None:
+        self.turned_down.append((fid, title, reason))
 
     # --- TransferLinks ---
 

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 
 from chatnet.core import messages
 from chatnet.core.errors import LocalError, Refused
-from chatnet.core.events import Transfer, TransferState
+from chatnet.core.events import FileRule, RuleKind, Transfer, TransferState
 from chatnet.core.framing import frame
 from chatnet.core.limits import BACKGROUND_TASKS, PROGRESS_SECONDS, WRITE_CHUNK_BYTES, PeerLimits
 from chatnet.core.messages import (
@@ -110,7 +110,7 @@ async def test_a_file_arrives_whole(parties, tmp_path: Path, size: int) -> None:
     alice, bob = await parties()
     data = os.urandom(size)
     offer = await offered(alice, bob, write(tmp_path, "video.mkv", data))
-    assert (offer.title, offer.total_bytes, offer.state) == ("video.mkv", size, TransferState.OFFERED)
+    assert (offer.title, offer.total_bytes, offer.state) == ("video.mkv", size, TransferState.WAITING)
     taken = await bob.transfers.accept(offer.fid)
     assert taken.state is TransferState.QUEUED
     here, there = await both_end(alice, bob, offer.fid)
@@ -135,6 +135,7 @@ async def test_the_states_come_in_order(parties, tmp_path: Path) -> None:
     for party in (alice, bob):
         seen = [t.state for t in party.told]
         assert list(dict.fromkeys(seen)) == [
+            *([TransferState.WAITING] if party is alice else []),
             TransferState.OFFERED,
             TransferState.QUEUED,
             TransferState.RUNNING,
@@ -255,11 +256,10 @@ async def test_refused(parties, tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_nobody_there(parties, tmp_path: Path) -> None:
     (alice,) = await parties(1)
-    with pytest.raises(LocalError) as caught:
-        await alice.transfers.offer(b"x" * 32, [write(tmp_path, "a", b"")])
-    assert caught.value.text == "dave is offline: files need both of you there."
-    assert alice.transfers.snapshot() == ()
-    assert await alice.store.transfers.all() == []
+    waiting = await alice.transfers.offer(b"x" * 32, [write(tmp_path, "a", b"")])
+    assert alice.transfers.snapshot() == (waiting,)
+    assert waiting.state is TransferState.WAITING
+    assert [row.state for row in await alice.store.transfers.all()] == [TransferState.WAITING]
 
 
 @pytest_twisted.ensureDeferred
@@ -326,16 +326,43 @@ async def test_a_full_disk_holds_it_and_both_are_told(parties, tmp_path: Path, c
 
 @pytest_twisted.ensureDeferred
 async def test_offers_are_limited(parties, tmp_path: Path) -> None:
-    alice, bob = await parties(limits=PeerLimits(offers_pending=2, offers_per_minute=3))
+    await parties(1)
+    alice, bob = await parties(1, PeerLimits(offers_pending=2, offers_per_minute=3))
     path = write(tmp_path, "a", b"")
     one, two = [await offered(alice, bob, path) for _ in range(2)]
     three = await alice.transfers.offer(bob.peer, [path])
     assert (await alice.end(three.fid)).code == messages.TOO_MANY
+    assert bob.turned_down == [(three.fid, "a", "it is more than is taken of them at a time")]
     await bob.transfers.refuse(one.fid)
     four = await offered(alice, bob, path)
     await bob.transfers.refuse(four.fid)
     await bob.transfers.refuse(two.fid)
     assert len(bob.transfers.snapshot()) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_offers_at_once_wait_for_answers_at_their_sender(parties, tmp_path: Path) -> None:
+    alice, bob = await parties(limits=PeerLimits(offers_pending=2))
+    path = write(tmp_path, "a", b"")
+    offers = [await alice.transfers.offer(bob.peer, [path]) for _ in range(5)]
+    for number, offer in enumerate(offers):
+        await bob.see(TransferState.OFFERED, fid=offer.fid)
+        states = [one.state for one in alice.transfers.snapshot()]
+        assert states.count(TransferState.WAITING) >= len(offers) - number - 2
+        await bob.transfers.refuse(offer.fid)
+        assert (await alice.end(offer.fid)).code == messages.DECLINED
+    assert bob.turned_down == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_offers_that_a_rule_refuses_so_many_are_told_a_minute(parties, tmp_path: Path) -> None:
+    alice, bob = await parties(limits=PeerLimits(offers_per_minute=3))
+    await bob.transfers.set_rule(alice.peer, FileRule(RuleKind.REFUSE))
+    path = write(tmp_path, "a", b"")
+    offers = [await alice.transfers.offer(bob.peer, [path]) for _ in range(6)]
+    for offer in offers:
+        assert (await alice.end(offer.fid)).state is TransferState.DECLINED
+    assert bob.turned_down == [(offer.fid, "a", "your rule refuses what they offer") for offer in offers[:3]]
 
 
 @pytest_twisted.ensureDeferred
@@ -412,7 +439,7 @@ async def test_a_source_that_changed_since_it_was_offered(parties, tmp_path: Pat
     here, there = await both_end(alice, bob, offer.fid)
     code = messages.CHANGED if change == "touched" else messages.UNREADABLE
     assert (here.state, here.code) == (there.state, there.code) == (TransferState.FAILED, code)
-    assert "here" in here.reason or "while it was sent: send it again" in here.reason
+    assert "here" in here.reason or "since it was offered: send it again" in here.reason
     assert "there" in there.reason
     assert landed(bob) == {}
 
