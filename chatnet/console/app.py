@@ -21,7 +21,8 @@ from chatnet.console.model import ConsoleModel
 from chatnet.console.overlays.login import LoginDefaults
 from chatnet.console.panes.base import PaneContext
 from chatnet.console.terminal import GuardedLoop, TerminalWriter, UnwrappedScreen, free_the_signal_keys
-from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
+from chatnet.console.theme_choice import ThemeChoice
+from chatnet.console.widgets.theme import ASCII, UNICODE, palette
 from chatnet.core import limits
 from chatnet.core.events import CodeReady, Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
 from chatnet.core.text import safe_line, shown_path
@@ -49,7 +50,8 @@ class _TroubleObserver:
 class Console(Service):
     """Drives one peer, through its api only, in one terminal.
 
-    With ``login`` nobody is named yet: the form is shown first.  ``screen`` is for tests.
+    With ``login`` nobody is named yet: the form is shown first.  ``theme`` is the environment's without another
+    choice.  ``screen`` is for tests.
     """
 
     log = Logger()
@@ -63,9 +65,11 @@ class Console(Service):
         input: TextIO | None = sys.__stdin__,
         output: TextIO | None = sys.__stdout__,
         ascii_only: bool = False,
+        theme: ThemeChoice | None = None,
         screen: Any = None,
     ) -> None:
         self._api, self._reactor = api, reactor
+        self._theme = theme or ThemeChoice(os.environ)
         self._login = login
         self._input, self._output = input, output
         self._ascii_only = ascii_only
@@ -124,9 +128,10 @@ class Console(Service):
             self._writer = TerminalWriter(self._reactor, self._output)
             self._screen = UnwrappedScreen(self._input, self._writer)
             atexit.register(self._give_back)
+            self._allow_color()
         self._loop = GuardedLoop(
             self.actions.view,
-            palette(theme_of(os.environ)),
+            palette(self._theme.name),
             self._screen,
             self._reactor,
             on_paste=self.actions.paste,
@@ -246,6 +251,28 @@ class Console(Service):
         """Clear the screen and draw everything, also what the terminal has forgotten."""
         self._screen.clear()
         self.request_draw()
+
+    @property
+    def theme(self) -> str:
+        """The theme's name."""
+        return self._theme.name
+
+    def choose_theme(self, name: str) -> str:
+        """Take a theme, or with an empty name the usual one, now and for the next starts.
+
+        Returns and raises what ``ThemeChoice.choose`` does; the theme is there in any case.
+        """
+        try:
+            return self._theme.choose(name)
+        finally:
+            self._allow_color()
+            self._screen.register_palette(palette(self._theme.name))
+            self.redraw()
+
+    def _allow_color(self) -> None:
+        """A theme with colours that was asked for wins over NO_COLOR, because of which urwid takes none."""
+        if self._theme.needs_color and isinstance(self._screen, UnwrappedScreen):
+            self._screen.set_terminal_properties(colors=16)
 
     def set_mouse(self, on: bool) -> None:
         """Take the mouse, or leave it to the terminal."""

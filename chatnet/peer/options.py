@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TextIO
 
 from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.names import why_not_a_name
 from chatnet.core.ports import REGISTRY_PORT
-from chatnet.host.config import BadSetting
+from chatnet.host.config import BadSetting, Setting, from_environment
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, RegistryAddress, parse_registry_address
+
+THEMES = ("dark", "light", "high-contrast", "mono")  # of the console
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class PeerSettings(ProgramSettings):
     headless: bool
     ascii: bool  # signs for terminals that lack the others
     limits: PeerLimits
+    theme: str = field(default="", kw_only=True)  # told to this start, and wins over what was chosen in the console
+    usual_theme: str = field(default="", kw_only=True)  # of the files
 
 
 class PeerOptions(ProgramOptions):
@@ -40,6 +44,7 @@ class PeerOptions(ProgramOptions):
         "downloads",
         "headless",
         "ascii",
+        "theme",
         "metrics",
     )
     limits_class: ClassVar[type[LinkLimits]] = PeerLimits
@@ -60,6 +65,7 @@ class PeerOptions(ProgramOptions):
             None,
             f"The registry: its join string, or tcp:HOST:PORT; else {DEFAULT_HOST}:{REGISTRY_PORT} (CHATNET_REGISTRY).",
         ],
+        ["theme", None, None, f"How the console looks: {', '.join(THEMES)} (CHATNET_THEME)."],
         ["downloads", None, None, "Where received files go, each sender's in a folder (CHATNET_DOWNLOADS)."],
     ]
 
@@ -82,7 +88,13 @@ class PeerOptions(ProgramOptions):
             ascii=ascii_signs.flag() if ascii_signs else False,
             limits=self.limits_of(PeerLimits()),
             metrics=self.metrics_endpoint(),
+            theme=_checked_theme(self._told_theme()),
+            usual_theme=_checked_theme(self.find_in_files("theme")),
         )
+
+    def _told_theme(self) -> Setting | None:
+        told = self["theme"]
+        return Setting(told, "--theme") if told else from_environment(self._environ, "CHATNET_THEME")
 
     def check(self, twistd: Mapping[str, Any]) -> None:
         if not self.settings.name and not wants_console(self.settings):
@@ -96,6 +108,12 @@ def wants_console(settings: PeerSettings, stdin: TextIO | None = None, stdout: T
     if settings.headless or settings.daemon or settings.log.file == "-":
         return False
     return stdin is not None and stdout is not None and stdin.isatty() and stdout.isatty()
+
+
+def _checked_theme(given: Setting | None) -> str:
+    if given is not None and given.text() not in THEMES:
+        raise given.wrong(f"{', '.join(THEMES[:-1])} or {THEMES[-1]}")
+    return given.text() if given is not None else ""
 
 
 def _checked_name(text: str) -> str:

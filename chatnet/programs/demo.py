@@ -183,7 +183,7 @@ class Demo:
         places = {f"CHATNET_{place}": str(self._directory / place.lower()) for place in ("DATA", "STATE", "DOWNLOADS")}
         # Nothing that the user has configured for real belongs here.
         theirs = {name: value for name, value in os.environ.items() if not name.startswith("CHATNET_")}
-        keep = {name: os.environ[name] for name in ("CHATNET_ASCII",) if name in os.environ}
+        keep = {name: os.environ[name] for name in ("CHATNET_ASCII", "CHATNET_THEME") if name in os.environ}
         config = self._directory / "config.toml"
         config.touch()
         environ = {**theirs, **keep, **places, "CHATNET_CONFIG": str(config)}

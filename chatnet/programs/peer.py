@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import signal
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ from chatnet.core.names import is_valid_name
 from chatnet.host.core_dumps import forbid_core_dumps
 from chatnet.host.exits import complain, refuse_start, stop
 from chatnet.host.gc_tuning import freeze_long_lived
+from chatnet.host.kept_choice import KeptChoice
 from chatnet.host.logging import LoggedService
 from chatnet.host.metrics import MetricsService
 from chatnet.host.monotonic_reactor import make_steady
@@ -22,6 +24,7 @@ from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
 from chatnet.peer.service import PeerService
 
 Options = PeerOptions
+THEME_FILE = "console.theme"  # beside the directories of the names, none of which has a dot
 
 
 class PeerProgram(LoggedService):
@@ -80,8 +83,18 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
     # Imported here: a headless peer needs no urwid.
     from chatnet.console.app import Console
     from chatnet.console.overlays.login import LoginDefaults
+    from chatnet.console.theme_choice import ThemeChoice
 
     registry = settings.registry
     shown = registry.shown if registry.key is None else str(registry)
     login = None if settings.name else LoginDefaults(_login_name(), shown, "")
-    return Console(peer, reactor, login=login, input=sys.__stdin__, output=sys.__stdout__, ascii_only=settings.ascii)
+    kept = KeptChoice(settings.roots.state / THEME_FILE)
+    return Console(
+        peer,
+        reactor,
+        login=login,
+        input=sys.__stdin__,
+        output=sys.__stdout__,
+        ascii_only=settings.ascii,
+        theme=ThemeChoice(os.environ, settings.theme, settings.usual_theme, kept),
+    )

@@ -52,7 +52,7 @@ OTHER_KEYS = {
 }
 OTHER_COMMANDS = {
     *("say", "close", "clear", "search", "export", "limit", "transfers", "peers", "myid", "net"),
-    *("reconnect", "takeover", "log", "help", "keys", "mouse", "version", "quit"),
+    *("reconnect", "takeover", "log", "help", "keys", "mouse", "theme", "version", "quit"),
 }
 
 

@@ -11,10 +11,11 @@ from typing import Any, TextIO
 import pytest
 from twisted.python import usage
 
+from chatnet.console.widgets import theme
 from chatnet.core.limits import PeerLimits
 from chatnet.host.options import LogChoice
 from chatnet.peer.directory.registry_address import RegistryAddress
-from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
+from chatnet.peer.options import THEMES, PeerOptions, PeerSettings, wants_console
 
 
 def parse(
@@ -60,6 +61,7 @@ state = "{tmp_path}/s"
 downloads = "{tmp_path}/got"
 headless = true
 ascii = true
+theme = "light"
 
 [peer.limits]
 links = 3
@@ -75,6 +77,7 @@ links = 3
     assert settings.roots.downloads == tmp_path / "got"
     assert settings.headless
     assert settings.ascii
+    assert (settings.theme, settings.usual_theme) == ("", "light")
     assert settings.limits.budgets.links.all == 3
 
 
@@ -108,6 +111,10 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
         (["--name", "registry"], r"^'registry' is reserved\. Choose another name\.$"),
         (["--name", "carol", "--registry", "x y"], "^--registry: 'x y' is no registry"),
         (["--name", "carol", "--registry", "chatnet:a:1/AAA"], "^--registry: "),
+        (
+            ["--name", "carol", "--theme", "pink"],
+            '^--theme must be dark, light, high-contrast or mono, not "pink"$',
+        ),
         (["--headless"], "^without a console it must be told who it is, e.g. --name carol$"),
     ],
 )
@@ -132,3 +139,21 @@ def test_a_console_can_ask_for_the_name(tmp_path: Path, terminal: TextIO, monkey
     monkeypatch.setattr("sys.__stdin__", terminal)
     monkeypatch.setattr("sys.__stdout__", terminal)
     assert parse(tmp_path, twistd={"nodaemon": 1}).name == ""
+
+
+def test_a_theme_is_told_or_configured(tmp_path: Path) -> None:
+    """Between the two stands what was chosen in the console."""
+    (tmp_path / "system.toml").write_text('[peer]\ntheme = "mono"\n')
+    environ = {"CHATNET_THEME": "dark"}
+    found = parse(tmp_path, "--name", "carol")
+    assert (found.theme, found.usual_theme) == ("", "mono")
+    found = parse(tmp_path, "--name", "carol", environ=environ)
+    assert (found.theme, found.usual_theme) == ("dark", "mono")
+    assert parse(tmp_path, "--name", "carol", "--theme", "light", environ=environ).theme == "light"
+    (tmp_path / "user.toml").write_text('[peer]\ntheme = "blue"\n')
+    with pytest.raises(usage.UsageError, match=r'user.toml line 2: theme must be dark, .*, not "blue"$'):
+        parse(tmp_path, "--name", "carol")
+
+
+def test_the_options_know_the_themes_of_the_console() -> None:
+    assert THEMES == theme.THEMES

@@ -10,6 +10,7 @@ from twisted.internet.testing import MemoryReactorClock
 from urwid.testing import ScriptedScreen
 
 from chatnet.console.app import Console, LoginDefaults
+from chatnet.console.theme_choice import ThemeChoice
 from chatnet.core.limits import QUESTION_SECONDS
 from tests.support.scripted_peer import ScriptedPeer
 
@@ -65,11 +66,14 @@ class Typist:
         login: LoginDefaults | None = None,
         ascii_only: bool = False,
         clock: MemoryReactorClock | None = None,
+        theme: ThemeChoice | None = None,
     ) -> None:
         self.clock = clock or new_clock()
         self.peer = peer or ScriptedPeer(self.clock)
         self.memory = MemoryScreen(size)
-        self.console = Console(self.peer, self.clock, login=login, ascii_only=ascii_only, screen=self.memory)
+        self.console = Console(
+            self.peer, self.clock, login=login, ascii_only=ascii_only, theme=theme, screen=self.memory
+        )
         self.console.startService()
         for call, args, kwargs in self.clock.whenRunningHooks:
             call(*args, **kwargs)
