@@ -280,6 +280,7 @@ class Snapshot(Plain, frozen=True):
     tabs: tuple[Tab, ...] = ()  # from the left
     store_trouble: SafeText = SafeText("")  # why nothing can be stored now; empty when all is well
     requests: tuple[Request, ...] = ()  # the latest last; at most as many as the budget ``requesters`` has
+    speed_limits: SpeedLimits = SpeedLimits()
 
 
 class LoggedIn(Event, frozen=True):
@@ -339,6 +340,12 @@ class MessageChanged(Event, frozen=True):
 
 class TransferChanged(Event, frozen=True):
     transfer: Transfer
+
+
+class SpeedLimitsChanged(Event, frozen=True):
+    """What holds for all transfers together from now on."""
+
+    limits: SpeedLimits
 
 
 class CodeReady(Event, frozen=True):

@@ -34,6 +34,7 @@ from chatnet.core.events import (
     SearchPage,
     Snapshot,
     SpeedLimits,
+    SpeedLimitsChanged,
     StoreChanged,
     TabsRestored,
     Transfer,
@@ -156,6 +157,7 @@ class PeerService(Service):
         for transfer in node.shown_transfers():
             self._feed.emit(TransferChanged(transfer))
         self._feed.emit(RequestsChanged(node.requests.all()))
+        self._feed.emit(SpeedLimitsChanged(node.transfers.speed_limits()))
         self._feed.emit(TabsRestored(node.open_tabs.tabs()))
         if node.watch.trouble:
             self._feed.emit(StoreChanged(False, node.watch.trouble))
@@ -245,7 +247,12 @@ class PeerService(Service):
         return self._with_node(limits)
 
     def set_speed_limits(self, up: int | None, down: int | None) -> Deferred[SpeedLimits]:
-        return self._with_node(lambda node: node.transfers.set_speed_limits(up, down))
+        async def limit(node: Node) -> SpeedLimits:
+            limits = await node.transfers.set_speed_limits(up, down)
+            self._feed.emit(SpeedLimitsChanged(limits))
+            return limits
+
+        return self._with_node(limit)
 
     def rule(self, peer: bytes) -> Deferred[FileRule]:
         async def rule(node: Node) -> FileRule:
@@ -354,6 +361,7 @@ class PeerService(Service):
             tabs=node.open_tabs.tabs(),
             store_trouble=node.watch.trouble,
             requests=node.requests.all(),
+            speed_limits=node.transfers.speed_limits(),
         )
 
     def _nowhere(self) -> RegistryState:

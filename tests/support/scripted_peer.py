@@ -41,6 +41,7 @@ from chatnet.core.events import (
     SearchPage,
     Snapshot,
     SpeedLimits,
+    SpeedLimitsChanged,
     Tab,
     Transfer,
     TransferChanged,
@@ -308,6 +309,7 @@ class ScriptedPeer:
             tabs=self.tabs,
             store_trouble=self.store_trouble,
             requests=tuple(self.requests.values()),
+            speed_limits=self.limits,
         )
         return _Subscription(snapshot, lambda: self._listeners.remove(listener))
 
@@ -474,6 +476,7 @@ class ScriptedPeer:
     def set_speed_limits(self, up: int | None, down: int | None) -> Deferred[SpeedLimits]:
         self.calls.append(("set_speed_limits", up, down))
         self.limits = SpeedLimits(up, down)
+        self.emit(SpeedLimitsChanged(self.limits))
         return succeed(self.limits)
 
     def rule(self, peer: bytes) -> Deferred[FileRule]:

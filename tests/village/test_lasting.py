@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from chatnet.core.errors import LocalError, StoreFailed
-from chatnet.core.events import Event, MessageState, StoreChanged, Tab, TabsRestored
+from chatnet.core.events import Event, MessageState, SpeedLimits, SpeedLimitsChanged, StoreChanged, Tab, TabsRestored
 from chatnet.core.limits import PeerLimits
 from tests.support.village import Village, Villager
 
@@ -151,6 +151,24 @@ async def test_tabs_and_drafts_are_there_after_a_restart(village: Village) -> No
     ann.door.subscribe(heard.append)
     await village.until(lambda: any(isinstance(event, TabsRestored) for event in heard))
     assert [event.tabs for event in heard if isinstance(event, TabsRestored)] == [restored]
+
+
+@pytest_twisted.ensureDeferred
+async def test_speed_limits_are_told_when_they_change_and_after_a_restart(village: Village) -> None:
+    (ann,) = await village.people("ann")
+    heard: list[Event] = []
+    ann.door.subscribe(heard.append)
+    limits = await village.done(ann.door.set_speed_limits(2_000_000, None))
+    assert limits == SpeedLimits(2_000_000, None)
+    await village.until(lambda: SpeedLimitsChanged(limits) in heard)
+    assert ann.door.subscribe(lambda event: None).snapshot.speed_limits == limits
+    with pytest.raises(LocalError):
+        await village.done(ann.door.set_speed_limits(1, None))
+    await ann.stop()
+    ann.start()
+    heard.clear()
+    assert ann.door.subscribe(heard.append).snapshot.speed_limits == SpeedLimits()
+    await village.until(lambda: SpeedLimitsChanged(limits) in heard)
 
 
 @pytest_twisted.ensureDeferred
