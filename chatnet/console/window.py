@@ -9,6 +9,7 @@ from typing import Any
 
 import urwid
 
+from chatnet.console.coach import command_hints, network_hints, person_hints, transfer_hints
 from chatnet.console.keymap import Context, Keymap, hint
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.overlays.login import LoginForm
@@ -44,15 +45,6 @@ _PEOPLE_KEYS = (
     "block_selected",
     "back",
 )
-_TRANSFER_KEYS = (
-    "open_transfer",
-    "accept_selected",
-    "refuse_selected",
-    "cancel_selected",
-    "forget_ended",
-    "command_line",
-    "back",
-)
 _OVERLAY_CONTEXTS = (Context.FORM, Context.PICKER, Context.RESULTS, Context.REQUESTS)
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
     Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
@@ -75,7 +67,6 @@ _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
         ("Esc", "back"),
     ],
     Context.PEOPLE: [hint(name, Context.PEOPLE) for name in _PEOPLE_KEYS],
-    Context.TRANSFERS: [hint(name, Context.TRANSFERS) for name in _TRANSFER_KEYS],
 }
 
 
@@ -354,13 +345,21 @@ class Window(Box):
             return _FIXED_HINTS[context][1:]
         if context in _FIXED_HINTS:
             return _FIXED_HINTS[context]
-        hints: list[tuple[str, str]] = []
+        if context is Context.TRANSFERS:
+            some_ended = any(transfer.state.ended for transfer in model.transfers.values())
+            return transfer_hints(self.transfers.chosen(), some_ended)
+        if hints := command_hints(self.input.text):
+            return hints
         pane = self.tab.pane
+        if pane is self.net:
+            hints += network_hints(model.registry, len(model.requests))
         if isinstance(pane, ConversationPane):
             if pane.held():
                 hints += [("", "Sending is held until you choose"), hint("keep_key")]
             if chat is not None and model.offer_of(chat) is not None:
                 hints += [hint("accept"), hint("save_as"), hint("refuse")]
+            if pane.person is not None:
+                hints += person_hints(pane.person, pane.has_failed())
             if not pane.at_end():
                 hints.append(hint("to_end"))
         if any(tab.pane.news() for i, tab in enumerate(self.tabs) if i != self.here and tab.pane is not self.transfers):
