@@ -48,7 +48,7 @@ OTHER_KEYS = {
     *("", "send", "new_line", "delete_or_quit", "go_to_tab", "previous_tab", "next_tab", "next_unread", "to_unread"),
     *("go_to", "close_tab", "page_up", "page_down", "to_top", "to_end", "help", "people", "find", "transfers"),
     *("pick_file", "mouse", "redraw", "back", "quit", "quit_twice", "no_stop", "open_selected", "filter_people"),
-    *("whois_selected", "open_transfer", "limit", "command_line", "find_next", "find_previous"),
+    *("whois_selected", "info", "open_transfer", "limit", "command_line", "find_next", "find_previous"),
 }
 OTHER_COMMANDS = {
     *("say", "close", "clear", "search", "export", "limit", "transfers", "peers", "myid", "net"),
