@@ -14,7 +14,7 @@ from chatnet.console.keymap import Context, Keymap, hint
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.overlays.info import InfoPage
 from chatnet.console.overlays.login import LoginForm
-from chatnet.console.overlays.page import TextPage
+from chatnet.console.overlays.page import Page, TextPage
 from chatnet.console.overlays.requests import RequestsView
 from chatnet.console.overlays.search_results import ResultsView
 from chatnet.console.panes.bars import Banner, Footer, Header, TabBar
@@ -376,7 +376,8 @@ class Window(Box):
         context = self.context()
         if self.overlay is not None and context not in _OVERLAY_CONTEXTS:  # a page over a list: not the list's keys
             below = not isinstance(self.overlay, Scroller) or not self.overlay.at_end()
-            return [("Esc", "back"), *([("PgDn", "more")] if below else [])]
+            shows = self.overlay.enter_shows if isinstance(self.overlay, Page) else ""
+            return [*([("Enter", shows)] if shows else []), ("Esc", "back"), *([("PgDn", "more")] if below else [])]
         if isinstance(self.overlay, RequestsView) and self.overlay.is_reading:
             return _FIXED_HINTS[context][1:]
         if context in _FIXED_HINTS:

@@ -151,14 +151,14 @@ class KeyActions(SubjectActions):
             return
         lines: list[Markup] = [
             [("text", f"{me.name}, key "), ("key", short_text(me.peer)), ("text", ", whole:")],
-            ("key", f"  {grouped_text(me.peer)}"),
+            ("key", grouped_text(me.peer)),
         ]
         if join:
             lines += [
                 "",
                 ("text", f"To join this network {on_where(self._model.registry)}:"),
-                ("key", "  twistd -n chatpeer --name YOU --registry \\"),
-                ("key", f"  {join}"),
+                ("key", "twistd -n chatpeer --name YOU --registry \\"),
+                ("key", join),
                 "",
             ]
         self._show_sheet("Who you are", lines, join)
