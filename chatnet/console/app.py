@@ -19,7 +19,7 @@ from zope.interface import implementer
 from chatnet.console.actions.all import Actions
 from chatnet.console.model import ConsoleModel
 from chatnet.console.overlays.login import LoginDefaults
-from chatnet.console.panes.base import PaneContext
+from chatnet.console.panes.base import Launch, PaneContext
 from chatnet.console.terminal import GuardedLoop, TerminalWriter, UnwrappedScreen, free_the_signal_keys
 from chatnet.console.theme_choice import ThemeChoice
 from chatnet.console.widgets.theme import ASCII, UNICODE, palette
@@ -66,9 +66,11 @@ class Console(Service):
         output: TextIO | None = sys.__stdout__,
         ascii_only: bool = False,
         theme: ThemeChoice | None = None,
+        launch: Launch | None = None,
         screen: Any = None,
     ) -> None:
         self._api, self._reactor = api, reactor
+        self._launch = launch or Launch()
         self._theme = theme or ThemeChoice(os.environ)
         self._login = login
         self._input, self._output = input, output
@@ -120,7 +122,7 @@ class Console(Service):
         snapshot = self._subscription.snapshot
         signs = ASCII if self._ascii_only or not _is_utf8(os.environ) else UNICODE
         self.model = ConsoleModel(snapshot)
-        scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000))
+        scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000), self._launch)
         self.actions = Actions(self._api, scene, self._reactor, self)
         if self._screen is None:
             assert self._input is not None

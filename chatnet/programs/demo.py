@@ -37,6 +37,7 @@ from chatnet.core.events import (
     TransferChanged,
     TransferState,
 )
+from chatnet.host.command_text import command_text
 from chatnet.peer.api import PeerApi
 
 FILE_REQUEST = "file please"
@@ -186,7 +187,7 @@ class Demo:
         keep = {name: os.environ[name] for name in ("CHATNET_ASCII", "CHATNET_THEME") if name in os.environ}
         config = self._directory / "config.toml"
         config.touch()
-        environ = {**theirs, **keep, **places, "CHATNET_CONFIG": str(config)}
+        environ = {**theirs, **keep, **places, "CHATNET_CONFIG": str(config), "CHATNET_DEMO": "1"}
         process = subprocess.Popen(command, env=environ, **how)
         self._processes.append(process)
         return process
@@ -251,9 +252,7 @@ def show(twistd: Path) -> int:
             return 1
         finally:
             demo.close()
-    found = shutil.which("twistd")
-    shown = "twistd" if found and os.path.samefile(found, twistd) else os.path.relpath(twistd)
-    print(AFTERWARDS.format(twistd=shown))
+    print(AFTERWARDS.format(twistd=command_text(twistd)))
     return code
 
 

@@ -6,12 +6,15 @@ import getpass
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService, Service
 
 from chatnet.core.errors import LocalError
 from chatnet.core.names import is_valid_name
+from chatnet.core.text import safe_line
+from chatnet.host.command_text import command_text
 from chatnet.host.core_dumps import forbid_core_dumps
 from chatnet.host.exits import complain, refuse_start, stop
 from chatnet.host.gc_tuning import freeze_long_lived
@@ -24,6 +27,7 @@ from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
 from chatnet.peer.service import PeerService
 
 Options = PeerOptions
+DEMO_VARIABLE = "CHATNET_DEMO"  # set by the demo, which deletes all that it has made
 THEME_FILE = "console.theme"  # beside the directories of the names, none of which has a dot
 
 
@@ -83,6 +87,7 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
     # Imported here: a headless peer needs no urwid.
     from chatnet.console.app import Console
     from chatnet.console.overlays.login import LoginDefaults
+    from chatnet.console.panes.base import Launch
     from chatnet.console.theme_choice import ThemeChoice
 
     registry = settings.registry
@@ -97,4 +102,5 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
         output=sys.__stdout__,
         ascii_only=settings.ascii,
         theme=ThemeChoice(os.environ, settings.theme, settings.usual_theme, kept),
+        launch=Launch(safe_line(command_text(Path(sys.argv[0]))), is_lasting=DEMO_VARIABLE not in os.environ),
     )

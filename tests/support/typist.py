@@ -10,6 +10,7 @@ from twisted.internet.testing import MemoryReactorClock
 from urwid.testing import ScriptedScreen
 
 from chatnet.console.app import Console, LoginDefaults
+from chatnet.console.panes.base import Launch
 from chatnet.console.theme_choice import ThemeChoice
 from chatnet.core.limits import QUESTION_SECONDS
 from tests.support.scripted_peer import ScriptedPeer
@@ -67,12 +68,13 @@ class Typist:
         ascii_only: bool = False,
         clock: MemoryReactorClock | None = None,
         theme: ThemeChoice | None = None,
+        launch: Launch | None = None,
     ) -> None:
         self.clock = clock or new_clock()
         self.peer = peer or ScriptedPeer(self.clock)
         self.memory = MemoryScreen(size)
         self.console = Console(
-            self.peer, self.clock, login=login, ascii_only=ascii_only, theme=theme, screen=self.memory
+            self.peer, self.clock, login=login, ascii_only=ascii_only, theme=theme, launch=launch, screen=self.memory
         )
         self.console.startService()
         for call, args, kwargs in self.clock.whenRunningHooks:

@@ -127,10 +127,10 @@ class ProgramActions(ActionBase):
 
     def key_no_stop(self, stroke: str) -> None:
         name = self._model.me.name if self._model.me is not None else "NAME"
-        self.view.say(
-            "Not stopped: it would halt every transfer. To stay online without a window: "
-            f"quit, then  twistd chatpeer --name {name}"
-        )
+        launch, text = self._scene.launch, "Not stopped: it would halt every transfer."
+        if launch.is_lasting:
+            text += f" To stay online without a window: quit, then  {launch.twistd} chatpeer --name {name}"
+        self.view.say(text)
 
     def cmd_reconnect(self, rest: str) -> None:
         self.view.say("Trying the registry now.")

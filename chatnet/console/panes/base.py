@@ -12,12 +12,21 @@ from chatnet.console.widgets.theme import Signs
 
 
 @dataclass(frozen=True)
+class Launch:
+    """How the program was started, as far as the screen tells a person to start it again."""
+
+    twistd: str = "twistd"  # the command, as it can be typed here
+    is_lasting: bool = True  # whether key and history stay when the program ends
+
+
+@dataclass(frozen=True)
 class PaneContext:
     """What all panes share."""
 
     model: ConsoleModel
     signs: Signs
     now_ms: Callable[[], int]
+    launch: Launch = Launch()
 
 
 class Pane(Box):

@@ -66,8 +66,8 @@ class NetPane(ScrollPane):
             return [("text", "Not logged in yet.")]
         key = short_text(me.peer)
         if me.new_key:
-            place = shown_path(me.data_dir)
-            return [[("text", f"Welcome, {me.name}. New key made: "), ("key", key), ("text", f"  ({place}, keep it)")]]
+            place = f"{shown_path(me.data_dir)}, keep it" if self.scene.launch.is_lasting else "for the demo"
+            return [[("text", f"Welcome, {me.name}. New key made: "), ("key", key), ("text", f"  ({place})")]]
         return [[("text", f"Welcome back, {me.name}. Your key: "), ("key", key)]]
 
     def _registry(self) -> list[Markup]:
@@ -123,12 +123,13 @@ class NetPane(ScrollPane):
             if registry.address == USUAL_REGISTRY:
                 return [
                     ("text", f"Nobody else is here yet. {where[0].upper()}{where[1:]}:"),
-                    ("key", "   twistd -n chatpeer --name YOU"),
+                    ("key", f"   {self.scene.launch.twistd} -n chatpeer --name YOU"),
                     ("text", "From another machine: with the join string that the registry printed."),
                 ]
+            twistd = self.scene.launch.twistd if registry.address.startswith(THIS_MACHINE) else "twistd"
             return [
                 ("text", f"Nobody else is here yet. {where[0].upper()}{where[1:]}:"),
-                ("key", "   twistd -n chatpeer --name YOU --registry \\"),
+                ("key", f"   {twistd} -n chatpeer --name YOU --registry \\"),
                 ("key", f"   {registry_join(registry) or registry.address}"),
             ]
         names = ", ".join(roster.name(online[i]) for i in range(min(len(online), _NAMES_SHOWN)))
@@ -151,9 +152,12 @@ class NetPane(ScrollPane):
                 ("Leave", "Ctrl-C twice"),
                 ("Help", "F1"),
             ]
+        leave, launch = "Ctrl-C twice.", self.scene.launch
+        if launch.is_lasting:
+            leave += f" To stay online without this window:  {launch.twistd} chatpeer --name {name}"
         return [
             ("Talk", f"pick a name (F2, arrows, Enter; or a double click), or type  /msg {who} hello"),
             ("Send a file", f"F5, or  /send {who} photo.jpg"),
-            ("Leave", f"Ctrl-C twice. To stay online without this window:  twistd chatpeer --name {name}"),
+            ("Leave", leave),
             ("Help", "F1"),
         ]

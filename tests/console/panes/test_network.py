@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from chatnet.console.panes.base import Launch
 from chatnet.core.events import NoticeLevel, RegistryPhase
 from chatnet.core.identity import key_text, short_text
-from tests.support.scripted_peer import key_of
-from tests.support.typist import Typist
+from tests.support.scripted_peer import ScriptedPeer, furnished, key_of
+from tests.support.typist import Typist, new_clock
 
 
 def test_the_first_screen_says_what_is_and_what_to_do(console: Typist) -> None:
@@ -59,3 +60,32 @@ def test_a_second_place_is_said_with_the_way_back(console: Typist) -> None:
     assert "carol also runs somewhere else" in console.words()
     console.type("/takeover<enter>")
     assert console.calls("take_over") == [("take_over",)]
+
+
+def test_the_demo_does_not_tell_to_keep_what_it_deletes() -> None:
+    """Fault C20."""
+    clock = new_clock()
+    console = Typist(furnished(clock), clock=clock, launch=Launch(is_lasting=False))
+    assert "(for the demo)" in console.screen()
+    assert "keep it" not in console.screen()
+    assert "To stay online" not in console.screen()
+    console.type("<ctrl z>")
+    assert "Not stopped: it would halt every transfer." in console.screen()
+    assert "To stay online" not in console.screen()
+    console.close()
+
+
+def test_commands_for_this_machine_can_be_typed_here() -> None:
+    launch = Launch(".venv/bin/twistd")
+    clock = new_clock()
+    console = Typist(furnished(clock), clock=clock, launch=launch)
+    assert ".venv/bin/twistd chatpeer --name carol" in console.words()
+    console.type("<ctrl z>")
+    assert ".venv/bin/twistd chatpeer --name carol" in " ".join(console.lines()[-2:])
+    console.close()
+    alone = ScriptedPeer(clock)
+    for address, twistd in (("127.0.0.1:9901", ".venv/bin/twistd"), ("192.0.2.1:9900", "twistd")):
+        alone.registry = msgspec.structs.replace(alone.registry, address=address)
+        console = Typist(alone, size=(120, 24), clock=clock, launch=launch)
+        assert f"   {twistd} -n chatpeer --name YOU" in console.screen()
+        console.close()
