@@ -173,8 +173,11 @@ class CrowdedPeer:
     def cancel(self) -> None:
         """Nobody is told anything anyway."""
 
-    def history(self, chat: ChatID, before: int | None = None, limit: int = 100) -> Deferred[HistoryPage]:
+    def history(
+        self, chat: ChatID, before: int | None = None, limit: int = 100, after: int | None = None
+    ) -> Deferred[HistoryPage]:
         """Made when they are asked for, as the store does: what is not shown is not in memory."""
+        assert after is None, "nothing here jumps back and comes forward again"
         end = 0 if chat != self.friend else self._history if before is None else before - 1
         first = max(0, end - limit)
         rows = tuple(self._row(n) for n in range(first + 1, end + 1))

@@ -54,7 +54,12 @@ CONSOLE_TABLES = (
 )
 CONSOLE_PANES = (*CONSOLE_TABLES, "chatnet.console.widgets", "chatnet.console.panes")
 CONSOLE_OVERLAYS = (*CONSOLE_PANES, "chatnet.console.overlays")
-CONSOLE_WINDOW = (*CONSOLE_OVERLAYS, "chatnet.console.window", "chatnet.console.completion")
+CONSOLE_WINDOW = (
+    *CONSOLE_OVERLAYS,
+    "chatnet.console.coach",
+    "chatnet.console.window",
+    "chatnet.console.completion",
+)
 
 TERMINAL_OUTPUT = "chatnet.host.local_output"  # the one thing that a console wants of the machine itself
 
@@ -82,6 +87,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "chatnet.console.disk": (*CORE, "chatnet.console.commands"),
     "chatnet.console.alerts": CORE,
     "chatnet.console.terminal": (*CORE, TERMINAL_OUTPUT),
+    "chatnet.console.coach": CONSOLE_TABLES,
     "chatnet.console.completion": CONSOLE_TABLES,
     "chatnet.console.widgets": (*CORE, "chatnet.console.widgets"),
     "chatnet.console.panes": CONSOLE_PANES,

@@ -22,7 +22,7 @@ from chatnet.console.alerts import Alerts, alert_sequence
 from chatnet.console.disk import Disk, DiskThreads
 from chatnet.console.model import ConsoleModel
 from chatnet.console.overlays.login import LoginDefaults
-from chatnet.console.panes.base import PaneContext
+from chatnet.console.panes.base import Launch, PaneContext
 from chatnet.console.terminal import (
     GuardedLoop,
     TerminalWriter,
@@ -30,7 +30,8 @@ from chatnet.console.terminal import (
     free_the_signal_keys,
     is_utf8_encoding,
 )
-from chatnet.console.widgets.theme import ASCII, UNICODE, Signs, palette, theme_of
+from chatnet.console.theme_choice import ThemeChoice
+from chatnet.console.widgets.theme import ASCII, UNICODE, Signs, palette
 from chatnet.core import limits
 from chatnet.core.events import (
     AlertContent,
@@ -72,7 +73,7 @@ class Console(Service):
     """Drives one peer, through its api only, in one terminal.
 
     With ``login`` nobody is named yet: the form is shown first.  ``warnings`` about the start stand in the
-    first tab.  ``is_demo``: nothing of it will outlive this console.  ``screen`` is for tests.
+    first tab.  ``theme`` is the environment's without another choice.  ``screen`` is for tests.
     """
 
     log = Logger()
@@ -87,18 +88,20 @@ class Console(Service):
         output: TextIO | None = sys.__stdout__,
         ascii_only: bool = False,
         warnings: Sequence[str] = (),
-        is_demo: bool = False,
+        theme: ThemeChoice | None = None,
+        launch: Launch | None = None,
         screen: Any = None,
         disk: Disk | None = None,
         alerts: AlertContent = AlertContent.NAME,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._api, self._reactor = api, reactor
+        self._launch = launch or Launch()
+        self._theme = theme or ThemeChoice(environ)
         self._login = login
         self._input, self._output = input, output
         self._ascii_only = ascii_only
         self._warnings = warnings
-        self._is_demo = is_demo
         self._screen = screen
         self._real = screen is None
         self._threads = DiskThreads(reactor) if disk is None else None
@@ -150,7 +153,7 @@ class Console(Service):
         snapshot = self._subscription.snapshot
         signs = ASCII if self._ascii_only or not _is_utf8(os.environ) else UNICODE
         self.model = ConsoleModel(snapshot)
-        scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000), self._is_demo)
+        scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000), self._launch)
         self._alerts = Alerts(self._configured_alerts, snapshot.alerts)
         assert self._disk is not None
         self.actions = Actions(self._api, scene, self._reactor, self, self._disk, self._configured_alerts)
@@ -160,9 +163,10 @@ class Console(Service):
             self._writer = TerminalWriter(self._reactor, self._output)
             self._screen = UnwrappedScreen(self._input, self._writer)
             atexit.register(self._give_back)
+            self._allow_color()
         self._loop = GuardedLoop(
             self.actions.view,
-            palette(theme_of(os.environ)),
+            palette(self._theme.name),
             self._screen,
             self._reactor,
             on_paste=self.actions.paste,
@@ -311,6 +315,28 @@ class Console(Service):
         """Clear the screen and draw everything, also what the terminal has forgotten."""
         self._screen.clear()
         self.request_draw()
+
+    @property
+    def theme(self) -> str:
+        """The theme's name."""
+        return self._theme.name
+
+    def choose_theme(self, name: str) -> str:
+        """Take a theme, or with an empty name the usual one, now and for the next starts.
+
+        Returns and raises what ``ThemeChoice.choose`` does; the theme is there in any case.
+        """
+        try:
+            return self._theme.choose(name)
+        finally:
+            self._allow_color()
+            self._screen.register_palette(palette(self._theme.name))
+            self.redraw()
+
+    def _allow_color(self) -> None:
+        """A theme with colours that was asked for wins over NO_COLOR, because of which urwid takes none."""
+        if self._theme.needs_color and isinstance(self._screen, UnwrappedScreen):
+            self._screen.set_terminal_properties(colors=16)
 
     def set_mouse(self, on: bool) -> None:
         """Take the mouse, or leave it to the terminal."""

@@ -96,6 +96,13 @@ COMMANDS: tuple[Command, ...] = (
         "Program",
         ("off|bell|count|name|text|usual",),
     ),
+    Command(
+        "theme",
+        "[dark|light|high-contrast|mono|auto]",
+        "how the screen looks, also next time; auto: as the configuration or the terminal says",
+        "Program",
+        ("dark|light|high-contrast|mono|auto",),
+    ),
     Command("version", "", "which chatnet this is", "Program"),
     Command("quit", "", "leave; asks when a transfer runs (it goes on next time)", "Program"),
 )

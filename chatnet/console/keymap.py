@@ -114,6 +114,9 @@ KEYS: tuple[Key, ...] = (
     Key(_ANY, ("f3", "ctrl f"), "find", "find in this conversation; /search finds in all", "find"),
     Key(_ANY, ("f4", "meta t"), "transfers", "the tab of transfers", "transfers"),
     Key(_ANY, ("f5", "ctrl o"), "pick_file", "send a file: opens the picker", "send file"),
+    Key(
+        _ANY, ("f6", "meta i"), "info", "what is known of the person, transfer or network: a column, or a page", "info"
+    ),
     Key(_ANY, ("meta m",), "mouse", "mouse on or off (off: the terminal's own selection works)"),
     Key(_ANY, ("ctrl l",), "redraw", "clear the screen and draw it again"),
     Key(_ANY, ("esc",), "back", "back to the input; never deletes anything", "back"),

@@ -31,6 +31,7 @@ from chatnet.core.events import (
     Request,
     RequestsChanged,
     Snapshot,
+    SpeedLimitsChanged,
     StoreChanged,
     Transfer,
     TransferChanged,
@@ -155,6 +156,7 @@ class ConsoleModel:
         self.chats: dict[ChatID, ChatRows] = {}
         self.codes: dict[bytes, str] = {}  # six digits to compare, by person, until they are
         self.store_trouble = str(snapshot.store_trouble)  # why nothing can be stored now
+        self.speed_limits = snapshot.speed_limits
         self.requests: dict[bytes, Request] = {}  # by key, the latest last
         self.request_numbers: dict[bytes, int] = {}  # a number stays a key's
         self._put_requests(snapshot.requests)
@@ -189,6 +191,8 @@ class ConsoleModel:
                     self.shown.changed(Place(Subject.CODE, peer))
             case AlertsChanged(alerts):
                 self.alerts = alerts
+            case SpeedLimitsChanged(speed_limits):
+                self.speed_limits = speed_limits
             case LoggedIn(me):
                 self.me = me
             case StoreChanged(ok, text):

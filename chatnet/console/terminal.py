@@ -5,9 +5,10 @@ A terminal that nobody reads (suspended, a stalled ssh) holds up its own screen 
 
 from __future__ import annotations
 
+import os
 import re
 import termios
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -25,6 +26,7 @@ FOCUS_IN, FOCUS_OUT = "focus in", "focus out"
 CANCEL_SEQUENCE = "\x18"  # CAN: what was begun of an escape sequence is none
 SETTLE_SECONDS = 0.02  # for the sequences that give the terminal back: a turn of the reactor
 WRAP_OFF, WRAP_ON = "\x1b[?7l", "\x1b[?7h"
+BOLD_IS_BRIGHT = ("linux", "ansi")  # how TERM begins on terminals with eight colours
 PASTE_SECONDS = 2.0  # a paste whose end mark does not come is over after this silence
 
 _UTF8 = frozenset({"utf-8", "utf8", "utf"})
@@ -216,7 +218,7 @@ class GuardedLoop(urwid.MainLoop):
     def __init__(
         self,
         widget: urwid.Widget,
-        palette: list[tuple[str, str, str, str]],
+        palette: Sequence[tuple[Any, ...]],
         screen: Any,
         reactor: Any,
         *,
@@ -230,7 +232,7 @@ class GuardedLoop(urwid.MainLoop):
         on_focus: Callable[[bool], None] = lambda has_focus: None,
     ) -> None:
         loop = urwid.GuardedEventLoop(PromptLoop(reactor, manage_reactor=False), self._failed)
-        super().__init__(widget, palette, screen=screen, event_loop=loop)
+        super().__init__(widget, list(palette), screen=screen, event_loop=loop)
         self._reactor = reactor
         self._on_paste, self._on_trouble, self._on_input_closed = on_paste, on_trouble, on_input_closed
         self._on_undecoded = on_undecoded  # something was typed or pasted that is no character, and was left out
@@ -370,6 +372,8 @@ class UnwrappedScreen(urwid.display.raw.Screen):
 
     def __init__(self, input: TextIO, writer: TerminalWriter) -> None:
         super().__init__(input, writer, bracketed_paste_mode=True, focus_reporting=True, extended_keys=True)
+        # Only there a bright colour is a bold one; elsewhere that may be the dark colour in bold.
+        self.set_terminal_properties(bright_is_bold=os.environ.get("TERM", "").startswith(BOLD_IS_BRIGHT))
         self._writer = writer
 
     def alert(self, sequence: str) -> None:

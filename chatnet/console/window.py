@@ -9,9 +9,11 @@ from typing import Any
 
 import urwid
 
+from chatnet.console.coach import command_hints, network_hints, person_hints, transfer_hints
 from chatnet.console.keymap import Context, Keymap, hint
 from chatnet.console.overlays.contents import ContentsView
 from chatnet.console.overlays.file_picker import FilePicker
+from chatnet.console.overlays.info import InfoPage
 from chatnet.console.overlays.login import LoginForm
 from chatnet.console.overlays.page import Page, TextPage
 from chatnet.console.overlays.requests import RequestsView
@@ -20,11 +22,12 @@ from chatnet.console.overlays.search_results import ResultsView
 from chatnet.console.panes.bars import Banner, Footer, Header, TabBar
 from chatnet.console.panes.base import Pane, PaneContext
 from chatnet.console.panes.conversation import ConversationPane
+from chatnet.console.panes.info import Facts, InfoColumn
 from chatnet.console.panes.network import NetPane
 from chatnet.console.panes.people import PeopleList
 from chatnet.console.panes.question import NO, YES, Question, QuestionBar
 from chatnet.console.panes.transfers import TransfersPane
-from chatnet.console.widgets.base import Box, Scroller
+from chatnet.console.widgets.base import Block, Box, Scroller
 from chatnet.console.widgets.find_bar import FindBar
 from chatnet.console.widgets.input import MAX_ROWS, InputRow
 from chatnet.console.widgets.text import Markup, beside, cut, stack
@@ -35,6 +38,7 @@ from chatnet.core.text import SafeText
 MIN_COLS, MIN_ROWS = 40, 10
 PEOPLE_BESIDE_FROM = 72  # columns from which the list of people stands beside the pane
 PEOPLE_COLS, PEOPLE_COLS_WIDE, WIDE_FROM = 20, 26, 120
+INFO_COLS, INFO_FROM = 36, 132
 
 _MOUSE_PRESS = "mouse press"
 _WHILE_OVERLAY = ("f1", "ctrl c", "f10", "ctrl l", "ctrl z", "meta m")  # keys that hold whatever is open
@@ -45,16 +49,6 @@ _PEOPLE_KEYS = (
     "send_to_selected",
     "verify_selected",
     "block_selected",
-    "back",
-)
-_TRANSFER_KEYS = (
-    "open_transfer",
-    "accept_selected",
-    "refuse_selected",
-    "contents_selected",
-    "cancel_selected",
-    "forget_ended",
-    "command_line",
     "back",
 )
 _PAGES = (Context.DIGITS, Context.PAGE)
@@ -84,7 +78,6 @@ _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
         ("Esc", "back"),
     ],
     Context.PEOPLE: [hint(name, Context.PEOPLE) for name in _PEOPLE_KEYS],
-    Context.TRANSFERS: [hint(name, Context.TRANSFERS) for name in _TRANSFER_KEYS],
 }
 
 
@@ -155,6 +148,9 @@ class Window(Box):
         self.footer = Footer(scene, self._hints)
         self.question_bar = QuestionBar(scene, self._answered)
         self._wall = _Wall(scene)
+        self._facts = Facts(scene)
+        self.info = InfoColumn(self._about)
+        self.info_beside = True
 
     # --- tabs ----------------------------------------------------------------------------------
 
@@ -245,7 +241,7 @@ class Window(Box):
 
     def refresh(self) -> None:
         """The model changed: draw again what is in view, and keep the rows that did not change."""
-        for widget in (self.header, self.tab_row, self.banner, self.tab.pane, self.footer):
+        for widget in (self.header, self.tab_row, self.banner, self.tab.pane, self.info, self.footer):
             widget.changed()
         self.people.refresh()
         if self.overlay is not None:
@@ -257,8 +253,11 @@ class Window(Box):
         """Once a second."""
         self.footer.tick()
         self.header.changed()
+        self.info.changed()
         if self.tab.pane is self.net or self.chat is not None:
             self.tab.pane.changed()
+        if isinstance(self.overlay, InfoPage):
+            self.overlay.changed()
 
     def context(self) -> Context:
         """Where a key goes."""
@@ -307,6 +306,24 @@ class Window(Box):
             self.people.begin()
         self.refresh()
 
+    def toggle_info(self) -> None:
+        """F6: show or hide the column of facts; a window without room for it shows them on a page."""
+        if self.size[0] >= INFO_FROM:
+            self.info_beside = not self.info_beside
+            self.refresh()
+        else:
+            self.cover(InfoPage(self.scene, self._about, self.back))
+
+    def _about(self) -> Block:
+        """The facts about the person selected in the list while that has the keys, else about what the tab shows."""
+        pane, chosen = self.tab.pane, self.people.chosen()
+        if self.focus_on is Context.PEOPLE and chosen is not None:
+            return self._facts.of_person(chosen)
+        if isinstance(pane, ConversationPane) and pane.person is not None:
+            return self._facts.of_person(pane.person)
+        transfer = self.transfers.chosen() if pane is self.transfers else None
+        return self._facts.of_transfer(transfer) if transfer is not None else self._facts.of_network()
+
     # --- drawing -------------------------------------------------------------------------------
 
     def render(self, size: Any, focus: bool = False) -> Any:
@@ -351,17 +368,26 @@ class Window(Box):
         if alarm:
             places.append(Layout(self.banner, 0, 2, cols, alarm))
         pane = self.tab.pane
+        right = cols - INFO_COLS if cols >= INFO_FROM and self.info_beside else cols
         if cols >= PEOPLE_BESIDE_FROM and self.list_beside:
             people = PEOPLE_COLS_WIDE if cols >= WIDE_FROM else PEOPLE_COLS
             places += [
                 Layout(self.people, 0, body_top, people, body, Context.PEOPLE),
                 Layout(self._wall, people, body_top, 1, body),
-                Layout(pane, people + 1, body_top, cols - people - 1, body, pane.context),
             ]
+            left = people + 1
         elif self.focus_on is Context.PEOPLE:
-            places.append(Layout(self.people, 0, body_top, cols, body, Context.PEOPLE))
+            places.append(Layout(self.people, 0, body_top, right, body, Context.PEOPLE))
+            left = right
         else:
-            places.append(Layout(pane, 0, body_top, cols, body, pane.context))
+            left = 0
+        if left < right:
+            places.append(Layout(pane, left, body_top, right - left, body, pane.context))
+        if right < cols:
+            places += [
+                Layout(self._wall, right, body_top, 1, body),
+                Layout(self.info, right + 1, body_top, cols - right - 1, body),
+            ]
         if finding is not None:
             places.append(Layout(finding, 0, body_top + body, cols, None, Context.FIND))
         else:
@@ -384,13 +410,21 @@ class Window(Box):
         if self.overlay is not None and (context in _PAGES or context not in _OVERLAY_CONTEXTS):
             own = self.overlay.keys if isinstance(self.overlay, Page) else ()
             below = not isinstance(self.overlay, Scroller) or not self.overlay.at_end()
-            return [*own, ("Esc", "back"), *([("PgDn", "more")] if below else [])]
+            shows = self.overlay.enter_shows if isinstance(self.overlay, Page) else ""
+            enter = [("Enter", shows)] if shows else []
+            return [*own, *enter, ("Esc", "back"), *([("PgDn", "more")] if below else [])]
         if isinstance(self.overlay, RequestsView) and self.overlay.is_reading:
             return _FIXED_HINTS[context][1:]
         if context in _FIXED_HINTS:
             return _FIXED_HINTS[context]
-        hints: list[tuple[str, str]] = []
+        if context is Context.TRANSFERS:
+            some_ended = any(transfer.state.ended for transfer in model.transfers.values())
+            return transfer_hints(self.transfers.chosen(), some_ended)
+        if hints := command_hints(self.input.text):
+            return hints
         pane = self.tab.pane
+        if pane is self.net:
+            hints += network_hints(model.registry, len(model.requests))
         if isinstance(pane, ConversationPane):
             if pane.held():
                 hints += [("", "Sending is held until you choose"), hint("keep_key")]
@@ -398,13 +432,15 @@ class Window(Box):
             if offer is not None:
                 hints += [hint("accept"), hint("save_as"), hint("refuse")]
                 hints += [hint("contents")] if amount_text(offer) else []
+            if pane.person is not None:
+                hints += person_hints(pane.person, pane.has_failed())
             if not pane.at_end():
                 hints.append(hint("to_end"))
         if any(tab.pane.news() for i, tab in enumerate(self.tabs) if i != self.here and tab.pane is not self.transfers):
             hints.append(hint("next_unread"))
         if chat is not None:
             hints += [hint("send"), hint("new_line")]
-        return [*hints, hint("help"), hint("people"), hint("pick_file"), hint("transfers"), hint("quit")]
+        return [*hints, hint("help"), hint("people"), hint("pick_file"), hint("transfers"), hint("info"), hint("quit")]
 
     # --- keys and mouse ------------------------------------------------------------------------
 
@@ -454,8 +490,10 @@ class Window(Box):
         elif context is Context.PEOPLE:
             if not self.people.begin_filter("", key):
                 self.people.key(key)
+            self.info.changed()
         elif context is Context.TRANSFERS:
             self.transfers.key(key)
+            self.info.changed()
         elif context is Context.FIND and self.finder is not None:
             self.finder.keypress((self.size[0],), key)
         else:

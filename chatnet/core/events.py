@@ -332,6 +332,7 @@ class Snapshot(Plain, frozen=True):
     store_trouble: SafeText = SafeText("")  # why nothing can be stored now; empty when all is well
     requests: tuple[Request, ...] = ()  # the latest last; at most as many as the budget ``requesters`` has
     alerts: AlertRules = AlertRules()
+    speed_limits: SpeedLimits = SpeedLimits()
 
 
 class LoggedIn(Event, frozen=True):
@@ -397,6 +398,12 @@ class AlertsChanged(Event, frozen=True):
     """The rules as they are now; comes behind LoggedIn, too."""
 
     alerts: AlertRules
+
+
+class SpeedLimitsChanged(Event, frozen=True):
+    """What holds for all transfers together from now on."""
+
+    limits: SpeedLimits
 
 
 class CodeReady(Event, frozen=True):

@@ -154,6 +154,10 @@ class ProgramOptions(usage.Options):
         given = from_environment(self._environ, variable, kind) if variable else None
         if given is not None:
             return given
+        return self.find_in_files(key)
+
+    def find_in_files(self, key: str) -> Setting | None:
+        """The value of ``key`` in the user's file, else in the system's."""
         return next((found for file in self._files if (found := file.get(key)) is not None), None)
 
     def roots(self, downloads: Setting | None = None) -> Roots:

@@ -12,10 +12,12 @@ from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.names import why_not_a_name
 from chatnet.core.ports import REGISTRY_PORT
 from chatnet.core.text import safe_line
-from chatnet.host.config import BadSetting, from_environment
+from chatnet.host.config import BadSetting, Setting, from_environment
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
 from chatnet.host.umask import process_umask
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, RegistryAddress, parse_registry_address
+
+THEMES = ("dark", "light", "high-contrast", "mono")  # of the console
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class PeerSettings(ProgramSettings):
     notify: AlertContent = field(default=AlertContent.NAME, kw_only=True)  # unless the person chooses otherwise
     is_demo: bool = field(default=False, kw_only=True)  # its profile is deleted when it ends
     umask: int | None = field(default=None, kw_only=True)  # of received files; None: that of the process
+    theme: str = field(default="", kw_only=True)  # told to this start, and wins over what was chosen in the console
+    usual_theme: str = field(default="", kw_only=True)  # of the files
 
 
 class PeerOptions(ProgramOptions):
@@ -47,6 +51,7 @@ class PeerOptions(ProgramOptions):
         "headless",
         "ascii",
         "notify",
+        "theme",
         "metrics",
     )
     limits_class: ClassVar[type[LinkLimits]] = PeerLimits
@@ -73,6 +78,7 @@ class PeerOptions(ProgramOptions):
             None,
             f"What is told while you look elsewhere: {', '.join(AlertContent)}; else name (CHATNET_NOTIFY).",
         ],
+        ["theme", None, None, f"How the console looks: {', '.join(THEMES)} (CHATNET_THEME)."],
         ["downloads", None, None, "Where received files go, each sender's in a folder (CHATNET_DOWNLOADS)."],
     ]
 
@@ -100,7 +106,13 @@ class PeerOptions(ProgramOptions):
             metrics=self.metrics_endpoint(),
             is_demo=demo.flag() if demo else False,
             umask=_umask(twistd),
+            theme=_checked_theme(self._told_theme()),
+            usual_theme=_checked_theme(self.find_in_files("theme")),
         )
+
+    def _told_theme(self) -> Setting | None:
+        told = self["theme"]
+        return Setting(told, "--theme") if told else from_environment(self._environ, "CHATNET_THEME")
 
     def check(self, twistd: Mapping[str, Any]) -> None:
         if not self.settings.name and not wants_console(self.settings):
@@ -127,6 +139,12 @@ def _umask(twistd: Mapping[str, Any]) -> int:
     """The umask that the user has set, or has named to twistd, which in the background would make it 077."""
     named = twistd.get("umask")
     return process_umask() if named is None else int(named)
+
+
+def _checked_theme(given: Setting | None) -> str:
+    if given is not None and given.text() not in THEMES:
+        raise given.wrong(f"{', '.join(THEMES[:-1])} or {THEMES[-1]}")
+    return given.text() if given is not None else ""
 
 
 def _checked_name(text: str) -> str:

@@ -37,6 +37,7 @@ from chatnet.core.events import (
     SearchPage,
     Snapshot,
     SpeedLimits,
+    SpeedLimitsChanged,
     StoreChanged,
     TabsRestored,
     Transfer,
@@ -161,6 +162,7 @@ class PeerService(Service):
         for transfer in node.shown_transfers():
             self._feed.emit(TransferChanged(transfer))
         self._feed.emit(RequestsChanged(node.requests.all()))
+        self._feed.emit(SpeedLimitsChanged(node.transfers.speed_limits()))
         self._feed.emit(TabsRestored(node.open_tabs.tabs()))
         if node.watch.trouble:
             self._feed.emit(StoreChanged(False, node.watch.trouble))
@@ -259,7 +261,12 @@ class PeerService(Service):
         return self._with_node(limits)
 
     def set_speed_limits(self, up: int | None, down: int | None) -> Deferred[SpeedLimits]:
-        return self._with_node(lambda node: node.transfers.set_speed_limits(up, down))
+        async def limit(node: Node) -> SpeedLimits:
+            limits = await node.transfers.set_speed_limits(up, down)
+            self._feed.emit(SpeedLimitsChanged(limits))
+            return limits
+
+        return self._with_node(limit)
 
     def rule(self, peer: bytes) -> Deferred[FileRule]:
         async def rule(node: Node) -> FileRule:
@@ -369,6 +376,7 @@ class PeerService(Service):
             store_trouble=node.watch.trouble,
             requests=node.requests.all(),
             alerts=node.alerts.rules,
+            speed_limits=node.transfers.speed_limits(),
         )
 
     def _nowhere(self) -> RegistryState:

@@ -38,6 +38,7 @@ from chatnet.core.events import (
     TransferChanged,
     TransferState,
 )
+from chatnet.host.command_text import command_text
 from chatnet.peer.api import PeerApi
 
 FILE_REQUEST = "file please"
@@ -184,7 +185,7 @@ class Demo:
         places = {f"CHATNET_{place}": str(self._directory / place.lower()) for place in ("DATA", "STATE", "DOWNLOADS")}
         # Nothing that the user has configured for real belongs here.
         theirs = {name: value for name, value in os.environ.items() if not name.startswith("CHATNET_")}
-        keep = {name: os.environ[name] for name in ("CHATNET_ASCII",) if name in os.environ}
+        keep = {name: os.environ[name] for name in ("CHATNET_ASCII", "CHATNET_THEME") if name in os.environ}
         config = self._directory / "config.toml"
         config.touch()
         environ = {**theirs, **keep, **places, "CHATNET_CONFIG": str(config), "CHATNET_DEMO": "1"}
@@ -256,9 +257,7 @@ def show(twistd: Path) -> int:
     except OSError as error:
         print(f"chatnet.programs.demo: {error.filename or 'cannot start'}: {system_reason(error)}", file=sys.stderr)
         return 1
-    found = shutil.which("twistd")
-    shown = "twistd" if found and os.path.samefile(found, twistd) else os.path.relpath(twistd)
-    print(AFTERWARDS.format(twistd=shown))
+    print(AFTERWARDS.format(twistd=command_text(twistd)))
     return code
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import getpass
+import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.python.failure import Failure
 
 from chatnet.core.names import is_valid_name
+from chatnet.core.text import safe_line
+from chatnet.host.command_text import command_text
 from chatnet.host.core_dumps import forbid_core_dumps
 from chatnet.host.exits import stop
 from chatnet.host.gc_tuning import freeze_long_lived
 from chatnet.host.hangups import handle_hangups
+from chatnet.host.kept_choice import KeptChoice
 from chatnet.host.logging import LoggedService
 from chatnet.host.metrics import MetricsService
 from chatnet.host.monotonic_reactor import make_steady
@@ -25,6 +30,7 @@ from chatnet.programs.start import Start
 
 Options = PeerOptions
 COMMAND = "chatpeer"
+THEME_FILE = "console.theme"  # beside the directories of the names, none of which has a dot
 _ADVICE = {"twin": "A second peer needs another --name."}
 
 
@@ -88,10 +94,13 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
     # Imported here: a headless peer needs no urwid.
     from chatnet.console.app import Console
     from chatnet.console.overlays.login import LoginDefaults
+    from chatnet.console.panes.base import Launch
+    from chatnet.console.theme_choice import ThemeChoice
 
     registry = settings.registry
     shown = registry.shown if registry.key is None else str(registry)
     login = None if settings.name else LoginDefaults(_login_name(), shown, "")
+    kept = KeptChoice(settings.roots.state / THEME_FILE)
     return Console(
         peer,
         reactor,
@@ -101,5 +110,6 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
         ascii_only=settings.ascii,
         alerts=settings.notify,
         warnings=settings.warnings,
-        is_demo=settings.is_demo,
+        theme=ThemeChoice(os.environ, settings.theme, settings.usual_theme, kept),
+        launch=Launch(safe_line(command_text(Path(sys.argv[0]))), settings.is_demo),
     )

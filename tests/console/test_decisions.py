@@ -48,12 +48,12 @@ OTHER_KEYS = {
     *("", "send", "new_line", "delete_or_quit", "go_to_tab", "previous_tab", "next_tab", "next_unread", "to_unread"),
     *("go_to", "close_tab", "page_up", "page_down", "to_top", "to_end", "help", "people", "find", "transfers"),
     *("pick_file", "mouse", "redraw", "back", "quit", "quit_twice", "no_stop", "open_selected", "filter_people"),
-    *("whois_selected", "open_transfer", "limit", "command_line", "find_next", "find_previous"),
+    *("whois_selected", "info", "open_transfer", "limit", "command_line", "find_next", "find_previous"),
     *("contents", "contents_selected"),
 }
 OTHER_COMMANDS = {
     *("say", "close", "clear", "search", "export", "limit", "transfers", "peers", "myid", "net"),
-    *("reconnect", "takeover", "log", "help", "keys", "mouse", "version", "quit", "notify", "contents"),
+    *("reconnect", "takeover", "log", "help", "keys", "mouse", "theme", "version", "quit", "notify", "contents"),
 }
 
 

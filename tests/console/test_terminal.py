@@ -16,6 +16,7 @@ import pytest
 
 from chatnet.console.app import Console
 from chatnet.console.shown import Place, Subject, offer_question
+from chatnet.console.theme_choice import ThemeChoice
 from chatnet.core.limits import TERMINAL_BACKLOG_BYTES
 from tests.support.scripted_peer import furnished, key_of
 from tests.support.typist import new_clock
@@ -57,9 +58,11 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     one.close()
 
 
-def opened(terminal: Terminal, clock: Any) -> Console:
+def opened(terminal: Terminal, clock: Any, theme: ThemeChoice | None = None) -> Console:
     environ = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
-    console = Console(furnished(clock), clock, input=terminal.input, output=terminal.output, environ=environ)
+    console = Console(
+        furnished(clock), clock, input=terminal.input, output=terminal.output, theme=theme, environ=environ
+    )
     console.startService()
     for call, args, kwargs in clock.whenRunningHooks:
         call(*args, **kwargs)
@@ -277,3 +280,41 @@ def test_a_terminal_that_goes_while_it_is_behind_ends_the_program(terminal: Term
     assert console._api.quits == 1  # type: ignore[attr-defined]
     assert console._loop is None
     terminal.ours = os.open("/dev/null", os.O_RDONLY)
+
+
+WHITE_ON_BLUE = "\x1b[0;97;44m"  # the header in the themes dark and light
+
+
+@pytest.mark.parametrize(
+    ("no_color", "told", "has_color"),
+    [("", "", True), ("", "light", True), ("", "mono", False), ("1", "", False), ("1", "dark", True)],
+)
+def test_no_color_holds_unless_a_theme_with_colors_is_asked_for(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, no_color: str, told: str, has_color: bool
+) -> None:
+    """As no-color.org has it."""
+    monkeypatch.setenv("NO_COLOR", no_color)
+    console = opened(terminal, new_clock(), ThemeChoice({"NO_COLOR": no_color}, told))
+    written = terminal.written()
+    assert "carol" in written
+    assert (WHITE_ON_BLUE in written) is has_color
+    console.stopService()
+
+
+@pytest.mark.parametrize(
+    ("term", "header"),
+    [
+        ("xterm-256color", WHITE_ON_BLUE),
+        ("screen-256color", WHITE_ON_BLUE),  # tmux
+        ("linux", "\x1b[0;1;37;44m"),
+    ],
+)
+def test_a_bright_color_is_bold_only_on_the_linux_console(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, term: str, header: str
+) -> None:
+    """Elsewhere bold may leave the color as it is: bold red on Tango has a contrast of 2."""
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    console = opened(terminal, new_clock(), ThemeChoice({}))
+    assert header in terminal.written()
+    console.stopService()

@@ -11,11 +11,12 @@ from typing import Any, TextIO
 import pytest
 from twisted.python import usage
 
+from chatnet.console.widgets import theme
 from chatnet.core.events import AlertContent
 from chatnet.core.limits import PeerLimits
 from chatnet.host.options import LogChoice
 from chatnet.peer.directory.registry_address import RegistryAddress
-from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
+from chatnet.peer.options import THEMES, PeerOptions, PeerSettings, wants_console
 
 
 def parse(
@@ -63,6 +64,7 @@ downloads = "{tmp_path}/got"
 headless = true
 ascii = true
 notify = "text"
+theme = "light"
 
 [peer.limits]
 links = 3
@@ -79,6 +81,7 @@ links = 3
     assert settings.headless
     assert settings.ascii
     assert settings.notify is AlertContent.TEXT
+    assert (settings.theme, settings.usual_theme) == ("", "light")
     assert settings.limits.budgets.links.all == 3
 
 
@@ -116,6 +119,10 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
         (["--name", "carol", "--registry", "x y"], "^--registry: 'x y' is no registry"),
         (["--name", "carol", "--registry", "chatnet:a:1/AAA"], "^--registry: "),
         (["--name", "carol", "--notify", "loud"], "^--notify: 'loud' is none of off, bell, count, name, text$"),
+        (
+            ["--name", "carol", "--theme", "pink"],
+            '^--theme must be dark, light, high-contrast or mono, not "pink"$',
+        ),
         (["--headless"], "^without a console it must be told who it is, e.g. --name carol$"),
     ],
 )
@@ -155,3 +162,21 @@ def test_received_files_follow_the_umask_of_the_shell_or_the_one_that_twistd_was
         assert parse(tmp_path, "--name", "bob", twistd={"umask": 0o007}).umask == 0o007
     finally:
         os.umask(before)
+
+
+def test_a_theme_is_told_or_configured(tmp_path: Path) -> None:
+    """Between the two stands what was chosen in the console."""
+    (tmp_path / "system.toml").write_text('[peer]\ntheme = "mono"\n')
+    environ = {"CHATNET_THEME": "dark"}
+    found = parse(tmp_path, "--name", "carol")
+    assert (found.theme, found.usual_theme) == ("", "mono")
+    found = parse(tmp_path, "--name", "carol", environ=environ)
+    assert (found.theme, found.usual_theme) == ("dark", "mono")
+    assert parse(tmp_path, "--name", "carol", "--theme", "light", environ=environ).theme == "light"
+    (tmp_path / "user.toml").write_text('[peer]\ntheme = "blue"\n')
+    with pytest.raises(usage.UsageError, match=r'user.toml line 2: theme must be dark, .*, not "blue"$'):
+        parse(tmp_path, "--name", "carol")
+
+
+def test_the_options_know_the_themes_of_the_console() -> None:
+    assert THEMES == theme.THEMES

@@ -47,6 +47,7 @@ from chatnet.core.events import (
     SearchPage,
     Snapshot,
     SpeedLimits,
+    SpeedLimitsChanged,
     Tab,
     Transfer,
     TransferChanged,
@@ -329,6 +330,7 @@ class ScriptedPeer:
             store_trouble=self.store_trouble,
             requests=tuple(self.requests.values()),
             alerts=self.alerts,
+            speed_limits=self.limits,
         )
         return _Subscription(snapshot, lambda: self._listeners.remove(listener))
 
@@ -516,6 +518,7 @@ class ScriptedPeer:
     def set_speed_limits(self, up: int | None, down: int | None) -> Deferred[SpeedLimits]:
         self.calls.append(("set_speed_limits", up, down))
         self.limits = SpeedLimits(up, down)
+        self.emit(SpeedLimitsChanged(self.limits))
         return succeed(self.limits)
 
     def rule(self, peer: bytes) -> Deferred[FileRule]:

@@ -18,6 +18,8 @@ from chatnet.core.events import (
     AlertsChanged,
     Event,
     MessageState,
+    SpeedLimits,
+    SpeedLimitsChanged,
     StoreChanged,
     Tab,
     TabsRestored,
@@ -188,6 +190,24 @@ async def test_rules_that_a_newer_program_has_kept_are_none(village: Village) ->
     ann.start()
     await village.until(lambda: ann.door.subscribe(lambda event: None).snapshot.me is not None)
     assert ann.door.subscribe(lambda event: None).snapshot.alerts == AlertRules()
+
+
+@pytest_twisted.ensureDeferred
+async def test_speed_limits_are_told_when_they_change_and_after_a_restart(village: Village) -> None:
+    (ann,) = await village.people("ann")
+    heard: list[Event] = []
+    ann.door.subscribe(heard.append)
+    limits = await village.done(ann.door.set_speed_limits(2_000_000, None))
+    assert limits == SpeedLimits(2_000_000, None)
+    await village.until(lambda: SpeedLimitsChanged(limits) in heard)
+    assert ann.door.subscribe(lambda event: None).snapshot.speed_limits == limits
+    with pytest.raises(LocalError):
+        await village.done(ann.door.set_speed_limits(1, None))
+    await ann.stop()
+    ann.start()
+    heard.clear()
+    assert ann.door.subscribe(heard.append).snapshot.speed_limits == SpeedLimits()
+    await village.until(lambda: SpeedLimitsChanged(limits) in heard)
 
 
 @pytest_twisted.ensureDeferred

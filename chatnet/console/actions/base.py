@@ -57,6 +57,16 @@ class Terminal(Protocol):
     def is_behind(self) -> bool:
         """Whether the terminal has not taken the newest frame yet."""
 
+    @property
+    def theme(self) -> str:
+        """The name of the theme."""
+
+    def choose_theme(self, name: str) -> str:
+        """Take a theme, empty for the usual one, now and for the next starts; what stands against the latter.
+
+        Raises OSError when it could not be kept; it is there all the same.
+        """
+
 
 class ActionBase:
     """They read the model, ask the peer, and change the view."""

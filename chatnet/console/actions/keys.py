@@ -203,7 +203,7 @@ class KeyActions(SubjectActions):
             return
         lines: list[Markup] = [
             [("text", f"{me.name}, key "), ("key", short_text(me.peer)), ("text", ", whole:")],
-            ("key", f"  {grouped_text(me.peer)}"),
+            ("key", grouped_text(me.peer)),
         ]
         if join and self._scene.is_demo:
             lines += ["", ("text", "The registry of this demo, as long as it runs:"), ("key", f"  {join}"), ""]
@@ -211,8 +211,8 @@ class KeyActions(SubjectActions):
             lines += [
                 "",
                 ("text", f"To join this network {on_where(self._model.registry)}:"),
-                ("key", "  twistd -n chatpeer --name YOU --registry \\"),
-                ("key", f"  {join}"),
+                ("key", "twistd -n chatpeer --name YOU --registry \\"),
+                ("key", join),
                 "",
             ]
         self._show_sheet("Who you are", lines, join)

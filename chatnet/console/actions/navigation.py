@@ -120,6 +120,9 @@ class NavigationActions(SubjectActions):
     def key_people(self, stroke: str) -> None:
         self.view.toggle_people()
 
+    def key_info(self, stroke: str) -> None:
+        self.view.toggle_info()
+
     def cmd_peers(self, rest: str) -> None:
         if self.view.focus_on is not Context.PEOPLE:
             self.view.toggle_people()

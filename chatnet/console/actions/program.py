@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from chatnet import __version__
 from chatnet.console.actions.base import ActionBase
+from chatnet.console.commands import BY_NAME
 from chatnet.console.overlays.help import HelpView
 from chatnet.console.overlays.login import LoginDefaults, LoginForm
 from chatnet.console.panes.question import Question
+from chatnet.console.widgets.theme import THEMES
 from chatnet.console.widgets.wording import count_text
 from chatnet.core.errors import CannotListen, ChatnetError
 from chatnet.core.events import Me
-from chatnet.core.text import shown_path
+from chatnet.core.text import safe_line, shown_path
 
 QUIT_TWICE_SECONDS = 2.0
 _LOGIN_ADVICE = {"twin": "Choose another name."}
+AUTOMATIC = "auto"  # of /theme: none is chosen
 
 
 class ProgramActions(ActionBase):
@@ -47,6 +50,24 @@ class ProgramActions(ActionBase):
 
     def cmd_mouse(self, rest: str) -> None:
         self.key_mouse("")
+
+    def cmd_theme(self, rest: str) -> None:
+        name = rest.strip().lower()
+        if not name:
+            self.view.say(f"The theme is {self._terminal.theme}. {BY_NAME['theme'].shown} takes another one.")
+        elif name in (*THEMES, AUTOMATIC):
+            self._choose_theme("" if name == AUTOMATIC else name)
+        else:
+            self._usage("theme")
+
+    def _choose_theme(self, name: str) -> None:
+        try:
+            against = self._terminal.choose_theme(name)
+        except OSError as error:
+            until = f" until you quit; it could not be kept ({safe_line((error.strerror or str(error)).lower())})"
+        else:
+            until = " until you quit: --theme or CHATNET_THEME names another one at each start" if against else ""
+        self.view.say(f"The theme is {self._terminal.theme}{until}.", warning="not be kept" in until)
 
     def key_redraw(self, stroke: str) -> None:
         self._terminal.redraw()
@@ -114,13 +135,13 @@ class ProgramActions(ActionBase):
 
     def key_no_stop(self, stroke: str) -> None:
         name = self._model.me.name if self._model.me is not None else "NAME"
+        text = "Not stopped: it would halt every transfer. "
         if self._scene.is_demo:
-            self.view.say("Not stopped: it would halt every transfer. Ctrl-C twice ends the demo.")
-            return
-        self.view.say(
-            "Not stopped: it would halt every transfer. To stay online without a window: "
-            f"quit, then  twistd chatpeer --name {name}"
-        )
+            text += "Ctrl-C twice ends the demo."
+        else:
+            command = f"{self._scene.launch.twistd} chatpeer --name {name}"
+            text += f"To stay online without a window: quit, then  {command}"
+        self.view.say(text)
 
     def cmd_reconnect(self, rest: str) -> None:
         self.view.say("Trying the registry now.")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from chatnet.console.actions.base import local_path
 from chatnet.console.actions.messaging import body_bytes
 from chatnet.console.actions.subjects import SubjectActions
+from chatnet.console.coach import is_open_offer
 from chatnet.console.commands import split_words
 from chatnet.console.disk import size_of_all
 from chatnet.console.keymap import Context, stroke_text
@@ -284,10 +285,10 @@ class TransferActions(SubjectActions):
             self.open_person(transfer.peer)
 
     def key_accept_selected(self, stroke: str) -> None:
-        self._do_to_chosen("to accept", _is_open_offer, self._accept)
+        self._do_to_chosen("to accept", is_open_offer, self._accept)
 
     def key_refuse_selected(self, stroke: str) -> None:
-        self._do_to_chosen("to refuse", _is_open_offer, self._refuse)
+        self._do_to_chosen("to refuse", is_open_offer, self._refuse)
 
     def key_cancel_selected(self, stroke: str) -> None:
         self._do_to_chosen("to cancel", lambda one: not one.state.ended, self._cancel)
@@ -337,10 +338,6 @@ class TransferActions(SubjectActions):
 
     def key_command_line(self, stroke: str) -> None:
         self._begin_command("/")
-
-
-def _is_open_offer(transfer: Transfer) -> bool:
-    return not transfer.outgoing and transfer.state is TransferState.OFFERED
 
 
 def _what_is_missing(paths: tuple[bytes, ...], words: list[str]) -> str:

@@ -8,7 +8,7 @@ import segno
 import urwid
 
 from chatnet.console.widgets.base import Block, Scroller
-from chatnet.console.widgets.text import Markup, Row, line, wrapped
+from chatnet.console.widgets.text import Markup, Row, line, stack, wrapped
 from chatnet.console.widgets.theme import UNICODE, Signs
 from chatnet.core.text import SafeText
 
@@ -27,7 +27,11 @@ def qr_rows(text: str) -> list[str]:
 
 
 class Page(Scroller):
-    """``lines`` are rows; ``qr``, if not empty, is drawn below them where the window has room for it."""
+    """``lines`` are rows; ``qr``, if not empty, is drawn as a QR code.
+
+    It stands below them where the window has room for all.  Where it has room for the code alone, without the title
+    too, Enter shows that, and the lines again.
+    """
 
     keys: Sequence[tuple[str, str]] = ()  # what can be done here besides reading: stroke and word, for the footer
 
@@ -39,7 +43,23 @@ class Page(Scroller):
         self._lines = lines
         self._close = close
         self._qr = qr_rows(qr) if qr and signs is UNICODE else []
+        self._qr_alone = False  # it is shown, in place of all else
+        self._room = 0  # rows, as drawn last
         self._to_start = True
+
+    @property
+    def enter_shows(self) -> str:
+        """What Enter shows instead, "QR code" or "text"; empty where it closes the page."""
+        if not self._has_room_for_qr() or self._has_room_for_all():
+            return ""
+        return "text" if self._qr_alone else "QR code"
+
+    def _has_room_for_qr(self) -> bool:
+        return bool(self._qr) and len(self._qr[0]) + 1 <= self.size[0] and len(self._qr) <= self._room
+
+    def _has_room_for_all(self) -> bool:
+        height = 1 + sum(Row("", 1, text).canvas(self.size[0]).rows() for text in self._lines)
+        return self._has_room_for_qr() and height + len(self._qr) <= self._room
 
     def count(self) -> int:
         return len(self._lines) + bool(self._qr)
@@ -47,14 +67,21 @@ class Page(Scroller):
     def block(self, index: int) -> Block:
         if index < len(self._lines):
             return [Row("", 1, self._lines[index])]
-        cols, rows = self.size
-        if len(self._qr[0]) + 1 > cols or len(self._qr) > rows:
-            needed = f"{len(self._qr[0]) + 1}×{len(self._qr) + 3}"
-            return [Row("", 1, ("text.soft", f"(a window of {needed} has room for a QR code)"))]
+        if self._has_room_for_all():
+            return self._code()
+        if self._has_room_for_qr():
+            return [Row("", 1, [("key", "Enter"), ("text", " shows the same as a QR code")])]
+        needed = f"{len(self._qr[0]) + 1}×{len(self._qr) + 2}"
+        return [Row("", 1, ("text.soft", f"(a window of {needed} has room for a QR code)"))]
+
+    def _code(self) -> Block:
         return [Row(" ", 1, ("qr", row)) for row in self._qr]
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
-        self.size = cols, max(1, rows - 1)
+        self.size, self._room = (cols, max(1, rows - 1)), rows
+        self._qr_alone = self._qr_alone and bool(self.enter_shows)
+        if self._qr_alone:
+            return stack([row.canvas(cols) for row in self._code()], cols, rows)
         self.count()
         if self._to_start:
             self._from_top(*self.size)
@@ -72,6 +99,10 @@ class Page(Scroller):
             self.changed()
         elif key == "end":
             self.to_end()
+        elif key == "enter" and self.enter_shows:
+            self._qr_alone = not self._qr_alone
+            self._to_start = True
+            self.changed()
         elif key in ("esc", "enter"):
             self._close()
         else:

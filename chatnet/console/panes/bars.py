@@ -28,20 +28,25 @@ class Header(Box):
         self.scene = scene
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
-        signs, me = self.scene.signs, self.scene.model.me
+        model, signs, me = self.scene.model, self.scene.signs, self.scene.model.me
         small = cols < 72
         name = me.name if me is not None else "not logged in"
         key = f" {short_text(me.peer)}" if me is not None else ""
-        left = name if small else f" chatnet  {name}{key}"
         registry, alarm = self.registry(small) if me is not None else ("", False)
-        down, up = self.scene.model.rates()
-        rates = f"  {signs.incoming} {short_rate(down)}  {signs.outgoing} {short_rate(up)}"
-        clock = f"  {clock_text(self.scene.now_ms())} "
-        right: list[Markup] = [("header.alarm" if alarm else "header", registry), ("header", rates), ("header", clock)]
-        if width(left) + width(right) + 1 > cols:
-            right = [right[0], right[2]]
-        if width(left) + width(right) + 1 > cols:
-            left = name
+        state, clock = ("header.alarm" if alarm else "header", registry), f"  {clock_text(self.scene.now_ms())} "
+        down, up, limits = *model.rates(), model.speed_limits
+        ways = [(signs.incoming, down, limits.down), (signs.outgoing, up, limits.up)]
+        rates = "".join(_rate_text(*way) for way in ways)
+        limited = "".join(_rate_text(*way) for way in ways if way[2] is not None)
+        # Where there is no room the rates that have no limit give way first, the limits last.
+        whole = name if small else f" chatnet  {name}{key}"
+        choices = [(whole, rates + clock)]
+        if limited:
+            choices += [(whole, limited + clock), (name, limited + clock), (name, f"{limited} ")]
+        for left, shown in (*choices, (whole, clock), (name, clock)):
+            right: list[Markup] = [state, ("header", shown)]
+            if width(left) + width(right) + 1 <= cols:
+                break
         return two_sided(("header", left), right, cols, "header")
 
     def registry(self, small: bool) -> tuple[str, bool]:
@@ -63,6 +68,11 @@ class Header(Box):
                 return f"{word} REFUSED us", True
             case RegistryPhase.WRONG_KEY:
                 return f"{word} has ANOTHER KEY", True
+
+
+def _rate_text(sign: str, rate: float, limit: int | None) -> str:
+    """``↓ 1.2M``, or with a limit ``↓ 1.2M/2.0M``."""
+    return f"  {sign} {short_rate(rate)}{f'/{short_rate(limit)}' if limit is not None else ''}"
 
 
 class Banner(Box):

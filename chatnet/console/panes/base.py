@@ -12,13 +12,25 @@ from chatnet.console.widgets.theme import Signs
 
 
 @dataclass(frozen=True)
+class Launch:
+    """How the program was started, as far as the screen tells a person to start it again."""
+
+    twistd: str = "twistd"  # the command, as it can be typed here
+    is_demo: bool = False  # everything ends with this console: nothing is named that would outlive it
+
+
+@dataclass(frozen=True)
 class PaneContext:
     """What all panes share."""
 
     model: ConsoleModel
     signs: Signs
     now_ms: Callable[[], int]
-    is_demo: bool = False  # everything ends with this console: nothing is named that would outlive it
+    launch: Launch = Launch()
+
+    @property
+    def is_demo(self) -> bool:
+        return self.launch.is_demo
 
 
 class Pane(Box):

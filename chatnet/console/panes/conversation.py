@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import urwid
 
+from chatnet.console.model import FAILED_STATES
 from chatnet.console.panes.base import PaneContext, ScrollPane
 from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.console.widgets.base import Block
@@ -36,6 +38,7 @@ from chatnet.core.text import SafeText, quoted, safe_line, safe_text, shown_path
 
 _NAME_COLS = 12  # a longer name is cut in the column; the title has it whole
 _BAR_COLS = 30
+_NEWEST = 20  # rows at the end that are looked at for what became of what we wrote
 _UNDELIVERED = (MessageState.WAITING, MessageState.SENT)
 
 
@@ -107,6 +110,11 @@ class ConversationPane(ScrollPane):
     def held(self) -> bool:
         """Whether nothing is sent, because another key uses the name."""
         return self.person is not None and self.person.new_key is not None
+
+    def has_failed(self) -> bool:
+        """Whether the last message of ours was refused or has expired, if it is one of the newest rows."""
+        newest = (row for row in reversed(self.chat_rows.rows[-_NEWEST:]) if row.mine and row.kind is MessageKind.TEXT)
+        return any(row.state in FAILED_STATES for row in islice(newest, 1))
 
     def left(self) -> None:
         self.chat_rows.mark_n = self.chat_rows.last_n or None
@@ -367,7 +375,7 @@ class ConversationPane(ScrollPane):
     def _waiting_note(self) -> str:
         """Why our newest messages and offers wait; empty when they do not."""
         person, rows, signs, now_ms = self.person, self.chat_rows.rows, self.scene.signs, self.scene.now_ms()
-        if person is None or not any(_is_undelivered(row) for row in rows[-20:]):
+        if person is None or not any(_is_undelivered(row) for row in rows[-_NEWEST:]):
             return ""
         why = waiting_text(person, now_ms)
         if not why and self._has_unanswered_offers():

@@ -130,12 +130,13 @@ class NetPane(ScrollPane):
             if registry.address == USUAL_REGISTRY:
                 return [
                     ("text", f"Nobody else is here yet. {where[0].upper()}{where[1:]}:"),
-                    ("key", "   twistd -n chatpeer --name YOU"),
+                    ("key", f"   {self.scene.launch.twistd} -n chatpeer --name YOU"),
                     ("text", "From another machine: with the join string that the registry printed."),
                 ]
+            twistd = self.scene.launch.twistd if registry.address.startswith(THIS_MACHINE) else "twistd"
             return [
                 ("text", f"Nobody else is here yet. {where[0].upper()}{where[1:]}:"),
-                ("key", "   twistd -n chatpeer --name YOU --registry \\"),
+                ("key", f"   {twistd} -n chatpeer --name YOU --registry \\"),
                 ("key", f"   {registry_join(registry) or registry.address}"),
             ]
         names = ", ".join(roster.name(online[i]) for i in range(min(len(online), _NAMES_SHOWN)))
@@ -158,7 +159,7 @@ class NetPane(ScrollPane):
                 ("Leave", "Ctrl-C twice, which deletes it all" if self.scene.is_demo else "Ctrl-C twice"),
                 ("Help", "F1"),
             ]
-        leave = f"Ctrl-C twice. To stay online without this window:  twistd chatpeer --name {name}"
+        leave = f"Ctrl-C twice. To stay online without this window:  {self.scene.launch.twistd} chatpeer --name {name}"
         if self.scene.is_demo:
             leave = "Ctrl-C twice. The demo ends then, and its key, messages and files are deleted."
         return [

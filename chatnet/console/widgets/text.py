@@ -267,19 +267,16 @@ def _columns(text: str, start: int, end: int) -> int:
     return int(urwid.calc_width(text, start, end))
 
 
-def rule(label: str, cols: int, signs: Signs, right: str = "") -> str:
-    """``─ label ────────── right ─``."""
-    start = f"{signs.rule} {label} " if label else ""
-    end = f" {right} {signs.rule}" if right else ""
-    return start + signs.rule * max(0, cols - width(start) - width(end)) + end
-
-
 class Rule:
-    """A line across, with a label."""
+    """A line across, ``─ label ────────── right ─``; the label can be read where the line itself is faint."""
 
     def __init__(self, label: str, signs: Signs, right: str = "", attribute: str = "line") -> None:
-        self._label, self._signs, self._right, self._attribute = label, signs, right, attribute
+        self._label: Markup = ("time" if attribute == "line" else attribute, label)
+        self._sign, self._right, self._attribute = signs.rule, right, attribute
 
     def canvas(self, cols: int) -> urwid.Canvas:
         """As it looks in so many columns."""
-        return line((self._attribute, rule(self._label, cols, self._signs, self._right)), cols)
+        start = [(self._attribute, f"{self._sign} "), self._label, " "]
+        end = f" {self._right} {self._sign}" if self._right else ""
+        dashes = self._sign * max(0, cols - width(start) - width(end))
+        return line([*start, (self._attribute, dashes + end)], cols)

@@ -5,57 +5,111 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Name, foreground and background on dark, foreground and background on light, without colour.  A terminal need
-# not say which it is: those of dark can be read on light, too.
-_LOOKS: tuple[tuple[str, str, str, str, str, str], ...] = (
-    ("header", "white", "dark blue", "white", "dark blue", "standout"),
-    ("header.alarm", "yellow,bold", "dark blue", "yellow,bold", "dark blue", "standout,bold"),
-    ("tab", "default", "default", "dark gray", "default", "default"),
-    ("tab.here", "default,bold", "default", "default,bold", "default", "bold,underline"),
-    ("tab.news", "brown", "default", "brown", "default", "bold"),
-    ("line", "dark gray", "default", "dark gray", "default", "default"),
-    ("group", "dark cyan", "default", "dark blue", "default", "bold"),
-    ("person", "default", "default", "default", "default", "default"),
-    ("person.offline", "dark gray", "default", "dark gray", "default", "default"),
-    ("person.news", "brown", "default", "brown", "default", "bold"),
-    ("selected", "black", "light gray", "white", "dark gray", "standout"),
-    ("time", "dark gray", "default", "dark gray", "default", "default"),
-    ("name.theirs", "dark cyan", "default", "dark cyan", "default", "bold"),
-    ("name.own", "dark green", "default", "dark green", "default", "default"),
-    ("name.chatnet", "brown", "default", "brown", "default", "bold"),
-    ("text", "default", "default", "default", "default", "default"),
-    ("text.soft", "dark gray", "default", "dark gray", "default", "default"),
-    ("key", "dark cyan", "default", "dark blue", "default", "bold"),
-    ("state", "dark gray", "default", "dark gray", "default", "default"),
-    ("state.good", "dark green", "default", "dark green", "default", "default"),
-    ("state.wait", "brown", "default", "brown", "default", "default"),
-    ("state.error", "light red", "default", "dark red", "default", "bold"),
-    ("qr", "black", "white", "black", "white", "standout"),
-    ("new", "light red", "default", "dark red", "default", "bold"),
-    ("bar", "dark cyan", "default", "dark blue", "default", "default"),
-    ("prompt", "dark cyan", "default", "dark blue", "default", "bold"),
-    ("prompt.alarm", "light red", "default", "dark red", "default", "bold"),
-    ("button", "black", "light gray", "white", "dark gray", "standout"),
-    ("footer", "light gray", "dark gray", "black", "light gray", "standout"),
-    ("footer.warning", "yellow,bold", "dark gray", "dark red,bold", "light gray", "standout,bold"),
-    ("field", "white", "dark gray", "black", "light gray", "underline"),
-    ("field.here", "black", "light cyan", "white", "dark blue", "standout"),
+# Each look is a foreground, or "foreground on background"; without the latter the window's background stays.
+#
+# No text is dark gray ("bright black"): on many palettes that is the background, or nearly so.  Dark and light take
+# only those of the sixteen colours that can be read on the usual palettes, which tests/console/widgets/test_theme.py
+# knows.  A background is never one of the bright colours: the Linux console makes its text blink.
+_LOOKS: tuple[tuple[str, str, str, str, str], ...] = (
+    # name, dark, light, high contrast, without colour
+    ("header", "white on dark blue", "white on dark blue", "black on white", "standout"),
+    ("header.alarm", "white,bold on dark red", "white,bold on dark red", "black on yellow", "standout,bold"),
+    ("tab", "default", "default", "white", "default"),
+    ("tab.here", "default,bold", "default,bold", "white,bold,underline", "bold,underline"),
+    ("tab.news", "brown", "dark magenta", "yellow,bold", "bold"),
+    ("line", "default,faint", "default,faint", "white", "default"),
+    ("group", "dark cyan", "dark blue", "cyan,bold", "bold"),
+    ("person", "default", "default", "white", "default"),
+    ("person.offline", "default", "default", "white", "default"),
+    ("person.news", "brown", "dark magenta", "yellow,bold", "bold"),
+    ("selected", "black on light gray", "white on dark blue", "black on white", "standout"),
+    ("time", "default", "default", "white", "default"),
+    ("name.theirs", "dark cyan", "dark blue", "cyan,bold", "bold"),
+    ("name.own", "dark green", "default", "green", "default"),
+    ("name.chatnet", "brown", "dark magenta", "yellow,bold", "bold"),
+    ("text", "default", "default", "white", "default"),
+    ("text.soft", "default", "default", "white", "default"),
+    ("key", "dark cyan", "dark blue", "cyan,bold", "bold"),
+    ("state", "default", "default", "white", "default"),
+    ("state.good", "dark green", "dark blue", "green", "default"),
+    ("state.wait", "brown", "dark magenta", "yellow", "default"),
+    ("state.error", "light red", "dark red", "red,bold", "bold"),
+    ("qr", "black on light gray", "black on light gray", "black on white", "standout"),
+    ("new", "light red", "dark red", "red,bold", "bold"),
+    ("bar", "dark cyan", "dark blue", "white", "default"),
+    ("prompt", "dark cyan", "dark blue", "cyan,bold", "bold"),
+    ("prompt.alarm", "light red", "dark red", "red,bold", "bold"),
+    ("button", "black on dark cyan", "white on dark blue", "black on white", "standout"),
+    ("footer", "black on light gray", "black on light gray", "black on white", "standout"),
+    ("footer.warning", "white,bold on dark red", "white,bold on dark red", "black on yellow", "standout,bold"),
+    ("field", "white on dark blue", "black,underline on light gray", "white,underline", "underline"),
+    ("field.here", "black on light gray", "white on dark blue", "black on white", "standout"),
 )
+DARK, LIGHT, HIGH_CONTRAST, MONO = THEMES = ("dark", "light", "high-contrast", "mono")
+
+# High contrast paints its own background, and takes colours that the terminal's palette does not change where there
+# are 256 of them; with sixteen it is black and white.  As text, as background, and as one of 256.
+_FIXED = {
+    "black": ("black", "black", "h16"),
+    "white": ("white", "light gray", "h231"),
+    "yellow": ("white", "light gray", "h226"),
+    "cyan": ("white", "light gray", "h51"),
+    "green": ("white", "light gray", "h120"),
+    "red": ("white", "light gray", "h217"),
+}
+
+Entry = tuple[str | None, str, str, str, str, str]
 
 
-def palette(theme: str) -> list[tuple[str, str, str, str]]:
-    """Rows for urwid's screen: name, foreground, background, and the look without colour."""
-    light = theme == "light"
-    return [(name, lf if light else df, lb if light else db, mono) for name, df, db, lf, lb, mono in _LOOKS]
+def palette(theme: str) -> list[Entry]:
+    """Rows for urwid's screen: name, foreground, background, the look without colour, and both with 256 colours.
+
+    The name None is what has no look of its own.
+    """
+    if theme == HIGH_CONTRAST:
+        return [_fixed(None, "white", "default"), *(_fixed(name, look, mono) for name, _, _, look, mono in _LOOKS)]
+    looks = {
+        DARK: [(name, dark) for name, dark, *_ in _LOOKS],
+        LIGHT: [(name, light) for name, _, light, *_ in _LOOKS],
+        MONO: [(name, _without_color(mono)) for name, *_, mono in _LOOKS],
+    }[theme]
+    monos = (mono for *_, mono in _LOOKS)
+    return [
+        _as_given(None, "default", "default"),
+        *(_as_given(*look, mono) for look, mono in zip(looks, monos, strict=True)),
+    ]
+
+
+def _as_given(name: str | None, look: str, mono: str) -> Entry:
+    """In the colours of the terminal's palette."""
+    foreground, background = _parts(look, "default")
+    return name, foreground, background, mono, foreground, background
+
+
+def _fixed(name: str | None, look: str, mono: str) -> Entry:
+    """In the colours of ``_FIXED``."""
+    text, background = _parts(look, "black")
+    color, *settings = text.split(",")
+    basic, _, high = _FIXED[color]
+    _, ground, high_ground = _FIXED[background]
+    return name, ",".join([basic, *settings]), ground, mono, ",".join([high, *settings]), high_ground
+
+
+def _parts(look: str, usual: str) -> tuple[str, str]:
+    foreground, _, background = look.partition(" on ")
+    return foreground, background or usual
+
+
+def _without_color(mono: str) -> str:
+    return mono if mono == "default" else f"default,{mono}"
 
 
 def theme_of(environ: Mapping[str, str]) -> str:
-    """``dark`` or ``light``: CHATNET_THEME, else what the terminal says of its background, else dark."""
-    chosen = environ.get("CHATNET_THEME", "")
-    if chosen in ("dark", "light"):
-        return chosen
+    """The theme where nobody has chosen one: NO_COLOR, what the terminal says of its background, else dark."""
+    if environ.get("NO_COLOR"):
+        return MONO
     background = environ.get("COLORFGBG", "").rpartition(";")[2]
-    return "light" if background in ("7", "15") else "dark"
+    return LIGHT if background in ("7", "15") else DARK
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 import segno
 
 from chatnet.console.overlays.page import qr_rows
@@ -212,6 +213,37 @@ def test_my_key_whole_and_what_others_join_with(console: Typist) -> None:
     assert join in text
     for row in qr_rows(join):
         assert row.rstrip() in text
+
+
+@pytest.mark.parametrize("rows", [23, 24])
+def test_the_code_alone_has_room_in_80_columns(console: Typist, rows: int) -> None:
+    """Fault C20; tmux takes one of 24 rows."""
+    console.resize(80, rows)
+    console.type("/myid<enter>")
+    join = join_string("192.0.2.1", 9900, key_of("registry"))
+    assert join in console.screen()
+    assert "Enter shows the same as a QR code" in console.screen()
+    assert console.lines()[-1].startswith(" Enter QR code  Esc back")
+    assert "█" not in console.screen()
+    console.type("<enter>")
+    assert [line.strip() for line in console.lines()[1:-1]][: len(qr_rows(join))] == [
+        row.strip() for row in qr_rows(join)
+    ]
+    assert join not in console.screen()
+    assert console.lines()[-1].startswith(" Enter text  Esc back")
+    console.resize(60, 16)
+    assert "has room for a QR code" in console.screen()
+    console.resize(80, rows)
+    console.type("<enter><enter>")
+    assert join in console.screen()
+    console.type("<esc>")
+    assert "Welcome, carol" in console.screen()
+
+
+@pytest.mark.parametrize("host", ["192.168.100.100", "registry.some-office.example.org"])
+def test_a_usual_address_has_room_in_24_rows_of_tmux(host: str) -> None:
+    rows = qr_rows(join_string(host, 65535, key_of("registry")))
+    assert len(rows) <= 24 - 3  # its status line, the header, the bottom line
 
 
 def test_a_small_window_says_what_the_code_needs(console: Typist) -> None:

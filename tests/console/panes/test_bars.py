@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chatnet.core.events import RegistryPhase, TransferState
-from tests.support.scripted_peer import key_of
-from tests.support.typist import Typist
+from chatnet.core.events import RegistryPhase, SpeedLimits, TransferState
+from tests.support.scripted_peer import furnished, key_of
+from tests.support.typist import Typist, new_clock
 
 BOB = key_of("bob")
 
@@ -27,3 +27,31 @@ def test_rates_are_summed(console: Typist) -> None:
         console.peer.change_transfer(transfer.fid, state=TransferState.RUNNING, bytes_per_second=24 * 2.0**20)
     console.settle()
     assert "↓ 48M  ↑ 0" in console.lines()[0]
+
+
+def test_a_limit_that_holds_is_in_the_header_at_every_width(console: Typist) -> None:
+    """Fault C20."""
+    assert "/" not in console.lines()[0]
+    console.type("/limit up 2M<enter>")
+    assert "↓ 0  ↑ 0/2.0M" in console.lines()[0]
+    transfer = console.peer.offered(BOB, "a", 10**9, mine=True)
+    console.peer.change_transfer(transfer.fid, state=TransferState.RUNNING, bytes_per_second=1.2 * 2.0**20)
+    console.settle()
+    assert "↑ 1.2M/2.0M" in console.lines()[0]
+    console.peer.put_registry(RegistryPhase.LOST, "connection refused", "refused-connection", 8)
+    for cols, rows in ((140, 40), (80, 24), (50, 14)):
+        console.resize(cols, rows)
+        assert "↑ 1.2M/2.0M" in console.lines()[0], cols
+        assert "LOST" in console.lines()[0]
+    console.type("/limit up off<enter>")
+    console.resize(80, 24)
+    assert "2.0M" not in console.lines()[0]
+
+
+def test_a_limit_from_before_is_in_the_header_at_once() -> None:
+    clock = new_clock()
+    peer = furnished(clock)
+    peer.limits = SpeedLimits(None, 300 * 1024)
+    console = Typist(peer, clock=clock)
+    assert "↓ 0/300K  ↑ 0" in console.lines()[0]
+    console.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from chatnet.console.panes.base import Launch
 from chatnet.core.events import NoticeLevel, RegistryPhase
 from chatnet.core.identity import key_text, short_text
-from tests.support.scripted_peer import furnished, key_of
+from tests.support.scripted_peer import ScriptedPeer, furnished, key_of
 from tests.support.typist import Typist, new_clock
 
 
@@ -65,7 +66,7 @@ def test_a_second_place_is_said_with_the_way_back(console: Typist) -> None:
 @pytest.mark.parametrize("size", [(50, 14), (80, 24), (140, 40)])
 def test_the_demo_names_nothing_that_outlives_it(size: tuple[int, int]) -> None:
     clock = new_clock()
-    console = Typist(furnished(clock), size=size, clock=clock, is_demo=True)
+    console = Typist(furnished(clock), size=size, clock=clock, launch=Launch(is_demo=True))
     seen = [console.all_words()]
     assert ("which deletes it all" if size[0] < 54 else "Welcome to the demo. Here you are carol") in seen[0]
     console.type("/myid<enter>")
@@ -86,7 +87,23 @@ def test_the_demo_names_nothing_that_outlives_it(size: tuple[int, int]) -> None:
 
 
 def test_alone_in_the_demo_echo_is_awaited() -> None:
-    console = Typist(is_demo=True)
+    console = Typist(launch=Launch(is_demo=True))
     assert "echo comes in a moment" in console.all_words()
     assert "twistd" not in console.all_words()
     console.close()
+
+
+def test_commands_for_this_machine_can_be_typed_here() -> None:
+    launch = Launch(".venv/bin/twistd")
+    clock = new_clock()
+    console = Typist(furnished(clock), clock=clock, launch=launch)
+    assert ".venv/bin/twistd chatpeer --name carol" in console.words()
+    console.type("<ctrl z>")
+    assert ".venv/bin/twistd chatpeer --name carol" in " ".join(console.lines()[-2:])
+    console.close()
+    alone = ScriptedPeer(clock)
+    for address, twistd in (("127.0.0.1:9901", ".venv/bin/twistd"), ("192.0.2.1:9900", "twistd")):
+        alone.registry = msgspec.structs.replace(alone.registry, address=address)
+        console = Typist(alone, size=(120, 24), clock=clock, launch=launch)
+        assert f"   {twistd} -n chatpeer --name YOU" in console.screen()
+        console.close()

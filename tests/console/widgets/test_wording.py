@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chatnet.console.widgets import theme
-from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
+from chatnet.console.widgets.theme import ASCII, UNICODE, palette
 from chatnet.console.widgets.wording import (
     age_text,
     amount_text,
@@ -77,19 +76,6 @@ def test_every_state_has_a_sign_and_the_uncommon_ones_a_word() -> None:
             assert transfer_state(changed, "bob", signs)[0] == f"{signs.failed} {text}"
         partly = peer.change_transfer(transfer.fid, state=TransferState.DONE, reason=safe_text("1 of 2 not sent"))
         assert transfer_state(partly, "bob", signs)[0].endswith("digest verified; 1 of 2 not sent")
-
-
-def test_ascii_signs_are_ascii_and_as_many() -> None:
-    for name in theme.Signs.__dataclass_fields__:
-        assert getattr(ASCII, name).isascii(), name
-        assert getattr(UNICODE, name)
-
-
-def test_the_theme_follows_what_is_known() -> None:
-    assert theme_of({}) == "dark"
-    assert theme_of({"COLORFGBG": "0;15"}) == "light"
-    assert theme_of({"COLORFGBG": "0;15", "CHATNET_THEME": "dark"}) == "dark"
-    assert [row[0] for row in palette("dark")] == [row[0] for row in palette("light")]
 
 
 NOW_MS = 1_795_000_000_000
