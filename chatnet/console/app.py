@@ -23,7 +23,15 @@ from chatnet.console.panes.base import PaneContext
 from chatnet.console.terminal import GuardedLoop, TerminalWriter, UnwrappedScreen, free_the_signal_keys
 from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
 from chatnet.core import limits
-from chatnet.core.events import CodeReady, Event, MessageAdded, RegistryChanged, RegistryPhase, TabsRestored
+from chatnet.core.events import (
+    ChatMoved,
+    CodeReady,
+    Event,
+    MessageAdded,
+    RegistryChanged,
+    RegistryPhase,
+    TabsRestored,
+)
 from chatnet.core.text import safe_line, shown_path
 from chatnet.host.local_output import write_now
 from chatnet.peer.api import PeerApi, Subscription
@@ -197,6 +205,8 @@ class Console(Service):
         match event:
             case MessageAdded(message):
                 self.actions.arrived(message)
+            case ChatMoved(former, chat):
+                self.actions.chat_moved(former, chat)
             case CodeReady():
                 self.actions.code_ready(event)
             case TabsRestored(tabs):

@@ -13,6 +13,7 @@ from chatnet.console.shown import Place, ShownQuestions, Subject, offer_question
 from chatnet.core import limits
 from chatnet.core.events import (
     ChatMessage,
+    ChatMoved,
     CodeReady,
     Event,
     HistoryPage,
@@ -169,6 +170,10 @@ class ConsoleModel:
                     self.chats[chat].change(event)
                 if event.state in FAILED_STATES:
                     self.shown.changed(Place(Subject.FAILED, chat))
+            case ChatMoved(former, chat):
+                self.chats.pop(former, None)
+                if chat in self.chats:
+                    self.chats[chat].start_over()
             case TransferChanged(transfer):
                 self._put_transfer(transfer)
             case PeopleChanged(people):

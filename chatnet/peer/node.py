@@ -346,6 +346,7 @@ class Node:
             self.outbox,
             self.short_codes,
             self.transfers,
+            self.open_tabs,
             wall_ms,
             self.waiting_clock.ms,
         )

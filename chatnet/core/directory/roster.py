@@ -208,6 +208,23 @@ class Roster:
         self._pinned[name] = (peer, since_ms)
         self._pinned_name[peer] = name
 
+    def take_key(
+        self, name: str, old: PeerID, new: PeerID, since_ms: int, verified: VerifiedLevel, waiting: int, unread: int
+    ) -> None:
+        """``name`` is the new key's from now on, and so is all that was known of the person.
+
+        ``waiting`` messages that waited for the old key wait for the new one, of which ``unread`` are not read.
+        What a person decided about the old key itself, as that it was verified, does not go along.
+        """
+        self.pin(name, new, since_ms, verified)
+        self.unwanted.discard(new)
+        self._verified.pop(old, None)
+        was, now = self.acquaintance(old), self.acquaintance(new)
+        now.talked, now.written_to = True, now.written_to or was.written_to
+        now.waiting, now.unread = now.waiting + waiting, unread
+        was.talked = was.written_to = was.accepted = was.more_waits = False
+        was.waiting, was.unread = max(0, was.waiting - waiting), 0
+
     def pinned(self, name: str) -> PeerID | None:
         found = self._pinned.get(name)
         return found[0] if found else None

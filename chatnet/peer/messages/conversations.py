@@ -8,6 +8,7 @@ from twisted.logger import Logger
 
 from chatnet.core.events import (
     ChatMessage,
+    ChatMoved,
     HistoryPage,
     MessageAdded,
     MessageChanged,
@@ -55,13 +56,18 @@ class Conversations:
     # --- reading ------------------------------------------------------------------------------
 
     async def history(self, chat: ChatID, before: int | None, limit: int, after: int | None) -> HistoryPage:
-        conversation = conversation_of(self._people.me, person_in(chat))
-        rows, more = await self._store.messages.history_to_show(conversation, before, after, limit)
+        rows, more = await self._store.messages.history_to_show(chat, before, after, limit)
         return HistoryPage(tuple(self.shown(row, text) for row, text in rows), more, self._read_n.get(chat, 0))
 
     async def mark_read(self, chat: ChatID, n: int) -> None:
         self._read_n[chat] = max(self._read_n.get(chat, 0), n)
-        self._people.tell(person_in(chat), unread=await self._store.conversations.mark_read(chat, n))
+        self._people.tell(person_in(chat), unread=await self._store.conversations.mark_read(self._people.me, chat, n))
+
+    def moved(self, former: ChatID, chat: ChatID, read_n: int) -> None:
+        """All of one chat is in another one now, which was read up to row ``read_n``."""
+        self._read_n.pop(former, None)
+        self._read_n[chat] = read_n
+        self._emit(ChatMoved(former, chat))
 
     # --- rows ---------------------------------------------------------------------------------
 

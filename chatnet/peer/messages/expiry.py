@@ -59,7 +59,7 @@ class Expiry:
                 outbox.changed(person_in(chat))  # what was read ahead may be among them
             for row in gone:
                 if row.n in outbox.under_way():  # sent in this moment: its acknowledgement decides
-                    await self._store.messages.resend(row.chat, row.n, MessageState.WAITING, now_ms)
+                    await self._store.messages.resend(row.sender, row.chat, row.n, MessageState.WAITING, now_ms)
                     continue
                 self._people.waiting_changed(person_in(row.chat), -1)
                 self._rows.changed(row.chat, row.n, row.state, row.reason)

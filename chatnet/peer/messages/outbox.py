@@ -102,6 +102,7 @@ class Outbox:
         self._wall_ms = wall_ms
         self._waiting_ms = waiting_ms
         self._outbound: dict[PeerID, _Outbound] = {}
+        self._undecided: dict[PeerID, list[tuple[str, Deferred[StoredMessage]]]] = {}  # see hold_back
         self._stored_for: list[PeerID] = []  # in this turn of the reactor
         self._storing: IDelayedCall | None = None
         self._tasks = BackgroundTasks(self.log)
@@ -121,12 +122,25 @@ class Outbox:
 
     def say(self, peer: PeerID, body: str) -> Deferred[StoredMessage]:
         """Store a message and let it go; the row as it was stored.  Fails with StoreFailed."""
+        if peer in self._undecided:
+            stored: Deferred[StoredMessage] = Deferred()
+            self._undecided[peer].append((body, stored))
+            return stored
         held, now, out = self._roster.new_key(peer) is not None, self._wall_ms(), self._out(peer)
         state = MessageState.HELD if held else MessageState.WAITING
         message = NewMessage(
             out.conversation, chat_with(peer), self._roster.me, out.new_id(), MessageKind.TEXT, now, now, body, state
         )
         return self._store.messages.add_outgoing(message, self._waiting_ms()).addCallback(self._said)
+
+    def hold_back(self, peer: PeerID) -> None:
+        """Another key is being taken for this one: what is written to the person is not stored until ``let_go``."""
+        self._undecided.setdefault(peer, [])
+
+    def let_go(self, peer: PeerID, to: PeerID) -> None:
+        """What was held back for ``peer`` is for ``to``."""
+        for body, stored in self._undecided.pop(peer, []):
+            self.say(to, body).chainDeferred(stored)
 
     def _said(self, row: StoredMessage) -> StoredMessage:
         peer = person_in(row.chat)
@@ -152,7 +166,7 @@ class Outbox:
         """A message that failed waits again; None when row ``n`` is none.  Raises StoreFailed."""
         held = self._roster.new_key(peer) is not None
         state = MessageState.HELD if held else MessageState.WAITING
-        row = await self._store.messages.resend(chat_with(peer), n, state, self._waiting_ms())
+        row = await self._store.messages.resend(self._roster.me, chat_with(peer), n, state, self._waiting_ms())
         if row is not None:
             self._rows.changed(row.chat, n, state, "")
             self._people.waiting_changed(peer, 1)

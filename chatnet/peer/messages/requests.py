@@ -24,7 +24,7 @@ from chatnet.core.budgets import Budgets, Claimant, Level
 from chatnet.core.directory.roster import Standing
 from chatnet.core.errors import LocalError
 from chatnet.core.events import Event, MessageKind, Request, RequestsChanged
-from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, grouped_text, person_in, short_text
+from chatnet.core.identity import ChatID, PeerID, chat_with, grouped_text, person_in, short_text
 from chatnet.core.limits import HISTORY_PAGE, REQUEST_LINE_CHARS
 from chatnet.core.requests import RequestLedger, request_bytes
 from chatnet.core.text import safe_line
@@ -293,10 +293,10 @@ class Requests:
 
     async def _show(self, peer: PeerID, last_n: int) -> None:
         """Tell what came up to row ``last_n``; what comes behind it is told as that of a person."""
-        rows, _ = await self._store.messages.history(conversation_of(self._people.me, peer), None, HISTORY_PAGE)
+        rows, _ = await self._store.messages.history(chat_with(peer), None, HISTORY_PAGE)
         self._owner.request_shown(peer, [row for row in rows if row.sender == peer and row.n <= last_n])
         # What came meanwhile was counted twice.
-        self._people.tell(peer, unread=await self._store.conversations.mark_read(chat_with(peer), 0))
+        self._people.tell(peer, unread=await self._store.conversations.mark_read(self._people.me, chat_with(peer), 0))
 
     def _known(self, peer: bytes) -> PeerID:
         known = PeerID(peer)

@@ -11,7 +11,7 @@ from typing import Any
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
-from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
+from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import EXPORT_ROWS, LAST_DAY_MS
 from chatnet.core.text import SafeText, json_escaped, quoted, safe_text, shown_path
 from chatnet.peer.directory.people import People
@@ -50,11 +50,14 @@ class SearchAndExport:
         sender: bytes | None,
     ) -> SearchPage:
         query = understand_query(text)
-        if chat is None and sender is not None and sender != self._people.me:
-            chat = chat_with(sender)  # a person speaks in one conversation only
-        conversation = None if chat is None else conversation_of(self._people.me, person_in(chat))
-        who = None if sender is None else PeerID(sender)
-        found = await self._store.search.find(query, conversation, who, since_ms, before_n, limit)
+        me = self._people.me
+        if chat is None and sender is not None and sender != me:
+            chat = chat_with(sender)  # a person speaks in one chat only, there also with a former key
+
+        def wrote(who: PeerID) -> bool:
+            return sender is None or (who == me) is (sender == me)
+
+        found = await self._store.search.find(query, chat, wrote, since_ms, before_n, limit)
         return SearchPage(tuple(map(self._shown, found.rows, found.texts)), found.before_n)
 
     async def export(self, chat: ChatID, file: bytes, format: str) -> Exported:
@@ -66,9 +69,9 @@ class SearchAndExport:
         await self._on_disk(writer, writer.open)
         count = 0
         try:
-            conversation, after, more = conversation_of(self._people.me, known), 0, True
+            after, more = 0, True
             while more:
-                rows, more = await self._store.messages.history_after(conversation, after, EXPORT_ROWS)
+                rows, more = await self._store.messages.history_after(chat_with(known), after, EXPORT_ROWS)
                 await self._on_disk(writer, writer.write, rows)
                 count += len(rows)
                 after = rows[-1].n if rows else after

@@ -131,6 +131,31 @@ def put_out(connection: Connection, messages: Sequence[StoredMessage], since_ms:
     _insert(connection, "outbox", "n, peer, id, since_ms", rows)
 
 
+def address_to(connection: Connection, conversation: bytes, numbers: Sequence[int]) -> None:
+    """These rows of ours are to be sent in ``conversation``: the one with the key that has the chat now.
+
+    An id that a row has there already is replaced, since it would stand for two messages.
+    """
+    for start in range(0, len(numbers), MOST_VALUES):
+        some = numbers[start : start + MOST_VALUES]
+        connection.execute(
+            "UPDATE history SET conversation = ?1, id = iif(EXISTS (SELECT 1 FROM history AS other"
+            " WHERE other.conversation = ?1 AND other.sender = history.sender AND other.id = history.id),"
+            " randomblob(16), id) WHERE conversation != ?1 AND n IN (SELECT value FROM json_each(?2))",
+            (conversation, msgspec.json.encode(some).decode()),
+        )
+
+
+def release_held(connection: Connection, peer: PeerID) -> list[StoredMessage]:
+    """What was held for ``peer`` waits like the rest; the rows that changed."""
+    return select_messages(
+        connection,
+        "UPDATE history SET state = ?, reason = '' WHERE state = ?"
+        f" AND n IN (SELECT n FROM outbox WHERE peer = ?) RETURNING {MESSAGE}",
+        (MessageState.WAITING.value, MessageState.HELD.value, peer),
+    )
+
+
 def settle(connection: Connection, peer: PeerID, ids: Sequence[bytes], state: MessageState, reason: str) -> list[int]:
     """Take these out of the outbox; the ``n`` of the rows that were there, in rising order."""
     waiting = f"SELECT json_group_array(n) FROM outbox WHERE peer = ? AND id IN ({marks_for(ids)})"

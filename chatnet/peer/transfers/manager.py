@@ -190,10 +190,13 @@ class Transfers:
         files = [file.offered for file in found.files]
         transfer = Outgoing(info, OutgoingTransfer(fid, self._limits), files, sources=found.files)
         await self._table.store(transfer, rows)
-        self._table.enter(transfer)
-        transfer.machine.linked = who in self._tasks.lines
-        self._executor.carry_out(transfer, transfer.machine.offer())
+        self._begin(transfer)
         return transfer.snapshot()
+
+    def _begin(self, transfer: Outgoing) -> None:
+        self._table.enter(transfer)
+        transfer.machine.linked = transfer.peer in self._tasks.lines
+        self._executor.carry_out(transfer, transfer.machine.offer())
 
     async def offer_text(self, peer: bytes, folder: bytes, name: str, text: str) -> Transfer:
         """Write ``text`` into a new file in ``folder`` and offer it; without an offer the file does not stay.
@@ -237,6 +240,22 @@ class Transfers:
         """The person wants nothing of ``peer`` any more: what is open ends as if it was cancelled by hand."""
         for transfer in self._table.of_peer(PeerID(peer)):
             self._executor.give(transfer, ev.PersonShuns())
+
+    def take_key(self, former: PeerID, peer: PeerID) -> None:
+        """A person has the key ``peer`` in the place of ``former``, also in the store.
+
+        Our offers that are not answered are made to it.  All else that is open ends: it was agreed with a key
+        that is not this person's any more.
+        """
+        for transfer in self._table.of_peer(former):
+            self._table.take_key(transfer, peer)
+            if isinstance(transfer, Outgoing) and transfer.machine.state is TransferState.OFFERED:
+                self._executor.give(transfer, ev.ChatDown(True))  # nothing of it is on its way any more
+                transfer.machine, transfer.answer = OutgoingTransfer(transfer.fid, self._limits), None
+                self._begin(transfer)
+            else:
+                self._executor.give(transfer, ev.PersonShuns())
+            self._table.tell(transfer)
 
     def sender_accepted(self, peer: PeerID) -> None:
         """``peer`` is no stranger any more: their unanswered offers hold nothing of what strangers have."""

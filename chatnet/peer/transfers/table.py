@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.task import LoopingCall
@@ -101,13 +102,23 @@ class TransferTable:
         self._transfers[transfer.fid] = transfer
         self._of_peer.setdefault(transfer.peer, {})[transfer.fid] = transfer
 
+    def take_key(self, transfer: ManagedTransfer, peer: PeerID) -> None:
+        """Whose it is has the key ``peer`` now."""
+        self._release(transfer)
+        self._leave_peer(transfer)
+        transfer.info = replace(transfer.info, peer=peer)
+        self.enter(transfer)
+
+    def _leave_peer(self, transfer: ManagedTransfer) -> None:
+        of_peer = self._of_peer[transfer.peer]
+        del of_peer[transfer.fid]
+        if not of_peer:
+            del self._of_peer[transfer.peer]
+
     def drop(self, transfer: ManagedTransfer) -> None:
         """It is not there any more, or could not be stored."""
         if self._transfers.pop(transfer.fid, None) is not None:
-            of_peer = self._of_peer[transfer.peer]
-            del of_peer[transfer.fid]
-            if not of_peer:
-                del self._of_peer[transfer.peer]
+            self._leave_peer(transfer)
             if transfer.stored:
                 self._former[transfer.fid] = transfer.peer, transfer.info.outgoing
                 if len(self._former) > FORMER_FIDS:
