@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from chatnet.core.chats import came_late, written_ms
 from chatnet.core.errors import LocalError
 from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
 from chatnet.core.identity import ChatID, PeerID, chat_with
@@ -104,6 +105,7 @@ class _Writer:
         self._me = me
         self._descriptor = -1
         self._rows = 0
+        self._before_ms: int | None = None  # when the row before was stored
 
     def open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -113,11 +115,13 @@ class _Writer:
     def write(self, rows: Iterable[StoredMessage]) -> None:
         parts = []
         for row in rows:
+            at_ms = written_ms(row.sent_ms, row.stored_ms, self._before_ms)
             if self._as_json:
-                parts.append((",\n" if self._rows else "[\n") + self._json(row))
+                parts.append((",\n" if self._rows else "[\n") + self._json(row, at_ms))
             else:
-                parts.append(self._text(row))
+                parts.append(self._text(row, at_ms))
             self._rows += 1
+            self._before_ms = row.stored_ms
         self._put("".join(parts).encode())
 
     def close(self) -> None:
@@ -140,18 +144,24 @@ class _Writer:
         while view:
             view = view[os.write(self._descriptor, view) :]
 
-    def _text(self, row: StoredMessage) -> str:
+    def _text(self, row: StoredMessage, at_ms: int) -> str:
         who = "you" if row.sender == self._me else self._name
         body = safe_text(row.body).replace("\n", "\n    ")
         what = f"[file] {quoted(body)}" if row.kind == "file" else body
         failed = f"  ({_FAILED[row.state]})" if row.state in _FAILED else ""
-        return f"{_time(row.stored_ms):%Y-%m-%d %H:%M:%S} {who}: {what}{failed}\n"
+        late = f"  (arrived {_time(row.stored_ms):%Y-%m-%d %H:%M:%S})" if self._is_late(row, at_ms) else ""
+        return f"{_time(at_ms):%Y-%m-%d %H:%M:%S} {who}: {what}{late}{failed}\n"
 
-    def _json(self, row: StoredMessage) -> str:
+    def _is_late(self, row: StoredMessage, at_ms: int) -> bool:
+        return row.sender != self._me and came_late(at_ms, row.stored_ms)
+
+    def _json(self, row: StoredMessage, at_ms: int) -> str:
         mine = row.sender == self._me
         fields = {
             "n": row.n,
-            "time": _time(row.stored_ms).isoformat(timespec="milliseconds"),
+            "time": _time(at_ms).isoformat(timespec="milliseconds"),
+            "arrived": _time(row.stored_ms).isoformat(timespec="milliseconds"),
+            "late": self._is_late(row, at_ms),
             "sent_ms": row.sent_ms,
             "from": "you" if mine else self._name,
             "mine": mine,
