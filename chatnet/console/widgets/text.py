@@ -13,12 +13,13 @@ from itertools import islice
 from typing import Any
 
 import urwid
+import wcwidth
 
 from chatnet.console.widgets.theme import Signs
 from chatnet.core import limits
 
 Markup = Any  # urwid's text markup: a str, (attribute, markup), or a list of them
-CHARS_A_COLUMN = 5  # of a row: a letter with its marks; more that takes no room goes on in the next row
+CHARS_A_COLUMN = 13  # of a row: a letter with its marks; more that takes no room goes on in the next row
 
 
 class GuardedText(urwid.Text):
@@ -119,10 +120,11 @@ def width(markup: Markup) -> int:
 
 def cut(text: str, cols: int, signs: Signs) -> str:
     """``text`` in at most ``cols`` columns; what is missing is shown by an ellipsis."""
-    if width(text) <= cols:
+    if width(text) <= cols and (text.isascii() or sum(map(_columns_alone, text)) <= cols):
         return text
     room = max(0, cols - width(signs.ellipsis))
     end, _ = urwid.calc_text_pos(text, 0, len(text), room)
+    end = _fitting_everywhere(text, 0, end, room) if end else 0
     return text[:end] + signs.ellipsis[:cols]
 
 
@@ -167,7 +169,29 @@ def _fitting(text: str, start: int, line_end: int, cols: int) -> int:
     end, _ = urwid.calc_text_pos(text, start, min(line_end, start + cols * CHARS_A_COLUMN), cols)
     if end == start < line_end:
         raise urwid.text_layout.CanNotDisplayText(f"{text[start]!r} is wider than {cols}")
-    return int(end)
+    return _fitting_everywhere(text, start, end, cols)
+
+
+def _fitting_everywhere(text: str, start: int, end: int, cols: int) -> int:
+    """The end of what fits into ``cols`` columns also in a terminal that counts the parts of a letter one by one.
+
+    Terminals count Indic letters of several parts and emoji of several parts differently; what is too long for
+    one of them would be cut off there.  At least one character fits.
+    """
+    if sum(map(_columns_alone, text[start:end])) <= cols:
+        return end
+    at, taken = start, 0
+    for part in wcwidth.iter_graphemes(text[start:end]):
+        taken += max(_columns(part, 0, len(part)), sum(map(_columns_alone, part)))
+        if taken > cols and at > start:
+            break
+        at += len(part)
+    return at
+
+
+def _columns_alone(c: str) -> int:
+    """Columns of a character where nothing stands beside it; a mark that takes room has one."""
+    return 1 if unicodedata.category(c) == "Mc" else max(0, wcwidth.wcwidth(c))
 
 
 def _break(text: str, start: int, end: int) -> int:
