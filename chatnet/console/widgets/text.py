@@ -120,7 +120,7 @@ def width(markup: Markup) -> int:
 
 def cut(text: str, cols: int, signs: Signs) -> str:
     """``text`` in at most ``cols`` columns; what is missing is shown by an ellipsis."""
-    if width(text) <= cols and (text.isascii() or sum(map(_columns_alone, text)) <= cols):
+    if width(text) <= cols and (text.isascii() or _fitting_everywhere(text, 0, len(text), cols) == len(text)):
         return text
     room = max(0, cols - width(signs.ellipsis))
     end, _ = urwid.calc_text_pos(text, 0, len(text), room)
@@ -176,11 +176,14 @@ def _fitting_everywhere(text: str, start: int, end: int, cols: int) -> int:
     """The end of what fits into ``cols`` columns also in a terminal that counts the parts of a letter one by one.
 
     Terminals count Indic letters of several parts and emoji of several parts differently; what is too long for
-    one of them would be cut off there.  At least one character fits.
+    one of them would be cut off there.  Such a row leaves the last column free: the blanks behind it are written
+    as an order to erase, which would take the character in that column along.  At least one character fits.
+    urwid itself finds at times that more fits than it then counts.
     """
-    if sum(map(_columns_alone, text[start:end])) <= cols:
+    alone, together = sum(map(_columns_alone, text[start:end])), _columns(text, start, end)
+    if together <= cols and (alone < cols or alone == together):
         return end
-    at, taken = start, 0
+    cols, at, taken = cols - 1, start, 0
     for part in wcwidth.iter_graphemes(text[start:end]):
         taken += max(_columns(part, 0, len(part)), sum(map(_columns_alone, part)))
         if taken > cols and at > start:
