@@ -1,4 +1,4 @@
-"""What Tab makes of the input: commands, people, numbers of offers, paths."""
+"""Completion by Tab: commands, people, numbers of offers, paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stood on the screen when it was last drawn: a key or a command decides about that, and about nothing newer.
+"""Remembers what the screen showed when it was last drawn, since keys and commands decide about that and nothing newer.
 
 An event may come between the moment at which a person reads and the one at which they press a key.  The panes say
 which questions they have drawn and where, the model says what an event has changed, and the actions ask here

@@ -1,4 +1,4 @@
-"""urwid under Twisted: nothing that fails reaches the screen or ends the loop, and a paste is one thing.
+"""urwid under Twisted: errors neither reach the screen nor end the loop, and a paste is handled as a whole.
 
 A terminal that nobody reads (suspended, a stalled ssh) holds up its own screen and nothing else.
 """

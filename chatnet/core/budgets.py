@@ -227,7 +227,7 @@ class PeerBudgets:
 
     links: Shares = field(
         default=Shares(all=256, strangers=64, key=2, address=8),
-        metadata=_of("places", "links; somebody known always gets in, and a quiet stranger goes for them"),
+        metadata=_of("places", "links; somebody known always gets in, and a quiet stranger's link is closed for them"),
     )
     offers: Shares = field(
         default=Shares(all=32 * MIB, strangers=16 * MIB, key=4 * MIB, address=8 * MIB),
@@ -243,11 +243,11 @@ class PeerBudgets:
     )
     request_bytes: Shares = field(
         default=Shares(all=32 * MIB, strangers=32 * MIB, key=MIB, address=8 * MIB),
-        metadata=_of("bytes on disk", "of these messages"),
+        metadata=_of("bytes on disk", "held by messages of such people"),
     )
     requesters: Shares = field(
         default=Shares(all=100, strangers=100, key=1, address=20),
-        metadata=_of("people", "who sent such messages: what one person can look through"),
+        metadata=_of("people", "who sent such messages: as many as a person can look through"),
     )
 
     def levels(self, name: str) -> tuple[str, ...]:

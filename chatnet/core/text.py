@@ -1,4 +1,4 @@
-"""What strangers wrote, made fit for a screen, a log and a file name.
+"""Cleans texts of others for a screen, a log or a file name.
 
 Only these functions make SafeText and SafeName, so that the type checker finds every place
 where remote text would reach a screen or a path uncleaned.

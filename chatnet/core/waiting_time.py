@@ -1,4 +1,4 @@
-"""How long something has waited, measured by what cannot jump.
+"""Measures how long something has waited, by a clock that cannot jump.
 
 The waiting clock of a profile shows milliseconds.  It begins with the time of day; while the program runs
 it goes with a monotonic clock, and it is saved hourly and at the stop.  The time in between, when the

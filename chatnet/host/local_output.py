@@ -1,4 +1,4 @@
-"""Output to terminals, pipes, FIFOs and devices that never waits for whoever reads it.
+"""Output to terminals, pipes, FIFOs and devices that never blocks on a slow reader.
 
 A terminal that is suspended, a stalled ssh or a pipe whose reader has stopped blocks an ordinary
 write for as long as it lasts, and with it the reactor.  O_NONBLOCK belongs to the open file, which is

@@ -1,4 +1,4 @@
-"""Where things lie: configuration, data, state and downloads, each movable by the user."""
+"""The folders of a profile: configuration, data, state and downloads, each of which the user can move."""
 
 from __future__ import annotations
 

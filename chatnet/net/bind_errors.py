@@ -1,4 +1,4 @@
-"""Why a port cannot be listened on, in words, and who has it."""
+"""Explains why a program cannot listen on a port, and which program has it."""
 
 from __future__ import annotations
 

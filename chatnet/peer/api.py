@@ -1,4 +1,4 @@
-"""The one door to a peer: how the console, a script, and later a socket drive it.
+"""The API of a peer, by which the console, a script, and later a socket drive it.
 
 Arguments, results, errors and events are plain data.  Methods return Deferreds that fail with
 errors of ``chatnet.core.errors``.  Local paths are absolute, and bytes as the file system has them;

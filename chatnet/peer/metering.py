@@ -1,4 +1,4 @@
-"""What a peer tells of itself: what any client of the door can see, and how full its budgets are."""
+"""The metrics of a peer: what any client of its API can see, and how full its budgets are."""
 
 from __future__ import annotations
 

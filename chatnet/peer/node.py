@@ -1,4 +1,4 @@
-"""Everything that exists while somebody is logged in, and how its parts hear of each other.
+"""Everything that exists while somebody is logged in, and how its parts are connected.
 
     registry --pages--> Registration --> People, ListCache
     others   --links--> IncomingLinks --> ChatLinks --> ChatDispatch --> Inbox, Outbox, Transfers, ShortCodes
@@ -97,7 +97,7 @@ LONG_MESSAGES = b"long-messages"  # in the data directory: texts that were sent 
 
 
 class Node:
-    """See the module.  ``emit`` takes every event; ``wall`` is the time of day in seconds."""
+    """The parts of one login.  ``emit`` takes every event; ``wall`` is the time of day in seconds."""
 
     log = Logger("chatnet.node")
 
@@ -216,7 +216,7 @@ class Node:
                 if closing is not None:
                     await closing
             except Exception:  # the database and the lock are closed all the same
-                self.log.failure("a part could not be closed")
+                self.log.failure("internal error while closing a part of the peer")
         self.is_closed = True
         for waiting in self._closed:
             if not waiting.called:

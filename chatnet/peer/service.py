@@ -1,4 +1,4 @@
-"""The peer as a Twisted service, and the implementation of its door, ``PeerApi``.
+"""The peer as a Twisted service, and the implementation of its API, ``PeerApi``.
 
 It lives longer than a login: before one, and after one that was refused, there is no node.
 """
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 class PeerService(Service):
-    """See the module.  ``console`` tells whether a login form can ask again."""
+    """Implements ``PeerApi``.  ``console``: whether a login form can ask again after a refusal."""
 
     log = Logger("chatnet.peer")
 

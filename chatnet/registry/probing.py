@@ -1,4 +1,4 @@
-"""Dialling back, so that an address in the list has proven by its key that it wants to be there.
+"""Dials addresses back, so that an address in the list is proven by its key.
 
 Only the address that the registry itself has seen is dialled, never one that only a record
 claims: the list must not be aimed at others, nor we by who registers.

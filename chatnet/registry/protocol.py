@@ -1,4 +1,4 @@
-"""What a registry does with its links: lets peers in, lists them, answers them, sees them go.
+"""The registry's side of its links: admits peers, lists them, answers them, and removes them.
 
 The rules are the directory's; bytes, pings and deadlines are the link's.
 """
@@ -154,7 +154,7 @@ class RegistryProtocol:
         if old is not None:
             self.log.info("replaced {peer}", peer=old)
             self._pusher.discard(old.link)
-            old.link.close(messages.REPLACED, "This key has connected again, and has one place only.")
+            old.link.close(messages.REPLACED, "This key has connected again; a key has one connection.")
         assert isinstance(link.greeting, Hello)
         self._pusher.add(link, self._directory.reader(link.greeting.since, is_local(link)))
 

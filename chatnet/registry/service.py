@@ -169,7 +169,7 @@ class RegistryService(MultiService):
         try:
             await self.flush()
         except StoreFailed as error:
-            self.log.warn("who was here last could not be stored: {text}", text=error.text)
+            self.log.warn("the present peers could not be stored: {text}", text=error.text)
         await self._database.close()
 
     def _log_traffic(self, always: bool = False) -> None:

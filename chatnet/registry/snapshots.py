@@ -1,4 +1,4 @@
-"""The list on disk, a little behind, so that a restart is no news to anybody.
+"""Saves the list with a short delay, so that a restart changes nothing for the subscribers.
 
 Nothing is told later because it is not written yet.  A crash loses the last changes; whoever has
 seen one of them is told the whole list, all others what changed (``core.changelog`` says why this
@@ -85,11 +85,11 @@ class SnapshotWriter:
             self._kept, self._failing = upto, False
         except StoreFailed as error:
             if not self._failing:
-                self.log.warn("who is here could not be stored: {text}", text=error.text)
+                self.log.warn("the present peers could not be stored: {text}", text=error.text)
             self._failing = True
         except Exception:
             if not self._failing:
-                self.log.failure("internal error while storing who is here")
+                self.log.failure("internal error while storing the present peers")
             self._failing = True
         self._writing = None
         if self._failing or self._directory.revision != upto:

@@ -1,4 +1,4 @@
-"""What all actions share: the peer, the model, the view, and how the peer is asked."""
+"""The base of all actions: the peer, the model and the view, and how the peer is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tabs and drafts: told to the peer while they change, and put back after a restart."""
+"""Saves tabs and drafts with the peer while they change, and restores them after a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose key it is: taking a new one, keeping the old one, comparing, blocking, showing one's own."""
+"""Actions about keys: take a new one, keep the old one, compare, block, show one's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the input to the peer: messages, commands, pastes."""
+"""Actions of the input: messages, commands and pastes go to the peer."""
 
 from __future__ import annotations
 

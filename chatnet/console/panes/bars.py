@@ -1,4 +1,4 @@
-"""The rows above and below: who we are and how the network is, the tabs, and the coach."""
+"""The rows above and below the pane: own name and network state, the tabs, and the coach line."""
 
 from __future__ import annotations
 

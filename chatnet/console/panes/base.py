@@ -1,4 +1,4 @@
-"""What every tab's pane is, and what it may look at."""
+"""The base class of the panes of all tabs, and what a pane may read."""
 
 from __future__ import annotations
 

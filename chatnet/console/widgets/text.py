@@ -1,4 +1,4 @@
-"""Rows of text as canvases: what everything on the screen is put together from.
+"""Rows of text as canvases, from which everything on the screen is put together.
 
 They are made without urwid's text widget: its layout and caches cost more than a row is worth when
 a page of them has to be there for the next key.

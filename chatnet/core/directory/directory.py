@@ -1,4 +1,4 @@
-"""The registry's rules: which key a name belongs to, who is present, what everybody is told.
+"""The registry's rules: which key a name belongs to, which peers are present, and what subscribers are told.
 
 Names are bound for ever to the key that claims them first; the bindings outlive the process in
 the registry's store.  Presence does too, a little behind: after a restart those who were here are

@@ -1,4 +1,4 @@
-"""The peer's picture of the others: the list, the pins, who is known and how they are called.
+"""A peer's view of the others: the list, the pins, which keys are known, and the name of each.
 
 A name is believed for a key only if the pin says so, or, where the name has no pin, the present
 list.  Everybody else is called by the short form of the key.
@@ -63,7 +63,7 @@ class Changes:
 
 
 class Roster:
-    """See the module.  ``me`` never appears in it."""
+    """What a peer knows of the others.  ``me``, its own key, never appears in it."""
 
     def __init__(self, me: PeerID) -> None:
         self.me = me
@@ -301,7 +301,7 @@ class Roster:
         """Whether the key stands in the list of people.
 
         A requester does not, unless it is blocked, so that the block can be ended.  A stranger under a pinned
-        name is not a person of his own: the known one has a new key.
+        name is not another person: the known one has a new key.
         """
         if self.is_known(peer):
             return peer in self.blocked or self.standing(peer) is not Standing.REQUESTER

@@ -1,4 +1,4 @@
-"""Which of the waiting transfers may run: so many in all, and so many with one person, each way."""
+"""Decides which of the waiting transfers may run, within limits for all and for one person, each way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a transfer stands as it does, in words for the person at this side."""
+"""The reason for the state of a transfer, as a text for the person at this side."""
 
 from __future__ import annotations
 

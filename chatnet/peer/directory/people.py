@@ -1,4 +1,4 @@
-"""The others, as the screen is told of them: the roster, what is stored of it, and its events."""
+"""The people as clients see them: keeps the roster and the store in step, and emits the events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a registry is, as people write it."""
+"""Parses the address of a registry as people write it."""
 
 from __future__ import annotations
 

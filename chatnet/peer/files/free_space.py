@@ -1,4 +1,4 @@
-"""Whether a file system has room for what comes, beside what stays free and what other transfers may still write.
+"""Checks whether a file system has room for a transfer, beside the reserve and what other transfers may still write.
 
 All downloads of a peer share one ``SpaceAccount``: each notes what it may still write, so that several
 together never take more than one of them could.

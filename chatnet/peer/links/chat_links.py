@@ -1,4 +1,4 @@
-"""The chat links to the others: one a person, put down when idle.
+"""The chat links: at most one for each person, closed when idle.
 
 When two dial each other at once, the link that the smaller PeerID dialled stays; both ends know it
 without asking.  A new instance of a key replaces the old one, and a link that proves no life within
@@ -60,7 +60,7 @@ class ChatLinksOwner(Protocol):
 
 
 class ChatLinks:
-    """See the module.
+    """Opens, keeps and closes the chat links.
 
     loopback: the registry is on this machine, so that others on it may be dialled.
     """

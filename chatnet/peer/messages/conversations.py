@@ -1,4 +1,4 @@
-"""What was said, as the screen is told of it: rows of the store become messages and events."""
+"""Turns rows of the store into the messages and events that clients see."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ from chatnet.peer.store.peer_store import PeerStore
 
 
 class Conversations:
-    """See the module.  A ``RowListener`` of outbox and inbox.  Of requests only ``requests`` tells."""
+    """Reads chats, and emits an event for each new or changed row that outbox and inbox report.
+
+    Rows of requests are told by ``requests`` alone.
+    """
 
     log = Logger("chatnet.conversations")
 

@@ -1,4 +1,4 @@
-"""Messages that nobody took for a month stop waiting, and say so."""
+"""Lets messages expire that nobody has taken for 30 days."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the screen had open, and what was typed there and not sent: there again after a restart."""
+"""The open tabs and unsent drafts of the console, which are restored after a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages on their way out: stored, then shown, then sent; delivered when the other side has stored them.
+"""Outgoing messages: stored, then shown, then sent; delivered when the other side has stored them.
 
 Each person has a queue in the store, addressed to the key.  What goes out when is decided by one machine
 a person (``core.delivery``); this module carries out its effects on the link, the store and the screen.
@@ -68,7 +68,7 @@ class _Outbound:
 
 
 class Outbox:
-    """See the module.  A ``Waiter`` of ``Contacts``.
+    """Stores and sends the messages of people here.  A ``Waiter`` of ``Contacts``.
 
     rows: hears of every row that came or changed.
     waiting_ms: the waiting clock, by which messages expire.
@@ -327,7 +327,7 @@ class Outbox:
         if isinstance(failure.value, StoreFailed):
             self.log.info("not stored: {text}", text=failure.value.text)
         else:
-            self.log.failure("internal error while a message was sent", failure)
+            self.log.failure("internal error while sending a message", failure)
 
     def _out(self, peer: PeerID) -> _Outbound:
         found = self._outbound.get(peer)

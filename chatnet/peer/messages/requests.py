@@ -1,4 +1,4 @@
-"""First messages and offers of strangers: how much of them is kept, and what a person decides about them.
+"""The first messages and offers of strangers: bounds what is kept of them, and carries out a person's decisions.
 
 What comes from a stranger (see ``core.directory.roster.Standing``) is charged in the budgets of
 ``core.requests`` until a person here writes to them, accepts, refuses or blocks them.  Who stands in a list
@@ -79,7 +79,7 @@ class _Kept:
 
 
 class Requests:
-    """See the module.  ``reserve_bytes``: below so many free ones on the disk nothing is taken of strangers."""
+    """Keeps, charges and tells of requests.  With fewer than ``reserve_bytes`` free on the disk it takes none."""
 
     log = Logger("chatnet.requests")
 

@@ -1,4 +1,4 @@
-"""Who hears of rows of the history that came or changed."""
+"""The interface of those who are told of new and changed rows of the history."""
 
 from __future__ import annotations
 

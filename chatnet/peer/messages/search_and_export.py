@@ -1,4 +1,4 @@
-"""The whole history: found again by its words, and written out into a file."""
+"""Searches the history, and exports a chat into a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FAILED = {MessageState.REFUSED: "not accepted", MessageState.EXPIRED: "expired"
 
 
 class SearchAndExport:
-    """See the module.  ``shown`` makes a row fit for the screen."""
+    """Answers ``search`` and ``export``.  ``shown`` makes the event data of a row."""
 
     def __init__(
         self, clock: Any, people: People, store: PeerStore, shown: Callable[[StoredMessage, SafeText], ChatMessage]

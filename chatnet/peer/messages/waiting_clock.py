@@ -12,7 +12,7 @@ SETTING = "waiting-clock"
 
 
 class WaitingClock:
-    """See the module.  ``wall_ms`` is the time of day."""
+    """Measures waiting in milliseconds over restarts.  ``wall_ms`` is the time of day."""
 
     def __init__(self, clock: Any, store: PeerStore, wall_ms: Callable[[], int], saved: str) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Whose a name is, and who is not wanted: pins, keys, blocks."""
+"""Pins, unwanted keys and blocks."""
 
 from __future__ import annotations
 

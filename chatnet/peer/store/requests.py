@@ -1,4 +1,4 @@
-"""What strangers sent first, kept until a person decides: summaries, accepting, deleting."""
+"""Requests of strangers, kept until a person decides: summaries, accepting, deleting."""
 
 from __future__ import annotations
 

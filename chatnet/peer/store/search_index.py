@@ -1,4 +1,4 @@
-"""The words of the history: an index that follows it, and what a search finds."""
+"""The index of the words in the history, and searches in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person types to find something, made into what the store can look for.
+"""Translates what a person types into a query of the store.
 
 Words are found whole and in any order, whatever their accents and capitals; the last one also as
 the beginning of a longer one; "words in quotes" next to each other.  Scripts without spaces, and

@@ -1,4 +1,4 @@
-"""All transfers of a peer, either way: what people want of them and what the other sides say of them.
+"""All transfers of a peer, in both directions: passes on the wishes of people and the messages of the other sides.
 
 The rules are ``core.transfer.outgoing`` and ``core.transfer.incoming``: everything that happens is given to
 the machine of its transfer, and the ``executor`` carries out what that asks for.  This module knows who may
@@ -64,7 +64,7 @@ _OBJECTIONS = {
 
 
 class Transfers:
-    """See the module.
+    """Knows all transfers, and passes what happens to their machines.
 
     The owner passes on what comes over chat links (``link_up``, ``received``, ``link_down``) and gives file
     links to a ``FileLinkUser``.  ``wall_ms`` is the time of day, ``waiting_ms`` what the

@@ -1,4 +1,4 @@
-"""What a person wants of all transfers: how fast they may go, and whose offers are answered without asking."""
+"""A person's settings for all transfers: speed limits, and whose offers are answered without asking."""
 
 from __future__ import annotations
 

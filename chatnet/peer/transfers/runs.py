@@ -1,4 +1,4 @@
-"""The runs of transfers: file links are dialled, taken and left, bytes are sent and received over them."""
+"""The runs of transfers: dials, accepts and closes file links, and moves bytes over them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transfers of a peer: which there are, and that the store and the screen know how each stands."""
+"""The table of a peer's transfers, which keeps the store and the screen informed of each one's state."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class TransferTable:
                 since_ms=row.since_ms,
             )
         except StoreFailed as error:
-            self.log.info("how a transfer stands was not stored: {text}", text=error.text)
+            self.log.info("the state of a transfer was not stored: {text}", text=error.text)
             self._owner.give(transfer, Unsaved())
         if transfer.forgotten and machine.told:
             self.drop(transfer)

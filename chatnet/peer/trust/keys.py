@@ -1,4 +1,4 @@
-"""Whose key a name is: taking a new one, keeping the old one, comparing, blocking.
+"""Decisions about keys: take a new one, keep the old one, compare, block.
 
 The words for people are here, the exchange of a short code is ``short_codes``, the rule that holds
 what is sent is ``core.roster`` (``new_key``).
