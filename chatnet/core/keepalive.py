@@ -126,7 +126,7 @@ class KeepAlive:
         """What is due; called every second or so.
 
         After a beat that is late by STOPPED_SECONDS this program itself had been stopped: what came
-        meanwhile is still to be read, so that silence is counted anew.
+        meanwhile is still to be read, so that silence is counted from now.
         """
         stopped, self._beaten = now - self._beaten > STOPPED_SECONDS, now
         if stopped:

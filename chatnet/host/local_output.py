@@ -25,7 +25,7 @@ class LocalOutput:
     """Bytes to one descriptor, as many as it takes at once; its owner calls ``close``."""
 
     def __init__(self, fd: int) -> None:
-        """Open the file behind ``fd`` anew, or duplicate ``fd`` where the system refuses that.
+        """Open the file behind ``fd`` again, or duplicate ``fd`` where the system refuses that.
 
         ``fd`` stays the caller's.  Raises OSError when it is closed.
         """

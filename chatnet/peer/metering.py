@@ -27,7 +27,7 @@ from chatnet.peer.api import PeerApi
 
 
 class PeerMeter(Service):
-    """Counts what the door tells from its start to its stop.
+    """Counts what the API tells from its start to its stop.
 
     ``budgets`` gives each budget of the peer by its name; none while nobody is logged in.
     """

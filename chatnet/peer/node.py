@@ -593,7 +593,7 @@ class Node:
         """Whether nobody here has written to this key, accepted anything of it, or verified it."""
         return self.roster.is_stranger(peer)
 
-    # --- for the door -------------------------------------------------------------------------
+    # --- for the API --------------------------------------------------------------------------
 
     def take_over(self) -> None:
         """Be here again, after another instance of our key has taken our place."""

@@ -169,7 +169,7 @@ class PeerService(Service):
         if self._log is not None:
             self._log.close()
 
-    # --- the door -----------------------------------------------------------------------------
+    # --- the API ------------------------------------------------------------------------------
 
     def subscribe(self, listener: Callable[[Event], None]) -> EventFeedSubscription:
         return self._feed.subscribe(self._snapshot(), listener)

@@ -25,7 +25,7 @@ Options = PeerOptions
 
 
 class PeerProgram(LoggedService):
-    """A peer, and with a terminal its console; ``peer`` is the door for whoever drives it."""
+    """A peer, and with a terminal its console; ``peer`` is its API."""
 
     def __init__(self, reactor: Any, settings: PeerSettings) -> None:
         super().__init__(settings.log.make())

@@ -127,7 +127,16 @@ class SearchActions(SubjectActions):
                     more(results)  # nothing among those it looked at: further back, then
 
             self._ask(
-                self._api.search, text, None, since_ms, results.before_n, 50, sender, then=came, failed=results.failed
+                self._api.search,
+                text,
+                None,
+                since_ms,
+                results.before_n,
+                50,
+                sender,
+                then=came,
+                failed=results.failed,
+                advice={"empty": "/search TEXT"},
             )
 
         def chosen(chat: ChatID, n: int) -> None:

@@ -187,7 +187,13 @@ class TransferActions(SubjectActions):
                 self._tell_limits(now)
                 return
             up, down = (rate or None, now.down) if words[0] == "up" else (now.up, rate or None)
-            self._ask(self._api.set_speed_limits, up, down, then=self._tell_limits)
+            self._ask(
+                self._api.set_speed_limits,
+                up,
+                down,
+                then=self._tell_limits,
+                advice={"too-slow": "/pause holds a transfer."},
+            )
 
         self._ask(self._api.speed_limits, then=change)
 

@@ -157,7 +157,7 @@ class Directory:
     def checked(self, record: SignedRecord, peer: PeerID, name: str) -> RecordFields:
         """What the record says, once it is the peer's own, names it ``name`` and is no older than the last.
 
-        Raises RemoteError("bad-record"): the program that made it has a defect, or is hostile.
+        Raises RemoteError("bad-record"): the program that made it is faulty or hostile.
         """
         fields = verify_record(record, peer)
         if fields.name != name:

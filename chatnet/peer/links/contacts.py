@@ -345,7 +345,7 @@ class Contacts:
             self._owner.contact_changed(peer, code, at_ms)
 
     def _guard(self, hook: Callable[..., None], *about: Any) -> None:
-        """A defect in one part must not keep the others from hearing."""
+        """An internal error in one part must not keep the others from being told."""
         try:
             hook(*about)
         except Exception:

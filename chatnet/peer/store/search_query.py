@@ -58,7 +58,7 @@ def understand_query(text: str) -> Query:
     if last:
         words[-1] = f"{last} *"
     if not words and not pieces:
-        raise LocalError("empty", "There is nothing to look for: /search TEXT")
+        raise LocalError("empty", "There is nothing to look for.")
     return Query(" AND ".join(words), tuple(pieces))
 
 

@@ -156,7 +156,7 @@ class Transfers:
         return await self._disk.run(recalled, row, files, progress, self._limits, self._downloads)
 
     async def stop(self) -> None:
-        """Put everything down until the next start; fires when threads and timers are at rest."""
+        """Stop everything until the next start; fires when no thread and no timer works for it any more."""
         if self._stopped:
             return
         self._stopped = True

@@ -32,9 +32,7 @@ class TransferPreferences:
         """Bytes a second, from now on.  Raises LocalError("too-slow")."""
         for speed in (up, down):
             if speed is not None and speed < LEAST_SPEED:
-                raise LocalError(
-                    "too-slow", f"{LEAST_SPEED // 1024} KiB/s is the lowest limit; /pause holds a transfer."
-                )
+                raise LocalError("too-slow", f"{LEAST_SPEED // 1024} KiB/s is the lowest limit.")
         self.up.rate, self.down.rate = up, down
 
     async def keep_limits(self) -> None:
