@@ -86,14 +86,14 @@ class Completer:
 
 
 def _common_start(found: list[str]) -> str:
-    """What all begin with; ``found`` is sorted, so the first and the last decide."""
+    """Return the common beginning of all; ``found`` is sorted, so the first and the last decide."""
     first, last = found[0], found[-1]
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[:length]
 
 
 def word_start(before: str) -> tuple[int, int]:
-    """Where the word at the end of ``before`` begins, and how many words are before it."""
+    """Return where the word at the end of ``before`` begins, and how many words are before it."""
     start, words, i = 0, 0, 0
     while i < len(before):
         if before[i] == "\\":

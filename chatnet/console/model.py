@@ -159,7 +159,7 @@ class ConsoleModel:
         self._put_requests(snapshot.requests)
 
     def fold(self, event: Event) -> None:
-        """What an event changes here."""
+        """Apply an event."""
         match event:
             case MessageAdded(message):
                 chat_rows = self.chats.get(message.chat)

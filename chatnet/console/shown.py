@@ -26,7 +26,7 @@ _OFFERED = tuple(name for name in Transfer.__struct_fields__ if name not in PROG
 
 
 class Subject(Enum):
-    """What may be decided about."""
+    """The kinds of things that a person decides about."""
 
     NAME = auto()  # whose key a name stands for
     NAMED = auto()  # whether somebody has this name: letters may be the beginning of another one, or of two
@@ -42,14 +42,14 @@ class Subject(Enum):
 
 
 class Place(NamedTuple):
-    """Where a question stands; the question itself is any value that is another one when something else is asked."""
+    """The place of a question.  The question itself is any value that differs when something else is asked."""
 
     subject: Subject
     of: str | bytes = b""  # the name, the key, the fid
 
 
 def offer_question(transfer: Transfer) -> tuple[Any, ...]:
-    """What an offer asks."""
+    """Return the question that an offer asks."""
     return tuple(getattr(transfer, name) for name in _OFFERED)
 
 
@@ -95,7 +95,7 @@ class ShownQuestions:
         return self.unsettled(now).isdisjoint(places)
 
     def unsettled(self, now: float) -> set[Place]:
-        """What has changed and has not been on the screen for long enough."""
+        """Return what has changed and has not been on the screen for long enough."""
         fresh = {place for place, at in self._fresh.items() if now - at < QUESTION_SECONDS}
         return self._changed | self._drawn_changes | fresh
 

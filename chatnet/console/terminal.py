@@ -45,7 +45,7 @@ def pasted_text(keys: Iterable[Input]) -> str:
 
 @implementer(IWriteDescriptor)
 class TerminalWriter:
-    """What urwid writes, on its way to a terminal that may take it late.
+    """Takes what urwid writes, and passes it to a terminal that may take it late.
 
     While something is left (``is_behind``) nobody should draw: at most one frame waits, and when it is out
     ``on_caught_up`` is called, for the newest to be drawn.  ``on_gone`` is called when the terminal is no more.

@@ -255,7 +255,7 @@ class Window(Box):
             self.tab.pane.changed()
 
     def context(self) -> Context:
-        """Where a key goes."""
+        """Return the context that a key belongs to."""
         if isinstance(self.overlay, LoginForm):
             return Context.FORM
         if isinstance(self.overlay, FilePicker):

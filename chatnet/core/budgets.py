@@ -123,7 +123,7 @@ class Budget:
             self.charge(holder, who, amount)
 
     def release(self, holder: Hashable) -> None:
-        """What ``holder`` held is free again; nothing happens if it held nothing."""
+        """Free what ``holder`` held; do nothing if it held nothing."""
         accounts, amount = self._held.pop(holder, ((), 0))
         for account in accounts:
             self._sums[account] -= amount
@@ -223,7 +223,7 @@ def _of(unit: str, reason: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class PeerBudgets:
-    """What others may hold of a peer."""
+    """What other people may hold of a peer's resources."""
 
     links: Shares = field(
         default=Shares(all=256, strangers=64, key=2, address=8),

@@ -146,7 +146,7 @@ def _limit(default: Any, reason: str, choices: tuple[str, ...] = ()) -> Any:
 
 @dataclass(frozen=True)
 class LinkLimits:
-    """What holds on every connection, whoever listens."""
+    """The limits of every connection, in both programs."""
 
     handshake_seconds: float = _limit(10.0, "a TLS handshake that takes longer is ended")
     hello_seconds: float = _limit(5.0, "the first frame must have come so long after the handshake")
@@ -172,7 +172,7 @@ class LinkLimits:
     loopback: str = _limit("free", "'counted': the limits for one source hold for loopback, too", ("free", "counted"))
 
     def changed(self, assignment: str) -> Self:
-        """These limits with ``NAME=VALUE`` applied; ValueError says what is wrong."""
+        """Return these limits with ``NAME=VALUE`` applied.  Raises ValueError with a text for people."""
         name, equals, text = assignment.partition("=")
         known = {f.name: f for f in dataclasses.fields(self) if "reason" in f.metadata}
         if not equals or name not in known:
@@ -203,7 +203,7 @@ class LinkLimits:
 
 @dataclass(frozen=True)
 class RegistryLimits(LinkLimits):
-    """The registry's own."""
+    """The limits of a registry."""
 
     frames_per_second: float = _limit(2.0, "frames of one peer, mostly pings: 10,000 peers take half a processor")
     frames_burst: int = _limit(60, "such frames at once; then reading from the peer waits")
@@ -250,7 +250,7 @@ NEEDS_RESTART = frozenset(
 
 @dataclass(frozen=True)
 class PeerLimits(LinkLimits):
-    """The peer's own; ``budgets`` are changed by ``NAME.LEVEL=VALUE``, or ``NAME=VALUE`` for the level ``all``."""
+    """A peer's limits; ``budgets`` are changed by ``NAME.LEVEL=VALUE``, or ``NAME=VALUE`` for the level ``all``."""
 
     budgets: PeerBudgets = field(default_factory=PeerBudgets)
     unauthenticated: int = _limit(32, "handshakes and HELLOs under way in all")

@@ -28,11 +28,11 @@ class WaitingTime:
         self._shown_ms = shown_ms + min(max(wall_ms - saved_wall_ms, 0), MAX_OFF_MS)
 
     def ms(self, now: float) -> int:
-        """What the clock shows at ``now``, in milliseconds; it never falls."""
+        """Return what the clock shows at ``now``, in milliseconds; it never falls."""
         return self._shown_ms + round(max(now - self._began, 0.0) * 1000)
 
     def save(self, wall_ms: int, now: float) -> str:
-        """What the next start needs to go on counting."""
+        """Return what the next start needs to go on counting."""
         return f"{self.ms(now)} {wall_ms}"
 
 

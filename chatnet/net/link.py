@@ -61,7 +61,7 @@ class LinkEnd:
 
 
 class LinkUser(Protocol):
-    """What a link serves."""
+    """The part of the program that a link serves."""
 
     async def answer(self, link: Link, hello: Hello) -> Welcome:
         """Listener only: agree, or raise Refused.  The other's key is proven by now."""
@@ -77,7 +77,7 @@ class LinkUser(Protocol):
 
 @dataclass(frozen=True)
 class LinkSettings:
-    """What all links of one program have in common."""
+    """The settings that all links of one program share."""
 
     limits: LinkLimits
     queue_bytes: int  # frames not yet taken by the transport, before the reader is called slow

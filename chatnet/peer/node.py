@@ -135,7 +135,7 @@ class Node:
     # --- opening and closing --------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """What can be done at once: directories, lock, key, and the ports that were named.
+        """Do what needs no waiting: directories, lock, key, and the ports that were named.
 
         Raises LocalError (profile in use, unusable directory or key) or CannotListenError.
         """
@@ -242,7 +242,7 @@ class Node:
         await self.listener.close(lambda link: link.abort())
 
     async def _listen_where_we_were(self) -> None:
-        """On the port we had before, so that we are found without a registry; else on another."""
+        """Listen on the port of the last time, so that others find us without a registry; else on another."""
         former = int(await self.store.settings.get(PORT_SETTING) or 0)
         try:
             self.listener.listen_everywhere(former)
@@ -519,7 +519,7 @@ class Node:
     # --- what the parts need of the links -------------------------------------------------------
 
     async def send(self, peer: PeerID, message: Message) -> None:
-        """On the chat link, dialled if there is none, once it drains.  Raises ChatnetError."""
+        """Send a message on the chat link, dialled if there is none, once it drains.  Raises ChatnetError."""
         link = await self.contacts.link_to(peer)
         if isinstance(message, Pause | Resume | Verified) and RESUME not in link.features:
             raise Refused(messages.VERSION_UNKNOWN, "the other side's program does not know this")

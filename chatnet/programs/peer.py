@@ -68,7 +68,7 @@ def makeService(options: PeerOptions) -> IService:
 
 
 def _login_name() -> str:
-    """What the system calls whoever starts this, if one may be called so here."""
+    """Return the user's name on this system, if it is a valid name here."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

@@ -91,7 +91,7 @@ class Prober:
     # --- one after the other --------------------------------------------------------------------
 
     def _let_queue(self, peer: PeerID) -> None:
-        """In the queue, once its last probe is long enough ago."""
+        """Queue a probe, once the last one of that key is long enough ago."""
         now, spacing = self._clock.seconds(), self._limits.probe_seconds
         while self._last and now - next(iter(self._last.values())) >= spacing:
             self._last.popitem(last=False)

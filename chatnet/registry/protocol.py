@@ -197,7 +197,7 @@ class RegistryProtocol:
         self._prober.stop()
 
     async def flush(self) -> None:
-        """What is known is on disk.  Raises StoreFailed."""
+        """Write all that is known to disk.  Raises StoreFailed."""
         await self._keeper.flush()
         await self._store.flush()
 
@@ -328,7 +328,7 @@ class RegistryProtocol:
             self._prober.want(peer, entry.endpoints[0])
 
     def _reached(self, answered: list[tuple[PeerID, Endpoint]]) -> None:
-        """These have proven their addresses."""
+        """Note that these peers have proven their addresses."""
         for peer, at in answered:
             self._directory.prove(peer, at)
         self._changed()

@@ -25,7 +25,7 @@ STORM_REST_SECONDS = 0.5  # and no longer than this
 
 
 class Subscriber(Protocol):
-    """What a pusher needs of a link."""
+    """A link, as a pusher uses it."""
 
     congested: bool
 

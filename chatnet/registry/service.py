@@ -149,7 +149,7 @@ class RegistryService(MultiService):
         self.log.info("limits changed: {changes}", changes=", ".join(changed) or "none")
 
     async def flush(self) -> None:
-        """Who is here is on disk, also what is not due yet.  Raises StoreFailed."""
+        """Write the present peers to disk, also what is not due yet.  Raises StoreFailed."""
         await self._protocol.flush()
 
     async def _read_store(self) -> None:

@@ -96,7 +96,7 @@ class SnapshotWriter:
             self.changed()
 
     def _let_go(self, before: int) -> None:
-        """Those who did not come back leave, some in each turn."""
+        """Remove the peers that did not come back, some in each turn."""
         gone = before + self._directory.expire_presumed(LEAVE_AT_ONCE)
         if self._directory.presumed:
             self._grace = self._clock.callLater(0, self._let_go, gone)

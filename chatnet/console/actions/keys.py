@@ -12,7 +12,7 @@ from chatnet.core.identity import chat_with, grouped_text, short_text
 
 
 class KeyActions(SubjectActions):
-    """What a person decides about keys."""
+    """Commands and keys by which a person decides about keys."""
 
     # --- a key that changed -----------------------------------------------------------------------
 

@@ -13,12 +13,12 @@ from chatnet.core.identity import ChatID, chat_with
 
 
 def body_bytes(text: str) -> int:
-    """What a message with this text weighs."""
+    """Return the size of a message with this text, in bytes."""
     return len(text.encode("utf-8", "surrogatepass"))
 
 
 class MessagingActions(SubjectActions):
-    """What is typed is sent, run, or stands in the input still."""
+    """Sends or runs what is typed, or leaves it in the input."""
 
     def key_send(self, stroke: str) -> None:
         row = self.view.input
@@ -99,7 +99,7 @@ class MessagingActions(SubjectActions):
         self.view.input.insert("\n")
 
     def paste(self, text: str) -> None:
-        """What was pasted, as one piece, into the input or the form."""
+        """Put a pasted text, as one piece, into the input or the form."""
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         overlay = self.view.overlay
         if isinstance(overlay, LoginForm):
@@ -118,7 +118,7 @@ class MessagingActions(SubjectActions):
                 self.view.say(f"{lines} lines were pasted; {self._enter_does()}")
 
     def _enter_does(self) -> str:
-        """What Enter would do with what stands in the input."""
+        """Return what Enter would do with the text in the input."""
         match understand(self.view.input.text):
             case RunCommand(command):
                 return f"Enter runs all of it as one /{command.name}."

@@ -15,7 +15,7 @@ QUIT_TWICE_SECONDS = 2.0
 
 
 class ProgramActions(ActionBase):
-    """What is done with the program itself."""
+    """Commands and keys about the program itself."""
 
     def key_help(self, stroke: str) -> None:
         self._help()
@@ -74,11 +74,11 @@ class ProgramActions(ActionBase):
         return f"{count_text(running, 'transfer')} {'is' if running == 1 else 'are'} under way and will go on next time"
 
     def _facts(self) -> str:
-        """What one may want to know before one leaves."""
+        """Return what a person may want to know before they leave."""
         return "; ".join(fact for fact in (self._loss(), self._unsent()) if fact)
 
     def _unsent(self) -> str:
-        """What becomes of a text that stands in the input."""
+        """Return what becomes of the text in the input when the program ends."""
         if not self.view.input.text.strip():
             return ""
         return f"what you typed here is {'kept for next time' if self.view.chat is not None else 'not kept'}"

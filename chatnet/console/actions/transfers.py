@@ -24,7 +24,7 @@ _RESUMABLE = (TransferState.BROKEN, TransferState.PAUSED)
 
 
 class TransferActions(SubjectActions):
-    """What is done with files."""
+    """Commands and keys about files."""
 
     def key_pick_file(self, stroke: str) -> None:
         chat = self.view.chat
@@ -278,7 +278,7 @@ def _is_open_offer(transfer: Transfer) -> bool:
 
 
 def _no_such_file(path: str) -> str:
-    """What is missing, and the nearest name beside it."""
+    """Return which file is missing, and the nearest name beside it."""
     directory, name = os.path.split(path)
     try:
         near = closest_match(name, os.listdir(directory))

@@ -23,7 +23,7 @@ _ROWS_EACH = 2  # of the list: who it is, and the first line
 
 
 class RequestDecisions(Protocol):
-    """What is done about requests."""
+    """The decisions about requests."""
 
     def read_request(self, request: Request) -> None:
         """Bring what they sent to ``RequestsView.show_messages``."""
@@ -206,7 +206,7 @@ class RequestsView(Box):
         return ("text", f"    {cut(said, max(4, cols - 5), self._scene.signs)}")
 
     def show_messages(self, request: Request, page: HistoryPage) -> None:
-        """What they sent, to be read before one decides; nothing if another key was pressed meanwhile."""
+        """Show what a stranger sent, to be read before deciding; do nothing if another key was pressed meanwhile."""
         if self.reading != request.peer:
             return
         lines: list[Markup] = [

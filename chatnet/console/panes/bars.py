@@ -45,7 +45,7 @@ class Header(Box):
         return two_sided(("header", left), right, cols, "header")
 
     def registry(self, small: bool) -> tuple[str, bool]:
-        """What holds now, and whether it is cause for alarm."""
+        """Return the state of the registry, and whether it is a cause for alarm."""
         model, dot = self.scene.model, self.scene.signs.dot
         state = model.registry
         word = "reg" if small else "registry"
@@ -66,7 +66,7 @@ class Header(Box):
 
 
 class Banner(Box):
-    """What is wrong with the disk, as long as it is; it goes by itself."""
+    """The row that says what is wrong with the disk, while something is."""
 
     _selectable = False
 
@@ -145,7 +145,7 @@ class TabBar(Box):
 
 
 class Footer(Box):
-    """What just happened, for a while; else the keys that make sense now."""
+    """The last row: what just happened, for some seconds, else the keys that make sense now."""
 
     _selectable = False
 

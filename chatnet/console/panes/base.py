@@ -13,7 +13,7 @@ from chatnet.console.widgets.theme import Signs
 
 @dataclass(frozen=True)
 class PaneContext:
-    """What all panes share."""
+    """The data that all panes share."""
 
     model: ConsoleModel
     signs: Signs

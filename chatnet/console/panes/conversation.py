@@ -189,7 +189,7 @@ class ConversationPane(ScrollPane):
         return urwid.CanvasCombine([(self._head(cols), None, False), (body, None, False)])
 
     def _questions(self) -> dict[Place, Any]:
-        """What the blocks in view ask."""
+        """Return the questions that the blocks in view ask."""
         model, rows = self.scene.model, self.chat_rows.rows
         questions: dict[Place, Any] = {}
         for index in self.in_view:

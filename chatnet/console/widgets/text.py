@@ -142,7 +142,7 @@ def stack(canvases: list[urwid.Canvas], cols: int, rows: int, from_top: bool = T
 
 
 def wrapped(text: str, cols: int) -> Iterator[tuple[int, int]]:
-    """Where each row of ``text`` begins and ends when it is shown in rows of at most ``cols`` columns.
+    """Yield the beginning and the end of each row of ``text`` in rows of at most ``cols`` columns.
 
     A row ends with its line, else at the last blank or behind the last wide character that fits, else where it is
     full.  Each row costs by its own columns, so a part of a text costs by the part; urwid's layout looks at the
@@ -198,7 +198,7 @@ def _columns_alone(c: str) -> int:
 
 
 def _break(text: str, start: int, end: int) -> int:
-    """Where a row that is full at ``end`` ends; a blank there is not shown."""
+    """Return where a row that is full at ``end`` ends; a blank there is not shown."""
     if text[end] == " ":
         return end
     blank = text.rfind(" ", start + 1, end)
@@ -250,7 +250,7 @@ class Row:
         self.left_out = 0  # rows that are not shown, once it was drawn
 
     def canvas(self, cols: int) -> urwid.Canvas:
-        """As it looks in so many columns; kept, for it never changes."""
+        """Return the canvas for so many columns; it is kept, since it never changes."""
         if self._kept is None or self._kept[0] != cols:
             try:
                 self._kept = cols, self._draw(cols, self._body)
@@ -297,5 +297,5 @@ class Rule:
         self._label, self._signs, self._right, self._attribute = label, signs, right, attribute
 
     def canvas(self, cols: int) -> urwid.Canvas:
-        """As it looks in so many columns."""
+        """Return the canvas for so many columns."""
         return line((self._attribute, rule(self._label, cols, self._signs, self._right)), cols)

@@ -238,7 +238,7 @@ def rate_text(rate: int | None) -> str:
 
 
 def rule_text(rule: FileRule, name: str) -> str:
-    """What happens to a person's offers."""
+    """Return what happens to a person's offers."""
     match rule.kind:
         case RuleKind.ASK:
             return f"Offers from {name} wait for your answer."

@@ -88,7 +88,7 @@ class Directory:
     # --- names --------------------------------------------------------------------------------
 
     def load(self, bindings: Iterable[Binding]) -> None:
-        """What the store knows, before anybody claims."""
+        """Take what the store knows, before the first claim."""
         for binding in bindings:
             self._bind(*binding)
 
@@ -232,7 +232,7 @@ class Directory:
         return len(gone)
 
     def changed_since(self, revision: int) -> SavedDirectory:
-        """What is to be kept beyond what ``revision`` had."""
+        """Return what is to be saved beyond what ``revision`` had."""
         whole = self._log.has_forgotten(revision)
         rows = [
             SavedChange(change.revision, change.peer, change.inside, *self._records[change.peer])

@@ -27,7 +27,7 @@ class Standing(StrEnum):
 
 @dataclass
 class PeerStats:
-    """What is known of one key beyond the list."""
+    """The facts about one key that are not in the list."""
 
     unread: int = 0
     waiting: int = 0
@@ -243,7 +243,7 @@ class Roster:
         return None
 
     def name_of(self, peer: PeerID) -> str:
-        """What a person is called on the screen."""
+        """Return what a person is called on the screen."""
         return self.vouched_name(peer) or "?" + short_text(peer)
 
     def rival(self, peer: PeerID) -> PeerID | None:
@@ -278,7 +278,7 @@ class Roster:
         return found.waiting if found is not None else 0
 
     def acquainted(self) -> list[PeerID]:
-        """Those of whom more is known than the list says."""
+        """Return the keys of which more is known than the list says."""
         return list(self._acquaintances)
 
     def is_known(self, peer: PeerID) -> bool:
@@ -292,7 +292,7 @@ class Roster:
         return not (self.verified(peer) or (found is not None and (found.written_to or found.accepted)))
 
     def standing(self, peer: PeerID) -> Standing:
-        """What this key is to the person here."""
+        """Return what this key is to the person here."""
         if not self.is_stranger(peer):
             return Standing.KNOWN
         return Standing.LISTED if peer in self.listed or peer in self._pinned_name else Standing.REQUESTER

@@ -26,7 +26,7 @@ class RegistryAddress:
     key: PeerID | None = None
 
     def __str__(self) -> str:
-        """What can be given as ``--registry`` again."""
+        """Return the text that ``--registry`` takes."""
         if self.key is not None:
             return join_string(self.host, self.port, self.key)
         return "tcp:host={}:port={}".format(self.host.replace(":", "\\:"), self.port)

@@ -67,7 +67,7 @@ class SpaceAccount:
         return Room(sum(room.bytes for room in rooms), sum(room.inodes for room in rooms))
 
     def note(self, share: SpaceShare, device: int, room: Room) -> None:
-        """What one download may still write."""
+        """Note what one download may still write."""
         self._shares[share] = device, room
 
     def close(self, share: SpaceShare) -> None:

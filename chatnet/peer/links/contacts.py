@@ -70,7 +70,7 @@ class ContactsOwner(Protocol):
 
 
 class _Contact:
-    """What is known of the way to one person."""
+    """The state of the attempts to reach one person."""
 
     def __init__(self, retry: Retry) -> None:
         self.retry = retry

@@ -34,7 +34,7 @@ SHORTEST_HOLD_SECONDS = 0.05  # fewer turns for who sends at the limit
 
 
 class _Inbound:
-    """What comes over one link; how fast is a matter of its peer, who may come again on another."""
+    """The incoming messages of one link.  Their rate is the peer's, so that another link does not reset it."""
 
     def __init__(self, conversation: bytes) -> None:
         self.conversation = conversation
@@ -84,7 +84,7 @@ class Inbox:
             self._hold(link, inbound, owed_seconds)
 
     def link_down(self, link: Link, end: LinkEnd) -> None:
-        """What came is stored all the same, though nobody hears of it: it need not come again."""
+        """Store what came, although it cannot be acknowledged: it need not come again."""
         self._drop(link)
 
     def _drop(self, link: Link) -> None:

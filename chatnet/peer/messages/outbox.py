@@ -48,7 +48,7 @@ from chatnet.peer.store.peer_store import PeerStore
 
 
 class _Outbound:
-    """What goes to one person."""
+    """The outgoing messages to one person."""
 
     def __init__(self, conversation: bytes, id_prefix: bytes, window: int) -> None:
         self.conversation = conversation
@@ -138,7 +138,7 @@ class Outbox:
         self._undecided.setdefault(peer, [])
 
     def let_go(self, peer: PeerID, to: PeerID) -> None:
-        """What was held back for ``peer`` is for ``to``."""
+        """Send what was held back for ``peer`` to ``to``."""
         for body, stored in self._undecided.pop(peer, []):
             self.say(to, body).chainDeferred(stored)
 
@@ -175,7 +175,7 @@ class Outbox:
         return row
 
     async def release(self, peer: PeerID) -> None:
-        """What was held for ``peer`` goes like the rest, unless there is a new key again.  Raises StoreFailed."""
+        """Release what was held for ``peer``, unless there is a new key again.  Raises StoreFailed."""
         if self._roster.new_key(peer) is None:
             for row in await self._store.messages.release(peer):
                 self._rows.changed(row.chat, row.n, row.state, row.reason)
@@ -187,7 +187,7 @@ class Outbox:
             self._tasks.spawn(self.release(peer), "releasing what was held")
 
     def changed(self, peer: PeerID) -> None:
-        """What waits for ``peer`` in the store is not what it was: nothing that was read ahead is sent."""
+        """Note that what waits for ``peer`` in the store has changed: nothing that was read ahead is sent."""
         out = self._out(peer)
         self._feed(peer, out, out.machine.changed)
 

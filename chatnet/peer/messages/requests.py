@@ -56,7 +56,7 @@ class RequestsOwner(Protocol):
         """This key is a person now; ``rows`` are the latest of its messages and offers, which nobody was told of."""
 
     def request_unwanted(self, peer: PeerID) -> None:
-        """What is kept of this key is about to be deleted: what of it is just being stored shall not stay."""
+        """Hear that what is kept of this key is about to be deleted: what is just being stored shall not stay."""
 
     def request_deleted(self, peer: PeerID) -> None:
         """Nothing is kept of this key any more."""
@@ -64,7 +64,7 @@ class RequestsOwner(Protocol):
 
 @dataclass
 class _Kept:
-    """What is kept of one stranger."""
+    """The messages and offers that are kept of one stranger."""
 
     source: Source
     is_hidden: bool  # nobody was told of it as a person
@@ -108,7 +108,7 @@ class Requests:
         self._stopped = False
 
     async def recall(self, read_n: dict[ChatID, int]) -> None:
-        """What is kept of strangers, from disk, in sums; the list is known by now.  Adds to ``read_n``."""
+        """Read from disk, in sums, what is kept of strangers; the list is known by now.  Adds to ``read_n``."""
         stored = await self._store.requests.summary(self._most)
         for row in reversed(stored.latest):
             standing = self._roster.standing(row.peer)
@@ -188,7 +188,7 @@ class Requests:
         return self._ledger.holds(peer, id)
 
     def give_back(self, peer: PeerID, id: bytes) -> None:
-        """What was admitted is not stored after all."""
+        """Free the share of something that was admitted and is not stored after all."""
         self._ledger.give_back(peer, id)
         if not self._ledger.held(peer):
             self._kept.pop(peer, None)
@@ -217,7 +217,7 @@ class Requests:
     # --- what a registry says, and what a person decides ------------------------------------------
 
     def list_changed(self, peers: set[PeerID]) -> None:
-        """These came into the list or left it: who is listed is a person."""
+        """Note who came into the list or left it: a listed key is a person."""
         for peer in self._kept.keys() & peers:
             kept, is_hidden = self._kept[peer], self.hides(peer)
             if kept.is_hidden and not is_hidden:

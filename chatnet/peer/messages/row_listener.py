@@ -10,7 +10,7 @@ from chatnet.peer.store.history_rows import StoredMessage
 
 
 class RowListener(Protocol):
-    """What outbox, inbox and expiry tell."""
+    """The calls of outbox, inbox and expiry."""
 
     def added(self, row: StoredMessage) -> None:
         """A new row."""

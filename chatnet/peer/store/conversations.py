@@ -95,7 +95,7 @@ class ConversationRows:
         return self._database.read(job)
 
     def set_tabs(self, chats: Sequence[ChatID]) -> Deferred[None]:
-        """These tabs are open, from the left, and no others."""
+        """Save which tabs are open, from the left; no others are."""
 
         def job(connection: Connection) -> None:
             connection.execute("UPDATE tab SET place = NULL")
@@ -108,7 +108,7 @@ class ConversationRows:
         return self._database.run(job)
 
     def set_draft(self, chat: ChatID, draft: str) -> Deferred[None]:
-        """What stands in the input of ``chat``."""
+        """Save the text in the input of ``chat``."""
 
         def job(connection: Connection) -> None:
             connection.execute(

@@ -35,7 +35,7 @@ ShownRow = tuple[StoredMessage, SafeText]  # a row, and its text as the screen m
 
 
 class Incoming(NamedTuple):
-    """What became of a message: ``message`` is the row that stands, also after a conflict."""
+    """The outcome for a message that arrived: ``message`` is the row that stands, also after a conflict."""
 
     outcome: Literal["stored", "duplicate", "conflict"]
     message: StoredMessage
@@ -67,7 +67,7 @@ class MessageRows:
         chain: Chain | None = None,
         source: Source | None = None,
     ) -> Deferred[list[Incoming]]:
-        """What ``peer`` said in one conversation; the first body of an id stays.
+        """Store what ``peer`` said in one conversation; the first body of an id stays.
 
         ``chain``: those that keep an order.  ``source``: they are requests of a stranger, who came from there.
         """
@@ -103,7 +103,7 @@ class MessageRows:
         return self._database.read(job)
 
     def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:
-        """What ``peer`` has not stored yet, behind row ``after_n``, in rising ``n``."""
+        """Return what ``peer`` has not stored yet, behind row ``after_n``, in rising ``n``."""
         columns = ", ".join(f"history.{column}" for column in MESSAGE.split(", "))
 
         def job(connection: Connection) -> list[StoredMessage]:
@@ -135,12 +135,12 @@ class MessageRows:
         return self._database.run(lambda c: only(messages_at(c, settle(c, peer, [id], MessageState.REFUSED, reason))))
 
     def release(self, peer: PeerID) -> Deferred[list[StoredMessage]]:
-        """What was held for ``peer`` waits like the rest.  Returns the rows that changed."""
+        """Let what was held for ``peer`` wait like the rest.  Returns the rows that changed."""
 
         return self._database.run(lambda connection: release_held(connection, peer))
 
     def expire(self, before_ms: int, under_way: Collection[int], reason: str) -> Deferred[list[StoredMessage]]:
-        """What waits since before ``before_ms``, by the waiting clock, waits no longer; the rows that changed.
+        """Let expire what waits since before ``before_ms`` by the waiting clock.  Returns the rows that changed.
 
         Rows whose ``n`` is ``under_way`` stay: their acknowledgement may be on its way.
         """

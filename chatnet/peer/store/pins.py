@@ -26,7 +26,7 @@ class Pin(NamedTuple):
 
 
 class TakenKey(NamedTuple):
-    """What became of a chat whose person has another key now."""
+    """The outcome for the chat of a person who has another key now."""
 
     released: list[StoredMessage]  # were held for the old key, and wait now
     waiting: int  # all that wait for the new key and waited for the old one

@@ -21,7 +21,7 @@ class Source(NamedTuple):
 
 
 class StoredRequest(NamedTuple):
-    """What is kept of one stranger, in sums."""
+    """The messages and offers of one stranger, in sums."""
 
     peer: PeerID
     host: str
@@ -110,7 +110,7 @@ def keep_source(connection: Connection, peer: PeerID, source: Source) -> None:
 
 
 def make_request(connection: Connection, peer: PeerID) -> StoredRequest | None:
-    """What is kept of somebody who was never accepted is a request; None if nothing is."""
+    """Make a request of what is kept of somebody who was never accepted; return it, or None if nothing is kept."""
     connection.execute(
         "INSERT OR IGNORE INTO request (peer, host, name) SELECT chat, '', name FROM conversation"
         " WHERE chat = ? AND accepted = 0"

@@ -77,7 +77,7 @@ class SearchIndex:
                 pass
 
     def count_unindexed(self, rows: int) -> None:
-        """So many rows were stored; many are indexed at once: one by one it would cost more than storing them."""
+        """Note that rows were stored.  Many are indexed at once: one by one, indexing would cost more than storing."""
         self._unindexed += rows
         if self._unindexed >= INDEX_ROWS:
             self._unindexed = 0

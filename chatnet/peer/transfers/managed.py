@@ -34,7 +34,7 @@ _NOTHING = safe_line("")
 
 @dataclass(frozen=True)
 class OfferInfo:
-    """What was offered, as it stays."""
+    """The facts of an offer, which do not change."""
 
     fid: bytes
     peer: PeerID
@@ -49,7 +49,7 @@ class OfferInfo:
 
     @property
     def disk_bytes(self) -> int:
-        """What all of it takes of a disk."""
+        """The space that all of it takes on a disk, in bytes."""
         return disk_bytes(self.total_bytes, self.total_files, self.total_folders)
 
 
@@ -65,7 +65,7 @@ class Progress:
 
 
 class ActiveRun:
-    """What is open or under way for one run; ``stop`` gives all of it back."""
+    """The resources of one run; ``stop`` releases all of them."""
 
     def __init__(self, download: Download | None = None) -> None:
         self.download = download  # until a receiver has it
@@ -271,7 +271,7 @@ def offered(fid: bytes, peer: PeerID, outgoing: bool, summary: Summary, now_ms: 
 
 
 def prepare(paths: tuple[bytes, ...]) -> tuple[Gathered, Summary, list[FileRow]]:
-    """What there is to offer, as people see it and as the store keeps it; for the disk's threads."""
+    """Return the files to offer, as people see them and as the store keeps them; for the disk's threads."""
     found = gather(paths)
     summary = Summary()
     for file in found.files:

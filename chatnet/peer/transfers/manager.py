@@ -300,7 +300,7 @@ class Transfers:
         return self.speed_limits()
 
     def rule(self, peer: bytes) -> FileRule:
-        """What happens to the offers of ``peer``."""
+        """Return the rule for the offers of ``peer``."""
         return self._preferences.rule(peer)
 
     async def set_rule(self, peer: bytes, rule: FileRule) -> FileRule:
@@ -472,7 +472,7 @@ _QUESTIONS = (ev.HeardAccept, ev.HeardDialMe, ev.HeardPause, ev.HeardResume)
 
 
 async def _shared(transfer: Incoming) -> ChatnetError | None:
-    """What the present look at the disk finds; several may wait for it."""
+    """Return what the present look at the disk finds; several may wait for it."""
     assert transfer.opening is not None
     mine: Deferred[ChatnetError | None] = Deferred()
 

@@ -239,7 +239,7 @@ class Runs:
             self._owner.give(transfer, RunComplete())
 
     def _own(self, transfer: ManagedTransfer, running: Any) -> None:
-        """Whoever stops waits for it: it may have a thread at the disk."""
+        """Keep the work of a run, which a stop waits for: it may have a thread at the disk."""
         work: Deferred[None] = Deferred.fromCoroutine(running)
         transfer.working.add(work)
         work.addErrback(lambda failure: self.log.failure("internal error while running a transfer", failure))

@@ -63,7 +63,7 @@ class TransferTable:
         return fid in self._transfers
 
     def former_peer(self, fid: bytes) -> PeerID | None:
-        """Whose transfer was shown under this id before it was dropped: a person may still mean that one by it."""
+        """Return whose transfer was shown under this id before it was dropped: a person may still mean that one."""
         peer, _ = self._former.get(fid, (None, False))
         return peer
 
@@ -76,7 +76,7 @@ class TransferTable:
         return tuple(self._transfers.values())
 
     def of_peer(self, peer: PeerID) -> tuple[ManagedTransfer, ...]:
-        """Those with this peer."""
+        """Return the transfers with this peer."""
         return tuple(self._of_peer.get(peer, {}).values())
 
     def find(self, peer: PeerID, fid: bytes) -> ManagedTransfer | None:
@@ -103,7 +103,7 @@ class TransferTable:
         self._of_peer.setdefault(transfer.peer, {})[transfer.fid] = transfer
 
     def take_key(self, transfer: ManagedTransfer, peer: PeerID) -> None:
-        """Whose it is has the key ``peer`` now."""
+        """Note that its person has the key ``peer`` now."""
         self._release(transfer)
         self._leave_peer(transfer)
         transfer.info = replace(transfer.info, peer=peer)
@@ -157,7 +157,7 @@ class TransferTable:
             self._show(transfer)
 
     async def save(self, transfer: ManagedTransfer) -> None:
-        """As it stands now; a failure is given to its machine."""
+        """Save it as it is now; a failure is given to its machine."""
         machine = transfer.machine
         if machine.state is not TransferState.OFFERED:
             self._release(transfer)

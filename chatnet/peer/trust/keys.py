@@ -85,7 +85,7 @@ class Trust:
         self._people.tell(known)
 
     def number(self, peer: bytes) -> SafetyNumber:
-        """What is to be compared with this person now."""
+        """Return what is to be compared with this person now."""
         known = self._people.known(peer)
         key = self._roster.new_key(known) or known
         return SafetyNumber(known, self._roster.name_of(known), key, safety_number(self._people.me, key))
