@@ -36,6 +36,7 @@ from chatnet.core import limits
 from chatnet.core.events import (
     AlertContent,
     AlertsChanged,
+    ChatMoved,
     CodeReady,
     Event,
     MessageAdded,
@@ -266,6 +267,8 @@ class Console(Service):
                     self._tell_alerts()
             case AlertsChanged(alerts):
                 self._alerts.rules = alerts
+            case ChatMoved(former, chat):
+                self.actions.chat_moved(former, chat)
             case CodeReady():
                 self.actions.code_ready(event)
             case TabsRestored(tabs):

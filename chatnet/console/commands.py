@@ -132,7 +132,7 @@ class UnknownCommand:
 
 
 def understand(typed: str) -> PlainText | RunCommand | UnknownCommand:
-    """What a typed line asks for."""
+    """Return what a typed line asks for."""
     if not typed.startswith("/"):
         return PlainText(typed)
     if typed.startswith("//"):

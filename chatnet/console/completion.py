@@ -1,4 +1,4 @@
-"""What Tab makes of the input: commands, people, numbers of offers, paths."""
+"""Completion by Tab: commands, people, numbers of offers, paths."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _both(some: Names, others: Names) -> Names:
 
 
 def word_start(before: str) -> tuple[int, int]:
-    """Where the word at the end of ``before`` begins, and how many words are before it."""
+    """Return where the word at the end of ``before`` begins, and how many words are before it."""
     start, words, i = 0, 0, 0
     while i < len(before):
         if before[i] == "\\":

@@ -15,6 +15,7 @@ from chatnet.core.events import (
     AlertRules,
     AlertsChanged,
     ChatMessage,
+    ChatMoved,
     CodeReady,
     Event,
     HistoryPage,
@@ -163,7 +164,7 @@ class ConsoleModel:
         self.alerts: AlertRules = snapshot.alerts
 
     def fold(self, event: Event) -> None:
-        """What an event changes here."""
+        """Apply an event."""
         match event:
             case MessageAdded(message):
                 chat_rows = self.chats.get(message.chat)
@@ -174,6 +175,10 @@ class ConsoleModel:
                     self.chats[chat].change(event)
                 if event.state in FAILED_STATES:
                     self.shown.changed(Place(Subject.FAILED, chat))
+            case ChatMoved(former, chat):
+                self.chats.pop(former, None)
+                if chat in self.chats:
+                    self.chats[chat].start_over()
             case TransferChanged(transfer):
                 self._put_transfer(transfer)
             case PeopleChanged(people):

@@ -25,7 +25,7 @@ class Order:
         return self._keys[index][1]
 
     def index(self, key: tuple[str, bytes]) -> int | None:
-        """Where it stands; None if it does not."""
+        """Return its position; None if it is not there."""
         index = bisect_left(self._keys, key)
         return index if index < len(self._keys) and self._keys[index] == key else None
 

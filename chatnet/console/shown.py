@@ -1,4 +1,4 @@
-"""What stood on the screen when it was last drawn: a key or a command decides about that, and about nothing newer.
+"""Remembers what the screen showed when it was last drawn, since keys and commands decide about that and nothing newer.
 
 An event may come between the moment at which a person reads and the one at which they press a key.  The panes say
 which questions they have drawn and where, the model says what an event has changed, and the actions ask here
@@ -26,7 +26,7 @@ _OFFERED = tuple(name for name in Transfer.__struct_fields__ if name not in PROG
 
 
 class Subject(Enum):
-    """What may be decided about."""
+    """The kinds of things that a person decides about."""
 
     NAME = auto()  # whose key a name stands for
     NAMED = auto()  # whether somebody has this name: letters may be the beginning of another one, or of two
@@ -44,14 +44,14 @@ class Subject(Enum):
 
 
 class Place(NamedTuple):
-    """Where a question stands; the question itself is any value that is another one when something else is asked."""
+    """The place of a question.  The question itself is any value that differs when something else is asked."""
 
     subject: Subject
     of: str | bytes = b""  # the name, the key, the fid
 
 
 def offer_question(transfer: Transfer) -> tuple[Any, ...]:
-    """What an offer asks."""
+    """Return the question that an offer asks."""
     return tuple(getattr(transfer, name) for name in _OFFERED)
 
 
@@ -97,7 +97,7 @@ class ShownQuestions:
         return self.unsettled(now).isdisjoint(places)
 
     def unsettled(self, now: float) -> set[Place]:
-        """What has changed and has not been on the screen for long enough."""
+        """Return what has changed and has not been on the screen for long enough."""
         fresh = {place for place, at in self._fresh.items() if now - at < QUESTION_SECONDS}
         return self._changed | self._drawn_changes | fresh
 

@@ -1,4 +1,4 @@
-"""urwid under Twisted: nothing that fails reaches the screen or ends the loop, and a paste is one thing.
+"""urwid under Twisted: errors neither reach the screen nor end the loop, and a paste is handled as a whole.
 
 A terminal that nobody reads (suspended, a stalled ssh) holds up its own screen and nothing else.
 """
@@ -79,7 +79,7 @@ def pasted_text(keys: Iterable[Input]) -> str:
 
 @implementer(IWriteDescriptor)
 class TerminalWriter:
-    """What urwid writes, on its way to a terminal that may take it late.
+    """Takes what urwid writes, and passes it to a terminal that may take it late.
 
     While something is left (``is_behind``) nobody should draw: at most one frame waits, and when it is out
     ``on_caught_up`` is called, for the newest to be drawn.  ``on_gone`` is called when the terminal is no more.

@@ -32,6 +32,7 @@ from chatnet.console.widgets.find_bar import FindBar
 from chatnet.console.widgets.input import MAX_ROWS, InputRow
 from chatnet.console.widgets.text import Markup, beside, cut, stack
 from chatnet.console.widgets.wording import amount_text, count_text
+from chatnet.core.chats import joined_drafts
 from chatnet.core.identity import ChatID
 from chatnet.core.text import SafeText
 
@@ -187,6 +188,20 @@ class Window(Box):
             self.refresh()
         return index
 
+    def move_chat(self, former: ChatID, chat: ChatID) -> None:
+        """The tab of the chat ``former`` shows ``chat``, with the texts of both inputs; another tab of it goes."""
+        index, other = self.tab_of(former), self.tab_of(chat)
+        if index is None:
+            return
+        tab, shown = self.tabs[index], self.tab
+        tab.pane = ConversationPane(self.scene, chat, self._show_text)
+        if other is not None:
+            tab.input.put(joined_drafts(tab.input.text, self.tabs[other].input.text))
+            shown = tab if shown is self.tabs[other] else shown
+            del self.tabs[other]
+        self.here = self.tabs.index(shown)
+        self.show(self.here)
+
     def show(self, index: int) -> None:
         """Bring a tab to the front; its input, or its list, has the keys."""
         index = max(0, min(index, len(self.tabs) - 1))
@@ -260,7 +275,7 @@ class Window(Box):
             self.overlay.changed()
 
     def context(self) -> Context:
-        """Where a key goes."""
+        """Return the context that a key belongs to."""
         if isinstance(self.overlay, LoginForm):
             return Context.FORM
         if isinstance(self.overlay, FilePicker):

@@ -1,4 +1,4 @@
-"""What can be said of a network address by looking at it: how it is written, where it leads, who could be behind it.
+"""Properties of a network address: its text form, the kind of network it belongs to, and the source it counts for.
 
 An address is a text ("192.0.2.1", "fe80::1%eth0") or 4 or 16 bytes.  IPv4-mapped IPv6 is unmapped
 before any rule looks at it.

@@ -1,4 +1,4 @@
-"""Which strangers may try: limits on those who have not proven a key yet.
+"""Limits on connections that have not proven a key yet.
 
 Places and rates are counted for every source of an address (``budgets.sources_of``).  Pure: time is handed in.
 """

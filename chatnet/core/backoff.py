@@ -1,4 +1,4 @@
-"""How long to wait before the next try.  ``uniform`` is handed in: ``uniform(low, high)``.
+"""Waiting times before the next attempt.  The caller passes the random function ``uniform(low, high)``.
 
 Source: docs/architecture.md, "Reconnection"; the figures come from simulations of a herd of 1,000
 and 5,000 peers that lose one registry.

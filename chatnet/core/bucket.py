@@ -1,4 +1,4 @@
-"""A token bucket: so many a second, and so many at once after a quiet time."""
+"""A token bucket: a rate in tokens a second, and a burst after a quiet time."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Budget:
             self.charge(holder, who, amount)
 
     def release(self, holder: Hashable) -> None:
-        """What ``holder`` held is free again; nothing happens if it held nothing."""
+        """Free what ``holder`` held; do nothing if it held nothing."""
         accounts, amount = self._held.pop(holder, ((), 0))
         for account in accounts:
             self._sums[account] -= amount
@@ -223,11 +223,11 @@ def _of(unit: str, reason: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class PeerBudgets:
-    """What others may hold of a peer."""
+    """What other people may hold of a peer's resources."""
 
     links: Shares = field(
         default=Shares(all=256, strangers=64, key=2, address=8),
-        metadata=_of("places", "links; somebody known always gets in, and a quiet stranger goes for them"),
+        metadata=_of("places", "links; somebody known always gets in, and a quiet stranger's link is closed for them"),
     )
     offers: Shares = field(
         default=Shares(all=32 * MIB, strangers=16 * MIB, key=4 * MIB, address=8 * MIB),
@@ -243,11 +243,11 @@ class PeerBudgets:
     )
     request_bytes: Shares = field(
         default=Shares(all=32 * MIB, strangers=32 * MIB, key=MIB, address=8 * MIB),
-        metadata=_of("bytes on disk", "of these messages"),
+        metadata=_of("bytes on disk", "held by messages of such people"),
     )
     requesters: Shares = field(
         default=Shares(all=100, strangers=100, key=1, address=20),
-        metadata=_of("people", "who sent such messages: what one person can look through"),
+        metadata=_of("people", "who sent such messages: as many as a person can look through"),
     )
 
     def levels(self, name: str) -> tuple[str, ...]:

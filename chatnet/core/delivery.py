@@ -25,7 +25,7 @@ from chatnet.core.limits import READY_ROWS, WRITE_CHUNK_BYTES
 
 
 class Letter(Protocol):
-    """What the machine needs of a stored message; ``n`` rises in the order of storing."""
+    """A stored message, as the machine needs it; ``n`` rises in the order of storing."""
 
     @property
     def n(self) -> int: ...
@@ -239,7 +239,7 @@ TABLE: dict[tuple[Phase, Input], Row] = {
 
 
 class Outgoing(Generic[R]):
-    """What goes to one person.  ``window``: messages that may be under way at once."""
+    """The messages to one person.  ``window``: how many may be under way at once."""
 
     def __init__(self, window: int) -> None:
         self._window = window
@@ -258,7 +258,7 @@ class Outgoing(Generic[R]):
     # --- inputs -----------------------------------------------------------------------------------
 
     def stored(self, rows: Sequence[R]) -> list[Effect[R]]:
-        """These were just stored, in rising ``n``."""
+        """Take messages that were just stored, in rising ``n``."""
         return self._handle(Input.STORED, rows)
 
     def resent(self, n: int) -> list[Effect[R]]:

@@ -1,4 +1,4 @@
-"""Where a peer may dial at all, and how often: a pushed list must not aim us at a third party.
+"""Rules for which addresses a peer dials and how often, so that a registry cannot direct it at a third party.
 
 An address that answered with the expected key in this run has proven that it wants to be there;
 the spacing and the rate are for the others.  Pure: time is handed in.

@@ -132,8 +132,8 @@ class ChatMessage(Plain, frozen=True):
     kind: MessageKind
     id: bytes
     mine: bool
-    sent_ms: int  # by the sender's clock
-    stored_ms: int  # by ours; shown
+    sent_ms: int  # by the sender's clock; shown where ``core.chats.written_ms`` believes it
+    stored_ms: int  # by ours
     body: SafeText
     state: MessageState
     reason: SafeText
@@ -388,6 +388,16 @@ class MessageChanged(Event, frozen=True):
     n: int
     state: MessageState
     reason: SafeText
+
+
+class ChatMoved(Event, frozen=True):
+    """A person here took another key for somebody: all of the chat ``former`` is in ``chat`` now.
+
+    That is the history, whose rows keep their ``n``, what waits, the draft, and the tab.
+    """
+
+    former: ChatID
+    chat: ChatID
 
 
 class TransferChanged(Event, frozen=True):

@@ -1,4 +1,4 @@
-"""Who somebody is: the hash of an Ed25519 public key, and its texts for people.
+"""Identity: the hash of an Ed25519 public key, and its text forms for people.
 
 A peer's identity is ``PeerID = SHA-256(SubjectPublicKeyInfo)``, 32 bytes.  Names are claims
 beside it; their rules stand in ``names``.  What two people compare is in ``safety_number``.

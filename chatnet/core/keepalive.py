@@ -16,7 +16,7 @@ from chatnet.core.limits import STOPPED_SECONDS, LinkLimits
 
 
 class Beat(Enum):
-    """What ``KeepAlive.beat`` asks for."""
+    """The actions that ``KeepAlive.beat`` asks for."""
 
     NOTHING = "nothing"
     PING = "ping the other side"
@@ -123,10 +123,10 @@ class KeepAlive:
     # --- what follows ---------------------------------------------------------------------------
 
     def beat(self, now: float) -> Beat:
-        """What is due; called every second or so.
+        """Return what is due; called about once a second.
 
         After a beat that is late by STOPPED_SECONDS this program itself had been stopped: what came
-        meanwhile is still to be read, so that silence is counted anew.
+        meanwhile is still to be read, so that silence is counted from now.
         """
         stopped, self._beaten = now - self._beaten > STOPPED_SECONDS, now
         if stopped:

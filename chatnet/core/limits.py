@@ -102,8 +102,10 @@ PROBE_BYTES = 65_536  # what the trial of a failing disk writes: more than a mes
 SEARCH_PAGE = 100  # rows a call of search() gives at most
 SEARCH_ROWS = 10_000  # rows that one call looks at: well under 100 ms
 CLOCK_SLACK_MS = 86_400_000  # how far a clock that was set may have put rows out of their order in time
+LATE_MS = 60_000  # a message that was stored so long after it was written is shown as late
+OLDEST_WRITTEN_MS = 30 * 86_400_000  # before the row before it: an older time of writing is a wrong clock's
 MAX_DRAFT_CHARS = 1_000_000  # of a draft that are kept; longer is no draft
-MAX_PASTE_CHARS = 65_536  # that the editor takes, four messages: each key lays it out anew
+MAX_PASTE_CHARS = 65_536  # that the editor takes, four messages: each key lays it out again
 LIVE_MESSAGES = 500  # rows a pane keeps before it asks the store again
 WRITE_BACK_BYTES = 524_288  # written and sent on to the disk; twice as much is what a commit beside it waits behind
 LAST_DAY_MS = 253_402_128_000_000  # 31 December 9999: calendars end there
@@ -165,31 +167,36 @@ def _limit(default: Any, reason: str, choices: tuple[str, ...] = ()) -> Any:
 
 @dataclass(frozen=True)
 class LinkLimits:
-    """What holds on every connection, whoever listens."""
+    """The limits of every connection, in both programs."""
 
-    handshake_seconds: float = _limit(10.0, "from accept to a finished TLS handshake: stops slow handshakes")
-    hello_seconds: float = _limit(5.0, "from there to the first frame")
-    frame_seconds: float = _limit(30.0, "a frame once begun must be complete")
-    ping_seconds: float = _limit(30.0, "a quiet link says so, spread by a fifth either way")
-    silence_seconds: float = _limit(75.0, "nothing heard for so long: the other side is gone")
-    awaited_ping_seconds: float = _limit(5.0, "a link with something unacknowledged is asked so soon whether it lives")
-    awaited_silence_seconds: float = _limit(20.0, "nothing heard for so long while something is unacknowledged")
-    drain_seconds: float = _limit(30.0, "a reader that takes nothing for so long is dropped")
-    close_seconds: float = _limit(3.0, "an orderly close that the other side does not finish is cut")
-    connect_seconds: float = _limit(5.0, "to one address, before the next failure is final")
+    handshake_seconds: float = _limit(10.0, "a TLS handshake that takes longer is ended")
+    hello_seconds: float = _limit(5.0, "the first frame must have come so long after the handshake")
+    frame_seconds: float = _limit(30.0, "a frame must be complete so long after its first byte")
+    ping_seconds: float = _limit(30.0, "a PING is sent after so long without traffic, varied by a fifth either way")
+    silence_seconds: float = _limit(75.0, "a link on which nothing is heard for so long is closed")
+    awaited_ping_seconds: float = _limit(5.0, "the same as ping_seconds while something is unacknowledged")
+    awaited_silence_seconds: float = _limit(20.0, "the same as silence_seconds while something is unacknowledged")
+    drain_seconds: float = _limit(30.0, "a link whose other side reads nothing for so long is closed")
+    close_seconds: float = _limit(3.0, "a close that the other side does not finish in this time is cut")
+    connect_seconds: float = _limit(5.0, "an attempt to connect to one address fails after this time")
     source_connects_per_minute: int = _limit(
         60, "new connections of one IPv4 address or IPv6 /64; a /24 or /56 has twice, a /48 four times as many"
     )
-    source_connects_burst: int = _limit(200, "of those at once: an office behind one address that starts up")
+    source_connects_burst: int = _limit(
+        200, "new connections of one source at once: an office behind one address that starts up"
+    )
     source_unauthenticated: int = _limit(100, "handshakes and HELLOs under way from one address; wider: as above")
-    frames_per_second: float = _limit(20.0, "of one link that answer nothing and have no rate of their own")
-    frames_burst: int = _limit(300, "of those at once; then its reading waits")
-    strikes: int = _limit(3, "frames that cannot be, of one key within strike_seconds: then it is refused as long")
-    strike_seconds: float = _limit(600.0, "of those: a defective program is not shut out for good")
-    loopback: str = _limit("free", "'counted' puts the per-source limits on loopback too", ("free", "counted"))
+    frames_per_second: float = _limit(20.0, "frames of one link that answer nothing and have no rate of their own")
+    frames_burst: int = _limit(300, "such frames at once; then reading from the link waits")
+    strikes: int = _limit(3, "protocol violations of one key within strike_seconds before it is refused")
+    strike_seconds: float = _limit(600.0, "for so long a key is refused, and so long its violations count")
+    loopback: str = _limit("free", "'counted': the limits for one source hold for loopback, too", ("free", "counted"))
 
     def changed(self, assignment: str) -> Self:
-        """These limits with ``NAME=VALUE`` applied; ValueError says what is wrong, UnknownLimit that NAME is."""
+        """Return these limits with ``NAME=VALUE`` applied.
+
+        Raises ValueError with a text for people, and UnknownLimit where it is NAME that is wrong.
+        """
         name, equals, text = assignment.partition("=")
         known = {f.name: f for f in dataclasses.fields(self) if "reason" in f.metadata}
         if not equals:
@@ -222,32 +229,42 @@ class LinkLimits:
 
 @dataclass(frozen=True)
 class RegistryLimits(LinkLimits):
-    """The registry's own."""
+    """The limits of a registry."""
 
-    frames_per_second: float = _limit(2.0, "of one peer, pings for the most part: 10,000 peers take half a processor")
-    frames_burst: int = _limit(60, "of those at once; then its reading waits")
+    frames_per_second: float = _limit(2.0, "frames of one peer, mostly pings: 10,000 peers take half a processor")
+    frames_burst: int = _limit(60, "such frames at once; then reading from the peer waits")
     unauthenticated: int = _limit(256, "handshakes and HELLOs under way in all: about 22 MB of buffers")
     connections: int = _limit(10_000, "authenticated connections; also at most the file descriptors less 128")
-    queue_bytes: int = _limit(262_144, "of answers to one peer not yet taken; pushes wait for the reader by themselves")
-    send_buffer_bytes: int = _limit(131_072, "kernel memory for one reader that does not read")
-    push_seconds: float = _limit(0.02, "changes gathered before they are told: coalesces a storm of logins")
+    queue_bytes: int = _limit(
+        262_144, "answers to one peer that it has not read; pushes wait for the reader in any case"
+    )
+    send_buffer_bytes: int = _limit(131_072, "kernel memory for a peer that does not read")
+    push_seconds: float = _limit(
+        0.02, "changes are gathered so long before they are pushed, which coalesces a storm of logins"
+    )
     new_names_per_hour: int = _limit(
         200, "first claims from one IPv4 address or IPv6 /64; a /24 or /56 has twice, a /48 four times as many"
     )
     claims: int = _limit(100_000, "names bound in all; the last tenth is for networks that have none")
-    lookups_per_second: int = _limit(50, "signed records asked for by one peer")
-    lookups_burst: int = _limit(500, "of those at once")
+    lookups_per_second: int = _limit(50, "lookups of signed records by one peer")
+    lookups_burst: int = _limit(500, "lookups by one peer at once")
     announces_per_minute: int = _limit(30, "changes of address by one peer; as many at once")
-    departures: int = _limit(10_000, "peers that left and are remembered for who returns with an old cursor")
-    grace_seconds: float = _limit(90.0, "who was here before a restart is presumed present, and leaves unless back")
-    keep_seconds: float = _limit(0.25, "changes gathered before they are written: what a crash may lose")
+    departures: int = _limit(
+        10_000, "peers that left and are remembered for subscribers that return with an old cursor"
+    )
+    grace_seconds: float = _limit(
+        90.0, "peers of before a restart stay listed so long, and leave if they do not return"
+    )
+    keep_seconds: float = _limit(0.25, "changes are gathered so long before they are saved; a crash may lose them")
     probe: str = _limit("on", "'off': addresses are not dialled back, and none is marked as proven", ("on", "off"))
     probes_at_once: int = _limit(16, "addresses dialled back at a time")
-    probe_seconds: float = _limit(60.0, "between two probes of one key: against reflection")
-    probe_timeout_seconds: float = _limit(5.0, "for a probed address to connect, greet and part")
-    proofs_seconds: float = _limit(1.0, "proven addresses gathered before they are told: a storm costs a few pushes")
-    replace_seconds: float = _limit(5.0, "between two replacements of one key's connection: two copies of a key")
-    traffic_log_seconds: float = _limit(60.0, "between two lines with the bytes in and out, if they changed")
+    probe_seconds: float = _limit(60.0, "between two probes of one key, against reflection attacks")
+    probe_timeout_seconds: float = _limit(5.0, "for a probed address to connect and to answer HELLO")
+    proofs_seconds: float = _limit(1.0, "proven addresses are gathered so long before they are pushed")
+    replace_seconds: float = _limit(
+        5.0, "between two replacements of one key's connection, as with two copies of a profile"
+    )
+    traffic_log_seconds: float = _limit(60.0, "between two log lines with the bytes in and out, if they changed")
 
 
 # Taken once, when the registry starts; every other limit is looked at when it is applied.
@@ -259,42 +276,44 @@ NEEDS_RESTART = frozenset(
 
 @dataclass(frozen=True)
 class PeerLimits(LinkLimits):
-    """The peer's own; ``budgets`` are changed by ``NAME.LEVEL=VALUE``, or ``NAME=VALUE`` for the level ``all``."""
+    """A peer's limits; ``budgets`` are changed by ``NAME.LEVEL=VALUE``, or ``NAME=VALUE`` for the level ``all``."""
 
     budgets: PeerBudgets = field(default_factory=PeerBudgets)
     unauthenticated: int = _limit(32, "handshakes and HELLOs under way in all")
-    queue_bytes: int = _limit(1_048_576, "of frames to one peer not yet taken by the transport")
-    dials_at_once: int = _limit(8, "dials under way")
-    dials_per_minute: int = _limit(30, "to addresses that have not proven their key: against reflection")
+    queue_bytes: int = _limit(1_048_576, "frames to one peer that the transport has not taken")
+    dials_at_once: int = _limit(8, "dials under way in all")
+    dials_per_minute: int = _limit(30, "dials to addresses that have not proven their key, against reflection attacks")
     dial_spacing_seconds: float = _limit(5.0, "between two dials to one unproven address")
     dial_stagger_seconds: float = _limit(0.25, "before the next address of a peer is tried beside the first (RFC 8305)")
-    idle_seconds: float = _limit(600.0, "a link without a message for so long is put down; the next one dials again")
-    stranger_messages_per_second: int = _limit(50, "from somebody we never wrote to, by back-pressure")
-    stranger_messages_burst: int = _limit(200, "of those at once")
-    messages_per_second: int = _limit(2_000, "from the others, by back-pressure")
-    messages_burst: int = _limit(4_000, "of those at once")
+    idle_seconds: float = _limit(600.0, "a link without a message for so long is closed; the next message dials again")
+    stranger_messages_per_second: int = _limit(50, "messages from a stranger; the rest waits at the sender")
+    stranger_messages_burst: int = _limit(200, "messages from a stranger at once")
+    messages_per_second: int = _limit(2_000, "messages from somebody known; the rest waits at the sender")
+    messages_burst: int = _limit(4_000, "messages from somebody known at once")
     offers_per_minute: int = _limit(5, "file offers from one peer")
     offers_pending: int = _limit(
         3, "unanswered offers from one peer, and of ours to one: further ones of ours wait here"
     )
-    stranger_offer_files: int = _limit(1_000, "files and folders in one offer of a stranger: what a person looks at")
-    offer_page_seconds: float = _limit(30.0, "for the next page of an offer whose last page has not come")
+    stranger_offer_files: int = _limit(
+        1_000, "files and folders in one offer of a stranger: as many as a person looks through"
+    )
+    offer_page_seconds: float = _limit(30.0, "an offer whose next page does not come in this time is dropped")
     transfers_per_peer: int = _limit(2, "running transfers with one peer, each way")
     transfers: int = _limit(4, "running transfers in all, each way")
     send_window: int = _limit(512, "messages sent to one peer and not yet acknowledged")
-    dial_me_seconds: float = _limit(5.0, "a sender's dial before it asks the receiver to dial instead")
-    file_link_seconds: float = _limit(30.0, "an accepted transfer's connection must have come")
+    dial_me_seconds: float = _limit(5.0, "a sender that cannot connect in this time asks the receiver to dial instead")
+    file_link_seconds: float = _limit(30.0, "the connection of an accepted transfer must have come after this time")
     free_bytes_reserve: int = _limit(268_435_456, "space that a transfer leaves free on the disk")
-    write_ahead_bytes: int = _limit(1_048_576, "of a file received and not yet written, before reading stops")
-    checks_per_day: int = _limit(3, "short codes compared with one key: each is a chance in a million to be fooled")
-    check_seconds: float = _limit(60.0, "for the three steps of a short code")
-    retry_cap_seconds: float = _limit(900.0, "longest wait between two dials to a peer that does not answer")
-    retry_listed_seconds: float = _limit(20.0, "the same while something waits and the peer is in the list")
-    expire_days: float = _limit(
-        30.0, "a message or an offer that nobody took for so long expires; its writer can send it again"
+    write_ahead_bytes: int = _limit(1_048_576, "received and not yet written of a file; then reading waits")
+    checks_per_day: int = _limit(
+        3, "short codes compared with one key: each one is a chance in a million for an attacker"
     )
-    expire_check_seconds: float = _limit(3_600.0, "between two looks for these")
-    store_retry_seconds: float = _limit(5.0, "a disk that took nothing is tried again")
+    check_seconds: float = _limit(60.0, "the three steps of a short code must be done in this time")
+    retry_cap_seconds: float = _limit(900.0, "longest wait between two dials to a peer that does not answer")
+    retry_listed_seconds: float = _limit(20.0, "the longest wait while something waits and the peer is in the list")
+    expire_days: float = _limit(30.0, "a message or an offer that nobody took for so long expires")
+    expire_check_seconds: float = _limit(3_600.0, "between two looks for messages and offers that have expired")
+    store_retry_seconds: float = _limit(5.0, "a disk that did not take something is tried again after this time")
 
     def changed(self, assignment: str) -> Self:
         name, equals, text = assignment.partition("=")

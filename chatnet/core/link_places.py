@@ -1,4 +1,4 @@
-"""Who has a place for a link, and who goes when somebody else needs it.
+"""Decides which peers have a place for a link, and which link is closed when another one needs the place.
 
 Strangers share a part of the places, with sums by key and source.  Somebody known gets in as long as a
 stranger holds a place: the stranger that has been longest without a message goes.  Where the strangers'

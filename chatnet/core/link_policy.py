@@ -384,5 +384,5 @@ class Replacements:
         return len(self._times[by]) >= REPLACEMENTS
 
     def clear(self) -> None:
-        """A person has taken the place back: begin to count anew."""
+        """A person has taken the place back: count from zero again."""
         self._times.clear()

@@ -93,7 +93,7 @@ ROLE_PROBE = "probe"
 # error
 BAD_FRAME = "bad-frame"  # a frame or message that cannot be, or cannot come now
 UNKNOWN_MESSAGE = "unknown-message"  # a message, or a field, that this version does not know here
-INTERNAL_ERROR = "internal-error"  # this side has a defect
+INTERNAL_ERROR = "internal-error"  # this side met an internal error
 BAD_RECORD = "bad-record"
 BAD_NAME = "bad-name"
 NAME_TAKEN = "name-taken"  # bound to another key

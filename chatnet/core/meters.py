@@ -1,4 +1,4 @@
-"""What a program counts about itself, for whoever asks: read when asked, nearly free until then."""
+"""Counters of a program: nearly free while it runs, read when somebody asks."""
 
 from __future__ import annotations
 

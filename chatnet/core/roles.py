@@ -1,4 +1,4 @@
-"""What may be said on which link: one row for each role that a HELLO can name.
+"""Which messages each side may send on a link: one row for each role that a HELLO can name.
 
 A role has the kinds of messages that its dialler may send, those that its listener may send, and
 the limits in which its links differ from all others.  Decoders are built from the rows, so that

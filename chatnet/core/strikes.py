@@ -1,4 +1,4 @@
-"""Who broke the protocol too often: keys that were proven, and are left alone for a while.
+"""Counts protocol violations of proven keys, and refuses a key for a while after too many.
 
 A strike is for what no honest program sends, whatever its version and however its messages cross
 with ours: a frame that cannot be, one message id with two texts.  A message that is only unknown here

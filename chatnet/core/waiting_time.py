@@ -1,4 +1,4 @@
-"""How long something has waited, measured by what cannot jump.
+"""Measures how long something has waited, by a clock that cannot jump.
 
 The waiting clock of a profile shows milliseconds.  It begins with the time of day; while the program runs
 it goes with a monotonic clock, and it is saved hourly and at the stop.  The time in between, when the
@@ -28,11 +28,11 @@ class WaitingTime:
         self._shown_ms = shown_ms + min(max(wall_ms - saved_wall_ms, 0), MAX_OFF_MS)
 
     def ms(self, now: float) -> int:
-        """What the clock shows at ``now``, in milliseconds; it never falls."""
+        """Return what the clock shows at ``now``, in milliseconds; it never falls."""
         return self._shown_ms + round(max(now - self._began, 0.0) * 1000)
 
     def save(self, wall_ms: int, now: float) -> str:
-        """What the next start needs to go on counting."""
+        """Return what the next start needs to go on counting."""
         return f"{self.ms(now)} {wall_ms}"
 
 

@@ -116,7 +116,7 @@ class Database:
         return closed
 
     def run(self, job: Callable[[Connection], T], chain: Chain | None = None, lasting: bool = True) -> Deferred[T]:
-        """What ``job`` returns, once that is committed.
+        """Return what ``job`` returns, once that is committed.
 
         A job that raises is undone alone, and fails with its own exception; StoreFailed when the
         database could not do it, or could not do an earlier job of ``chain``.  One that is not
@@ -141,7 +141,7 @@ class Database:
             return bunch.add(item)
 
     def read(self, job: Callable[[Connection], T]) -> Deferred[T]:
-        """What ``job`` returns, which may not write; it sees every write asked for before it.
+        """Return what ``job`` returns, which may not write; it sees every write asked for before it.
 
         It waits for a commit only when such a write is not yet committed, and does not fail with it.
         """

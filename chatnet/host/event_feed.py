@@ -1,4 +1,4 @@
-"""Hands the events of one program to its subscribers: in their order, in a later turn of the reactor.
+"""Delivers the events of one program to its subscribers, in order and in a later turn of the reactor.
 
 So nobody is called back from within a call of its own, and a subscriber that raises is logged and
 does not keep an event from the others.

@@ -1,4 +1,4 @@
-"""Leaving with words and an exit code, which twistd by itself has only before the reactor runs."""
+"""Ends the program with a message and an exit code, which twistd offers only before the reactor runs."""
 
 from __future__ import annotations
 

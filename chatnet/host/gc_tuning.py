@@ -1,4 +1,4 @@
-"""What lives long is looked at by the garbage collector once, not again and again.
+"""Keeps the garbage collector from scanning long-lived objects again and again.
 
 A full collection looks at every object that can be part of a cycle: with 10,000 links a million of
 them, a stall of a third of a second, and one each time they have become a quarter more.  Nearly all

@@ -1,4 +1,4 @@
-"""Output to terminals, pipes, FIFOs and devices that never waits for whoever reads it.
+"""Output to terminals, pipes, FIFOs and devices that never blocks on a slow reader.
 
 A terminal that is suspended, a stalled ssh or a pipe whose reader has stopped blocks an ordinary
 write for as long as it lasts, and with it the reactor.  O_NONBLOCK belongs to the open file, which is
@@ -25,7 +25,7 @@ class LocalOutput:
     """Bytes to one descriptor, as many as it takes at once; its owner calls ``close``."""
 
     def __init__(self, fd: int) -> None:
-        """Open the file behind ``fd`` anew, or duplicate ``fd`` where the system refuses that.
+        """Open the file behind ``fd`` again, or duplicate ``fd`` where the system refuses that.
 
         ``fd`` stays the caller's.  Raises OSError when it is closed.
         """

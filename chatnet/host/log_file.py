@@ -1,4 +1,4 @@
-"""The file that a log goes to: rotated if it is a file of its own, left alone if it is anything else.
+"""The file of a log: rotated if it is a regular file of ours, otherwise only written to.
 
 Twisted's ``LogFile`` sets the mode of whatever its path leads to, a device too, and takes all rights from
 every file that another thread makes meanwhile (it changes the umask of the process).

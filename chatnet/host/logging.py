@@ -51,7 +51,7 @@ class ProgramLog:
 
     @property
     def place(self) -> str:
-        """Where the lines go, for people; empty while they wait in memory."""
+        """Return where the lines go, for people; empty while they wait in memory."""
         return self._chosen or str(self._path or "")
 
     @property

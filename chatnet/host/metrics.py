@@ -1,4 +1,4 @@
-"""What a program counts about itself, as Prometheus reads it: ``GET /metrics`` on a port of its own.
+"""The metrics of a program for Prometheus: ``GET /metrics`` on a port of its own.
 
 ``prometheus_client`` and ``twisted.web`` are imported only where such a port is wanted.  Everything
 is read when it is asked for; the one thing that runs meanwhile is the watch for stalls.

@@ -1,4 +1,4 @@
-"""The reactor's time, made steady: Twisted's own is the time of day, which can be set.
+"""A monotonic clock for the reactor, since Twisted uses the time of day, which can be set.
 
 A step of the clock would fire every timer at once, or none for as long as it went back.
 """

@@ -58,7 +58,7 @@ class LogChoice:
 
 @dataclass(frozen=True)
 class ProgramSettings:
-    """What both programs are told."""
+    """The settings that both programs share."""
 
     listen: tuple[str, ...]  # endpoint strings; empty: the program's usual port
     roots: Roots

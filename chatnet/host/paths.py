@@ -1,4 +1,4 @@
-"""Where things lie: configuration, data, state and downloads, each movable by the user."""
+"""The folders of a profile: configuration, data, state and downloads, each of which the user can move."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Roots:
 
     @classmethod
     def usual(cls) -> Roots:
-        """What this system's conventions say (XDG on Linux)."""
+        """Return the folders by the conventions of this system (XDG on Linux)."""
         return cls(
             config=platformdirs.user_config_path(PROGRAM) / "config.toml",
             data=platformdirs.user_data_path(PROGRAM),
@@ -65,7 +65,7 @@ class ProfilePaths:
 
     @property
     def join(self) -> Path:
-        """Where a registry leaves its join string."""
+        """The file into which a registry writes its join string."""
         return self.state / "join"
 
     def prepare(self, downloads: bool = True, umask: int | None = None) -> frozenset[Path]:

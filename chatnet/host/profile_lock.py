@@ -1,4 +1,4 @@
-"""One process a profile: a lock that the kernel gives back, whatever ends the process."""
+"""A lock that allows one process for each profile; the kernel releases it when the process ends in any way."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class WebPort:
 
     @property
     def address(self) -> Any:
-        """Where it listens, once it is open: ``host`` and ``port``, or the name of a unix socket."""
+        """Return where it listens, once it is open: ``host`` and ``port``, or the name of a unix socket."""
         assert self._port is not None
         return self._port.getHost()
 
@@ -154,7 +154,7 @@ def quiet_site(pages: Mapping[bytes, IResource], is_expected_host: Callable[[str
         displayTracebacks = False
 
         def log(self, request: Any) -> None:
-            """Who reads here is no news."""
+            """Log nothing: requests are too many to be of interest."""
 
     root = Root()  # type: ignore[no-untyped-call]
     for path, page in pages.items():

@@ -1,4 +1,4 @@
-"""Work that goes on by itself: owned by somebody, logged when it fails, cancelled with its owner."""
+"""Coroutines that nobody awaits: each has an owner, is logged when it fails, and is cancelled with its owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a port cannot be listened on, in words, and who has it."""
+"""Explains why a program cannot listen on a port, and which program has it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST_FREE_FOR_ALL = 1024
 
 
 def cannot_listen(error: Exception, endpoint: str, usual_port: int) -> CannotListen:
-    """What a CannotListenError or OSError at ``endpoint`` means, in one plain line.
+    """Return the meaning of a CannotListenError or OSError at ``endpoint``, in one plain line.
 
     ``usual_port`` is proposed where the given port is not permitted.  How such a proposal is given
     to the program is for the caller to say.

@@ -85,7 +85,7 @@ class Dialler:
         expected: PeerID | None,
         made: Callable[[Link], None] = lambda link: None,
     ) -> Link:
-        """As ``dial``, to a host name or an address."""
+        """Open a link as ``dial`` does, to a host name or an address."""
         return await self.dial(self.endpoint(host, port), (host, port), user, hello, expected, made)
 
     def endpoint(self, host: str, port: int) -> IStreamClientEndpoint:

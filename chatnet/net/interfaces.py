@@ -91,7 +91,7 @@ class AddressWatch:
 
 
 def published_endpoints(bound: tuple[tuple[str, int], ...]) -> list[Endpoint]:
-    """What a record says for ports bound at ``(interface, port)``: at most MAX_ENDPOINTS.
+    """Return the endpoints of a record for ports bound at ``(interface, port)``: at most MAX_ENDPOINTS.
 
     A port on all addresses gives those of the interfaces, without loopback and link-local ones;
     a port on one address gives that.  Raises LocalError("interfaces").

@@ -1,4 +1,4 @@
-"""One connection between two programs: TLS, the first exchange, frames, raw bytes, life and death.
+"""One connection between two programs: TLS, HELLO and WELCOME, frames, raw bytes, pings and deadlines.
 
 The rules of its life are ``core.session``; what the messages mean is the business of its
 ``LinkUser``.  A link is *open* when HELLO and WELCOME went over it; nothing is delivered before.
@@ -61,7 +61,7 @@ class LinkEnd:
 
 
 class LinkUser(Protocol):
-    """What a link serves."""
+    """The part of the program that a link serves."""
 
     async def answer(self, link: Link, hello: Hello) -> Welcome:
         """Listener only: agree, or raise Refused.  The other's key is proven by now."""
@@ -77,7 +77,7 @@ class LinkUser(Protocol):
 
 @dataclass(frozen=True)
 class LinkSettings:
-    """What all links of one program have in common."""
+    """The settings that all links of one program share."""
 
     limits: LinkLimits
     queue_bytes: int  # frames not yet taken by the transport, before the reader is called slow
@@ -101,7 +101,7 @@ class LinkSettings:
 
 @implementer(IHandshakeListener, IPushProducer)
 class Link(TwistedProtocol):
-    """See the module.  ``hello`` is what we say when we dial; None on the listening side."""
+    """One connection.  ``hello`` is the first message of the side that dials; None on the listening side."""
 
     log = Logger("chatnet.link")
 
@@ -246,7 +246,7 @@ class Link(TwistedProtocol):
             self.close(last_word.code, last_word.text, ban_seconds)
 
     def when_gone(self) -> Deferred[LinkEnd]:
-        """Fires at the end of the connection, open or not; every caller gets his own Deferred."""
+        """Return a Deferred of the caller's own that fires at the end of the connection, whether it was open or not."""
         mine: Deferred[LinkEnd] = Deferred()
 
         def follow(end: LinkEnd) -> LinkEnd:

@@ -177,7 +177,7 @@ class Listener:
             await next(iter(self._factory.links)).when_gone()
 
     def _hold(self, crowded: bool) -> None:
-        """While many handshakes wait, who comes waits in the kernel: here he would be the next to be evicted."""
+        """Stop accepting while many handshakes wait: newcomers wait in the kernel instead of being evicted here."""
         for port in cast(list[Any], self.ports):
             if crowded:
                 port.stopReading()

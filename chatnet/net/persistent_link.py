@@ -1,4 +1,4 @@
-"""One link that is meant to stay: dialled, kept, and dialled again after every end that is not final.
+"""A persistent link, which is dialled again after every end that is not final.
 
 There is one attempt or one link at a time.  When to try again, and after what never again, is the
 policy's to say; where to dial, with which HELLO, and what the messages mean is the owner's.

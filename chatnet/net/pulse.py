@@ -1,4 +1,4 @@
-"""One timer for all links: thousands of connections must not be thousands of timers.
+"""One timer for the deadlines of all links, so that thousands of connections need no thousands of timers.
 
 A deadline is therefore met up to ``PULSE_SECONDS`` late.
 """

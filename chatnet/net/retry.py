@@ -1,4 +1,4 @@
-"""One attempt at a time, and another one after each failure, whatever it was.
+"""Repeats an attempt after each failure of any kind, one attempt at a time.
 
 Every loop of the program that tries something again is a ``Retry``: an exception that is not ours, such
 as OSError for a lack of file descriptors, ends no loop (fault A10).

@@ -1,4 +1,4 @@
-"""What is done with a timer again and again."""
+"""Helpers for timers that may have fired already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one TLS stack: who may speak to us at all, and which key the other side has.
+"""The TLS configuration of all connections, and the check of the other side's key.
 
 Mutual TLS 1.3 with raw identities: no authority, no host name, no resumption.  The certificate
 is an envelope; the key in it is proven by the handshake itself (RFC 8446, CertificateVerify),

@@ -285,7 +285,7 @@ class SocketTLS:
         return None
 
     def _take(self, records: list[bytes]) -> tuple[bool, Exception | None]:
-        """What there is, a batch at most; whether there is no more now, and why there never will be."""
+        """Read up to one batch.  Return whether no more is there now, and why the connection is over."""
         try:
             while len(records) < RECORDS_AT_ONCE:
                 records.append(self._tls.recv(RECORD_BYTES))
@@ -402,7 +402,7 @@ def _is_flood(line: socket.socket) -> bool:
 
 
 def _why(error: SSL.Error) -> Exception:
-    """What the reactor is told.  An end without goodbye is a loss like any other."""
+    """Return the reason for the reactor.  An end without a goodbye is a loss like any other."""
     if isinstance(error, SSL.ZeroReturnError):
         return CONNECTION_DONE
     if isinstance(error, SSL.SysCallError):

@@ -1,4 +1,4 @@
-"""So much of a reactor's turn for the beginnings and ends of connections, and no more.
+"""A budget in each reactor turn for handshakes and closes of connections.
 
 A handshake costs a millisecond, an end a tenth of one, and a reactor does in one turn whatever is
 ready: when a herd comes, or a cable is pulled, that is thousands.  What finds its turn's share

@@ -1,4 +1,4 @@
-"""The one door to a peer: how the console, a script, and later a socket drive it.
+"""The API of a peer, by which the console, a script, and later a socket drive it.
 
 Arguments, results, errors and events are plain data.  Methods return Deferreds that fail with
 errors of ``chatnet.core.errors``.  Local paths are absolute, and bytes as the file system has them;
@@ -37,7 +37,7 @@ from chatnet.core.identity import ChatID
 
 
 class Subscription(Protocol):
-    """What ``subscribe`` gives: the state now, and a way to end it."""
+    """The result of ``subscribe``: the state now, and a way to end the subscription."""
 
     snapshot: Snapshot
 
@@ -45,7 +45,7 @@ class Subscription(Protocol):
 
 
 class PeerApi(Protocol):
-    """What a peer can be asked for."""
+    """The calls that a peer answers."""
 
     def subscribe(self, listener: Callable[[Event], None]) -> Subscription:
         """The state now; every later event goes to ``listener``, each a reactor turn later."""
@@ -102,10 +102,10 @@ class PeerApi(Protocol):
         """
 
     def set_tabs(self, chats: tuple[ChatID, ...]) -> Deferred[None]:
-        """These chats are open, from the left: to be restored next time."""
+        """Save which chats are open, from the left, to be restored next time."""
 
     def set_draft(self, chat: ChatID, text: str) -> Deferred[None]:
-        """What stands in the input of a chat and was not sent."""
+        """Save the text in the input of a chat that was not sent."""
 
     def set_alerts(self, rules: AlertRules) -> Deferred[AlertRules]:
         """Keep what is told while the person looks elsewhere.  Fails with LocalError("too-many"), or StoreFailed."""
@@ -164,16 +164,16 @@ class PeerApi(Protocol):
         """Let it go on, or try a broken one now.  Fails with LocalError("paused-there" ...)."""
 
     def speed_limits(self) -> Deferred[SpeedLimits]:
-        """What holds for all transfers together."""
+        """Return the speed limits of all transfers together."""
 
     def set_speed_limits(self, up: int | None, down: int | None) -> Deferred[SpeedLimits]:
         """Bytes a second, from now on and after a restart; None: no limit.  Fails with LocalError("too-slow")."""
 
     def rule(self, peer: bytes) -> Deferred[FileRule]:
-        """What happens to the offers of the key ``peer``."""
+        """Return the rule for the offers of the key ``peer``."""
 
     def set_rule(self, peer: bytes, rule: FileRule) -> Deferred[FileRule]:
-        """What happens to the offers of the key ``peer`` from the next one on, whoever uses the name."""
+        """Set the rule for the offers of the key ``peer``, from the next one on, whoever uses the name."""
 
     def forget_ended(self) -> Deferred[None]:
         """Drop the ended transfers from the list (the chat keeps its rows)."""

@@ -1,4 +1,4 @@
-"""Which part of the peer takes which message of a chat link."""
+"""Passes each message of a chat link to the part of the peer that handles it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a peer tells of itself: what any client of the door can see, and how full its budgets are."""
+"""The metrics of a peer: what any client of its API can see, and how full its budgets are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from chatnet.peer.api import PeerApi
 
 
 class PeerMeter(Service):
-    """Counts what the door tells from its start to its stop.
+    """Counts what the API tells from its start to its stop.
 
     ``budgets`` gives each budget of the peer by its name; none while nobody is logged in.
     """

@@ -1,4 +1,4 @@
-"""Everything that exists while somebody is logged in, and how its parts hear of each other.
+"""Everything that exists while somebody is logged in, and how its parts are connected.
 
     registry --pages--> Registration --> People, ListCache
     others   --links--> IncomingLinks --> ChatLinks --> ChatDispatch --> Inbox, Outbox, Transfers, ShortCodes
@@ -102,7 +102,7 @@ LONG_MESSAGES = b"long-messages"  # in the data directory: texts that were sent 
 
 
 class Node:
-    """See the module.  ``emit`` takes every event; ``wall`` is the time of day in seconds."""
+    """The parts of one login.  ``emit`` takes every event; ``wall`` is the time of day in seconds."""
 
     log = Logger("chatnet.node")
 
@@ -141,7 +141,7 @@ class Node:
     # --- opening and closing --------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """What can be done at once: directories, lock, key, and the ports that were named.
+        """Do what needs no waiting: directories, lock, key, and the ports that were named.
 
         Raises LocalError (profile in use, unusable directory or key) or CannotListenError.
         """
@@ -226,7 +226,7 @@ class Node:
                 if closing is not None:
                     await closing
             except Exception:  # the database and the lock are closed all the same
-                self.log.failure("a part could not be closed")
+                self.log.failure("internal error while closing a part of the peer")
         self.is_closed = True
         for waiting in self._closed:
             if not waiting.called:
@@ -266,7 +266,7 @@ class Node:
             )
 
     async def _listen_where_we_were(self) -> None:
-        """On the port we had before, so that we are found without a registry; else on another."""
+        """Listen on the port of the last time, so that others find us without a registry; else on another."""
         former = int(await self.store.settings.get(PORT_SETTING) or 0)
         try:
             self.listener.listen_everywhere(former)
@@ -374,6 +374,7 @@ class Node:
             self.outbox,
             self.short_codes,
             self.transfers,
+            self.open_tabs,
             wall_ms,
             self.waiting_clock.ms,
         )
@@ -547,7 +548,7 @@ class Node:
     # --- what the parts need of the links -------------------------------------------------------
 
     async def send(self, peer: PeerID, message: Message) -> None:
-        """On the chat link, dialled if there is none, once it drains.  Raises ChatnetError."""
+        """Send a message on the chat link, dialled if there is none, once it drains.  Raises ChatnetError."""
         link = await self.contacts.link_to(peer)
         if isinstance(message, Pause | Resume | Verified) and RESUME not in link.features:
             raise Refused(messages.VERSION_UNKNOWN, "the other side's program does not know this")
@@ -630,7 +631,7 @@ class Node:
         """Whether nobody here has written to this key, accepted anything of it, or verified it."""
         return self.roster.is_stranger(peer)
 
-    # --- for the door -------------------------------------------------------------------------
+    # --- for the API --------------------------------------------------------------------------
 
     def take_over(self) -> None:
         """Be here again, after another instance of our key has taken our place."""

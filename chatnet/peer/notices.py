@@ -1,4 +1,4 @@
-"""Lines for the net tab: what happened that is no message and no transfer."""
+"""Notices for the net tab: events that are neither a message nor a transfer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The peer as a Twisted service, and the implementation of its door, ``PeerApi``.
+"""The peer as a Twisted service, and the implementation of its API, ``PeerApi``.
 
 It lives longer than a login: before one, and after one that was refused, there is no node.
 """
@@ -60,7 +60,7 @@ T = TypeVar("T")
 
 
 class PeerService(Service):
-    """See the module.  ``console`` tells whether a login form can ask again.
+    """Implements ``PeerApi``.  ``console``: whether a login form can ask again after a refusal.
 
     ``on_start`` hears how the login with the name of the settings ended: None, or why the peer cannot run.
     """
@@ -176,7 +176,7 @@ class PeerService(Service):
         if self._log is not None:
             self._log.close()
 
-    # --- the door -----------------------------------------------------------------------------
+    # --- the API ------------------------------------------------------------------------------
 
     def subscribe(self, listener: Callable[[Event], None]) -> EventFeedSubscription:
         return self._feed.subscribe(self._snapshot(), listener)

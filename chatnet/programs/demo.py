@@ -194,7 +194,10 @@ class Demo:
         return process
 
     def _awaited(self, process: subprocess.Popen[bytes], file: Path) -> str:
-        """What ``file`` says once the process has written it; RuntimeError when it ends before, or is too slow."""
+        """Return the text of ``file`` once the process has written it.
+
+        Raises RuntimeError if the process ends before, or is too slow.
+        """
         watched = os.pidfd_open(process.pid)
         try:
             for _ in range(int(START_SECONDS / LOOK_SECONDS)):

@@ -35,7 +35,7 @@ _ADVICE = {"twin": "A second peer needs another --name."}
 
 
 class PeerProgram(LoggedService):
-    """A peer, and with a terminal its console; ``peer`` is the door for whoever drives it."""
+    """A peer, and with a terminal its console; ``peer`` is its API."""
 
     def __init__(self, reactor: Any, settings: PeerSettings) -> None:
         super().__init__(settings.log.make())
@@ -82,7 +82,7 @@ def makeService(options: PeerOptions) -> IService:
 
 
 def _login_name() -> str:
-    """What the system calls whoever starts this, if one may be called so here."""
+    """Return the user's name on this system, if it is a valid name here."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""What the registry tells of itself: read from its parts when it is asked."""
+"""The metrics of a registry, read from its parts when somebody asks."""
 
 from __future__ import annotations
 

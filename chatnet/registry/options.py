@@ -15,7 +15,7 @@ NAME = "registry"  # of its profile; no peer may have it
 
 @dataclass(frozen=True)
 class RegistrySettings(ProgramSettings):
-    """What the registry is told; an empty ``listen`` is REGISTRY_PORT of all addresses, IPv4 and IPv6."""
+    """The settings of a registry; an empty ``listen`` is REGISTRY_PORT of all addresses, IPv4 and IPv6."""
 
     limits: RegistryLimits
 

@@ -1,4 +1,4 @@
-"""Dialling back, so that an address in the list has proven by its key that it wants to be there.
+"""Dials addresses back, so that an address in the list is proven by its key.
 
 Only the address that the registry itself has seen is dialled, never one that only a record
 claims: the list must not be aimed at others, nor we by who registers.
@@ -91,7 +91,7 @@ class Prober:
     # --- one after the other --------------------------------------------------------------------
 
     def _let_queue(self, peer: PeerID) -> None:
-        """In the queue, once its last probe is long enough ago."""
+        """Queue a probe, once the last one of that key is long enough ago."""
         now, spacing = self._clock.seconds(), self._limits.probe_seconds
         while self._last and now - next(iter(self._last.values())) >= spacing:
             self._last.popitem(last=False)

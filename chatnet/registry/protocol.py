@@ -1,4 +1,4 @@
-"""What a registry does with its links: lets peers in, lists them, answers them, sees them go.
+"""The registry's side of its links: admits peers, lists them, answers them, and removes them.
 
 The rules are the directory's; bytes, pings and deadlines are the link's.
 """
@@ -154,7 +154,7 @@ class RegistryProtocol:
         if old is not None:
             self.log.info("replaced {peer}", peer=old)
             self._pusher.discard(old.link)
-            old.link.close(messages.REPLACED, "This key has connected again, and has one place only.")
+            old.link.close(messages.REPLACED, "This key has connected again; a key has one connection.")
         assert isinstance(link.greeting, Hello)
         self._pusher.add(link, self._directory.reader(link.greeting.since, is_local(link)))
 
@@ -197,7 +197,7 @@ class RegistryProtocol:
         self._prober.stop()
 
     async def flush(self) -> None:
-        """What is known is on disk.  Raises StoreFailed."""
+        """Write all that is known to disk.  Raises StoreFailed."""
         await self._keeper.flush()
         await self._store.flush()
 
@@ -328,7 +328,7 @@ class RegistryProtocol:
             self._prober.want(peer, entry.endpoints[0])
 
     def _reached(self, answered: list[tuple[PeerID, Endpoint]]) -> None:
-        """These have proven their addresses."""
+        """Note that these peers have proven their addresses."""
         for peer, at in answered:
             self._directory.prove(peer, at)
         self._changed()

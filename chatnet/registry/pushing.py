@@ -1,4 +1,4 @@
-"""Telling every subscriber what changed: soon, gathered, and never more than it takes.
+"""Pushes changes of the list to every subscriber: soon, gathered, and no faster than it reads.
 
 A subscriber is a link and a place in the shared change log.  Nothing is queued for one whose
 transport asks to wait; when that is drained it goes on from its place.
@@ -25,7 +25,7 @@ STORM_REST_SECONDS = 0.5  # and no longer than this
 
 
 class Subscriber(Protocol):
-    """What a pusher needs of a link."""
+    """A link, as a pusher uses it."""
 
     congested: bool
 

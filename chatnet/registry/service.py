@@ -149,7 +149,7 @@ class RegistryService(MultiService):
         self.log.info("limits changed: {changes}", changes=", ".join(changed) or "none")
 
     async def flush(self) -> None:
-        """Who is here is on disk, also what is not due yet.  Raises StoreFailed."""
+        """Write the present peers to disk, also what is not due yet.  Raises StoreFailed."""
         await self._protocol.flush()
 
     async def _read_store(self) -> None:
@@ -169,7 +169,7 @@ class RegistryService(MultiService):
         try:
             await self.flush()
         except StoreFailed as error:
-            self.log.warn("who was here last could not be stored: {text}", text=error.text)
+            self.log.warn("the present peers could not be stored: {text}", text=error.text)
         await self._database.close()
 
     def _log_traffic(self, always: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The list on disk, a little behind, so that a restart is no news to anybody.
+"""Saves the list with a short delay, so that a restart changes nothing for the subscribers.
 
 Nothing is told later because it is not written yet.  A crash loses the last changes; whoever has
 seen one of them is told the whole list, all others what changed (``core.changelog`` says why this
@@ -85,18 +85,18 @@ class SnapshotWriter:
             self._kept, self._failing = upto, False
         except StoreFailed as error:
             if not self._failing:
-                self.log.warn("who is here could not be stored: {text}", text=error.text)
+                self.log.warn("the present peers could not be stored: {text}", text=error.text)
             self._failing = True
         except Exception:
             if not self._failing:
-                self.log.failure("internal error while storing who is here")
+                self.log.failure("internal error while storing the present peers")
             self._failing = True
         self._writing = None
         if self._failing or self._directory.revision != upto:
             self.changed()
 
     def _let_go(self, before: int) -> None:
-        """Those who did not come back leave, some in each turn."""
+        """Remove the peers that did not come back, some in each turn."""
         gone = before + self._directory.expire_presumed(LEAVE_AT_ONCE)
         if self._directory.presumed:
             self._grace = self._clock.callLater(0, self._let_go, gone)

@@ -1,4 +1,4 @@
-"""What the registry keeps: which key each name belongs to, for ever; and who was here lately."""
+"""The registry's store: the key of each name, for ever, and which peers were present lately."""
 
 from __future__ import annotations
 

@@ -32,10 +32,7 @@ from chatnet.console.widgets.theme import UNICODE
 from chatnet.core.events import MessageState, NoticeLevel, RegistryPhase
 from chatnet.core.text import (
     BIDI,
-    BLANK,
     DEVICES,
-    HIDDEN,
-    JOINERS,
     MARKS_IN_NAME,
     MARKS_IN_TEXT,
     NAME_BYTES,
@@ -45,7 +42,7 @@ from chatnet.core.text import (
     safe_text,
 )
 from tests.campaigns.harness import Case, Failed, Figures, check, main
-from tests.core.test_text import HOSTILE, runs_of_marks
+from tests.core.test_text import HOSTILE, PICTURES, WORDS, is_hidden, too_many_marks
 from tests.support import scripted_peer
 from tests.support.scripted_peer import furnished, key_of
 from tests.support.typist import new_clock
@@ -128,6 +125,8 @@ WIDE = [
         "क\u094d\u200dष",
         "\u1100\u1161",
     ),
+    *WORDS,
+    *PICTURES,
     *("שלום", "مرحبا", "字", "\u0e01\u0e33", "ﷺ", "\u1f100", "\U0001fae9", "𒐫", "\U00020000"),
 ]
 _WRITTEN_BY_US = re.compile(
@@ -177,23 +176,20 @@ def fault_of_name(name: str) -> str:
         return "a name that is no harmless component"
     if len(name.encode()) > NAME_BYTES or unicodedata.normalize("NFC", name) != name:
         return "a name that is too long, or not NFC"
-    if any(unicodedata.category(c) in HIDDEN for c in name) or name.split(".")[0].rstrip(" ").lower() in DEVICES:
+    if any(is_hidden(name, at) for at in range(len(name))) or name.split(".")[0].rstrip(" ").lower() in DEVICES:
         return "a name that hides something, or opens a device"
-    if any(marks > MARKS_IN_NAME or (marks and not base) for base, marks in runs_of_marks(name)):
+    if too_many_marks(name, MARKS_IN_NAME):
         return "a name with a heap of marks"
     return ""
 
 
 def fault_of_text(text: str, allowed: str) -> str:
-    for c in text:
-        if " " <= c <= "~" or c in JOINERS or c in allowed:
+    for at, c in enumerate(text):
+        if " " <= c <= "~" or c in allowed:
             continue
-        category = unicodedata.category(c)
-        if c in BIDI or c in BLANK or (category in HIDDEN and not (category == "Cn" and 0x1F000 <= ord(c) <= 0x1FAFF)):
+        if c == "\n" or c in BIDI or is_hidden(text, at):
             return f"a text with {c!a}"
-    if not text.isascii() and any(
-        marks > MARKS_IN_TEXT or (marks and (not base or base.isspace())) for base, marks in runs_of_marks(text)
-    ):
+    if not text.isascii() and too_many_marks(text, MARKS_IN_TEXT):
         return "a text with a heap of marks"
     return ""
 

@@ -76,7 +76,7 @@ def test_each_budget_is_shown_with_its_shares_unit_and_reason() -> None:
     rows = [row for row in PeerLimits().rows() if row.startswith("links ")]
     assert rows == [
         f"{'links':<30} all 256, strangers 64, key 2, address 8 places: links; "
-        "somebody known always gets in, and a quiet stranger goes for them"
+        "somebody known always gets in, and a quiet stranger's link is closed for them"
     ]
 
 

@@ -20,7 +20,9 @@ from chatnet.core.text import (
     MARKS,
     MARKS_IN_NAME,
     MARKS_IN_TEXT,
+    MARKS_OF_SCRIPT,
     NAME_BYTES,
+    VISIBLE_FORMATS,
     gets_other_name,
     json_escaped,
     name_warning,
@@ -31,6 +33,10 @@ from chatnet.core.text import (
     shown_path,
 )
 
+WALES = "\U0001f3f4\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f"
+FLAGS = [
+    "\U0001f3f4" + "".join(chr(0xE0000 + ord(c)) for c in code) + "\U000e007f" for code in ("gbeng", "gbsct", "gbwls")
+]
 ZALGO = "a" + "\u0301" * 60
 HOSTILE = [
     "\x1b[2J\x1b[H",
@@ -86,6 +92,26 @@ TEXTS = st.lists(
 ).map("".join)
 
 
+def is_hidden(text: str, at: int) -> bool:
+    """Whether a character is not shown and not one that may stand there: judged by its neighbours alone."""
+    c = text[at]
+    category = unicodedata.category(c)
+    if category not in HIDDEN or c in JOINERS or c in VISIBLE_FORMATS or c == "\n":
+        return c in BLANK
+    if category == "Cn" and 0x1F000 <= ord(c) <= 0x1FAFF:
+        return False
+    flag = text.rfind("\U0001f3f4", 0, at)
+    return flag < 0 or text[flag : flag + 7] not in FLAGS or at - flag > 6
+
+
+def too_many_marks(text: str, most: int) -> bool:
+    """Whether a character has more marks than any script needs, or marks stand on nothing."""
+    return any(
+        marks > most + MARKS_OF_SCRIPT or (marks and (not base or base.isspace()))
+        for base, marks in runs_of_marks(text)
+    )
+
+
 def runs_of_marks(text: str) -> list[tuple[str, int]]:
     """``(base, number of marks and joiners behind it)``; base is empty at the beginning."""
     found = [("", 0)]
@@ -101,22 +127,16 @@ def runs_of_marks(text: str) -> list[tuple[str, int]]:
 @given(TEXTS, st.booleans())
 def test_nothing_that_moves_hides_or_reorders(text: str, newlines: bool) -> None:
     shown = safe_text(text, newlines=newlines)
-    for c in shown:
-        if c in JOINERS or (c == "\n" and newlines):
-            continue
-        category = unicodedata.category(c)
-        assert category not in HIDDEN or (category == "Cn" and 0x1F000 <= ord(c) <= 0x1FAFF)
-        assert c not in BLANK
-        assert c not in BIDI
+    assert newlines or "\n" not in shown
+    assert not set(shown) & set(BIDI)
+    assert not any(is_hidden(shown, at) for at in range(len(shown)))
     shown.encode()  # no half of a pair
 
 
 @settings(max_examples=500)
 @given(TEXTS)
 def test_few_marks_and_none_without_a_letter(text: str) -> None:
-    for base, marks in runs_of_marks(safe_text(text)):
-        assert marks <= MARKS_IN_TEXT
-        assert marks == 0 or (base and not base.isspace())
+    assert not too_many_marks(safe_text(text), MARKS_IN_TEXT)
 
 
 @settings(max_examples=500)
@@ -183,11 +203,9 @@ def test_a_file_name_is_one_harmless_component(text: str, fallback: str) -> None
     assert not name.endswith((".", " "))
     assert len(name.encode()) <= NAME_BYTES
     assert unicodedata.normalize("NFC", name) == name
-    assert not any(unicodedata.category(c) in HIDDEN for c in name)
+    assert not any(is_hidden(name, at) for at in range(len(name)))
     assert name.split(".")[0].rstrip(" ").lower() not in DEVICES
-    for base, marks in runs_of_marks(name):
-        assert marks <= MARKS_IN_NAME
-        assert marks == 0 or base
+    assert not too_many_marks(name, MARKS_IN_NAME)
     assert safe_file_name(name, fallback) == name
 
 
@@ -258,6 +276,11 @@ def test_many_different_characters_are_not_all_remembered() -> None:
     for start in range(0, 0x110000, 16_384):
         safe_text("".join(map(chr, range(start, min(start + 16_384, 0x110000)))))
     assert all(len(shown) <= shown.MOST for shown in cleaning._SHOWN.values())
+    for n in range(30):
+        safe_text("".join(f"{chr(0x4E00 + n * 500 + k)}\ufe0f" for k in range(500)))
+    most = cleaning._SHOWN[True].MOST
+    assert len(cleaning._CLUSTERS) <= most
+    assert len(cleaning._TRAITS) <= most
 
 
 @given(st.one_of(st.text(), st.text(st.sampled_from(["\u202e", "\x9b", "\u0301", "\u200d", "\\", '"', "a", "\n"]))))
@@ -287,3 +310,121 @@ names = st.text(min_size=1, max_size=12) | st.text("a.- ~:<\u0338\u0301\u0e31e\u
 @example("a." + "b" * 30)
 def test_whether_a_name_changes_is_said_as_it_is_made(name: str) -> None:
     assert gets_other_name(name) is (safe_file_name(name) != unicodedata.normalize("NFC", name))
+
+
+# --- scripts ---------------------------------------------------------------------------------------
+
+WORDS = [
+    "\u1019\u103c\u1014\u103a\u1019\u102c\u1014\u102d\u102f\u1004\u103a\u1004\u1036",  # Burmese: Myanmar
+    "\u1019\u103c\u103e\u102f\u1036\u1037",  # five marks on one letter
+    "\u1000\u103c\u102d\u102f\u1038\u1005\u102c\u1038",
+    "\u0f56\u0f7c\u0f51\u0f0b\u0f66\u0f90\u0f51\u0f0b\u0f61\u0f72\u0f42",  # Tibetan: the Tibetan language
+    "\u0f56\u0f66\u0f92\u0fb2\u0f74\u0f56\u0f66",
+    "\u0f67\u0f90\u0fb5\u0fa8\u0fb3\u0fba\u0fbc\u0fbb\u0f82",  # the largest stack in use
+    "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian: I want
+    "\u06a9\u062a\u0627\u0628\u200c\u0647\u0627\u06cc \u0645\u0646",  # my books
+    "\u0647\u200d. 1405",  # the letter in the form of a beginning, for the Hijri year
+    "\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f\u064c",  # Arabic with its vowels
+    "\u06dd\u0661",  # the end of a verse, and its number
+    "\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd",  # Hebrew with its points
+    "\u0939\u093f\u0928\u094d\u0926\u0940 \u0915\u094d\u0937",  # Hindi
+    "\u0915\u094d\u200d\u0937 \u0915\u094d\u200c\u0937",  # the same letters half, and apart
+    "\u0930\u094d\u200d\u092f",  # Marathi
+    "\u09b0\u200d\u09cd\u09af\u09be\u09ac",  # Bengali: the joiner stands before the virama
+    "\u0ba4\u0bae\u0bbf\u0bb4\u0bcd \u0b95\u0bcd\u200c\u0bb7",  # Tamil
+    "\u0c24\u0c46\u0c32\u0c41\u0c17\u0c41",  # Telugu
+    "\u0cb0\u200d\u0ccd\u0caf",  # Kannada
+    "\u0d28\u0d4d\u200d",  # Malayalam
+    "\u0dc1\u0dca\u200d\u0dbb\u0dd3 \u0dbd\u0d82\u0d9a\u0dcf",  # Sinhala: Sri Lanka
+    "\u1797\u17b6\u179f\u17b6\u1781\u17d2\u1798\u17c2\u179a",  # Khmer
+    "\u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22 \u0e17\u0e35\u0e48 \u0e19\u0e49\u0e33",  # Thai
+    "\u0e9e\u0eb2\u0eaa\u0eb2\u0ea5\u0eb2\u0ea7",  # Lao
+    "\u182a\u1820\u1836\u1822\u1828\u180e\u1820",  # Mongolian, with its vowel separator
+    "\u1820\u180b\u1824",
+    "\u12a0\u121b\u122d\u129b",  # Amharic
+    "Ti\u1ebfng Vi\u1ec7t",
+    "\u1ecd\u0300r\u1ecd\u0300",  # Yoruba
+    "\u845b\U000e0100\u57ce",  # Japanese: a variant of a name's ideograph
+    "\ud55c\uad6d\uc5b4",
+    "\u0928\u0947\u092a\u093e\u0932\u0940",
+    "\u0710\u0733\u0712",  # Syriac
+]
+PICTURES = [
+    *FLAGS,
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466",  # a family
+    "\U0001f469\U0001f3fd\u200d\U0001f680",  # a woman astronaut
+    "\U0001f3f3\ufe0f\u200d\U0001f308",  # the rainbow flag
+    "\U0001f642\u200d\u2194\ufe0f",  # a head that shakes
+    "\u2764\ufe0f",
+    "\u260e\ufe0e",  # a telephone, not in colour
+    "1\ufe0f\u20e3",  # a key
+    "\U0001f1e9\U0001f1ea",
+    "\u2139\ufe0f",
+]
+
+
+@pytest.mark.parametrize("word", [*WORDS, *PICTURES])
+def test_no_script_loses_a_mark_or_a_joiner_that_it_needs(word: str) -> None:
+    """B11."""
+    for text in (word, f"x {word} x", f"{word}\n{word}"):
+        assert safe_text(text) == text
+        assert json_escaped(json.dumps(text, ensure_ascii=False)) == json.dumps(text, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("word", [*WORDS, *PICTURES])
+def test_a_file_keeps_its_name_in_every_script_without_a_warning(word: str) -> None:
+    """B11."""
+    name = unicodedata.normalize("NFC", f"{word}x.txt")
+    assert safe_file_name(name) == name
+    assert safe_file_name(name, "folder") == name
+    assert name_warning(name) == ""
+    assert quoted(safe_line(safe_file_name(name), 80)) == f'"{name}"'
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("pay\u200dpal b\u200cob", "paypal bob"),  # Latin letters do not join
+        ("\u5b57\u200d\u5b57", "\u5b57\u5b57"),
+        ("\u0645\u200c\u200c\u200d\u06cc", "\u0645\u200c\u06cc"),  # one joiner says it
+        ("a\U000e0067\U000e0062\U000e007f", "a"),  # a text in tags that nobody sees
+        ("\U0001f3f4" + "".join(chr(0xE0000 + ord(c)) for c in "ustx") + "\U000e007f", "\U0001f3f4"),
+        (WALES[:-1], "\U0001f3f4"),
+        (WALES + "\U000e0041", WALES),
+        ("a" + "".join(chr(0xE0100 + n) for n in range(40)), "a"),  # bytes hidden in variants
+        ("\u845b\U000e0100\U000e0101", "\u845b\U000e0100"),
+        ("a\ufe0fb", "ab"),
+        ("\u2764\ufe0f\ufe0f", "\u2764\ufe0f"),
+        ("a\u034f\u0301", "a\u0301"),
+        ("a\u180b\u180eb", "ab"),
+        ("\u1019" + "\u0301" * 9, "\u1019" + "\u0301" * 4),
+        ("\u1019" + "\u102f" * 20, "\u1019" + "\u102f" * 8),
+        ("a" + "\u102f" * 20, "a" + "\u102f" * 4),
+        ("\U0001f468\u200d\u0301\U0001f469", "\U0001f468\u200d\U0001f469"),
+        (" \u200c\u064e", " "),
+    ],
+)
+def test_what_means_nothing_where_it_stands_is_not_shown(text: str, shown: str) -> None:
+    """B11: a text that looks like another one, or hides a third."""
+    assert safe_text(text) == shown
+
+
+def test_what_hides_in_a_name_is_taken_out_and_told() -> None:
+    assert safe_file_name("in\u200dvoice\u200c.pdf") == "invoice.pdf"
+    assert safe_file_name("\u3164a\u2800.txt") == "a.txt"
+    assert "hidden" in name_warning("a\U000e0067\U000e007f.txt")
+    assert "hidden" in name_warning("\u0645\u06cc\u202e.txt")
+    assert "hidden" in name_warning("a\u2066.txt")
+    assert name_warning("\u1781\u17d2\u1798\u17c2\u179a\u200b\u1797\u17b6.txt") == ""  # says where Khmer may break
+
+
+@given(st.lists(st.sampled_from([*WORDS, *PICTURES]), min_size=1, max_size=40), st.integers(1, 60))
+def test_words_that_are_cut_stay_what_they_are(words: list[str], limit: int) -> None:
+    text = " ".join(words)
+    shown = safe_text(text, limit)
+    assert text.startswith(shown.removesuffix("\u2026").rstrip("".join(map(chr, range(0xE0020, 0xE0080)))))
+    assert safe_text(shown, limit) == shown
+    name = safe_file_name(text)
+    assert len(name.encode()) <= NAME_BYTES
+    assert safe_file_name(name) == name
+    assert name_warning(text) == ""

@@ -20,6 +20,7 @@ from chatnet.core.events import (
     AlertRules,
     AlertsChanged,
     ChatMessage,
+    ChatMoved,
     CodeReady,
     Event,
     Exported,
@@ -38,6 +39,7 @@ from chatnet.core.events import (
     OfferedNames,
     PeopleChanged,
     Person,
+    PersonGone,
     RegistryChanged,
     RegistryPhase,
     RegistryState,
@@ -207,9 +209,11 @@ class ScriptedPeer:
         kind: MessageKind = MessageKind.TEXT,
         fid: bytes = b"",
         at_ms: int | None = None,
+        sent_ms: int | None = None,
     ) -> ChatMessage:
-        """A row in the store; nobody is told."""
+        """A row in the store; nobody is told.  It was written when it was stored, or at ``sent_ms``."""
         self._n += 1
+        stored_ms = self.now_ms() if at_ms is None else at_ms
         message = ChatMessage(
             n=self._n,
             chat=chat_with(peer),
@@ -217,8 +221,8 @@ class ScriptedPeer:
             kind=kind,
             id=fid or self._n.to_bytes(16),
             mine=mine,
-            sent_ms=self.now_ms() if at_ms is None else at_ms,
-            stored_ms=self.now_ms() if at_ms is None else at_ms,
+            sent_ms=stored_ms if sent_ms is None else sent_ms,
+            stored_ms=stored_ms,
             body=safe_text(body),
             state=state or (MessageState.WAITING if mine else MessageState.RECEIVED),
             reason=SafeText(""),
@@ -226,9 +230,9 @@ class ScriptedPeer:
         self.rows.setdefault(peer, []).append(message)
         return message
 
-    def hear(self, peer: bytes, body: str) -> ChatMessage:
-        """They say something."""
-        message = self.stored(peer, body)
+    def hear(self, peer: bytes, body: str, sent_ms: int | None = None) -> ChatMessage:
+        """They say something, written now or at ``sent_ms``."""
+        message = self.stored(peer, body, sent_ms=sent_ms)
         self.change_person(peer, unread=self.people[peer].unread + 1)
         self.emit(MessageAdded(message))
         return message
@@ -545,11 +549,11 @@ class ScriptedPeer:
         return succeed(None)
 
     def _take_key(self, peer: bytes, new: bytes, verified: VerifiedLevel) -> None:
-        person = self.people[peer]
-        self.put_people(
-            msgspec.structs.replace(person, name=f"?{short_text(peer)}", online=False, new_key=None, waiting=0),
-            somebody(person.name, self.now_ms(), peer=new, verified=verified),
-        )
+        person, former, chat = self.people.pop(peer), chat_with(peer), chat_with(new)
+        self.rows[chat] = [msgspec.structs.replace(row, chat=chat) for row in self.rows.pop(former, [])]
+        self.emit(ChatMoved(former, chat))
+        self.put_people(somebody(person.name, self.now_ms(), peer=new, verified=verified))
+        self.emit(PersonGone(peer))
 
     def keep_key(self, peer: bytes, key: bytes) -> Deferred[None]:
         self.calls.append(("keep_key", peer, key))

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from chatnet.core.events import (
     ChatMessage,
+    ChatMoved,
     CodeReady,
     Event,
     Me,
@@ -196,6 +197,8 @@ class Villager:
             case MessageChanged(_, n, state, reason):
                 if n in self.rows:
                     self.rows[n] = _replaced(self.rows[n], state=state, reason=reason)
+            case ChatMoved(former, chat):
+                self.rows |= {n: _replaced(row, chat=chat) for n, row in self.rows.items() if row.chat == former}
             case RequestsChanged(requests):
                 self.requests = requests
             case TransferChanged(transfer):

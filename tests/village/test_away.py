@@ -151,7 +151,7 @@ async def test_of_a_folder_the_files_that_are_there_still_arrive(village: Villag
 
 @pytest_twisted.ensureDeferred
 async def test_what_waits_goes_to_the_new_key_that_a_person_takes(village: Village) -> None:
-    """As messages do; what was offered to the old key is the old key's."""
+    """As messages do, and as the same offer."""
     ann, dave, old = await left_alone(village)
     await village.done(ann.door.say(old, "hello"))
     waiting = await village.done(ann.door.offer(old, (made(village, "a.txt", 10),)))
@@ -165,12 +165,11 @@ async def test_what_waits_goes_to_the_new_key_that_a_person_takes(village: Villa
     assert new.transfers == {}
     await village.done(ann.door.trust(old, key_text(new.peer)[:16]))
     await village.until(lambda: [one.title for one in new.transfers.values()] == ["a.txt"])
-    (arrived,) = new.transfers.values()
-    await village.done(new.door.accept(arrived.fid))
-    await village.until(lambda: is_in(TransferState.DONE, arrived.fid, ann, new))
-    assert ann.transfers[waiting.fid].state is TransferState.CANCELLED
-    reason = "it is offered to the new key instead"
-    assert await file_rows(village, ann, old) == [(MessageState.REFUSED, reason)]
+    await village.done(new.door.accept(waiting.fid))
+    await village.until(lambda: is_in(TransferState.DONE, waiting.fid, ann, new))
+    assert ann.transfers[waiting.fid].peer == new.peer
+    assert await file_rows(village, ann, old) == []
+    assert await file_rows(village, ann, new.peer) == [(MessageState.DELIVERED, "")]
     await village.until(lambda: new.texts(ann.peer) == ["a.txt", "hello"] or new.texts(ann.peer) == ["hello", "a.txt"])
     dave.start()
     await village.pass_time(60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,38 @@ async def test_export_writes_all_and_overwrites_nothing(village: Village, tmp_pa
             await village.done(ann.door.export(bob.chat, os.fsencode(file), form))
         assert refusal.value.code == code
     assert text.read_text("utf-8").splitlines() == lines
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_export_says_when_it_was_written_and_that_it_came_late(village: Village, tmp_path: Path) -> None:
+    """B13: written while the other one was away; the order is that of arrival."""
+    ann, bob = await village.people("ann", "bob")
+    await said(village, ann, bob, "before")
+    await bob.stop()
+    written = await village.done(ann.door.say(bob_chat := next(iter(ann.rows.values())).chat, "while you were away"))
+    await village.pass_time(600)
+    bob.start()
+    await village.until(lambda: [row.body for row in bob.added] == ["while you were away"], within=120)
+    (late,) = bob.added
+    assert late.sent_ms == written.sent_ms
+    assert late.stored_ms - late.sent_ms >= 600_000
+    text, data = tmp_path / "out.txt", tmp_path / "out.json"
+    await village.done(bob.door.export(ann.chat, os.fsencode(text)))
+    await village.done(bob.door.export(ann.chat, os.fsencode(data), "json"))
+    before, line = text.read_text("utf-8").splitlines()
+    assert "arrived" not in before
+    assert line == f"{stamp(late.sent_ms)} ann: while you were away  (arrived {stamp(late.stored_ms)})"
+    rows = json.loads(data.read_text("utf-8"))
+    assert [row["late"] for row in rows] == [False, True]
+    times = [datetime.fromisoformat(rows[1][key]).timestamp() for key in ("time", "arrived")]
+    assert times == [late.sent_ms / 1000, late.stored_ms / 1000]
+    # Who wrote it sees when they did.
+    await village.done(ann.door.export(bob_chat, os.fsencode(tmp_path / "own.txt")))
+    assert "arrived" not in (tmp_path / "own.txt").read_text("utf-8")
+
+
+def stamp(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000):%Y-%m-%d %H:%M:%S}"
 
 
 @pytest_twisted.ensureDeferred

@@ -9,8 +9,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from chatnet.core.errors import LocalError
-from chatnet.core.events import MessageState, RegistryPhase, TransferState, VerifiedLevel
-from chatnet.core.identity import PeerID, key_text, prefix_text, short_text
+from chatnet.core.events import MessageState, RegistryPhase, Tab, TransferState, VerifiedLevel
+from chatnet.core.identity import PeerID, chat_with, key_text, prefix_text, short_text
 from chatnet.core.safety_number import safety_number
 from tests.support.village import Village, Villager
 from tests.village.test_files import is_in, made, offered, parts, running
@@ -41,6 +41,10 @@ async def held_texts(village: Village, *texts: str) -> tuple[Villager, PeerID, V
     return ann, key, impostor
 
 
+def tabs_of(one: Villager) -> tuple[Tab, ...]:
+    return one.door.subscribe(lambda event: None).snapshot.tabs
+
+
 def prefix(one: Villager) -> str:
     return key_text(one.peer)[:16]
 
@@ -52,15 +56,12 @@ async def test_a_new_key_gets_what_was_held_in_its_order_once(village: Village) 
         assert await failure(village, ann.door.trust(key, wrong)) == "wrong-prefix"
     assert new.added == []
     await village.done(ann.door.trust(key, prefix_text(new.peer).lower()))
-    await village.until(lambda: ann.states(new.peer) == [DELIVERED] * 3)
+    await village.until(lambda: ann.states(new.peer) == [DELIVERED] * 4)  # the first one by the old key
     assert new.texts(ann.peer) == ["one", "two", "three"]
-    assert ann.states(key) == [DELIVERED, REFUSED, REFUSED, REFUSED]
-    await village.until(lambda: ann.people[new.peer].name == "bob" and ann.people[key].name == "?" + short_text(key))
-    assert (ann.people[new.peer].new_key, ann.people[new.peer].verified, ann.people[key].waiting) == (
-        None,
-        VerifiedLevel.NOT,
-        0,
-    )
+    assert ann.states(key) == []
+    await village.until(lambda: key not in ann.people and ann.people[new.peer].waiting == 0)
+    bob = ann.people[new.peer]
+    assert (bob.name, bob.new_key, bob.verified) == ("bob", None, VerifiedLevel.NOT)
     assert await failure(village, ann.door.trust(new.peer, prefix(new))) == "no-new-key"
     await village.done(ann.door.say(new.chat, "four"))
     await village.until(lambda: new.texts(ann.peer) == ["one", "two", "three", "four"])
@@ -74,8 +75,8 @@ async def test_what_is_typed_while_the_key_is_taken_goes_too(village: Village) -
     await village.done(taking)
     await village.done(saying)
     await village.until(lambda: new.texts(ann.peer) == ["one", "two"])
-    await village.until(lambda: ann.people[key].waiting == 0)
-    assert HELD not in ann.states(key)
+    await village.until(lambda: key not in ann.people)
+    await village.until(lambda: ann.states(new.peer) == [DELIVERED] * 3)
 
 
 @pytest.mark.parametrize("commits", [0, 1])
@@ -84,6 +85,8 @@ async def test_killed_while_it_takes_a_key(village: Village, commits: int) -> No
     """Before the commit nothing has happened, behind it all has: never half of it."""
     ann, key, new = await held_texts(village, "one", "two")
     address = new.peer
+    await village.done(ann.door.set_tabs((chat_with(key),)))
+    await village.done(ann.door.set_draft(chat_with(key), "half a tho"))
     take, deaths = ann.node.store.pins.take_key, []
 
     def dying(*arguments: Any) -> Deferred[Any]:
@@ -100,12 +103,84 @@ async def test_killed_while_it_takes_a_key(village: Village, commits: int) -> No
     if commits:
         await village.until(lambda: new.texts(ann.peer) == ["one", "two"])
         await village.until(lambda: ann.people[address].name == "bob" and ann.people[address].waiting == 0)
+        assert key not in ann.people
     else:
+        assert tabs_of(ann) == (Tab(chat_with(key), "half a tho"),)
         await village.until(lambda: key in ann.people and ann.people[key].new_key == address)
         assert ann.people[key].waiting == 2
         assert new.added == []
         await village.done(ann.door.trust(key, prefix(new)))
         await village.until(lambda: new.texts(ann.peer) == ["one", "two"])
+    page = await village.done(ann.door.history(chat_with(address)))
+    assert [row.body for row in page.messages][-2:] == ["one", "two"]
+    assert (await village.done(ann.door.history(chat_with(key)))).messages == ()
+    assert tabs_of(ann) == (Tab(chat_with(address), "half a tho"),)
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_person_stays_one_with_all_that_was_said(village: Village) -> None:
+    """B16: what was refused can be sent to the new key, and a second start shows the same."""
+    ann, key, new = await held_texts(village, "one")
+    refused = next(row for row in ann.rows.values() if row.state is HELD)
+    await ann.node.store.messages.refused(key, refused.id, "no")
+    ann.node.outbox.changed(key)
+    await village.done(ann.door.trust(key, prefix(new)))
+    await village.until(lambda: key not in ann.people and ann.people[new.peer].name == "bob")
+    await village.done(ann.door.resend(new.chat, refused.n))
+    await village.until(lambda: new.texts(ann.peer) == ["one"])
+    before = (await village.done(ann.door.history(new.chat))).messages
+    assert [row.n for row in before] == sorted(ann.rows)
+    found = (await village.done(ann.door.search("one", new.chat))).messages
+    assert [row.n for row in found] == [refused.n]
+    peer = new.peer
+    await ann.stop()
+    ann.start()
+    await village.until(lambda: ann.phase is RegistryPhase.UP and peer in ann.people)
+    assert key not in ann.people
+    assert ann.people[peer].name == "bob"
+    after = (await village.done(ann.door.history(chat_with(peer)))).messages
+    assert [(row.n, row.body) for row in after] == [(row.n, row.body) for row in before]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_has_not_heard_of_it_spoils_no_tab(village: Village) -> None:
+    ann, key, new = await held_texts(village)
+    await village.done(ann.door.set_tabs((chat_with(key),)))
+    await village.done(ann.door.set_draft(chat_with(key), "half a tho"))
+    await village.done(ann.door.trust(key, prefix(new)))
+    await village.done(ann.door.set_tabs((chat_with(key), new.chat)))
+    await village.done(ann.door.set_draft(chat_with(key), "half"))
+    assert tabs_of(ann) == (Tab(new.chat, "half a tho"),)
+
+
+@pytest_twisted.ensureDeferred
+async def test_offers_go_along_and_what_was_agreed_with_the_old_key_ends(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    asked = await offered(village, ann, bob, made(village, "a.txt", 10))
+    theirs = await offered(village, bob, ann, made(village, "b.txt", 10))
+    broken = await running(village, ann, bob)
+    key = bob.peer
+    await bob.stop()
+    await village.shut_registry()
+    (village.directory / "registry.db").unlink()
+    village.open_registry()
+    await village.until(lambda: ann.phase is RegistryPhase.UP, within=60)
+    new = village.villager("bob", place="other").start()
+    await village.until(lambda: ann.people[key].new_key is not None)
+    await village.done(ann.door.trust(key, prefix(new)))
+    await village.until(lambda: asked in new.transfers)
+    await village.done(new.door.accept(asked))
+    await village.until(lambda: is_in(TransferState.DONE, asked, ann, new))
+    await village.until(lambda: ann.transfers[theirs].state.ended and ann.transfers[broken].state.ended)
+    assert {transfer.peer for transfer in ann.transfers.values()} == {new.peer}
+    assert new.transfers.keys() == {asked}
+    rows = (await village.done(ann.door.history(new.chat))).messages
+    assert sorted(row.body for row in rows) == ["a.txt", "b.txt", "large.bin"]
+    peer = new.peer
+    await ann.stop()
+    ann.start()
+    await village.until(lambda: peer in ann.people and len(ann.transfers) == 3)
+    assert all(transfer.state.ended and transfer.peer == peer for transfer in ann.transfers.values())
 
 
 @pytest_twisted.ensureDeferred

@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from chatnet.core.events import MessageKind, MessageState, TransferState
-from chatnet.core.identity import conversation_of
+from chatnet.core.identity import chat_with
 from chatnet.host.database import Database
 from chatnet.net.identity import load_or_make_identity
 from chatnet.peer.store.peer_store import PeerStore
@@ -45,7 +45,7 @@ async def test_a_peers_history_waiting_message_draft_and_transfer_are_there(old:
         assert {row.chat for row in found.values()} == {bob, eve}
         rows = []
         for friend in (bob, eve):
-            page, more = await store.messages.history(conversation_of(me.peer_id, friend), None, 100)
+            page, more = await store.messages.history(chat_with(friend), None, 100)
             assert not more
             rows += [row for row in page if row.kind == MessageKind.TEXT]
         texts = [(row.chat, row.sender == me.peer_id, row.body, row.state) for row in rows]

@@ -1,4 +1,4 @@
-"""What all actions share: the peer, the model, the view, and how the peer is asked."""
+"""The base of all actions: the peer, the model and the view, and how the peer is asked."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MOST_TABS_UNASKED = 50  # strangers cannot fill the row of tabs; the list of peo
 
 
 class Terminal(Protocol):
-    """What the actions need of the screen."""
+    """The screen, as the actions use it."""
 
     def redraw(self) -> None:
         """Clear the screen and draw everything."""
@@ -196,7 +196,7 @@ class ActionBase:
         wanted.addBoth(lambda result: self._terminal.request_draw())
 
     def _usual_advice(self, error: ChatnetError, args: Sequence[Any]) -> str:
-        """What can be done about a refusal, as commands of this console; ``args`` begins with whom it is about."""
+        """Return what can be done about a refusal, as commands here; ``args`` begins with the person's key."""
         advice = USUAL_ADVICE.get(error.code, "")
         return advice.format(name=self._model.roster.name(args[0])) if advice else ""
 
@@ -248,7 +248,7 @@ class ActionBase:
         return True
 
     def look(self) -> None:
-        """What is in view is loaded, and counts as read."""
+        """Load what is in view, and mark it as read."""
         pane = self.view.tab.pane
         if not isinstance(pane, ConversationPane):
             return
@@ -328,7 +328,7 @@ def local_path(typed: str) -> bytes:
 
 
 def _here() -> str:
-    """Where the program was started, if that is still there."""
+    """Return the folder in which the program was started, if it still exists."""
     try:
         return os.getcwd()
     except OSError:

@@ -1,4 +1,4 @@
-"""Tabs and drafts: told to the peer while they change, and put back after a restart."""
+"""Saves tabs and drafts with the peer while they change, and restores them after a restart."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from twisted.python.failure import Failure
 
 from chatnet.console.actions.base import ActionBase
 from chatnet.console.panes.conversation import ConversationPane
+from chatnet.core.chats import joined_drafts
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import Tab
 from chatnet.core.identity import ChatID
@@ -31,6 +32,19 @@ class DraftActions(ActionBase):
         self._told_tabs = tuple(tab.chat for tab in tabs if tab.open)
         self._restored = True
         self.view.refresh()
+
+    def chat_moved(self, former: ChatID, chat: ChatID) -> None:
+        """Another key was taken for a person: tab and draft go along, as the peer has moved them already."""
+        for drafts in (self._drafts, self._told_drafts):
+            if former in drafts:
+                drafts[chat] = joined_drafts(drafts.pop(former), drafts.get(chat, ""))
+        self._told_tabs = tuple(dict.fromkeys(chat if one == former else one for one in self._told_tabs))
+        self.view.move_chat(former, chat)
+        index, draft = self.view.tab_of(chat), self._drafts.get(chat)
+        if index is not None and draft is not None:
+            row = self.view.tabs[index].input
+            row.put(joined_drafts(row.text, self._drafts.pop(chat)))
+        self.look()
 
     def save_desk(self) -> None:
         """Tell the peer what changed since the last time; while the disk takes nothing, later."""

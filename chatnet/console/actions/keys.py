@@ -1,4 +1,4 @@
-"""Whose key it is: taking a new one, keeping the old one, comparing, blocking, showing one's own."""
+"""Actions about keys: take a new one, keep the old one, compare, block, show one's own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TITLES_ASKED = 2  # of the transfers that a block ends
 
 
 class KeyActions(SubjectActions):
-    """What a person decides about keys."""
+    """Commands and keys by which a person decides about keys."""
 
     # --- a key that changed -----------------------------------------------------------------------
 

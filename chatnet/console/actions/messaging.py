@@ -1,4 +1,4 @@
-"""From the input to the peer: messages, commands, pastes."""
+"""Actions of the input: messages, commands and pastes go to the peer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from chatnet.core.identity import ChatID, chat_with
 
 
 def body_bytes(text: str) -> int:
-    """What a message with this text weighs."""
+    """Return the size of a message with this text, in bytes."""
     return len(text.encode("utf-8", "surrogatepass"))
 
 
 class MessagingActions(SubjectActions):
-    """What is typed is sent, run, or stands in the input still."""
+    """Sends or runs what is typed, or leaves it in the input."""
 
     def key_send(self, stroke: str) -> None:
         row = self.view.input
@@ -124,7 +124,7 @@ class MessagingActions(SubjectActions):
                 self._ask_to_offer(chat, paths, row)
 
     def _enter_does(self) -> str:
-        """What Enter would do with what stands in the input."""
+        """Return what Enter would do with the text in the input."""
         match understand(self.view.input.text):
             case RunCommand(command):
                 return f"Enter runs all of it as one /{command.name}."

@@ -12,7 +12,7 @@ from chatnet.core.text import safe_line
 
 
 class NavigationActions(SubjectActions):
-    """What brings something into view."""
+    """Commands and keys that bring something into view."""
 
     def _person_clicked(self, index: int) -> None:
         if self.view.people.leads_to_requests(index) and self.is_double_click("requests"):

@@ -20,7 +20,7 @@ AUTOMATIC = "auto"  # of /theme: none is chosen
 
 
 class ProgramActions(ActionBase):
-    """What is done with the program itself."""
+    """Commands and keys about the program itself."""
 
     def key_help(self, stroke: str) -> None:
         self._help()
@@ -98,11 +98,11 @@ class ProgramActions(ActionBase):
         return f"{count_text(running, 'transfer')} {'is' if running == 1 else 'are'} under way and {then}"
 
     def _facts(self) -> str:
-        """What one may want to know before one leaves."""
+        """Return what a person may want to know before they leave."""
         return "; ".join(fact for fact in (self._loss(), self._unsent()) if fact)
 
     def _unsent(self) -> str:
-        """What becomes of a text that stands in the input."""
+        """Return what becomes of the text in the input when the program ends."""
         if not self.view.input.text.strip():
             return ""
         is_kept = self.view.chat is not None and not self._scene.is_demo

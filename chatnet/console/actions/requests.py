@@ -1,4 +1,4 @@
-"""Requests: what strangers sent first, and what a person does about it."""
+"""Actions about requests, the first messages and offers of strangers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding again what was said, keeping it in a file, and sending again what failed."""
+"""Actions that search the history, export it, and send failed messages again."""
 
 from __future__ import annotations
 

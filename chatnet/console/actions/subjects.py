@@ -1,4 +1,4 @@
-"""Whom or what a key or a command is about: the person, the offer, the key that stood on the screen.
+"""Finds what a key or a command is about: the person, the offer or the key that stood on the screen.
 
 What a person decides goes to what they saw.  Every action that decides gets its subject here, and None where
 the screen has shown something else, or has shown it for too short a time; then the person is told.

@@ -29,7 +29,7 @@ _RESUMABLE = (TransferState.BROKEN, TransferState.PAUSED)
 
 
 class TransferActions(SubjectActions):
-    """What is done with files."""
+    """Commands and keys about files."""
 
     def key_pick_file(self, stroke: str) -> None:
         chat = self.view.chat
@@ -351,7 +351,7 @@ def _what_is_missing(paths: tuple[bytes, ...], words: list[str]) -> str:
 
 
 def _no_such_file(path: str) -> str:
-    """What is missing, and the nearest name beside it."""
+    """Return which file is missing, and the nearest name beside it."""
     directory, name = os.path.split(path)
     try:
         with os.scandir(directory) as entries:

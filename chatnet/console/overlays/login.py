@@ -15,7 +15,7 @@ from chatnet.core.text import safe_text
 
 @dataclass(frozen=True)
 class LoginDefaults:
-    """What stands in the fields at first."""
+    """The first values of the fields."""
 
     name: str = ""
     registry: str = ""
@@ -55,7 +55,7 @@ class LoginForm(Box):
         self._rows: list[tuple[int, int]] = []  # row of the form, and the field there
 
     def defaults(self) -> LoginDefaults:
-        """What stands in the fields now."""
+        """Return the present values of the fields."""
         return LoginDefaults(*(str(edit.edit_text).strip() for edit in self.edits))
 
     def failed(self, reason: str) -> None:

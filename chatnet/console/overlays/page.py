@@ -1,4 +1,4 @@
-"""A page over the pane, to read and to put away: lines and a code that a camera reads, or a long text."""
+"""A page over the pane that is read and closed: lines with a QR code, or a long text."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from chatnet.console.panes.base import PaneContext
 from chatnet.console.widgets.base import Box, LazyList
 from chatnet.console.widgets.text import Markup, cut, line, stack, width
 from chatnet.console.widgets.theme import Signs
-from chatnet.console.widgets.wording import count_text, when_text
+from chatnet.console.widgets.wording import count_text, late_text, when_text
+from chatnet.core.chats import written_ms
 from chatnet.core.events import ChatMessage, HistoryPage, MessageKind, Request
 from chatnet.core.identity import short_text
 from chatnet.core.limits import REQUEST_CHARS, REQUEST_LINES
@@ -22,7 +23,7 @@ _ROWS_EACH = 2  # of the list: who it is, and the first line
 
 
 class RequestDecisions(Protocol):
-    """What is done about requests."""
+    """The decisions about requests."""
 
     def read_request(self, request: Request) -> None:
         """Bring what they sent to ``RequestsView.show_messages``."""
@@ -191,7 +192,7 @@ class RequestsView(Box):
         return ("text", f"    {cut(said, max(4, cols - 5), self._scene.signs)}")
 
     def show_messages(self, request: Request, page: HistoryPage) -> None:
-        """What they sent, to be read before one decides; nothing if another key was pressed meanwhile."""
+        """Show what a stranger sent, to be read before deciding; do nothing if another key was pressed meanwhile."""
         if self.reading != request.peer:
             return
         lines: list[Markup] = [
@@ -209,7 +210,9 @@ class RequestsView(Box):
         self.changed()
 
     def _message(self, message: ChatMessage) -> list[Markup]:
-        at: Markup = ("time", f"{when_text(message.stored_ms, self._scene.now_ms())}  ")
+        at_ms = written_ms(message.sent_ms, message.stored_ms)
+        late = late_text(message, at_ms)
+        at: Markup = ("time", f"{when_text(at_ms, self._scene.now_ms())}  {f'({late})  ' if late else ''}")
         if message.kind is MessageKind.FILE:
             return [[at, ("name.theirs", f'offers "{safe_line(message.body)}"')]]
         first, *others = _shortened(safe_text(message.body), self._scene.signs)

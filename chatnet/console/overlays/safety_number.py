@@ -1,4 +1,4 @@
-"""The sheet with the digits that two people compare; it is void as soon as they are not the right ones any more."""
+"""The sheet with the digits that two people compare; it says so when they are no longer the right ones."""
 
 from __future__ import annotations
 

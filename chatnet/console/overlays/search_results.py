@@ -9,7 +9,8 @@ import urwid
 from chatnet.console.panes.base import PaneContext
 from chatnet.console.widgets.base import Box, LazyList
 from chatnet.console.widgets.text import Markup, cut, line, stack, width
-from chatnet.console.widgets.wording import clock_text, count_text, date_text
+from chatnet.console.widgets.wording import clock_text, count_text, date_text, late_text
+from chatnet.core.chats import written_ms
 from chatnet.core.events import ChatMessage, MessageKind, SearchPage
 from chatnet.core.identity import ChatID
 from chatnet.core.text import quoted, safe_line
@@ -70,13 +71,16 @@ class ResultsView(Box):
         signs, name = self._scene.signs, self._scene.model.roster.name(message.chat)
         who = cut(f"you {signs.more_right} {name}" if message.mine else name, _NAME_COLS, signs)
         who += " " * (_NAME_COLS - width(who))
-        at = f" {date_text(message.stored_ms):>11} {clock_text(message.stored_ms)}  "
+        at_ms = written_ms(message.sent_ms, message.stored_ms)
+        at, late = f" {date_text(at_ms):>11} {clock_text(at_ms)}  ", late_text(message, at_ms)
+        late = late and f"  ({late})"
         is_file = message.kind is MessageKind.FILE
         body = quoted(message.body) if is_file else safe_line(message.body, 1000)
         return [
             ("time", at),
             ("name.own" if message.mine else "name.theirs", who),
-            ("text", f"  {cut(body, max(4, cols - width(at) - _NAME_COLS - 3), signs)}"),
+            ("text", f"  {cut(body, max(4, cols - width(at) - _NAME_COLS - len(late) - 3), signs)}"),
+            ("text.soft", late),
         ]
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:

@@ -1,4 +1,4 @@
-"""The rows above and below: who we are and how the network is, the tabs, and the coach."""
+"""The rows above and below the pane: own name and network state, the tabs, and the coach line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Header(Box):
         return two_sided(("header", left), right, cols, "header")
 
     def registry(self, small: bool) -> tuple[str, bool]:
-        """What holds now, and whether it is cause for alarm."""
+        """Return the state of the registry, and whether it is a cause for alarm."""
         model, dot = self.scene.model, self.scene.signs.dot
         state = model.registry
         word = "reg" if small else "registry"
@@ -76,7 +76,7 @@ def _rate_text(sign: str, rate: float, limit: int | None) -> str:
 
 
 class Banner(Box):
-    """What is wrong with the disk, as long as it is; it goes by itself."""
+    """The row that says what is wrong with the disk, while something is."""
 
     _selectable = False
 
@@ -155,7 +155,7 @@ class TabBar(Box):
 
 
 class Footer(Box):
-    """What just happened, for a while; else the keys that make sense now."""
+    """The last row: what just happened, for some seconds, else the keys that make sense now."""
 
     _selectable = False
 

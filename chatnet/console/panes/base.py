@@ -1,4 +1,4 @@
-"""What every tab's pane is, and what it may look at."""
+"""The base class of the panes of all tabs, and what a pane may read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class PaneContext:
-    """What all panes share."""
+    """The data that all panes share."""
 
     model: ConsoleModel
     signs: Signs

@@ -24,6 +24,7 @@ from chatnet.console.widgets.wording import (
     day_of,
     day_text,
     details_text,
+    late_text,
     message_state,
     pace_text,
     seen_text,
@@ -32,6 +33,7 @@ from chatnet.console.widgets.wording import (
     waiting_text,
 )
 from chatnet.core import limits
+from chatnet.core.chats import written_ms
 from chatnet.core.events import ChatMessage, MessageKind, MessageState, Person, Transfer, TransferState
 from chatnet.core.identity import ChatID, prefix_text, short_text
 from chatnet.core.text import SafeText, quoted, safe_line, safe_text, shown_path
@@ -196,7 +198,7 @@ class ConversationPane(ScrollPane):
         return urwid.CanvasCombine([(self._head(cols), None, False), (body, None, False)])
 
     def _questions(self) -> dict[Place, Any]:
-        """What the blocks in view ask."""
+        """Return the questions that the blocks in view ask."""
         model, rows = self.scene.model, self.chat_rows.rows
         questions: dict[Place, Any] = {}
         for index in self.in_view:
@@ -273,50 +275,57 @@ class ConversationPane(ScrollPane):
         rows = self.chat_rows.rows
         if index >= len(rows):
             return self._tail()
-        message = rows[index]
+        message, at_ms = rows[index], self._shown_ms(index)
         before = rows[index - 1] if index else None
-        new_day = before is None or day_of(before.stored_ms) != day_of(message.stored_ms)
+        new_day = before is None or day_of(self._shown_ms(index - 1)) != day_of(at_ms)
         mark = self.chat_rows.mark_n
         new_line = mark is not None and message.n > mark and (before is not None and before.n <= mark)
         transfer = self._transfer_in(message)
         newest_offer = transfer is not None and self.scene.model.offer_of(self.chat) is transfer
         cols = self.size[0]
         found = message.n == self._found_n
-        key = (message, transfer, new_day, new_line, newest_offer, cols, self.name, found)
+        key = (message, at_ms, transfer, new_day, new_line, newest_offer, cols, self.name, found)
         made = self._made.get(message.n)
         if made is not None and made[0] == key:
             return made[1]
         block: list[Row | Rule] = []
         if new_day:
-            block.append(Rule(day_text(message.stored_ms), self.scene.signs))
+            block.append(Rule(day_text(at_ms), self.scene.signs))
         if new_line:
-            since = clock_text(before.stored_ms) if before is not None else ""
+            since = clock_text(self._shown_ms(index - 1)) if before is not None else ""
             new = sum(row.n > (mark or 0) and not row.mine for row in rows[index:])
             if new:
                 block.append(Rule(f"new since {since}", self.scene.signs, str(new), "new"))
-        block.append(self._row(message, transfer, newest_offer, cols))
+        block.append(self._row(message, at_ms, transfer, newest_offer, cols))
         if len(self._made) >= limits.LIVE_MESSAGES:
             self._made.clear()
         self._made[message.n] = (key, block)
         return block
 
-    def _row(self, message: ChatMessage, transfer: Transfer | None, newest_offer: bool, cols: int) -> Row:
+    def _shown_ms(self, index: int) -> int:
+        """The time that the row shows."""
+        rows = self.chat_rows.rows
+        before_ms = rows[index - 1].stored_ms if index else None
+        return written_ms(rows[index].sent_ms, rows[index].stored_ms, before_ms)
+
+    def _row(self, message: ChatMessage, at_ms: int, transfer: Transfer | None, newest_offer: bool, cols: int) -> Row:
         signs = self.scene.signs
         sign, word, attribute = message_state(message, signs)
         if message.kind is MessageKind.FILE:
             sign, attribute = (signs.outgoing, "name.own") if message.mine else (signs.incoming, "name.theirs")
-            prefix = self._prefix(sign, attribute, message, cols)
+            prefix = self._prefix(sign, attribute, message, at_ms, cols)
             return Row(prefix, width(prefix), self._file(message, transfer, newest_offer))
-        prefix = self._prefix(sign, attribute, message, cols)
+        prefix = self._prefix(sign, attribute, message, at_ms, cols)
         look = "selected" if message.n == self._found_n else "text"
-        state = (attribute, f"  {sign} {word}") if word else ""
+        late = late_text(message, at_ms)
+        state = [("text.soft", f"  ({late})" if late else ""), (attribute, f"  {sign} {word}" if word else "")]
         return _MessageRow(prefix, width(prefix), safe_text(message.body), look, state, signs)
 
-    def _prefix(self, sign: str, attribute: str, message: ChatMessage, cols: int) -> Markup:
+    def _prefix(self, sign: str, attribute: str, message: ChatMessage, at_ms: int, cols: int) -> Markup:
         mine = message.mine
         name = cut("you" if mine else self.name, _NAME_COLS, self.scene.signs)
         name_cols = max(3, min(_NAME_COLS, width(self.name)))
-        clock = clock_text(message.stored_ms, seconds=cols >= 110)
+        clock = clock_text(at_ms, seconds=cols >= 110)
         gap = " " if cols < 60 else "  "
         return [
             (attribute, sign),

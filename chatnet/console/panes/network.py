@@ -25,7 +25,7 @@ _LEVELS = {NoticeLevel.INFO: "text", NoticeLevel.WARNING: "state.wait", NoticeLe
 
 
 def registry_join(registry: RegistryState) -> str:
-    """What others give as ``--registry``; empty while the key is not known."""
+    """Return what others give as ``--registry``; empty while the key is not known."""
     host, _, port = registry.address.rpartition(":")
     if registry.key is None or not port.isdigit():
         return ""

@@ -57,7 +57,7 @@ class PeopleList(LazyList):
         return index < self._above()
 
     def peer_at(self, index: int) -> bytes | None:
-        """Whose row it is; None for a heading."""
+        """Return the key of the person in a row; None for a heading."""
         index -= self._above()
         if index <= 0:
             return None
@@ -85,7 +85,7 @@ class PeopleList(LazyList):
         return self._chosen == REQUESTS
 
     def _at(self, index: int) -> bytes | None:
-        """What is selected by selecting a row; None for a heading."""
+        """Return what a row selects; None for a heading."""
         return REQUESTS if self.leads_to_requests(index) else self.peer_at(index)
 
     def _index_of(self, chosen: bytes) -> int | None:

@@ -43,7 +43,7 @@ class Box(urwid.Widget):
         return self.mouse(event, button, col, row)
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
-        """What to show in ``cols`` × ``rows``."""
+        """Return the canvas for ``cols`` × ``rows``."""
         raise NotImplementedError
 
     def key(self, key: str) -> str | None:
@@ -165,11 +165,11 @@ class Scroller(Box):
         return stack([canvas for _, canvas in found], cols, rows, from_top=False)
 
     def rows_in_view(self) -> list[Row | Rule]:
-        """What was drawn last, the lowest first."""
+        """Return the rows that were drawn last, the lowest first."""
         return [row for row, _ in reversed(self._drawn)]
 
     def at_row(self, row: int, rows: int) -> Row | Rule | None:
-        """What was drawn in the given one of ``rows`` rows."""
+        """Return what was drawn in the given one of ``rows`` rows."""
         row += max(0, sum(height for _, height in self._drawn) - rows)  # the first may begin above the edge
         for what, height in self._drawn:
             if row < height:

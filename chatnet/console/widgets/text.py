@@ -1,4 +1,4 @@
-"""Rows of text as canvases: what everything on the screen is put together from.
+"""Rows of text as canvases, from which everything on the screen is put together.
 
 They are made without urwid's text widget: its layout and caches cost more than a row is worth when
 a page of them has to be there for the next key.
@@ -13,12 +13,13 @@ from itertools import islice
 from typing import Any
 
 import urwid
+import wcwidth
 
 from chatnet.console.widgets.theme import Signs
 from chatnet.core import limits
 
 Markup = Any  # urwid's text markup: a str, (attribute, markup), or a list of them
-CHARS_A_COLUMN = 5  # of a row: a letter with its marks; more that takes no room goes on in the next row
+CHARS_A_COLUMN = 13  # of a row: a letter with its marks; more that takes no room goes on in the next row
 
 
 class GuardedText(urwid.Text):
@@ -119,10 +120,11 @@ def width(markup: Markup) -> int:
 
 def cut(text: str, cols: int, signs: Signs) -> str:
     """``text`` in at most ``cols`` columns; what is missing is shown by an ellipsis."""
-    if width(text) <= cols:
+    if width(text) <= cols and (text.isascii() or _fitting_everywhere(text, 0, len(text), cols) == len(text)):
         return text
     room = max(0, cols - width(signs.ellipsis))
     end, _ = urwid.calc_text_pos(text, 0, len(text), room)
+    end = _fitting_everywhere(text, 0, end, room) if end else 0
     return text[:end] + signs.ellipsis[:cols]
 
 
@@ -151,7 +153,7 @@ def stack(canvases: list[urwid.Canvas], cols: int, rows: int, from_top: bool = T
 
 
 def wrapped(text: str, cols: int) -> Iterator[tuple[int, int]]:
-    """Where each row of ``text`` begins and ends when it is shown in rows of at most ``cols`` columns.
+    """Yield the beginning and the end of each row of ``text`` in rows of at most ``cols`` columns.
 
     A row ends with its line, else at the last blank or behind the last wide character that fits, else where it is
     full.  Each row costs by its own columns, so a part of a text costs by the part; urwid's layout looks at the
@@ -178,11 +180,36 @@ def _fitting(text: str, start: int, line_end: int, cols: int) -> int:
     end, _ = urwid.calc_text_pos(text, start, min(line_end, start + cols * CHARS_A_COLUMN), cols)
     if end == start < line_end:
         raise urwid.text_layout.CanNotDisplayText(f"{text[start]!r} is wider than {cols}")
-    return int(end)
+    return _fitting_everywhere(text, start, end, cols)
+
+
+def _fitting_everywhere(text: str, start: int, end: int, cols: int) -> int:
+    """The end of what fits into ``cols`` columns also in a terminal that counts the parts of a letter one by one.
+
+    Terminals count Indic letters of several parts and emoji of several parts differently; what is too long for
+    one of them would be cut off there.  Such a row leaves the last column free: the blanks behind it are written
+    as an order to erase, which would take the character in that column along.  At least one character fits.
+    urwid itself finds at times that more fits than it then counts.
+    """
+    alone, together = sum(map(_columns_alone, text[start:end])), _columns(text, start, end)
+    if together <= cols and (alone < cols or alone == together):
+        return end
+    cols, at, taken = cols - 1, start, 0
+    for part in wcwidth.iter_graphemes(text[start:end]):
+        taken += max(_columns(part, 0, len(part)), sum(map(_columns_alone, part)))
+        if taken > cols and at > start:
+            break
+        at += len(part)
+    return at
+
+
+def _columns_alone(c: str) -> int:
+    """Columns of a character where nothing stands beside it; a mark that takes room has one."""
+    return 1 if unicodedata.category(c) == "Mc" else max(0, wcwidth.wcwidth(c))
 
 
 def _break(text: str, start: int, end: int) -> int:
-    """Where a row that is full at ``end`` ends; a blank there is not shown."""
+    """Return where a row that is full at ``end`` ends; a blank there is not shown."""
     if text[end] == " ":
         return end
     blank = text.rfind(" ", start + 1, end)
@@ -234,7 +261,7 @@ class Row:
         self.left_out = 0  # rows that are not shown, once it was drawn
 
     def canvas(self, cols: int) -> urwid.Canvas:
-        """As it looks in so many columns; kept, for it never changes."""
+        """Return the canvas for so many columns; it is kept, since it never changes."""
         if self._kept is None or self._kept[0] != cols:
             try:
                 self._kept = cols, self._draw(cols, self._body)
@@ -275,7 +302,7 @@ class Rule:
         self._sign, self._right, self._attribute = signs.rule, right, attribute
 
     def canvas(self, cols: int) -> urwid.Canvas:
-        """As it looks in so many columns."""
+        """Return the canvas for so many columns."""
         start = [(self._attribute, f"{self._sign} "), self._label, " "]
         end = f" {self._right} {self._sign}" if self._right else ""
         dashes = self._sign * max(0, cols - width(start) - width(end))

@@ -7,6 +7,7 @@ import time
 
 from chatnet.console.widgets.theme import Signs
 from chatnet.core import messages
+from chatnet.core.chats import came_late
 from chatnet.core.events import ChatMessage, FileRule, MessageState, Person, RuleKind, Transfer, TransferState
 from chatnet.core.text import quoted, safe_line
 
@@ -75,10 +76,17 @@ def date_text(at_ms: int) -> str:
 
 
 def when_text(at_ms: int, now_ms: int) -> str:
-    """The time of day if it was today, else the date as well."""
+    """The time of day if it is of the same day as ``now_ms``, else the date as well."""
     if day_of(at_ms) == day_of(now_ms):
         return clock_text(at_ms)
     return f"{date_text(at_ms)} {clock_text(at_ms)}"
+
+
+def late_text(message: ChatMessage, shown_ms: int) -> str:
+    """When a message arrived that shows the time ``shown_ms`` and came much later; empty for others."""
+    if message.mine or not came_late(shown_ms, message.stored_ms):
+        return ""
+    return f"arrived {when_text(message.stored_ms, shown_ms)}"
 
 
 def count_text(count: int, one: str, many: str = "") -> str:
@@ -277,7 +285,7 @@ def rate_text(rate: int | None) -> str:
 
 
 def rule_text(rule: FileRule, name: str) -> str:
-    """What happens to a person's offers."""
+    """Return what happens to a person's offers."""
     match rule.kind:
         case RuleKind.ASK:
             return f"Offers from {name} wait for your answer."

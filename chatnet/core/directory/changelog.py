@@ -1,12 +1,12 @@
-"""The live list as one log of changes, shared by all who read it.
+"""The live list as one log of changes, shared by all subscribers.
 
 State, not history: the log holds the *latest* change of each peer, in the order of these
 changes.  A reader is a position in it.  Whoever reads from the beginning gets the whole list,
-whoever reads from where he was gets what changed since; both walk over the same pages, whose
+who reads from an earlier position gets what changed since; both walk over the same pages, whose
 bytes are encoded once and shared, and nobody's unread pages are kept anywhere.
 
 Why this converges: a reader at position *p* knows the latest state of every peer that changed
-last at or before *p*; whatever changes after that gets a higher position and lies ahead of him.
+last at or before *p*; whatever changes after that gets a higher position and is read later.
 A peer that left is a change too, remembered until so many others left after it; a reader who
 would need a forgotten one begins again with a snapshot.  So memory is bounded by the list and
 the remembered departures, whatever the readers do.

@@ -1,4 +1,4 @@
-"""The registry's rules: which key a name belongs to, who is present, what everybody is told.
+"""The registry's rules: which key a name belongs to, which peers are present, and what subscribers are told.
 
 Names are bound for ever to the key that claims them first; the bindings outlive the process in
 the registry's store.  Presence does too, a little behind: after a restart those who were here are
@@ -88,7 +88,7 @@ class Directory:
     # --- names --------------------------------------------------------------------------------
 
     def load(self, bindings: Iterable[Binding]) -> None:
-        """What the store knows, before anybody claims."""
+        """Take what the store knows, before the first claim."""
         for binding in bindings:
             self._bind(*binding)
 
@@ -157,7 +157,7 @@ class Directory:
     def checked(self, record: SignedRecord, peer: PeerID, name: str) -> RecordFields:
         """What the record says, once it is the peer's own, names it ``name`` and is no older than the last.
 
-        Raises RemoteError("bad-record"): the program that made it has a defect, or is hostile.
+        Raises RemoteError("bad-record"): the program that made it is faulty or hostile.
         """
         fields = verify_record(record, peer)
         if fields.name != name:
@@ -232,7 +232,7 @@ class Directory:
         return len(gone)
 
     def changed_since(self, revision: int) -> SavedDirectory:
-        """What is to be kept beyond what ``revision`` had."""
+        """Return what is to be saved beyond what ``revision`` had."""
         whole = self._log.has_forgotten(revision)
         rows = [
             SavedChange(change.revision, change.peer, change.inside, *self._records[change.peer])

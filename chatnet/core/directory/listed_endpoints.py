@@ -10,7 +10,7 @@ from chatnet.core.records import Endpoint
 
 
 def listed_endpoints(claimed: Iterable[Endpoint], observed_ip: bytes) -> list[Endpoint]:
-    """What the list says about a peer: where it was seen, then what its record claims.
+    """Return the addresses of a peer in the list: where it was seen, then what its record claims.
 
     The observed address comes with the port of the record's first endpoint.  Loopback addresses
     are believed only of a peer that came over loopback: on another machine they would mean that

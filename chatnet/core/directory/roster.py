@@ -1,4 +1,4 @@
-"""The peer's picture of the others: the list, the pins, who is known and how they are called.
+"""A peer's view of the others: the list, the pins, which keys are known, and the name of each.
 
 A name is believed for a key only if the pin says so, or, where the name has no pin, the present
 list.  Everybody else is called by the short form of the key.
@@ -29,7 +29,7 @@ class Standing(StrEnum):
 
 @dataclass
 class PeerStats:
-    """What is known of one key beyond the list."""
+    """The facts about one key that are not in the list."""
 
     unread: int = 0
     waiting: int = 0
@@ -65,7 +65,7 @@ class Changes:
 
 
 class Roster:
-    """See the module.  ``me`` never appears in it."""
+    """What a peer knows of the others.  ``me``, its own key, never appears in it."""
 
     def __init__(self, me: PeerID) -> None:
         self.me = me
@@ -240,6 +240,23 @@ class Roster:
         self._pinned[name] = (peer, since_ms)
         self._pinned_name[peer] = name
 
+    def take_key(
+        self, name: str, old: PeerID, new: PeerID, since_ms: int, verified: VerifiedLevel, waiting: int, unread: int
+    ) -> None:
+        """``name`` is the new key's from now on, and so is all that was known of the person.
+
+        ``waiting`` messages that waited for the old key wait for the new one, of which ``unread`` are not read.
+        What a person decided about the old key itself, as that it was verified, does not go along.
+        """
+        self.pin(name, new, since_ms, verified)
+        self.unwanted.discard(new)
+        self._verified.pop(old, None)
+        was, now = self.acquaintance(old), self.acquaintance(new)
+        now.talked, now.written_to = True, now.written_to or was.written_to
+        now.waiting, now.unread = now.waiting + waiting, unread
+        was.talked = was.written_to = was.accepted = was.more_waits = False
+        was.waiting, was.unread = max(0, was.waiting - waiting), 0
+
     def pinned(self, name: str) -> PeerID | None:
         found = self._pinned.get(name)
         return found[0] if found else None
@@ -258,7 +275,7 @@ class Roster:
         return None
 
     def name_of(self, peer: PeerID) -> str:
-        """What a person is called on the screen."""
+        """Return what a person is called on the screen."""
         return self.vouched_name(peer) or "?" + short_text(peer)
 
     def rival(self, peer: PeerID) -> PeerID | None:
@@ -293,7 +310,7 @@ class Roster:
         return found.waiting if found is not None else 0
 
     def acquainted(self) -> list[PeerID]:
-        """Those of whom more is known than the list says."""
+        """Return the keys of which more is known than the list says."""
         return list(self._acquaintances)
 
     def is_known(self, peer: PeerID) -> bool:
@@ -307,7 +324,7 @@ class Roster:
         return not (self.verified(peer) or (found is not None and (found.written_to or found.accepted)))
 
     def standing(self, peer: PeerID) -> Standing:
-        """What this key is to the person here."""
+        """Return what this key is to the person here."""
         if not self.is_stranger(peer):
             return Standing.KNOWN
         return Standing.LISTED if peer in self.listed or peer in self._pinned_name else Standing.REQUESTER
@@ -316,7 +333,7 @@ class Roster:
         """Whether the key stands in the list of people.
 
         A requester does not, unless it is blocked, so that the block can be ended.  A stranger under a pinned
-        name is not a person of his own: the known one has a new key.
+        name is not another person: the known one has a new key.
         """
         if self.is_known(peer):
             return peer in self.blocked or self.standing(peer) is not Standing.REQUESTER

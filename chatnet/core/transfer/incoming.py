@@ -49,7 +49,6 @@ from chatnet.core.transfer.transfer_events import (
     PersonResumes,
     PersonShuns,
     Recalled,
-    Redirected,
     RefuseLink,
     RemoveParts,
     RetryDue,
@@ -713,7 +712,6 @@ IncomingTransfer.TABLE = table_of(
         },
         OfferGranted: {IncomingTransfer.PHASES: Nothing("only a sender offers")},
         FilesSeen: {IncomingTransfer.PHASES: Nothing("only a sender looks at what it sends")},
-        Redirected: {IncomingTransfer.PHASES: Nothing("only a sender offers")},
         Overdue: {
             Phase.OFFERED: T._expire,
             Phase.OPENING: Nothing("it is accepted, and the disk is being looked at"),

@@ -9,7 +9,6 @@ from typing import ClassVar
 from chatnet.core import messages
 from chatnet.core.limits import ASK_SECONDS, LATE_LINKS, SETTLE_SECONDS
 from chatnet.core.messages import DialMe
-from chatnet.core.transfer.reasons import REDIRECTED
 from chatnet.core.transfer.transfer_events import (
     INPUTS,
     AskDue,
@@ -52,7 +51,6 @@ from chatnet.core.transfer.transfer_events import (
     PersonResumes,
     PersonShuns,
     Recalled,
-    Redirected,
     RefuseLink,
     RetryDue,
     RunBegan,
@@ -125,9 +123,9 @@ class OutgoingTransfer(TransferMachine):
         return self.phase in (Phase.WAITING, Phase.BROKEN) or (self.ended and not self.told)
 
     @property
-    def is_unsaid(self) -> bool:
-        """Whether the other side has not heard of it."""
-        return self.phase in UNSAID
+    def is_unanswered(self) -> bool:
+        """Whether the other side has not said what becomes of it."""
+        return self.phase in UNANSWERED
 
     @property
     def waits_to_be_offered(self) -> bool:
@@ -204,9 +202,6 @@ class OutgoingTransfer(TransferMachine):
 
     def _withdraw(self, _: Input) -> Iterator[Effect]:
         yield from self._end_unsaid(Phase.CANCELLED, messages.USER)
-
-    def _redirect(self, _: Redirected) -> Iterator[Effect]:
-        yield from self._end_unsaid(Phase.CANCELLED, REDIRECTED)
 
     def _cancel(self, _: Input) -> Iterator[Effect]:
         yield from self._end(Phase.CANCELLED, messages.USER, by_me=True, leave=Leave.WAIT)
@@ -643,11 +638,6 @@ OutgoingTransfer.TABLE = table_of(
             (Phase.WAITING, Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED): Nothing(
                 "the answer was faster, or it has begun anew"
             ),
-            ENDINGS: Nothing("it has ended"),
-        },
-        Redirected: {
-            UNSAID: T._redirect,
-            (Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED): SAID,
             ENDINGS: Nothing("it has ended"),
         },
         Overdue: {

@@ -1,4 +1,4 @@
-"""Which of the waiting transfers may run, and which may be offered: so many in all, so many with one person."""
+"""Decides which of the waiting transfers may run, and which may be offered: so many in all, and with one person."""
 
 from __future__ import annotations
 

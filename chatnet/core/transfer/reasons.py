@@ -1,4 +1,4 @@
-"""Why a transfer stands as it does, in words for the person at this side."""
+"""The reason for the state of a transfer, as a text for the person at this side."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from chatnet.core import messages
 from chatnet.core.messages import OfferedFile
 from chatnet.core.text import SafeText, quoted, safe_line
 from chatnet.core.transfer.offers import NAMES_SHOWN, clean_path
-
-REDIRECTED = "redirected"  # a code of this side alone: what was not said has no end there
 
 # By code: for the side where it happened, then for the other one.
 _AT_SENDER = {
@@ -55,7 +53,6 @@ _BETWEEN = {
     messages.LOST: "the connection broke before it was complete",
     messages.LATE: "no connection for it came in time",
     messages.EXPIRED: "it waited too long",
-    REDIRECTED: "it is offered to the new key instead",
 }
 
 

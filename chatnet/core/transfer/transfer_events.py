@@ -257,11 +257,6 @@ class FilesSeen(Input):
 
 
 @dataclass(frozen=True, slots=True)
-class Redirected(Input):
-    """The person has another key now, and what was not offered to this one is offered to that."""
-
-
-@dataclass(frozen=True, slots=True)
 class Overdue(Input):
     """It is older than anything is waited for."""
 

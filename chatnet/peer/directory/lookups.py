@@ -1,4 +1,4 @@
-"""Looks up the signed records of pinned people at the registry, and takes what holds."""
+"""Looks up the signed records of pinned people at the registry, and applies those that verify."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LookupsOwner(Protocol):
 
 
 class Lookups:
-    """See the module: records of people who are not pinned are neither asked for nor kept."""
+    """Looks up records.  Those of people who are not pinned are neither asked for nor kept."""
 
     log = Logger("chatnet.lookups")
 

@@ -1,4 +1,4 @@
-"""The others, as the screen is told of them: the roster, what is stored of it, and its events."""
+"""The people as clients see them: keeps the roster and the store in step, and emits the events."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class People:
         self._unkept.append(write)
 
     def folder_of(self, peer: bytes) -> str:
-        """Where files from a person go: a key that nothing vouches for gets a folder of its own."""
+        """Return the folder for a person's files: a key that nothing vouches for gets a folder of its own."""
         known = PeerID(peer)
         name = self.roster.vouched_name(known)
         if name is not None:

@@ -1,4 +1,4 @@
-"""Where a registry is, as people write it."""
+"""Parses the address of a registry as people write it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RegistryAddress:
     key: PeerID | None = None
 
     def __str__(self) -> str:
-        """What ``parse_registry_address`` takes again."""
+        """Return the text that ``parse_registry_address`` takes."""
         if self.key is not None:
             return join_string(self.host, self.port, self.key)
         return "tcp:host={}:port={}".format(self.host.replace(":", "\\:"), self.port)

@@ -1,4 +1,4 @@
-"""To whom something may be sent now: the one place that refuses, for messages and for files."""
+"""Decides whether something may be sent to a person now, for messages and for files."""
 
 from __future__ import annotations
 

@@ -399,7 +399,7 @@ class Download:
         opened.callback(self._space.close)
 
     def _to_come(self) -> list[Want]:
-        """Those of which more than the digest is wanted."""
+        """Return the files of which more than the digest is wanted."""
         return [want for want in self.wants if not want.offset or want.offset < self._files[want.file].size]
 
     def _folders(self) -> int:
@@ -412,7 +412,7 @@ class Download:
         return folders.count + len(empty)
 
     def _missing_bytes(self, want: Want) -> int:
-        """What the disk has yet to give for it: a part may have got all its space already."""
+        """Return how many bytes the disk still has to give: a part may have all its space already."""
         size = self._files[want.file].size
         return size - (max(want.offset, self._parts.held_bytes(want.file, size)) if want.offset else 0)
 
@@ -459,7 +459,7 @@ class Download:
         return os.path.join(self._names.path_of(file), os.fsencode(name))
 
     def _take(self, named: Sequence[tuple[PartFile, bytes]]) -> None:
-        """These have their names.  That becomes certain, and is written down, with the next that are whole."""
+        """Note files that have their names; they are synced and recorded with the next files that are whole."""
         for part, path in named:
             self._unnoted.append((part, path))
             self._count(part.file, path)

@@ -146,7 +146,7 @@ def is_there(path: bytes, size: int) -> bool:
 
 
 def digest_of(path: bytes, size: int) -> bytes:
-    """Of a file of before; of nothing if it is there no more, which is nobody's digest."""
+    """Return the digest of a file that was received before, or b'' if it is gone, which is no file's digest."""
     try:
         return digest_at(path, None) if is_there(path, size) else b""
     except OSError:

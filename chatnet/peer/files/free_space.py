@@ -1,4 +1,4 @@
-"""Whether a file system has room for what comes, beside what stays free and what other transfers may still write.
+"""Checks whether a file system has room for a transfer, beside the reserve and what other transfers may still write.
 
 All downloads of a peer share one ``SpaceAccount``: each notes what it may still write, so that several
 together never take more than one of them could.
@@ -67,7 +67,7 @@ class SpaceAccount:
         return Room(sum(room.bytes for room in rooms), sum(room.inodes for room in rooms))
 
     def note(self, share: SpaceShare, device: int, room: Room) -> None:
-        """What one download may still write."""
+        """Note what one download may still write."""
         self._shares[share] = device, room
 
     def close(self, share: SpaceShare) -> None:

@@ -1,4 +1,4 @@
-"""How far a download has come, written down so that the next process finds it."""
+"""Stores the progress of a download, so that the next process can continue it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Part files: what has come of a file before it has its name.  Their names are of our own making.
+"""Part files, which hold the received bytes of a file until it gets its name.  Their names are of our own making.
 
 Every function may wait for the disk, and raises OSError where nothing else is said.
 """

@@ -1,4 +1,4 @@
-"""The chat links to the others: one a person, put down when idle.
+"""The chat links: at most one for each person, closed when idle.
 
 When two dial each other at once, the link that the smaller PeerID dialled stays; both ends know it
 without asking.  A new instance of a key replaces the old one, and a link that proves no life within
@@ -60,7 +60,7 @@ class ChatLinksOwner(Protocol):
 
 
 class ChatLinks:
-    """See the module.
+    """Opens, keeps and closes the chat links.
 
     loopback: the registry is on this machine, so that others on it may be dialled.
     """
@@ -98,7 +98,7 @@ class ChatLinks:
         pulse.add(self)
 
     def open_link(self, peer: PeerID) -> Link | None:
-        """Where something to ``peer`` may be said now; a link on its way out is none."""
+        """Return the open chat link to ``peer``, or None; a link that is closing does not count."""
         link = self.links.get(peer)
         return link if link is not None and link.is_open else None
 
@@ -261,5 +261,5 @@ class ChatLinks:
 
 
 def _facts(link: Link | None) -> LinkFacts | None:
-    """What decides about a link that is there."""
+    """Return the facts that decide about a link that is there."""
     return LinkFacts(link.instance, link.dialled) if link is not None else None

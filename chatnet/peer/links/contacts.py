@@ -1,4 +1,4 @@
-"""The one owner of attempts to reach people: who is dialled when, for whatever waits.
+"""Owns all attempts to reach people: decides who is dialled when, for everything that waits.
 
 Parts of the peer that have something unfinished with people register as ``Waiter`` and call ``wake`` when
 something begins to wait.  The invariant: for everybody for whom something waits there is an open link, a
@@ -70,7 +70,7 @@ class ContactsOwner(Protocol):
 
 
 class _Contact:
-    """What is known of the way to one person."""
+    """The state of the attempts to reach one person."""
 
     def __init__(self, retry: Retry) -> None:
         self.retry = retry
@@ -84,7 +84,7 @@ class _Contact:
 
 
 class Contacts:
-    """See the module.  ``uniform(low, high)`` gives chance, ``wall_ms`` the time of day."""
+    """Dials people.  ``uniform(low, high)`` is the random function, ``wall_ms`` the time of day."""
 
     log = Logger("chatnet.contacts")
 
@@ -319,7 +319,9 @@ class Contacts:
                 contact = self._contact(peer)
                 if not self._gives_way(contact) and not self._is_served(peer, contact):
                     self.rescues += 1
-                    self.log.warn("nothing was under way to {peer}, for whom something waits", peer=short_text(peer))
+                    self.log.warn(
+                        "nothing was under way to {peer}, although something waits for them", peer=short_text(peer)
+                    )
                     contact.retry.now()
 
     def _contact(self, peer: PeerID) -> _Contact:
@@ -343,11 +345,11 @@ class Contacts:
             self._owner.contact_changed(peer, code, at_ms)
 
     def _guard(self, hook: Callable[..., None], *about: Any) -> None:
-        """A defect in one part must not keep the others from hearing."""
+        """An internal error in one part must not keep the others from being told."""
         try:
             hook(*about)
         except Exception:
-            self.log.failure("internal error while a part heard of a link")
+            self.log.failure("internal error while telling a part of a link")
 
 
 def _settle(contact: _Contact, outcome: Link | ChatnetError) -> None:

@@ -1,4 +1,4 @@
-"""What we say about ourselves: HELLO and WELCOME to everybody, to a registry the signed record."""
+"""Makes the HELLO and WELCOME of a peer, and the signed record for a registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who serves an incoming connection: its HELLO names a role, the role decides.
+"""Chooses the part that serves an incoming connection, by the role that its HELLO names.
 
 While the node is not ready, everybody is asked to come again.
 """

@@ -1,4 +1,4 @@
-"""What was said, as the screen is told of it: rows of the store become messages and events."""
+"""Turns rows of the store into the messages and events that clients see."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import (
     ChatMessage,
+    ChatMoved,
     HistoryPage,
     MessageAdded,
     MessageChanged,
@@ -29,7 +30,10 @@ from chatnet.peer.store.peer_store import PeerStore
 
 
 class Conversations:
-    """See the module.  A ``RowListener`` of outbox and inbox.  Of requests only ``requests`` tells."""
+    """Reads chats, and emits an event for each new or changed row that outbox and inbox report.
+
+    Rows of requests are told by ``requests`` alone.
+    """
 
     log = Logger("chatnet.conversations")
 
@@ -56,13 +60,18 @@ class Conversations:
     # --- reading ------------------------------------------------------------------------------
 
     async def history(self, chat: ChatID, before: int | None, limit: int, after: int | None) -> HistoryPage:
-        conversation = conversation_of(self._people.me, person_in(chat))
-        rows, more = await self._store.messages.history_to_show(conversation, before, after, limit)
+        rows, more = await self._store.messages.history_to_show(chat, before, after, limit)
         return HistoryPage(tuple(self.shown(row, text) for row, text in rows), more, self._read_n.get(chat, 0))
 
     async def mark_read(self, chat: ChatID, n: int) -> None:
         self._read_n[chat] = max(self._read_n.get(chat, 0), n)
-        self._people.tell(person_in(chat), unread=await self._store.conversations.mark_read(chat, n))
+        self._people.tell(person_in(chat), unread=await self._store.conversations.mark_read(self._people.me, chat, n))
+
+    def moved(self, former: ChatID, chat: ChatID, read_n: int) -> None:
+        """All of one chat is in another one now, which was read up to row ``read_n``."""
+        self._read_n.pop(former, None)
+        self._read_n[chat] = read_n
+        self._emit(ChatMoved(former, chat))
 
     # --- rows ---------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What nobody took for a month stops waiting, and says so: messages, and offers of files."""
+"""Lets messages and offers of files expire that nobody has taken for 30 days."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Expiry:
                 outbox.changed(person_in(chat))  # what was read ahead may be among them
             for row in gone:
                 if row.n in outbox.under_way():  # sent in this moment: its acknowledgement decides
-                    await self._store.messages.resend(row.chat, row.n, MessageState.WAITING, now_ms)
+                    await self._store.messages.resend(row.sender, row.chat, row.n, MessageState.WAITING, now_ms)
                     continue
                 self._people.waiting_changed(person_in(row.chat), -1)
                 self._rows.changed(row.chat, row.n, row.state, row.reason)

@@ -1,4 +1,4 @@
-"""Messages that arrive: stored, then acknowledged; how fast they may come, and how many wait for the disk.
+"""Incoming messages: stores and then acknowledges them, within limits on their rate and on what waits for the disk.
 
 Those of one turn of the reactor are one job for the store and one ack.  From a blocked key nothing new is
 taken; what it says again and is stored already is acknowledged, since that is the truth (fault A13).
@@ -34,7 +34,7 @@ SHORTEST_HOLD_SECONDS = 0.05  # fewer turns for who sends at the limit
 
 
 class _Inbound:
-    """What comes over one link; how fast is a matter of its peer, who may come again on another."""
+    """The incoming messages of one link.  Their rate is the peer's, so that another link does not reset it."""
 
     def __init__(self, conversation: bytes) -> None:
         self.conversation = conversation
@@ -45,7 +45,10 @@ class _Inbound:
 
 
 class Inbox:
-    """See the module.  A ``Waiter`` of ``Contacts`` that waits for nobody.  ``rows`` hears of every new row."""
+    """Stores and acknowledges incoming messages.  ``rows`` is told of every new row.
+
+    It is a ``Waiter`` of ``Contacts`` that never waits for anybody.
+    """
 
     log = Logger("chatnet.inbox")
 
@@ -71,7 +74,7 @@ class Inbox:
         self._tasks = BackgroundTasks(self.log)
 
     def waits_for(self, peer: PeerID) -> bool:
-        """What is to come waits at those who send it."""
+        """Return False: incoming messages wait at their senders."""
         return False
 
     def link_up(self, link: Link) -> None:
@@ -81,7 +84,7 @@ class Inbox:
             self._hold(link, inbound, owed_seconds)
 
     def link_down(self, link: Link, end: LinkEnd) -> None:
-        """What came is stored all the same, though nobody hears of it: it need not come again."""
+        """Store what came, although it cannot be acknowledged: it need not come again."""
         self._drop(link)
 
     def _drop(self, link: Link) -> None:
@@ -194,7 +197,7 @@ class Inbox:
         for incoming in stored:
             row = incoming.message
             if incoming.outcome == "conflict":
-                self.log.info("{link} sent one id with two texts", link=link)
+                self.log.info("{link} sent two texts with one id", link=link)
                 link.send(Nack(row.id, messages.CONFLICT))
                 link.strike()
                 continue

@@ -1,4 +1,4 @@
-"""Messages on their way out: stored, then shown, then sent; delivered when the other side has stored them.
+"""Outgoing messages: stored, then shown, then sent; delivered when the other side has stored them.
 
 Each person has a queue in the store, addressed to the key.  What goes out when is decided by one machine
 a person (``core.delivery``); this module carries out its effects on the link, the store and the screen.
@@ -48,7 +48,7 @@ from chatnet.peer.store.peer_store import PeerStore
 
 
 class _Outbound:
-    """What goes to one person."""
+    """The outgoing messages to one person."""
 
     def __init__(self, conversation: bytes, id_prefix: bytes, window: int) -> None:
         self.conversation = conversation
@@ -68,7 +68,7 @@ class _Outbound:
 
 
 class Outbox:
-    """See the module.  A ``Waiter`` of ``Contacts``.
+    """Stores and sends the messages of people here.  A ``Waiter`` of ``Contacts``.
 
     rows: hears of every row that came or changed.
     waiting_ms: the waiting clock, by which messages expire.
@@ -102,6 +102,7 @@ class Outbox:
         self._wall_ms = wall_ms
         self._waiting_ms = waiting_ms
         self._outbound: dict[PeerID, _Outbound] = {}
+        self._undecided: dict[PeerID, list[tuple[str, Deferred[StoredMessage]]]] = {}  # see hold_back
         self._stored_for: list[PeerID] = []  # in this turn of the reactor
         self._storing: IDelayedCall | None = None
         self._tasks = BackgroundTasks(self.log)
@@ -121,12 +122,25 @@ class Outbox:
 
     def say(self, peer: PeerID, body: str) -> Deferred[StoredMessage]:
         """Store a message and let it go; the row as it was stored.  Fails with StoreFailed."""
+        if peer in self._undecided:
+            stored: Deferred[StoredMessage] = Deferred()
+            self._undecided[peer].append((body, stored))
+            return stored
         held, now, out = self._roster.new_key(peer) is not None, self._wall_ms(), self._out(peer)
         state = MessageState.HELD if held else MessageState.WAITING
         message = NewMessage(
             out.conversation, chat_with(peer), self._roster.me, out.new_id(), MessageKind.TEXT, now, now, body, state
         )
         return self._store.messages.add_outgoing(message, self._waiting_ms()).addCallback(self._said)
+
+    def hold_back(self, peer: PeerID) -> None:
+        """Another key is being taken for this one: what is written to the person is not stored until ``let_go``."""
+        self._undecided.setdefault(peer, [])
+
+    def let_go(self, peer: PeerID, to: PeerID) -> None:
+        """Send what was held back for ``peer`` to ``to``."""
+        for body, stored in self._undecided.pop(peer, []):
+            self.say(to, body).chainDeferred(stored)
 
     def _said(self, row: StoredMessage) -> StoredMessage:
         peer = person_in(row.chat)
@@ -152,7 +166,7 @@ class Outbox:
         """A message that failed waits again; None when row ``n`` is none.  Raises StoreFailed."""
         held = self._roster.new_key(peer) is not None
         state = MessageState.HELD if held else MessageState.WAITING
-        row = await self._store.messages.resend(chat_with(peer), n, state, self._waiting_ms())
+        row = await self._store.messages.resend(self._roster.me, chat_with(peer), n, state, self._waiting_ms())
         if row is not None:
             self._rows.changed(row.chat, n, state, "")
             self._people.waiting_changed(peer, 1)
@@ -161,7 +175,7 @@ class Outbox:
         return row
 
     async def release(self, peer: PeerID) -> None:
-        """What was held for ``peer`` goes like the rest, unless there is a new key again.  Raises StoreFailed."""
+        """Release what was held for ``peer``, unless there is a new key again.  Raises StoreFailed."""
         if self._roster.new_key(peer) is None:
             for row in await self._store.messages.release(peer):
                 self._rows.changed(row.chat, row.n, row.state, row.reason)
@@ -173,7 +187,7 @@ class Outbox:
             self._tasks.spawn(self.release(peer), "releasing what was held")
 
     def changed(self, peer: PeerID) -> None:
-        """What waits for ``peer`` in the store is not what it was: nothing that was read ahead is sent."""
+        """Note that what waits for ``peer`` in the store has changed: nothing that was read ahead is sent."""
         out = self._out(peer)
         self._feed(peer, out, out.machine.changed)
 
@@ -313,7 +327,7 @@ class Outbox:
         if isinstance(failure.value, StoreFailed):
             self.log.info("not stored: {text}", text=failure.value.text)
         else:
-            self.log.failure("internal error while a message was sent", failure)
+            self.log.failure("internal error while sending a message", failure)
 
     def _out(self, peer: PeerID) -> _Outbound:
         found = self._outbound.get(peer)

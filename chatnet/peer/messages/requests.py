@@ -1,4 +1,4 @@
-"""First messages and offers of strangers: how much of them is kept, and what a person decides about them.
+"""The first messages and offers of strangers: bounds what is kept of them, and carries out a person's decisions.
 
 What comes from a stranger (see ``core.directory.roster.Standing``) is charged in the budgets of
 ``core.requests`` until a person here writes to them, accepts, refuses or blocks them.  Who stands in a list
@@ -24,7 +24,7 @@ from chatnet.core.budgets import Budgets, Claimant, Level
 from chatnet.core.directory.roster import Standing
 from chatnet.core.errors import LocalError
 from chatnet.core.events import Event, MessageKind, Request, RequestsChanged
-from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, grouped_text, person_in, short_text
+from chatnet.core.identity import ChatID, PeerID, chat_with, grouped_text, person_in, short_text
 from chatnet.core.limits import HISTORY_PAGE, REQUEST_LINE_CHARS
 from chatnet.core.requests import RequestLedger, request_bytes
 from chatnet.core.text import safe_line
@@ -56,7 +56,7 @@ class RequestsOwner(Protocol):
         """This key is a person now; ``rows`` are the latest of its messages and offers, which nobody was told of."""
 
     def request_unwanted(self, peer: PeerID) -> None:
-        """What is kept of this key is about to be deleted: what of it is just being stored shall not stay."""
+        """Hear that what is kept of this key is about to be deleted: what is just being stored shall not stay."""
 
     def request_deleted(self, peer: PeerID) -> None:
         """Nothing is kept of this key any more."""
@@ -64,7 +64,7 @@ class RequestsOwner(Protocol):
 
 @dataclass
 class _Kept:
-    """What is kept of one stranger."""
+    """The messages and offers that are kept of one stranger."""
 
     source: Source
     is_hidden: bool  # nobody was told of it as a person
@@ -79,7 +79,7 @@ class _Kept:
 
 
 class Requests:
-    """See the module.  ``reserve_bytes``: below so many free ones on the disk nothing is taken of strangers."""
+    """Keeps, charges and tells of requests.  With fewer than ``reserve_bytes`` free on the disk it takes none."""
 
     log = Logger("chatnet.requests")
 
@@ -108,7 +108,7 @@ class Requests:
         self._stopped = False
 
     async def recall(self, read_n: dict[ChatID, int]) -> None:
-        """What is kept of strangers, from disk, in sums; the list is known by now.  Adds to ``read_n``."""
+        """Read from disk, in sums, what is kept of strangers; the list is known by now.  Adds to ``read_n``."""
         stored = await self._store.requests.summary(self._most)
         for row in reversed(stored.latest):
             standing = self._roster.standing(row.peer)
@@ -192,7 +192,7 @@ class Requests:
         return self._ledger.holds(peer, id)
 
     def give_back(self, peer: PeerID, id: bytes) -> None:
-        """What was admitted is not stored after all."""
+        """Free the share of something that was admitted and is not stored after all."""
         self._ledger.give_back(peer, id)
         if not self._ledger.held(peer):
             self._kept.pop(peer, None)
@@ -221,7 +221,7 @@ class Requests:
     # --- what a registry says, and what a person decides ------------------------------------------
 
     def list_changed(self, peers: set[PeerID]) -> None:
-        """These came into the list or left it: who is listed is a person."""
+        """Note who came into the list or left it: a listed key is a person."""
         for peer in self._kept.keys() & peers:
             kept, is_hidden = self._kept[peer], self.hides(peer)
             if kept.is_hidden and not is_hidden:
@@ -297,10 +297,10 @@ class Requests:
 
     async def _show(self, peer: PeerID, last_n: int) -> None:
         """Tell what came up to row ``last_n``; what comes behind it is told as that of a person."""
-        rows, _ = await self._store.messages.history(conversation_of(self._people.me, peer), None, HISTORY_PAGE)
+        rows, _ = await self._store.messages.history(chat_with(peer), None, HISTORY_PAGE)
         self._owner.request_shown(peer, [row for row in rows if row.sender == peer and row.n <= last_n])
         # What came meanwhile was counted twice.
-        self._people.tell(peer, unread=await self._store.conversations.mark_read(chat_with(peer), 0))
+        self._people.tell(peer, unread=await self._store.conversations.mark_read(self._people.me, chat_with(peer), 0))
 
     def _known(self, peer: bytes) -> PeerID:
         known = PeerID(peer)

@@ -1,4 +1,4 @@
-"""Who hears of rows of the history that came or changed."""
+"""The interface of those who are told of new and changed rows of the history."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatnet.peer.store.history_rows import StoredMessage
 
 
 class RowListener(Protocol):
-    """What outbox, inbox and expiry tell."""
+    """The calls of outbox, inbox and expiry."""
 
     def added(self, row: StoredMessage) -> None:
         """A new row."""

@@ -1,4 +1,4 @@
-"""The whole history: found again by its words, and written out into a file."""
+"""Searches the history, and exports a chat into a file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from chatnet.core.chats import came_late, written_ms
 from chatnet.core.errors import LocalError
 from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
-from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
+from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import EXPORT_ROWS, LAST_DAY_MS
 from chatnet.core.text import SafeText, json_escaped, quoted, safe_text, shown_path
 from chatnet.peer.directory.people import People
@@ -26,7 +27,7 @@ _FAILED = {MessageState.REFUSED: "not accepted", MessageState.EXPIRED: "expired"
 
 
 class SearchAndExport:
-    """See the module.  ``shown`` makes a row fit for the screen."""
+    """Answers ``search`` and ``export``.  ``shown`` makes the event data of a row."""
 
     def __init__(
         self, clock: Any, people: People, store: PeerStore, shown: Callable[[StoredMessage, SafeText], ChatMessage]
@@ -50,11 +51,14 @@ class SearchAndExport:
         sender: bytes | None,
     ) -> SearchPage:
         query = understand_query(text)
-        if chat is None and sender is not None and sender != self._people.me:
-            chat = chat_with(sender)  # a person speaks in one conversation only
-        conversation = None if chat is None else conversation_of(self._people.me, person_in(chat))
-        who = None if sender is None else PeerID(sender)
-        found = await self._store.search.find(query, conversation, who, since_ms, before_n, limit)
+        me = self._people.me
+        if chat is None and sender is not None and sender != me:
+            chat = chat_with(sender)  # a person speaks in one chat only, there also with a former key
+
+        def wrote(who: PeerID) -> bool:
+            return sender is None or (who == me) is (sender == me)
+
+        found = await self._store.search.find(query, chat, wrote, since_ms, before_n, limit)
         return SearchPage(tuple(map(self._shown, found.rows, found.texts)), found.before_n)
 
     async def export(self, chat: ChatID, file: bytes, format: str) -> Exported:
@@ -66,9 +70,9 @@ class SearchAndExport:
         await self._on_disk(writer, writer.open)
         count = 0
         try:
-            conversation, after, more = conversation_of(self._people.me, known), 0, True
+            after, more = 0, True
             while more:
-                rows, more = await self._store.messages.history_after(conversation, after, EXPORT_ROWS)
+                rows, more = await self._store.messages.history_after(chat_with(known), after, EXPORT_ROWS)
                 await self._on_disk(writer, writer.write, rows)
                 count += len(rows)
                 after = rows[-1].n if rows else after
@@ -101,6 +105,7 @@ class _Writer:
         self._me = me
         self._descriptor = -1
         self._rows = 0
+        self._before_ms: int | None = None  # when the row before was stored
 
     def open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -110,11 +115,13 @@ class _Writer:
     def write(self, rows: Iterable[StoredMessage]) -> None:
         parts = []
         for row in rows:
+            at_ms = written_ms(row.sent_ms, row.stored_ms, self._before_ms)
             if self._as_json:
-                parts.append((",\n" if self._rows else "[\n") + self._json(row))
+                parts.append((",\n" if self._rows else "[\n") + self._json(row, at_ms))
             else:
-                parts.append(self._text(row))
+                parts.append(self._text(row, at_ms))
             self._rows += 1
+            self._before_ms = row.stored_ms
         self._put("".join(parts).encode())
 
     def close(self) -> None:
@@ -137,18 +144,24 @@ class _Writer:
         while view:
             view = view[os.write(self._descriptor, view) :]
 
-    def _text(self, row: StoredMessage) -> str:
+    def _text(self, row: StoredMessage, at_ms: int) -> str:
         who = "you" if row.sender == self._me else self._name
         body = safe_text(row.body).replace("\n", "\n    ")
         what = f"[file] {quoted(body)}" if row.kind == "file" else body
         failed = f"  ({_FAILED[row.state]})" if row.state in _FAILED else ""
-        return f"{_time(row.stored_ms):%Y-%m-%d %H:%M:%S} {who}: {what}{failed}\n"
+        late = f"  (arrived {_time(row.stored_ms):%Y-%m-%d %H:%M:%S})" if self._is_late(row, at_ms) else ""
+        return f"{_time(at_ms):%Y-%m-%d %H:%M:%S} {who}: {what}{late}{failed}\n"
 
-    def _json(self, row: StoredMessage) -> str:
+    def _is_late(self, row: StoredMessage, at_ms: int) -> bool:
+        return row.sender != self._me and came_late(at_ms, row.stored_ms)
+
+    def _json(self, row: StoredMessage, at_ms: int) -> str:
         mine = row.sender == self._me
         fields = {
             "n": row.n,
-            "time": _time(row.stored_ms).isoformat(timespec="milliseconds"),
+            "time": _time(at_ms).isoformat(timespec="milliseconds"),
+            "arrived": _time(row.stored_ms).isoformat(timespec="milliseconds"),
+            "late": self._is_late(row, at_ms),
             "sent_ms": row.sent_ms,
             "from": "you" if mine else self._name,
             "mine": mine,

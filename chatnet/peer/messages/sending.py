@@ -1,4 +1,4 @@
-"""What a person writes: checked, stored, and given to the outbox."""
+"""Checks and stores what a person writes, and passes it to the outbox."""
 
 from __future__ import annotations
 

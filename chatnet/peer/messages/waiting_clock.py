@@ -12,7 +12,7 @@ SETTING = "waiting-clock"
 
 
 class WaitingClock:
-    """See the module.  ``wall_ms`` is the time of day."""
+    """Measures waiting in milliseconds over restarts.  ``wall_ms`` is the time of day."""
 
     def __init__(self, clock: Any, store: PeerStore, wall_ms: Callable[[], int], saved: str) -> None:
         self._clock = clock
@@ -22,11 +22,11 @@ class WaitingClock:
 
     @classmethod
     async def recall(cls, clock: Any, store: PeerStore, wall_ms: Callable[[], int]) -> WaitingClock:
-        """As the former start has left it.  Raises StoreFailed."""
+        """Return the clock as the former process left it.  Raises StoreFailed."""
         return cls(clock, store, wall_ms, await store.settings.get(SETTING) or "")
 
     def ms(self) -> int:
-        """What it shows now, in milliseconds."""
+        """Return what the clock shows now, in milliseconds."""
         return self._time.ms(self._clock.seconds())
 
     async def save(self) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
+from chatnet.core.chats import joined_drafts
 from chatnet.core.identity import ChatID, PeerID
 from chatnet.host.database import Connection, Database
 from chatnet.peer.store.history_rows import touch
@@ -58,25 +59,26 @@ class ConversationRows:
         def job(connection: Connection) -> set[ChatID]:
             rows = connection.execute(
                 "SELECT chat FROM conversation WHERE EXISTS (SELECT 1 FROM history"
-                " WHERE history.conversation = conversation.conversation AND sender = ?)",
+                " WHERE history.conversation = conversation.conversation AND sender = ?"
+                " AND history.chat = conversation.chat)",
                 (me,),
             )
             return {ChatID(chat) for (chat,) in rows}
 
         return self._database.read(job)
 
-    def mark_read(self, chat: ChatID, n: int) -> Deferred[int]:
-        """Rows up to ``n`` were seen; the mark never goes back.  Returns what is unread still."""
+    def mark_read(self, me: PeerID, chat: ChatID, n: int) -> Deferred[int]:
+        """Rows up to ``n`` were seen; the mark never goes back.  Returns how many of theirs are unread still."""
 
         def job(connection: Connection) -> int:
             row = connection.execute(
-                "UPDATE conversation SET read_n = max(read_n, ?) WHERE chat = ? RETURNING conversation, read_n",
+                "UPDATE conversation SET read_n = max(read_n, ?) WHERE chat = ? RETURNING read_n",
                 (n, chat),
             ).fetchone()
             if row is None:
                 return 0
             (unread,) = connection.execute(
-                "SELECT COUNT(*) FROM history WHERE conversation = ? AND n > ? AND sender = ?", (*row, chat)
+                "SELECT COUNT(*) FROM history WHERE chat = ? AND n > ? AND sender != ?", (chat, *row, me)
             ).fetchone()
             connection.execute("UPDATE conversation SET unread = ? WHERE chat = ?", (unread, chat))
             return int(unread)
@@ -93,7 +95,7 @@ class ConversationRows:
         return self._database.read(job)
 
     def set_tabs(self, chats: Sequence[ChatID]) -> Deferred[None]:
-        """These tabs are open, from the left, and no others."""
+        """Save which tabs are open, from the left; no others are."""
 
         def job(connection: Connection) -> None:
             connection.execute("UPDATE tab SET place = NULL")
@@ -106,7 +108,7 @@ class ConversationRows:
         return self._database.run(job)
 
     def set_draft(self, chat: ChatID, draft: str) -> Deferred[None]:
-        """What stands in the input of ``chat``."""
+        """Save the text in the input of ``chat``."""
 
         def job(connection: Connection) -> None:
             connection.execute(
@@ -116,3 +118,47 @@ class ConversationRows:
             connection.execute("DELETE FROM tab WHERE place IS NULL AND draft = ''")
 
         return self._database.run(job)
+
+
+def join_chats(
+    connection: Connection, former: ChatID, chat: ChatID, conversation: bytes, name: str, now_ms: int
+) -> tuple[int, int]:
+    """All that is in the chat of a person's former key is in ``chat`` from now on; rows keep their numbers.
+
+    ``conversation`` is the id that ``chat`` has on the wire.  Returns the last row that was read, and how many of
+    the person's are unread.
+    """
+    both = connection.execute(
+        "DELETE FROM conversation WHERE chat IN (?, ?) RETURNING conversation, chat, read_n, unread", (former, chat)
+    ).fetchall()
+    # Of what was unread in either nothing counts as read.
+    read_n = min((seen for *_, seen, unread in both if unread), default=max((row[2] for row in both), default=0))
+    unread = sum(row[3] for row in both)
+    connection.execute(
+        "INSERT INTO conversation (conversation, chat, name, read_n, unread, last_ms, accepted)"
+        " VALUES (?, ?, ?, ?, ?, ?, 1)",
+        (conversation, chat, name, read_n, unread, now_ms),
+    )
+    connection.execute("UPDATE OR REPLACE former_conversation SET chat = ? WHERE chat = ?", (chat, former))
+    connection.executemany(
+        "INSERT OR IGNORE INTO former_conversation VALUES (?, ?)",
+        ((chat, row[0]) for row in both if row[1] == former),
+    )
+    connection.execute("DELETE FROM request WHERE peer IN (?, ?)", (former, chat))
+    connection.execute("UPDATE history SET chat = ? WHERE chat = ?", (chat, former))
+    _join_tabs(connection, former, chat)
+    return read_n, unread
+
+
+def _join_tabs(connection: Connection, former: ChatID, chat: ChatID) -> None:
+    """One tab, where the first of the two was, with both drafts."""
+    tabs = connection.execute(
+        "DELETE FROM tab WHERE chat IN (?, ?) RETURNING chat, place, draft", (former, chat)
+    ).fetchall()
+    if tabs:
+        drafts = {tab: draft for tab, _, draft in tabs}
+        place = min((place for _, place, _ in tabs if place is not None), default=None)
+        connection.execute(
+            "INSERT INTO tab (chat, place, draft) VALUES (?, ?, ?)",
+            (chat, place, joined_drafts(drafts.get(former, ""), drafts.get(chat, ""))),
+        )

@@ -1,4 +1,4 @@
-"""Whether the disk takes what we write: a state that is shown while it does not, and ends by itself."""
+"""Watches whether the disk accepts writes; the trouble is shown while it lasts, and ends by itself."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class StoreHealth:
     async def _probe(self) -> None:
         await self._store.probe()
         if not self._stopped:
-            self.log.info("the store writes again")
+            self.log.info("the store accepts writes again")
             self.trouble = SafeText("")
             self._changed(True)
             self._emit(StoreChanged(True, SafeText("")))

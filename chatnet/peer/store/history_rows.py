@@ -18,7 +18,7 @@ _ROWS_AT_ONCE = 64  # stored by one statement
 
 
 class NewMessage(NamedTuple):
-    """What becomes a row of the history."""
+    """A message that is to become a row of the history."""
 
     conversation: bytes  # the id on the wire
     chat: ChatID
@@ -54,7 +54,7 @@ def select_messages(connection: Connection, sql: str, values: Sequence[Any]) -> 
 
 
 def messages_at(connection: Connection, numbers: Sequence[int]) -> list[StoredMessage]:
-    """These rows of the history, in rising ``n``."""
+    """Return these rows of the history, in rising ``n``."""
     return select_messages(
         connection, f"SELECT {MESSAGE} FROM history WHERE n IN ({marks_for(numbers)}) ORDER BY n", numbers
     )
@@ -124,12 +124,37 @@ def _insert(connection: Connection, table: str, columns: str, rows: Sequence[Seq
 
 
 def put_out(connection: Connection, messages: Sequence[StoredMessage], since_ms: Sequence[int | None]) -> None:
-    """These wait for their receivers, each since its time by the waiting clock; None: since it was stored."""
+    """Put messages into the outbox, each since its time by the waiting clock; None: since it was stored."""
     rows = [
         (message.n, message.chat, message.id, message.stored_ms if since is None else since)
         for message, since in zip(messages, since_ms, strict=True)
     ]
     _insert(connection, "outbox", "n, peer, id, since_ms", rows)
+
+
+def address_to(connection: Connection, conversation: bytes, numbers: Sequence[int]) -> None:
+    """Address rows of ours to ``conversation``, the one with the key that has the chat now.
+
+    An id that a row has there already is replaced, since it would stand for two messages.
+    """
+    for start in range(0, len(numbers), MOST_VALUES):
+        some = numbers[start : start + MOST_VALUES]
+        connection.execute(
+            "UPDATE history SET conversation = ?1, id = iif(EXISTS (SELECT 1 FROM history AS other"
+            " WHERE other.conversation = ?1 AND other.sender = history.sender AND other.id = history.id),"
+            " randomblob(16), id) WHERE conversation != ?1 AND n IN (SELECT value FROM json_each(?2))",
+            (conversation, msgspec.json.encode(some).decode()),
+        )
+
+
+def release_held(connection: Connection, peer: PeerID) -> list[StoredMessage]:
+    """Let what was held for ``peer`` wait like the rest.  Returns the rows that changed."""
+    return select_messages(
+        connection,
+        "UPDATE history SET state = ?, reason = '' WHERE state = ?"
+        f" AND n IN (SELECT n FROM outbox WHERE peer = ?) RETURNING {MESSAGE}",
+        (MessageState.WAITING.value, MessageState.HELD.value, peer),
+    )
 
 
 def settle(connection: Connection, peer: PeerID, ids: Sequence[bytes], state: MessageState, reason: str) -> list[int]:

@@ -18,10 +18,12 @@ from chatnet.peer.store.history_rows import (
     NewMessage,
     StoredMessage,
     add_messages,
+    address_to,
     messages_at,
     only,
     present_messages,
     put_out,
+    release_held,
     select_messages,
     settle,
 )
@@ -33,7 +35,7 @@ ShownRow = tuple[StoredMessage, SafeText]  # a row, and its text as the screen m
 
 
 class Incoming(NamedTuple):
-    """What became of a message: ``message`` is the row that stands, also after a conflict."""
+    """The outcome for a message that arrived: ``message`` is the row that stands, also after a conflict."""
 
     outcome: Literal["stored", "duplicate", "conflict"]
     message: StoredMessage
@@ -65,7 +67,7 @@ class MessageRows:
         chain: Chain | None = None,
         source: Source | None = None,
     ) -> Deferred[list[Incoming]]:
-        """What ``peer`` said in one conversation; the first body of an id stays.
+        """Store what ``peer`` said in one conversation; the first body of an id stays.
 
         ``chain``: those that keep an order.  ``source``: they are requests of a stranger, who came from there.
         """
@@ -101,7 +103,7 @@ class MessageRows:
         return self._database.read(job)
 
     def outbox(self, peer: PeerID, after_n: int, limit: int) -> Deferred[list[StoredMessage]]:
-        """What ``peer`` has not stored yet, behind row ``after_n``, in rising ``n``."""
+        """Return what ``peer`` has not stored yet, behind row ``after_n``, in rising ``n``."""
         columns = ", ".join(f"history.{column}" for column in MESSAGE.split(", "))
 
         def job(connection: Connection) -> list[StoredMessage]:
@@ -133,20 +135,12 @@ class MessageRows:
         return self._database.run(lambda c: only(messages_at(c, settle(c, peer, [id], MessageState.REFUSED, reason))))
 
     def release(self, peer: PeerID) -> Deferred[list[StoredMessage]]:
-        """What was held for ``peer`` waits like the rest.  Returns the rows that changed."""
+        """Let what was held for ``peer`` wait like the rest.  Returns the rows that changed."""
 
-        def job(connection: Connection) -> list[StoredMessage]:
-            return select_messages(
-                connection,
-                "UPDATE history SET state = ?, reason = '' WHERE state = ?"
-                f" AND n IN (SELECT n FROM outbox WHERE peer = ?) RETURNING {MESSAGE}",
-                (MessageState.WAITING.value, MessageState.HELD.value, peer),
-            )
-
-        return self._database.run(job)
+        return self._database.run(lambda connection: release_held(connection, peer))
 
     def expire(self, before_ms: int, under_way: Collection[int], reason: str) -> Deferred[list[StoredMessage]]:
-        """What waits since before ``before_ms``, by the waiting clock, waits no longer; the rows that changed.
+        """Let expire what waits since before ``before_ms`` by the waiting clock.  Returns the rows that changed.
 
         Rows whose ``n`` is ``under_way`` stay: their acknowledgement may be on its way.
         """
@@ -165,23 +159,30 @@ class MessageRows:
 
         return self._database.run(job)
 
-    def resend(self, chat: ChatID, n: int, state: MessageState, since_ms: int) -> Deferred[StoredMessage | None]:
+    def resend(
+        self, me: PeerID, chat: ChatID, n: int, state: MessageState, since_ms: int
+    ) -> Deferred[StoredMessage | None]:
         """A message of ours that was refused or expired waits again, with the id it had, since ``since_ms``.
 
-        None, and nothing changed, when row ``n`` of ``chat`` is no such message.
+        It goes to the key that the chat has now.  None, and nothing changed, when row ``n`` of ``chat`` is no
+        such message.
         """
 
         def job(connection: Connection) -> StoredMessage | None:
-            message = only(
-                select_messages(
-                    connection,
-                    "UPDATE history SET state = ?, reason = '' WHERE n = ? AND chat = ? AND sender != chat"
-                    f" AND kind = 'text' AND state IN ('refused', 'expired') RETURNING {MESSAGE}",
-                    (state.value, n, chat),
-                )
+            changed = connection.execute(
+                "UPDATE history SET state = ?, reason = '' WHERE n = ? AND chat = ? AND sender = ?"
+                " AND kind = 'text' AND state IN ('refused', 'expired')",
+                (state.value, n, chat, me),
             )
-            if message is not None:
-                put_out(connection, [message], [since_ms])
+            if not changed.rowcount:
+                return None
+            (conversation,) = connection.execute(
+                "SELECT conversation FROM conversation WHERE chat = ?", (chat,)
+            ).fetchone()
+            address_to(connection, conversation, [n])
+            message = only(messages_at(connection, [n]))
+            assert message is not None
+            put_out(connection, [message], [since_ms])
             return message
 
         return self._database.run(job)
@@ -237,16 +238,16 @@ class MessageRows:
 
         return self._database.run(job)
 
-    def history(self, conversation: bytes, before: int | None, limit: int) -> Deferred[Page]:
+    def history(self, chat: ChatID, before: int | None, limit: int) -> Deferred[Page]:
         """The last rows before row ``before`` in rising ``n``, and whether older ones exist."""
-        return self._database.read(lambda connection: _before(connection, conversation, before, limit))
+        return self._database.read(lambda connection: _before(connection, chat, before, limit))
 
-    def history_after(self, conversation: bytes, after: int, limit: int) -> Deferred[Page]:
+    def history_after(self, chat: ChatID, after: int, limit: int) -> Deferred[Page]:
         """The first rows behind row ``after`` in rising ``n``, and whether newer ones exist."""
-        return self._database.read(lambda connection: _after(connection, conversation, after, limit))
+        return self._database.read(lambda connection: _after(connection, chat, after, limit))
 
     def history_to_show(
-        self, conversation: bytes, before: int | None, after: int | None, limit: int
+        self, chat: ChatID, before: int | None, after: int | None, limit: int
     ) -> Deferred[tuple[list[ShownRow], bool]]:
         """A page as ``history_after`` gives it if ``after`` is a row, else as ``history``, with the texts to show.
 
@@ -255,29 +256,29 @@ class MessageRows:
 
         def job(connection: Connection) -> tuple[list[ShownRow], bool]:
             if after is not None:
-                rows, more = _after(connection, conversation, after, min(limit, HISTORY_PAGE))
+                rows, more = _after(connection, chat, after, min(limit, HISTORY_PAGE))
             else:
-                rows, more = _before(connection, conversation, before, limit)
+                rows, more = _before(connection, chat, before, limit)
             return [(row, safe_text(row.body)) for row in rows], more
 
         return self._database.read(job)
 
 
-def _before(connection: Connection, conversation: bytes, before: int | None, limit: int) -> Page:
+def _before(connection: Connection, chat: ChatID, before: int | None, limit: int) -> Page:
     limit = max(1, min(limit, HISTORY_PAGE))
     rows = select_messages(
         connection,
-        f"SELECT {MESSAGE} FROM history WHERE conversation = ? AND n < ? ORDER BY n DESC LIMIT ?",
-        (conversation, 2**63 - 1 if before is None else before, limit + 1),
+        f"SELECT {MESSAGE} FROM history WHERE chat = ? AND n < ? ORDER BY n DESC LIMIT ?",
+        (chat, 2**63 - 1 if before is None else before, limit + 1),
     )
     return rows[:limit][::-1], len(rows) > limit
 
 
-def _after(connection: Connection, conversation: bytes, after: int, limit: int) -> Page:
+def _after(connection: Connection, chat: ChatID, after: int, limit: int) -> Page:
     rows = select_messages(
         connection,
-        f"SELECT {MESSAGE} FROM history WHERE conversation = ? AND n > ? ORDER BY n LIMIT ?",
-        (conversation, after, limit + 1),
+        f"SELECT {MESSAGE} FROM history WHERE chat = ? AND n > ? ORDER BY n LIMIT ?",
+        (chat, after, limit + 1),
     )
     return rows[:limit], len(rows) > limit
 

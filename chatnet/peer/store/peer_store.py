@@ -1,4 +1,4 @@
-"""What a peer keeps: one object with a part for each kind of thing, each part in its own file.
+"""The store of a peer: one object with a part for each kind of data, each part in its own file.
 
 Every method returns a Deferred that fires after the commit, and fails with StoreFailed when
 there was none.  Texts come out as they came in: who shows them cleans them.  Times are

@@ -1,4 +1,4 @@
-"""Whose a name is, and who is not wanted: pins, keys, blocks."""
+"""Pins, unwanted keys and blocks."""
 
 from __future__ import annotations
 
@@ -6,20 +6,11 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from chatnet.core.events import MessageKind, MessageState, VerifiedLevel
+from chatnet.core.events import VerifiedLevel
 from chatnet.core.identity import PeerID, chat_with
 from chatnet.host.database import Connection, Database
-from chatnet.peer.store.history_rows import (
-    MOST_VALUES,
-    NewMessage,
-    StoredMessage,
-    add_messages,
-    messages_at,
-    present_messages,
-    put_out,
-    settle,
-    touch,
-)
+from chatnet.peer.store.conversations import join_chats
+from chatnet.peer.store.history_rows import StoredMessage, address_to, release_held
 from chatnet.peer.store.requests import StoredRequest, delete_request, make_request
 
 
@@ -32,6 +23,15 @@ class Pin(NamedTuple):
     verified: VerifiedLevel
     seq: int  # of the highest signed record seen; 0 when none was
     current: bool
+
+
+class TakenKey(NamedTuple):
+    """The outcome for the chat of a person who has another key now."""
+
+    released: list[StoredMessage]  # were held for the old key, and wait now
+    waiting: int  # all that wait for the new key and waited for the old one
+    read_n: int  # the last row that a person saw
+    unread: int
 
 
 class PinRows:
@@ -64,20 +64,17 @@ class PinRows:
         new: PeerID,
         verified: VerifiedLevel,
         conversation: bytes,
-        sender: PeerID,
         now_ms: int,
-        reason: str,
-        since_ms: int | None = None,
-    ) -> Deferred[tuple[list[StoredMessage], list[StoredMessage]]]:
-        """The name belongs to the new key from now on, and what waits for the old one waits for it.
+        since_ms: int,
+    ) -> Deferred[TakenKey]:
+        """The name belongs to the new key from now on, and so does all that was exchanged with the old one.
 
-        One commit: never the one without the other.  The old key's pin stays, not current.  What
-        waits moves into ``conversation``, in its order.  Returns the former rows, which end as
-        REFUSED with ``reason``, and the new ones.  These wait since ``since_ms`` by the waiting clock;
-        None: since ``now_ms``.
+        One commit: never the one without the other.  The old key's pin stays, not current.  History, what
+        waits, draft and tab move into the chat of the new key.  What waits goes out in ``conversation``, the
+        one with the new key, and waits since ``since_ms`` by the waiting clock.  Transfers are the new key's.
         """
 
-        def job(connection: Connection) -> tuple[list[StoredMessage], list[StoredMessage]]:
+        def job(connection: Connection) -> TakenKey:
             connection.execute("UPDATE pin SET current = 0 WHERE name = ? AND peer != ?", (name, new))
             connection.execute(
                 "INSERT INTO pin (name, peer, first_ms, verified, current) VALUES (?, ?, ?, ?, 1)"
@@ -85,25 +82,19 @@ class PinRows:
                 (name, new, now_ms, verified),
             )
             connection.execute("DELETE FROM unwanted_key WHERE peer = ?", (new,))
-            chat = chat_with(new)
-            touch(connection, conversation, chat, name, now_ms)
-            ids = [id for (id,) in connection.execute("SELECT id FROM outbox WHERE peer = ? ORDER BY n", (old,))]
-            former: list[StoredMessage] = []
-            for start in range(0, len(ids), MOST_VALUES):
-                settled = settle(connection, old, ids[start : start + MOST_VALUES], MessageState.REFUSED, reason)
-                former += messages_at(connection, settled)
-            there = present_messages(connection, conversation, sender, ids)
-            about = (MessageKind.TEXT, MessageState.WAITING)
-            moved = add_messages(
-                connection,
-                [
-                    NewMessage(conversation, chat, sender, row.id, about[0], row.sent_ms, now_ms, row.body, about[1])
-                    for row in former
-                    if row.id not in there
-                ],
+            former, chat = chat_with(old), chat_with(new)
+            numbers = [n for (n,) in connection.execute("SELECT n FROM outbox WHERE peer = ? ORDER BY n", (old,))]
+            read_n, unread = join_chats(connection, former, chat, conversation, name, now_ms)
+            offered = "SELECT fid FROM transfer WHERE peer = ? AND outgoing = 1 AND state IN ('offered', 'waiting')"
+            files = connection.execute(f"SELECT n FROM history WHERE kind = 'file' AND id IN ({offered})", (old,))
+            address_to(connection, conversation, [*numbers, *(n for (n,) in files)])
+            connection.execute("UPDATE OR IGNORE transfer SET peer = ? WHERE peer = ?", (new, old))
+            connection.execute(
+                "UPDATE outbox SET peer = ?, since_ms = ?, id = (SELECT id FROM history WHERE history.n = outbox.n)"
+                " WHERE peer = ?",
+                (new, since_ms, old),
             )
-            put_out(connection, moved, [since_ms] * len(moved))
-            return former, moved
+            return TakenKey(release_held(connection, new), len(numbers), read_n, unread)
 
         return self._database.run(job)
 

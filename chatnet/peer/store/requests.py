@@ -1,4 +1,4 @@
-"""What strangers sent first, kept until a person decides: summaries, accepting, deleting."""
+"""Requests of strangers, kept until a person decides: summaries, accepting, deleting."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Source(NamedTuple):
 
 
 class StoredRequest(NamedTuple):
-    """What is kept of one stranger, in sums."""
+    """The messages and offers of one stranger, in sums."""
 
     peer: PeerID
     host: str
@@ -49,11 +49,8 @@ _SUMS = (
     "COUNT(*), coalesce(SUM(kind = 'file'), 0),"
     f" coalesce(SUM({REQUEST_BYTES} + {TEXT_COPIES} * length(CAST(body AS BLOB))), 0)"
 )
-_REQUEST = (
-    "request.peer, host, request.name, conversation, unread, read_n FROM request"
-    " JOIN conversation ON chat = request.peer"
-)
-_KEPT = "history JOIN conversation USING (conversation) JOIN request ON request.peer = conversation.chat"
+_REQUEST = "request.peer, host, request.name, unread, read_n FROM request JOIN conversation ON chat = request.peer"
+_KEPT = "history JOIN request ON request.peer = history.chat"
 
 
 class RequestRows:
@@ -113,11 +110,11 @@ def keep_source(connection: Connection, peer: PeerID, source: Source) -> None:
 
 
 def make_request(connection: Connection, peer: PeerID) -> StoredRequest | None:
-    """What is kept of somebody who was never accepted is a request; None if nothing is."""
+    """Make a request of what is kept of somebody who was never accepted; return it, or None if nothing is kept."""
     connection.execute(
         "INSERT OR IGNORE INTO request (peer, host, name) SELECT chat, '', name FROM conversation"
         " WHERE chat = ? AND accepted = 0"
-        " AND EXISTS (SELECT 1 FROM history WHERE history.conversation = conversation.conversation)",
+        " AND EXISTS (SELECT 1 FROM history WHERE history.chat = conversation.chat)",
         (chat_with(peer),),
     )
     row = connection.execute(f"SELECT {_REQUEST} WHERE request.peer = ?", (peer,)).fetchone()
@@ -129,17 +126,15 @@ def delete_request(connection: Connection, peer: PeerID) -> None:
     if connection.execute("DELETE FROM request WHERE peer = ? RETURNING peer", (peer,)).fetchone() is None:
         return
     chat = chat_with(peer)
-    conversation, accepted = connection.execute(
-        "SELECT conversation, accepted FROM conversation WHERE chat = ?", (chat,)
-    ).fetchone()
+    (accepted,) = connection.execute("SELECT accepted FROM conversation WHERE chat = ?", (chat,)).fetchone()
     if accepted:
         return
     # The index has no copy of the texts, and takes words out only if it is told which.
     connection.execute(
         "INSERT INTO history_text (history_text, rowid, body, talk)"
         " SELECT 'delete', n, body, hex(substr(conversation, 1, 6)) FROM history"
-        " WHERE conversation = ? AND n <= (SELECT n FROM indexed)",
-        (conversation,),
+        " WHERE chat = ? AND n <= (SELECT n FROM indexed)",
+        (chat,),
     )
     # The number of a row is never given again.
     connection.execute(
@@ -147,24 +142,20 @@ def delete_request(connection: Connection, peer: PeerID) -> None:
         " ON CONFLICT (key) DO UPDATE"
         " SET value = CAST(max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER)) AS TEXT)"
     )
-    for table in ("history", "conversation"):
-        connection.execute(f"DELETE FROM {table} WHERE conversation = ?", (conversation,))
-    connection.execute("DELETE FROM tab WHERE chat = ?", (chat,))
+    for table in ("history", "conversation", "tab"):
+        connection.execute(f"DELETE FROM {table} WHERE chat = ?", (chat,))
     connection.execute("DELETE FROM transfer WHERE peer = ? AND outgoing = 0", (peer,))
 
 
-def _summary(
-    connection: Connection, peer: PeerID, host: str, name: str, conversation: bytes, unread: int, read_n: int
-) -> StoredRequest:
-    count, offers, size = connection.execute(
-        f"SELECT {_SUMS} FROM history WHERE conversation = ?", (conversation,)
-    ).fetchone()
+def _summary(connection: Connection, peer: PeerID, host: str, name: str, unread: int, read_n: int) -> StoredRequest:
+    chat = chat_with(peer)
+    count, offers, size = connection.execute(f"SELECT {_SUMS} FROM history WHERE chat = ?", (chat,)).fetchone()
     line, first_ms = connection.execute(
-        "SELECT substr(body, 1, ?), stored_ms FROM history WHERE conversation = ? ORDER BY kind = 'file', n LIMIT 1",
-        (REQUEST_LINE_CHARS, conversation),
+        "SELECT substr(body, 1, ?), stored_ms FROM history WHERE chat = ? ORDER BY kind = 'file', n LIMIT 1",
+        (REQUEST_LINE_CHARS, chat),
     ).fetchone() or ("", 0)
     last_ms, last_n = connection.execute(
-        "SELECT coalesce(max(stored_ms), 0), coalesce(max(n), 0) FROM history WHERE conversation = ?", (conversation,)
+        "SELECT coalesce(max(stored_ms), 0), coalesce(max(n), 0) FROM history WHERE chat = ?", (chat,)
     ).fetchone()
     sums = count - offers, offers, size
     return StoredRequest(PeerID(peer), host, name, *sums, line, first_ms, last_ms, unread, read_n, last_n)

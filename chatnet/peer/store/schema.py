@@ -230,4 +230,15 @@ CREATE TABLE former_entry (
     left_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+-- A person's history is in the chat of their current key, whichever key a row was exchanged with.
+DROP INDEX history_page;
+CREATE INDEX history_page ON history (chat, n);
+-- The ids that conversations with a person's former keys have on the wire: by them a search finds their rows.
+CREATE TABLE former_conversation (
+    chat BLOB NOT NULL,
+    conversation BLOB NOT NULL,
+    PRIMARY KEY (chat, conversation)
+) STRICT, WITHOUT ROWID;
+""",
 )

@@ -1,14 +1,14 @@
-"""The words of the history: an index that follows it, and what a search finds."""
+"""The index of the words in the history, and searches in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from chatnet.core.errors import StoreFailed
 from chatnet.core.events import MessageKind, MessageState
-from chatnet.core.identity import PeerID
+from chatnet.core.identity import ChatID, PeerID
 from chatnet.core.limits import CLOCK_SLACK_MS, INDEX_ROWS, SEARCH_PAGE, SEARCH_ROWS
 from chatnet.core.text import SafeText, safe_text
 from chatnet.host.database import Connection, Database
@@ -38,13 +38,13 @@ class SearchIndex:
     async def find(
         self,
         query: Query,
-        conversation: bytes | None = None,
-        sender: PeerID | None = None,
+        chat: ChatID | None = None,
+        wrote: Callable[[PeerID], bool] = lambda sender: True,
         since_ms: int | None = None,
         before_n: int | None = None,
         limit: int = SEARCH_PAGE,
     ) -> SearchHits:
-        """Rows that ``query`` finds, the newest first, below row ``before_n``.
+        """Rows that ``query`` finds, the newest first, below row ``before_n``; ``wrote`` says whose.
 
         At most SEARCH_ROWS rows are looked at in one call, so that none lasts long: a page may be
         short, or empty, and there is more behind it.
@@ -55,14 +55,12 @@ class SearchIndex:
         def job(connection: Connection) -> SearchHits:
             found: list[StoredMessage] = []
             looked_at, last_n = 0, newest
-            for row in _candidates(connection, query, conversation, newest):
+            for row in _candidates(connection, query, chat, newest):
                 looked_at, last_n = looked_at + 1, row.n
                 if since_ms is not None and row.stored_ms < since_ms:
                     if row.stored_ms < since_ms - CLOCK_SLACK_MS:
                         return SearchHits(found, None)  # what is below is older still
-                elif (
-                    conversation in (None, row.conversation) and sender in (None, row.sender) and query.is_in(row.body)
-                ):
+                elif chat in (None, row.chat) and wrote(row.sender) and query.is_in(row.body):
                     found.append(row._replace(kind=MessageKind(row.kind), state=MessageState(row.state)))
                     if len(found) == limit:
                         return SearchHits(found, last_n)
@@ -79,7 +77,7 @@ class SearchIndex:
                 pass
 
     def count_unindexed(self, rows: int) -> None:
-        """So many rows were stored; many are indexed at once: one by one it would cost more than storing them."""
+        """Note that rows were stored.  Many are indexed at once: one by one, indexing would cost more than storing."""
         self._unindexed += rows
         if self._unindexed >= INDEX_ROWS:
             self._unindexed = 0
@@ -102,17 +100,18 @@ def _index(connection: Connection) -> bool:
     return bool(count == INDEX_ROWS)
 
 
-def _candidates(
-    connection: Connection, query: Query, conversation: bytes | None, before_n: int
-) -> Iterator[StoredMessage]:
+def _candidates(connection: Connection, query: Query, chat: ChatID | None, before_n: int) -> Iterator[StoredMessage]:
     """The newest SEARCH_ROWS rows below ``before_n`` that have the words, read as they are needed."""
     columns = ", ".join(f"history.{column}" for column in MESSAGE.split(", "))
     values: tuple[Any, ...] = ()
     if query.words:
         rows = "history_text CROSS JOIN history ON history.n = history_text.rowid WHERE history_text MATCH ? AND"
-        n, values = "history_text.rowid", (query.match(conversation),)
-    elif conversation is not None:
-        rows, n, values = "history WHERE conversation = ? AND", "n", (conversation,)
+        conversations = [] if chat is None else _conversations_of(connection, chat)
+        if chat is not None and not conversations:
+            return iter(())
+        n, values = "history_text.rowid", (query.match(conversations),)
+    elif chat is not None:
+        rows, n, values = "history WHERE chat = ? AND", "n", (chat,)
     else:
         rows, n = "history WHERE", "n"
     return map(
@@ -121,3 +120,13 @@ def _candidates(
             f"SELECT {columns} FROM {rows} {n} < ? ORDER BY {n} DESC LIMIT ?", (*values, before_n, SEARCH_ROWS)
         ),
     )
+
+
+def _conversations_of(connection: Connection, chat: ChatID) -> list[bytes]:
+    """The ids on the wire of all that may stand in a chat: with the present key, and with former ones."""
+    rows = connection.execute(
+        "SELECT conversation FROM conversation WHERE chat = ?1"
+        " UNION SELECT conversation FROM former_conversation WHERE chat = ?1",
+        (chat,),
+    )
+    return [conversation for (conversation,) in rows]

@@ -1,4 +1,4 @@
-"""What a person types to find something, made into what the store can look for.
+"""Translates what a person types into a query of the store.
 
 Words are found whole and in any order, whatever their accents and capitals; the last one also as
 the beginning of a longer one; "words in quotes" next to each other.  Scripts without spaces, and
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from typing import NamedTuple
 
 from chatnet.core.errors import LocalError
@@ -26,10 +27,10 @@ class Query(NamedTuple):
     words: str
     pieces: tuple[str, ...]
 
-    def match(self, conversation: bytes | None) -> str:
-        """The expression, for one conversation or for all."""
-        here = "" if conversation is None else f' AND talk : "{talk_word(conversation)}"'
-        return f"body : ({self.words}){here}"
+    def match(self, conversations: Collection[bytes] = ()) -> str:
+        """The expression, for rows of these conversations, or for all."""
+        here = " OR ".join(f'"{talk_word(conversation)}"' for conversation in conversations)
+        return f"body : ({self.words})" + (f" AND talk : ({here})" if here else "")
 
     def is_in(self, body: str) -> bool:
         """Whether ``body`` has the pieces; the words were looked up already."""

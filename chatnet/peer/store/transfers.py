@@ -1,4 +1,4 @@
-"""Transfers, their files, and what happens to somebody's offers."""
+"""Transfers, their files, and the rules for the offers of each person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What transfers say to one peer over one chat link: in order, page after page, and no faster than it is read."""
+"""Sends the messages of transfers to one peer over one chat link: in order, in pages, and no faster than it is read."""
 
 from __future__ import annotations
 

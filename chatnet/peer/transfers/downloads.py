@@ -1,4 +1,4 @@
-"""What the disk has of incoming transfers: looked at before a run, given back after it, removed at the end."""
+"""The disk's side of incoming transfers: opened before a run, closed after it, removed at the end."""
 
 from __future__ import annotations
 

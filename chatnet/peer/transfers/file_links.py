@@ -1,4 +1,4 @@
-"""File links: which are admitted, and to whom belongs what happens on them."""
+"""File links: which are admitted, and which transfer hears of what happens on them."""
 
 from __future__ import annotations
 

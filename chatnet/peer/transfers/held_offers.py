@@ -1,4 +1,4 @@
-"""What unanswered offers hold here, charged to the budgets of a peer until each is answered or given up."""
+"""Charges unanswered offers to the budgets of a peer until each is answered or given up."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _NOTHING = safe_line("")
 
 @dataclass(frozen=True)
 class OfferInfo:
-    """What was offered, as it stays."""
+    """The facts of an offer, which do not change."""
 
     fid: bytes
     peer: PeerID
@@ -51,7 +51,7 @@ class OfferInfo:
 
     @property
     def disk_bytes(self) -> int:
-        """What all of it takes of a disk."""
+        """The space that all of it takes on a disk, in bytes."""
         return disk_bytes(self.total_bytes, self.total_files, self.total_folders)
 
 
@@ -67,7 +67,7 @@ class Progress:
 
 
 class ActiveRun:
-    """What is open or under way for one run; ``stop`` gives all of it back."""
+    """The resources of one run; ``stop`` releases all of them."""
 
     def __init__(self, download: Download | None = None) -> None:
         self.download = download  # until a receiver has it

@@ -1,4 +1,4 @@
-"""All transfers of a peer, either way: what people want of them and what the other sides say of them.
+"""All transfers of a peer, in both directions: passes on the wishes of people and the messages of the other sides.
 
 The rules are ``core.transfer.outgoing`` and ``core.transfer.incoming``: everything that happens is given to
 the machine of its transfer, and the ``executor`` carries out what that asks for.  This module knows who may
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -37,7 +36,6 @@ from chatnet.core.messages import (
 )
 from chatnet.core.text import SafeText, quoted
 from chatnet.core.transfer import transfer_events as ev
-from chatnet.core.transfer.offers import packed_pages
 from chatnet.core.transfer.outgoing import OutgoingTransfer
 from chatnet.core.transfer.queue import needs_contact
 from chatnet.core.transfer.transfer_machine import outcome_of
@@ -53,7 +51,7 @@ from chatnet.peer.store.transfers import FileRow, TransferRow
 from chatnet.peer.transfers.executor import Executor
 from chatnet.peer.transfers.file_links import FileLinkUser
 from chatnet.peer.transfers.held_offers import HeldOffers
-from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, file_rows, offered, prepare
+from chatnet.peer.transfers.managed import Incoming, ManagedTransfer, Outgoing, offered, prepare
 from chatnet.peer.transfers.offered_names import first_renamed, shown_names
 from chatnet.peer.transfers.offers import Offers
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
@@ -70,7 +68,7 @@ _OBJECTIONS = {
 
 
 class Transfers:
-    """See the module.
+    """Knows all transfers, and passes what happens to their machines.
 
     The owner passes on what comes over chat links (``link_up``, ``received``, ``link_down``) and gives file
     links to a ``FileLinkUser``.  ``wall_ms`` is the time of day, ``waiting_ms`` what the
@@ -169,7 +167,7 @@ class Transfers:
         return await self._disk.run(recalled, row, files, folders, progress, self._limits, self._downloads)
 
     async def stop(self) -> None:
-        """Put everything down until the next start; fires when threads and timers are at rest."""
+        """Stop everything until the next start; fires when no thread and no timer works for it any more."""
         if self._stopped:
             return
         self._stopped = True
@@ -205,29 +203,14 @@ class Transfers:
         files = [file.offered for file in made.found.files]
         machine = OutgoingTransfer(fid, self._limits)
         transfer = Outgoing(info, machine, files, sources=made.found.files, rest=made.found.rest)
-        return await self._begin(transfer, made.rows, made.folder_pages)
+        await self._table.store(transfer, made.rows, folder_pages=made.folder_pages)
+        self._begin(transfer)
+        return transfer.snapshot()
 
-    async def _begin(self, transfer: Outgoing, rows: Sequence[FileRow], folder_pages: Sequence[bytes]) -> Transfer:
-        await self._table.store(transfer, rows, folder_pages=folder_pages)
+    def _begin(self, transfer: Outgoing) -> None:
         self._table.enter(transfer)
         transfer.machine.linked = transfer.peer in self._tasks.lines
         self._executor.carry_out(transfer, transfer.machine.offer())
-        return transfer.snapshot()
-
-    async def redirect(self, old: PeerID, new: PeerID) -> None:
-        """What was not offered to ``old`` yet is offered to ``new``, the key that the person has now.
-
-        Raises StoreFailed; what was not moved then waits for ``old``.
-        """
-        for transfer in self._table.of_peer(old):
-            if isinstance(transfer, Outgoing) and transfer.machine.is_unsaid:
-                info = replace(transfer.info, fid=self._random(FID_BYTES), peer=new, offered_ms=self._table.now_ms())
-                files, sources, rest = transfer.files, transfer.sources, transfer.rest
-                machine = OutgoingTransfer(info.fid, self._limits)
-                rows = await self._disk.run(file_rows, files, sources)
-                folder_pages = await self._disk.run(packed_pages, rest.folders)
-                await self._begin(Outgoing(info, machine, files, sources=sources, rest=rest), rows, folder_pages)
-                self._executor.give(transfer, ev.Redirected())
 
     async def offer_text(self, peer: bytes, folder: bytes, name: str, text: str) -> Transfer:
         """Write ``text`` into a new file in ``folder`` and offer it; without an offer the file does not stay.
@@ -311,6 +294,22 @@ class Transfers:
         for transfer in self._table.of_peer(PeerID(peer)):
             self._executor.give(transfer, ev.PersonShuns())
 
+    def take_key(self, former: PeerID, peer: PeerID) -> None:
+        """A person has the key ``peer`` in the place of ``former``, also in the store.
+
+        Our offers that are not answered are made to it.  All else that is open ends: it was agreed with a key
+        that is not this person's any more.
+        """
+        for transfer in self._table.of_peer(former):
+            self._table.take_key(transfer, peer)
+            if isinstance(transfer, Outgoing) and transfer.machine.is_unanswered:
+                self._executor.give(transfer, ev.ChatDown(True))  # nothing of it is on its way any more
+                transfer.machine, transfer.answer = OutgoingTransfer(transfer.fid, self._limits), None
+                self._begin(transfer)
+            else:
+                self._executor.give(transfer, ev.PersonShuns())
+            self._table.tell(transfer)
+
     def sender_accepted(self, peer: PeerID) -> None:
         """``peer`` is no stranger any more: their unanswered offers hold nothing of what strangers have."""
         for transfer in self._table.of_peer(peer):
@@ -354,7 +353,7 @@ class Transfers:
         return self.speed_limits()
 
     def rule(self, peer: bytes) -> FileRule:
-        """What happens to the offers of ``peer``."""
+        """Return the rule for the offers of ``peer``."""
         return self._preferences.rule(peer)
 
     async def set_rule(self, peer: bytes, rule: FileRule) -> FileRule:
@@ -531,7 +530,7 @@ _QUESTIONS = (ev.HeardAccept, ev.HeardDialMe, ev.HeardPause, ev.HeardResume)
 
 
 async def _shared(transfer: Incoming) -> ChatnetError | None:
-    """What the present look at the disk finds; several may wait for it."""
+    """Return what the present look at the disk finds; several may wait for it."""
     assert transfer.opening is not None
     mine: Deferred[ChatnetError | None] = Deferred()
 

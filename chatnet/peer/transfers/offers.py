@@ -61,7 +61,7 @@ class OfferReceiver(Protocol):
 
 @dataclass(eq=False)
 class _Asker:
-    """What is on its way from one peer, over one chat link."""
+    """The offers on their way from one peer, over one chat link."""
 
     link: Link
     assembly: OfferAssembly | None = None
@@ -100,7 +100,7 @@ class Offers:
         self._told_rate = Buckets(limits.offers_per_minute / 60, limits.offers_per_minute, ASKERS)
 
     def link_down(self, peer: PeerID) -> None:
-        """What was on its way with the chat link does not come; its sender asks on the next one."""
+        """Drop what was on its way over the chat link; its sender asks on the next one."""
         asker = self._askers.pop(peer, None)
         if asker is not None:
             self._give_up(asker)

@@ -1,4 +1,4 @@
-"""What a person wants of all transfers: how fast they may go, and whose offers are answered without asking."""
+"""A person's settings for all transfers: speed limits, and whose offers are answered without asking."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TransferPreferences:
             await self._store.settings.put(name, str(speed or 0))
 
     def rule(self, peer: bytes) -> FileRule:
-        """What happens to the offers of ``peer``."""
+        """Return the rule for the offers of ``peer``."""
         return self._rules.get(PeerID(peer), FileRule())
 
     async def set_rule(self, peer: bytes, rule: FileRule) -> FileRule:

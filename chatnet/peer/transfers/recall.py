@@ -1,4 +1,4 @@
-"""What becomes of the transfers of a former process when the peer starts: taken up again, or given up."""
+"""Decides at the start of a peer whether a transfer of the former process is resumed or given up."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class Receiver:
             self._read_on()
 
     def stop(self, keep: bool) -> None:
-        """Take nothing more; ``run`` comes to its end once the disk is at rest.  ``keep`` what is here."""
+        """Take nothing more; ``run`` ends when the disk has done its work.  ``keep``: what has come stays."""
         if self._error is None:
             error = self._error = LocalError(messages.LOST, "it was stopped")
             self._keep = keep

@@ -1,4 +1,4 @@
-"""The runs of transfers: file links are dialled, taken and left, bytes are sent and received over them."""
+"""The runs of transfers: dials, accepts and closes file links, and moves bytes over them."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ class Runs:
             self._owner.give(transfer, RunComplete())
 
     def _own(self, transfer: ManagedTransfer, running: Any) -> None:
-        """Whoever stops waits for it: it may have a thread at the disk."""
+        """Keep the work of a run, which a stop waits for: it may have a thread at the disk."""
         work: Deferred[None] = Deferred.fromCoroutine(running)
         transfer.working.add(work)
         work.addErrback(lambda failure: self.log.failure("internal error while running a transfer", failure))

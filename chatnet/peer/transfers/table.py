@@ -1,9 +1,10 @@
-"""The transfers of a peer: which there are, and that the store and the screen know how each stands."""
+"""The table of a peer's transfers, which keeps the store and the screen informed of each one's state."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.task import LoopingCall
@@ -62,7 +63,7 @@ class TransferTable:
         return fid in self._transfers
 
     def former_peer(self, fid: bytes) -> PeerID | None:
-        """Whose transfer was shown under this id before it was dropped: a person may still mean that one by it."""
+        """Return whose transfer was shown under this id before it was dropped: a person may still mean that one."""
         peer, _ = self._former.get(fid, (None, False))
         return peer
 
@@ -75,7 +76,7 @@ class TransferTable:
         return tuple(self._transfers.values())
 
     def of_peer(self, peer: PeerID) -> tuple[ManagedTransfer, ...]:
-        """Those with this peer."""
+        """Return the transfers with this peer."""
         return tuple(self._of_peer.get(peer, {}).values())
 
     def find(self, peer: PeerID, fid: bytes) -> ManagedTransfer | None:
@@ -101,13 +102,23 @@ class TransferTable:
         self._transfers[transfer.fid] = transfer
         self._of_peer.setdefault(transfer.peer, {})[transfer.fid] = transfer
 
+    def take_key(self, transfer: ManagedTransfer, peer: PeerID) -> None:
+        """Note that its person has the key ``peer`` now."""
+        self._release(transfer)
+        self._leave_peer(transfer)
+        transfer.info = replace(transfer.info, peer=peer)
+        self.enter(transfer)
+
+    def _leave_peer(self, transfer: ManagedTransfer) -> None:
+        of_peer = self._of_peer[transfer.peer]
+        del of_peer[transfer.fid]
+        if not of_peer:
+            del self._of_peer[transfer.peer]
+
     def drop(self, transfer: ManagedTransfer) -> None:
         """It is not there any more, or could not be stored."""
         if self._transfers.pop(transfer.fid, None) is not None:
-            of_peer = self._of_peer[transfer.peer]
-            del of_peer[transfer.fid]
-            if not of_peer:
-                del self._of_peer[transfer.peer]
+            self._leave_peer(transfer)
             if transfer.stored:
                 self._former[transfer.fid] = transfer.peer, transfer.info.outgoing
                 if len(self._former) > FORMER_FIDS:
@@ -154,7 +165,7 @@ class TransferTable:
             self._show(transfer)
 
     async def save(self, transfer: ManagedTransfer) -> None:
-        """As it stands now; a failure is given to its machine."""
+        """Save it as it is now; a failure is given to its machine."""
         machine = transfer.machine
         if machine.state is not TransferState.OFFERED:
             self._release(transfer)
@@ -179,7 +190,7 @@ class TransferTable:
                 details=row.details,
             )
         except StoreFailed as error:
-            self.log.info("how a transfer stands was not stored: {text}", text=error.text)
+            self.log.info("the state of a transfer was not stored: {text}", text=error.text)
             self._owner.give(transfer, Unsaved())
         if transfer.forgotten and machine.told:
             self.drop(transfer)

@@ -1,4 +1,4 @@
-"""Whose turn it is: so many transfers run at a time, in all and with each peer, each way."""
+"""Starts queued transfers within the limits for all and for each peer, each way."""
 
 from __future__ import annotations
 

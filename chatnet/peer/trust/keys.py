@@ -1,4 +1,4 @@
-"""Whose key a name is: taking a new one, keeping the old one, comparing, blocking.
+"""Decisions about keys: take a new one, keep the old one, compare, block.
 
 The words for people are here, the exchange of a short code is ``short_codes``, the rule that holds
 what is sent is ``core.roster`` (``new_key``).
@@ -16,10 +16,11 @@ from twisted.logger import Logger
 from chatnet.core.directory.roster import Standing
 from chatnet.core.errors import LocalError
 from chatnet.core.events import SafetyNumber, VerifiedLevel
-from chatnet.core.identity import PREFIX_CHARS, PeerID, conversation_of, is_prefix_of, short_text
+from chatnet.core.identity import PREFIX_CHARS, PeerID, chat_with, conversation_of, is_prefix_of, short_text
 from chatnet.core.safety_number import safety_number
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.conversations import Conversations
+from chatnet.peer.messages.open_tabs import OpenTabs
 from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.transfers.manager import Transfers
@@ -39,6 +40,7 @@ class Trust:
         outbox: Outbox,
         short_codes: ShortCodes,
         transfers: Transfers,
+        open_tabs: OpenTabs,
         wall_ms: Callable[[], int],
         waiting_ms: Callable[[], int],
     ) -> None:
@@ -49,6 +51,7 @@ class Trust:
         self._outbox = outbox
         self._short_codes = short_codes
         self._transfers = transfers
+        self._open_tabs = open_tabs
         self._wall_ms = wall_ms
         self._waiting_ms = waiting_ms
 
@@ -82,7 +85,7 @@ class Trust:
         self._people.tell(known)
 
     def number(self, peer: bytes) -> SafetyNumber:
-        """What is to be compared with this person now."""
+        """Return what is to be compared with this person now."""
         known = self._people.known(peer)
         key = self._roster.new_key(known) or known
         return SafetyNumber(known, self._roster.name_of(known), key, safety_number(self._people.me, key))
@@ -143,27 +146,29 @@ class Trust:
         return known, new
 
     async def _take(self, old: PeerID, new: PeerID, verified: VerifiedLevel) -> None:
-        """The name is the new key's from now on; what waited for the old one goes to the new one."""
-        name, now, me = self._roster.name_of(old), self._wall_ms(), self._people.me
-        conversation = conversation_of(me, new)
-        for sweep in (1, 2):  # the second is for what was held while the first was written
-            former, moved = await self._store.pins.take_key(
-                name, old, new, verified, conversation, me, now, "sent to the new key instead", self._waiting_ms()
+        """The name is the new key's from now on, and the chat with the old one goes on with the new one.
+
+        Raises StoreFailed; then nothing has changed.
+        """
+        name, now_ms, receiver = self._roster.name_of(old), self._wall_ms(), old
+        former, chat = chat_with(old), chat_with(new)
+        self._outbox.hold_back(old)
+        try:
+            taken = await self._store.pins.take_key(
+                name, old, new, verified, conversation_of(self._people.me, new), now_ms, self._waiting_ms()
             )
-            if sweep == 1:
-                self._roster.pin(name, new, now, verified)
-                self._outbox.changed(old)
-                self._roster.unwanted.discard(new)
-                self._roster.acquaintance(new).talked = True
-            for row in former:
+            self._roster.take_key(name, old, new, now_ms, verified, taken.waiting, taken.unread)
+            self._conversations.moved(former, chat, taken.read_n)
+            for row in taken.released:
                 self._conversations.changed(row.chat, row.n, row.state, row.reason)
-            for row in moved:
-                self._conversations.added(row)
-            self._people.waiting_changed(old, -len(former))
-            self._people.waiting_changed(new, len(moved))
-        self._people.accept(new)
-        await self._transfers.redirect(old, new)
-        self._people.tell(old)
-        self._people.tell(new)
-        self.log.info("{name} is {new} now, was {old}", name=name, new=short_text(new), old=short_text(old))
-        self._outbox.changed(new)
+            self._people.accept(new)
+            self._people.tell(old)
+            self._people.tell(new)
+            self.log.info("{name} is {new} now, was {old}", name=name, new=short_text(new), old=short_text(old))
+            receiver = new
+            self._outbox.changed(old)
+            self._outbox.changed(new)
+            self._transfers.take_key(old, new)
+        finally:
+            self._outbox.let_go(old, receiver)
+        await self._open_tabs.moved(former, chat)

@@ -1,4 +1,4 @@
-"""Comparing a short code with a person who is on line: commit, nonce, reveal.
+"""Compares a short code with a person who is online: commit, nonce, reveal.
 
 The two nonces and both keys make six digits.  Who is in the middle has two keys and so two
 different codes, and cannot steer either: ``core.safety_number.short_code``.
@@ -43,9 +43,10 @@ class _Exchange:
 
 
 class ShortCodes:
-    """See the module.  ``ready`` hears of every code: peer, code, whether we began.
+    """Runs the exchanges of short codes.
 
-    ``broken`` hears of a nonce that is not the one that was committed to.
+    ready: is called with each code: peer, code, whether this side began.
+    broken: is called with a peer whose nonce is not the one that it committed to.
     """
 
     def __init__(

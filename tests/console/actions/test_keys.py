@@ -288,3 +288,37 @@ def test_the_console_says_which_command_ends_a_block(console: Typist) -> None:
     console.peer.fail_next = LocalError("blocked", "You have blocked bob.")
     console.type("hello<enter>")
     assert "You have blocked bob. /unblock bob ends that." in console.screen()
+
+
+def test_with_a_new_key_the_tab_goes_on_with_all_that_was_said(console: Typist) -> None:
+    """B16: one person, one tab."""
+    console.peer.stored(MALLORY, "from before", at_ms=console.peer.now_ms())
+    console.type("/msg mallory<enter>")
+    tabs = len(console.view.tabs)
+    console.type(f"/trust {prefix_text(OTHER)}<enter>")
+    assert "from before" in console.screen()
+    assert len(console.view.tabs) == tabs
+    assert console.view.chat == OTHER
+    assert [row for row in people_rows(console) if "?" in row] == []
+    assert short_text(MALLORY) not in console.screen()
+
+
+def test_two_tabs_of_a_person_become_one_with_both_texts(console: Typist) -> None:
+    console.peer.put_people(somebody("robert", console.peer.now_ms(), peer=OTHER))
+    console.type("/msg robert<enter>second")
+    console.type("<meta 1>/msg mallory<enter>first")
+    console.peer._take_key(MALLORY, OTHER, VerifiedLevel.NOT)
+    console.settle()
+    assert console.view.tab_of(MALLORY) is None
+    index = console.view.tab_of(OTHER)
+    assert console.view.tabs[index].input.text == "first\nsecond"
+    assert console.view.chat == OTHER
+
+
+def test_a_draft_of_a_closed_tab_goes_along(console: Typist) -> None:
+    console.type("/msg mallory<enter>half a tho<meta w>")
+    console.peer._take_key(MALLORY, OTHER, VerifiedLevel.NOT)
+    console.settle()
+    console.type("/msg mallory<enter>")
+    assert console.view.chat == OTHER
+    assert console.view.input.text == "half a tho"

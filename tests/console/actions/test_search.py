@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.defer import fail
 
 from chatnet.console.actions.search import since_of
+from chatnet.console.widgets.wording import clock_text
 from chatnet.core import limits
 from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import LoggedIn, MessageState, StoreChanged, Tab, TabsRestored
@@ -103,6 +104,16 @@ def test_search_lists_everybodys_and_enter_goes_there(console: Typist) -> None:
     assert console.view.chat == BOB
     assert console.view.overlay is None
     assert console.view.tab.pane._found_n == 1
+
+
+def test_a_result_shows_when_it_was_written_and_when_it_arrived_late(console: Typist) -> None:
+    """B13."""
+    now_ms = console.peer.now_ms()
+    console.peer.hear(BOB, "a rare zebra " * 20, sent_ms=now_ms - 7_200_000)
+    console.type("/search zebra<enter>")
+    (row,) = [row for row in console.lines() if "a rare zebra" in row]
+    assert row.split()[3] == clock_text(now_ms - 7_200_000)
+    assert row.endswith(f"(arrived {clock_text(now_ms)})")
 
 
 def test_search_from_and_since(console: Typist) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from chatnet.console.widgets.wording import clock_text
 from chatnet.core.identity import short_text
 from tests.support.scripted_peer import furnished, key_of
 from tests.support.typist import Typist, new_clock
@@ -65,6 +66,15 @@ def test_it_fits(asked: Typist, size: tuple[int, int]) -> None:
     asked.resize(*size)
     asked.type("/requests<enter>")
     assert all(word in asked.screen() for word in (short_text(EVE), short_text(MALLORY), '"eve"', "let me in"))
+
+
+def test_a_message_shows_when_it_was_written(asked: Typist) -> None:
+    """B13."""
+    now_ms = asked.peer.now_ms()
+    asked.peer.stored(EVE, "from an hour ago", sent_ms=now_ms - 3_600_000)
+    asked.type("/requests<enter><down><enter>")
+    wanted = f"{clock_text(now_ms - 3_600_000)}  (arrived {clock_text(now_ms)})  from an hour ago"
+    assert wanted in asked.screen()
 
 
 def test_enter_reads_before_one_decides(asked: Typist) -> None:

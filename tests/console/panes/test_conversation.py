@@ -11,6 +11,7 @@ from chatnet.console.model import ConsoleModel
 from chatnet.console.panes.base import PaneContext
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.console.widgets.theme import UNICODE
+from chatnet.console.widgets.wording import clock_text, date_text, day_text
 from chatnet.core.events import HistoryPage, MessageKind, MessageState, Snapshot
 from chatnet.core.identity import prefix_text, short_text
 from chatnet.core.text import SafeText, safe_text
@@ -290,3 +291,28 @@ def test_blank_lines_are_told_and_shown_when_opened(console: Typist) -> None:
     console.click("short")
     assert "All of the message" not in console.screen()
     console.close()
+
+
+def test_a_message_shows_when_it_was_written_and_when_it_arrived_late(console: Typist) -> None:
+    """B13: the order is that of arrival."""
+    now_ms = console.peer.now_ms()
+    console.type("/msg bob<enter>")
+    console.peer.hear(BOB, "in time", sent_ms=now_ms - 20_000)
+    console.peer.hear(BOB, "an hour late", sent_ms=now_ms - 3_600_000)
+    console.peer.hear(BOB, "two days late", sent_ms=now_ms - 2 * 86_400_000)
+    console.peer.hear(BOB, "from tomorrow", sent_ms=now_ms + 86_400_000)
+    console.peer.hear(BOB, "from 1970", sent_ms=0)
+    console.settle()
+    rows = {row[21:].strip() for row in console.lines()}
+    shown = [row for row in console.lines() if " bob " in row[21:]]
+    arrived = clock_text(now_ms)
+    wanted = [
+        f"{clock_text(now_ms - 20_000)} bob in time",
+        f"{clock_text(now_ms - 3_600_000)} bob an hour late  (arrived {arrived})",
+        f"{clock_text(now_ms)} bob two days late  (arrived {date_text(now_ms)} {arrived})",
+        f"{arrived} bob from tomorrow",
+        f"{arrived} bob from 1970",
+    ]
+    assert [row[21:].strip() for row in shown][-5:] == wanted
+    days = [row for row in rows if day_text(now_ms - 2 * 86_400_000) in row]
+    assert len(days) == 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 
 import pytest
+import wcwidth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +24,7 @@ from chatnet.console.widgets.text import (
 from chatnet.console.widgets.theme import ASCII, UNICODE
 from chatnet.core.limits import MAX_BODY_BYTES, MESSAGE_ROWS
 from chatnet.core.text import safe_line, safe_text
+from tests.core.test_text import PICTURES, WORDS
 
 
 def looks(canvas: object) -> list[str]:
@@ -143,3 +146,41 @@ def test_a_text_that_is_cut_inside_fits_and_keeps_both_ends(text: str, cols: int
     elif text.isascii():
         assert new[: cols // 2] == text[: cols // 2]
         assert new[-1] == text[-1]
+
+
+# Columns that tmux 3.3a counts, where that is not what urwid counts.
+IN_TMUX = {
+    "\u1000\u103c\u102d\u102f\u1038\u1005\u102c\u1038\u1019\u103e\u102f\u1036\u1037": 7,
+    "\u0915\u094d\u0937\u0924\u094d\u0930\u093f\u092f \u0939\u093f\u0928\u094d\u0926\u0940": 12,
+    "\u09b0\u200d\u09cd\u09af\u09be\u09ac \u09ac\u09be\u0982\u09b2\u09be": 10,
+    "\u1797\u17b6\u179f\u17b6\u1781\u17d2\u1798\u17c2\u179a \u179f\u17d2\u178f\u17d2\u179a\u17b8": 12,
+    "\U0001f469\U0001f3fd": 4,
+    "\U0001f469\U0001f3fd\u200d\U0001f680": 4,
+    "\u0dc1\u0dca\u200d\u0dbb\u0dd3 \u0dbd\u0d82\u0d9a\u0dcf": 6,
+}
+
+
+def by_parts(text: str) -> int:
+    """Columns in a terminal that looks at each character alone."""
+    return sum(1 if unicodedata.category(c) == "Mc" else max(0, wcwidth.wcwidth(c)) for c in text)
+
+
+@pytest.mark.parametrize("word", IN_TMUX)
+def test_no_terminal_cuts_a_row_off(word: str) -> None:
+    """B11: they count letters and emoji of several parts differently."""
+    assert max(by_parts(word), width(word)) >= IN_TMUX[word]
+    text = " ".join([word] * 30)
+    for cols in (7, 20, 47):
+        rows = [text[start:end] for start, end in wrapped(text, cols)]
+        assert "".join(rows).replace(" ", "") == text.replace(" ", "")
+        assert all(width(row) <= cols and (by_parts(row) < cols or by_parts(row) == width(row)) for row in rows)
+        assert by_parts(cut(text, cols, UNICODE)) <= cols
+
+
+@given(st.lists(st.sampled_from([*WORDS, *PICTURES]), min_size=1, max_size=40), st.integers(8, 100))
+def test_words_of_every_script_are_wrapped_whole(words: list[str], cols: int) -> None:
+    text = "".join(words)
+    rows = [text[start:end] for start, end in wrapped(text, cols)]
+    assert "".join(rows).replace(" ", "") == text.replace(" ", "")
+    assert all(width(row) <= cols for row in rows)
+    assert all(by_parts(row) <= cols or len(list(wcwidth.iter_graphemes(row))) == 1 for row in rows)

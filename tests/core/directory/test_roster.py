@@ -436,3 +436,24 @@ def test_who_had_left_is_known_again_after_a_restart() -> None:
     some.restore_former([(entry(MALLORY, "bob"), 1), (entry(ME, "myself"), 2), (DAVE_ENTRY, 3)])
     assert (names(some), remembered(some)) == ({"bob"}, {"dave"})
     assert some.person(DAVE).last_seen_ms == 3
+
+
+def test_a_person_with_a_new_key_is_one_person() -> None:
+    """B16."""
+    some = roster(BOB_ENTRY)
+    some.pin("bob", BOB, 1, VerifiedLevel.BY_NUMBER)
+    some.apply(page(entry(MALLORY, "bob"), left=(BOB,)), 5)
+    known = some.acquaintance(BOB)
+    known.talked = known.written_to = known.accepted = True
+    known.waiting, known.unread = 2, 3
+    some.acquaintance(MALLORY).unread = 1
+    some.unwanted.add(MALLORY)
+    some.take_key("bob", BOB, MALLORY, 9, VerifiedLevel.NOT, waiting=2, unread=4)
+    person = some.person(MALLORY)
+    assert (person.name, person.waiting, person.unread, person.new_key) == ("bob", 2, 4, None)
+    assert person.verified is VerifiedLevel.NOT
+    assert some.standing(MALLORY) is Standing.KNOWN
+    # Nothing that a person decided about the old key holds for it any more, and it is nobody's.
+    assert some.standing(BOB) is Standing.REQUESTER
+    assert some.people() == [MALLORY]
+    assert not some.verified(BOB)

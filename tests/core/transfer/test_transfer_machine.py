@@ -16,7 +16,6 @@ from chatnet.core.messages import Cancel, Decline, DialMe, Pause, Resume, Verifi
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.incoming import IncomingTransfer
 from chatnet.core.transfer.outgoing import OutgoingTransfer
-from chatnet.core.transfer.reasons import REDIRECTED
 from chatnet.core.transfer.transfer_machine import (
     STATE_OF,
     Nothing,
@@ -341,8 +340,6 @@ def right(was: Any, event: ev.Input, now: Any, effects: tuple[ev.Effect, ...]) -
             assert (now.phase, effects) == (Phase.WAITING, (ev.Contact(),))
         case ev.FilesSeen(code):
             ends(now, Phase.FAILED, code, True, effects)
-        case ev.Redirected():
-            ends(now, Phase.CANCELLED, REDIRECTED, True, effects)
         case ev.Overdue():
             ends(now, Phase.FAILED, messages.EXPIRED, was.phase in UNSAID, effects)
         case ev.ChatUp():

@@ -18,15 +18,15 @@ async def test_unread_counts_what_came_behind_the_mark(store, database):
     await say(store, 50)
     await store.messages.add_file_row(offer(BOB, 60, "a.txt", 2000, MessageState.RECEIVED))
     assert await store.conversations.all() == [Conversation(BOB, "", 0, 4, 2000)]
-    assert await store.conversations.mark_read(BOB, heard[1].n) == 2
-    assert await store.conversations.mark_read(BOB, heard[0].n) == 2  # never back
+    assert await store.conversations.mark_read(ME, BOB, heard[1].n) == 2
+    assert await store.conversations.mark_read(ME, BOB, heard[0].n) == 2  # never back
     store = await again(database)
     assert await store.conversations.all() == [Conversation(BOB, "", heard[1].n, 2, 2000)]
-    last = (await store.messages.history(TALK, None, 1))[0][0].n
-    assert await store.conversations.mark_read(BOB, last) == 0
+    last = (await store.messages.history(BOB, None, 1))[0][0].n
+    assert await store.conversations.mark_read(ME, BOB, last) == 0
     await hear(store, 4)
     assert (await store.conversations.all())[0].unread == 1
-    assert await store.conversations.mark_read(EVE, 5) == 0  # no such conversation
+    assert await store.conversations.mark_read(ME, EVE, 5) == 0  # no such conversation
     assert len(await store.conversations.all()) == 1
 
 

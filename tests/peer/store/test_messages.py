@@ -23,7 +23,7 @@ async def test_a_message_waits_in_the_outbox_until_it_is_delivered(store, databa
     assert await store.messages.waiting() == {BOB: 5, EVE: 1}
     changed = await store.messages.delivered(BOB, [id16(3), id16(0), id16(77)])
     assert changed == [sent[0].n, sent[3].n]
-    rows, _ = await store.messages.history(TALK, None, 9)
+    rows, _ = await store.messages.history(BOB, None, 9)
     delivered = {n: MessageState.DELIVERED for n in changed}
     assert rows == [row._replace(state=delivered.get(row.n, row.state)) for row in sent]
     assert await store.messages.delivered(BOB, [id16(3)]) == []  # a second ack changes nothing
@@ -38,7 +38,7 @@ async def test_a_refused_message_leaves_the_outbox_with_its_reason(store):
     assert refused == message._replace(state=MessageState.REFUSED, reason="not accepted")
     assert await store.messages.outbox(BOB, 0, 9) == []
     assert await store.messages.refused(BOB, id16(1), "once more") is None
-    assert (await store.messages.history(TALK, None, 9))[0] == [refused]
+    assert (await store.messages.history(BOB, None, 9))[0] == [refused]
 
 
 @pytest_twisted.ensureDeferred
@@ -67,7 +67,7 @@ async def test_many_of_theirs_are_stored_at_once_and_each_is_answered(store):
     became = await store.messages.add_incoming(BOB, [*said, *again], 20)
     assert [one.outcome for one in became] == ["stored"] * 99 + ["duplicate", "conflict", "duplicate"]
     assert [one.message.body for one in became] == [say.body for say in said] + ["7", "7", "known"]
-    rows, _ = await store.messages.history(TALK, None, 200)
+    rows, _ = await store.messages.history(BOB, None, 200)
     assert rows == [known.message, *(one.message for one in became[:99])]
     (talk,) = await store.conversations.all()
     assert (talk.unread, talk.last_ms) == (100, 20)
@@ -87,7 +87,7 @@ async def test_a_message_comes_in_once_and_its_first_body_stays(store, database)
     assert forged == ("conflict", first.message)
     store = await again(database)
     assert (await hear(store, 1, "another")).outcome == "conflict"
-    assert await store.messages.history(TALK, None, 10) == ([first.message], False)
+    assert await store.messages.history(BOB, None, 10) == ([first.message], False)
     # The same id from another sender, or in another conversation, is another message.
     assert (await hear(store, 1, peer=EVE, conversation=OTHER)).outcome == "stored"
     assert (await say(store, 1)).n > first.message.n
@@ -96,13 +96,13 @@ async def test_a_message_comes_in_once_and_its_first_body_stays(store, database)
 @pytest_twisted.ensureDeferred
 async def test_history_is_paged_from_the_end(store):
     await gatherResults([hear(store, n) for n in range(10)] + [hear(store, 99, peer=EVE, conversation=OTHER)])
-    page, more = await store.messages.history(TALK, None, 4)
+    page, more = await store.messages.history(BOB, None, 4)
     assert ([m.id for m in page], more) == ([id16(n) for n in (6, 7, 8, 9)], True)
-    page, more = await store.messages.history(TALK, page[0].n, 4)
+    page, more = await store.messages.history(BOB, page[0].n, 4)
     assert ([m.id for m in page], more) == ([id16(n) for n in (2, 3, 4, 5)], True)
-    page, more = await store.messages.history(TALK, page[0].n, 2)
+    page, more = await store.messages.history(BOB, page[0].n, 2)
     assert ([m.id for m in page], more) == ([id16(0), id16(1)], False)
-    assert await store.messages.history(TALK, page[0].n, 4) == ([], False)
+    assert await store.messages.history(BOB, page[0].n, 4) == ([], False)
 
 
 @pytest_twisted.ensureDeferred
@@ -124,8 +124,8 @@ async def test_an_offer_has_a_row_that_changes_but_never_waits(store):
 async def test_the_questions_of_a_large_history_use_an_index(database):
     def plans(connection) -> list[str]:
         questions = (
-            ("SELECT * FROM history WHERE conversation = ? AND n < ? ORDER BY n DESC LIMIT 9", (TALK, 9)),
-            ("SELECT COUNT(*) FROM history WHERE conversation = ? AND n > ? AND sender = ?", (TALK, 9, BOB)),
+            ("SELECT * FROM history WHERE chat = ? AND n < ? ORDER BY n DESC LIMIT 9", (BOB, 9)),
+            ("SELECT COUNT(*) FROM history WHERE chat = ? AND n > ? AND sender != ?", (BOB, 9, ME)),
             ("SELECT MAX(n) FROM history WHERE id = ? AND kind = 'file'", (id16(1),)),
             (
                 "SELECT * FROM outbox JOIN history USING (n) WHERE outbox.peer = ? AND outbox.n > ? ORDER BY outbox.n",
@@ -148,9 +148,9 @@ async def test_expired_rows_leave_the_outbox_and_come_back_with_their_id(store: 
     (gone,) = await store.messages.expire(50, {sent.n}, "nobody took it")
     assert (gone.n, gone.state, gone.reason) == (old.n, MessageState.EXPIRED, "nobody took it")
     assert [row.n for row in await store.messages.outbox(BOB, 0, 10)] == [sent.n, new.n]
-    assert await store.messages.resend(EVE, old.n, MessageState.WAITING, 200) is None
-    assert await store.messages.resend(BOB, new.n, MessageState.WAITING, 200) is None
-    waits = await store.messages.resend(BOB, old.n, MessageState.WAITING, 200)
+    assert await store.messages.resend(ME, EVE, old.n, MessageState.WAITING, 200) is None
+    assert await store.messages.resend(ME, BOB, new.n, MessageState.WAITING, 200) is None
+    waits = await store.messages.resend(ME, BOB, old.n, MessageState.WAITING, 200)
     assert waits is not None
     assert (waits.n, waits.id, waits.state, waits.reason) == (old.n, old.id, MessageState.WAITING, "")
     assert [row.n for row in await store.messages.outbox(BOB, 0, 10)] == [old.n, sent.n, new.n]
@@ -164,6 +164,6 @@ async def test_an_offer_that_was_not_taken_has_one_row_with_the_reason_which_cou
     row = await store.messages.add_refused_offer(refused, "your rule")
     assert (row.state, row.reason) == (MessageState.REFUSED, "your rule")
     assert await store.messages.add_refused_offer(refused, "another") is None
-    page, _ = await store.messages.history(refused.conversation, None, 10)
+    page, _ = await store.messages.history(refused.chat, None, 10)
     assert page == [row]
     assert [one.unread for one in await store.conversations.all()] == [0]

@@ -9,7 +9,7 @@ from twisted.internet.defer import gatherResults
 from chatnet.core.errors import StoreFailed
 from chatnet.host.database import Database
 from chatnet.peer.store.peer_store import PeerStore
-from tests.peer.store.rows import TALK, again, say
+from tests.peer.store.rows import BOB, again, say
 
 
 @pytest_twisted.ensureDeferred
@@ -34,7 +34,7 @@ async def test_a_full_disk_is_told_and_the_probe_sees_its_end(store: PeerStore, 
     with pytest.raises(StoreFailed):
         await store.probe()
     assert [failure.code for failure in failures] == ["no-space", "no-space"]
-    assert [row.body for row in (await store.messages.history(TALK, None, 9))[0]] == ["before it was full"]
+    assert [row.body for row in (await store.messages.history(BOB, None, 9))[0]] == ["before it was full"]
     await database.read(lambda c: c.execute("PRAGMA max_page_count = 1000000"))
     await store.probe()
     await say(store, 2, "x" * 16_000)

@@ -94,7 +94,7 @@ async def test_who_was_accepted_is_a_person_whatever_row_is_left_of_the_request(
     await database.run(lambda c: c.execute("UPDATE conversation SET accepted = 1"))
     assert [row.chat for row in await store.conversations.all()] == [chat_with(EVE)]
     await store.requests.delete([EVE])
-    assert len((await store.messages.history(OTHER, None, 10))[0]) == 1
+    assert len((await store.messages.history(EVE, None, 10))[0]) == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -107,7 +107,7 @@ async def test_what_is_deleted_is_found_no_more_and_its_numbers_are_not_given_ag
     await store.requests.delete([EVE])
     store = await again(database)
     assert (await store.requests.summary(1)).latest == []
-    assert await store.messages.history(OTHER, None, 10) == ([], False)
+    assert await store.messages.history(EVE, None, 10) == ([], False)
     (row,) = (await store.search.find(understand_query("apples"))).rows
     assert row.sender == BOB
     assert (await hear(store, 5, "pears")).message.n == 5
@@ -131,7 +131,7 @@ async def test_known_people_are_never_deleted(store) -> None:
     await ask(store, 3, "from bob, who was a stranger", BOB, TALK)
     await store.requests.accept(chat_with(BOB))
     await store.requests.delete([BOB])
-    assert len((await store.messages.history(TALK, None, 10))[0]) == 3
+    assert len((await store.messages.history(BOB, None, 10))[0]) == 3
 
 
 @pytest_twisted.ensureDeferred
@@ -150,7 +150,7 @@ async def test_a_block_deletes_in_the_same_commit(database, store) -> None:
     store = await again(database)
     assert await store.pins.blocked() == {EVE}
     assert (await store.requests.summary(1)).latest == []
-    assert (await store.messages.history(OTHER, None, 10))[0] == []
+    assert (await store.messages.history(EVE, None, 10))[0] == []
 
 
 @pytest_twisted.ensureDeferred
@@ -158,7 +158,7 @@ async def test_a_block_of_somebody_listed_keeps_what_was_shown(store) -> None:
     await ask(store, 1, "hello")
     await store.pins.set_blocked(EVE, True, 5)
     assert (await store.requests.summary(1)).latest == []
-    assert len((await store.messages.history(OTHER, None, 10))[0]) == 1
+    assert len((await store.messages.history(EVE, None, 10))[0]) == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -170,7 +170,7 @@ async def test_what_is_kept_of_a_blocked_requester_is_a_request_when_the_block_e
     assert (await store.requests.summary(9)).latest == [made]
     assert made[:5] == (EVE, "", "", 1, 0)
     await store.requests.delete([EVE])
-    assert (await store.messages.history(OTHER, None, 10))[0] == []
+    assert (await store.messages.history(EVE, None, 10))[0] == []
 
 
 @pytest.mark.parametrize("kept", ["nothing", "accepted"])

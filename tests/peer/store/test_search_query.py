@@ -46,8 +46,8 @@ def test_any_text_is_a_valid_expression(typed: str) -> None:
     if query.words:
         index = sqlite3.connect(":memory:")
         index.execute("CREATE VIRTUAL TABLE t USING fts5(body, talk, content = '', columnsize = 0)")
-        for talk in (None, b"\x01" * 32):
-            index.execute("SELECT rowid FROM t WHERE t MATCH ?", (query.match(talk),)).fetchall()
+        for talks in ((), (b"\x01" * 32,), (b"\x01" * 32, b"\x02" * 32)):
+            index.execute("SELECT rowid FROM t WHERE t MATCH ?", (query.match(talks),)).fetchall()
         index.close()
 
 

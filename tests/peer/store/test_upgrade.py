@@ -91,7 +91,7 @@ def test_the_migrations_of_the_first_release_do_not_change() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_messages_are_read_back_after_the_upgrade(upgraded: PeerStore) -> None:
-    rows, more = await upgraded.messages.history(TALK, None, 10)
+    rows, more = await upgraded.messages.history(BOB, None, 10)
     assert not more
     assert [(row.n, row.chat, row.sender, row.id, row.kind, row.body, row.state) for row in rows] == [
         (1, BOB, ME, id16(1), MessageKind.TEXT, "hello bob", MessageState.DELIVERED),
@@ -101,7 +101,7 @@ async def test_messages_are_read_back_after_the_upgrade(upgraded: PeerStore) -> 
     ]
     assert [row.n for row in await upgraded.messages.outbox(BOB, 0, 10)] == [5]
     assert [row.n for row in (await upgraded.search.find(understand_query("hello"))).rows] == [2, 1]
-    again = await upgraded.messages.resend(chat_with(EVE), 3, MessageState.WAITING, 100)
+    again = await upgraded.messages.resend(ME, chat_with(EVE), 3, MessageState.WAITING, 100)
     assert again is not None
     assert (again.chat, again.id, again.state) == (EVE, id16(3), MessageState.WAITING)
 
@@ -115,7 +115,7 @@ async def test_chats_tabs_and_read_marks_are_read_back_after_the_upgrade(upgrade
     ]
     assert await upgraded.conversations.written_to(ME) == {bob, eve}
     assert await upgraded.conversations.tabs() == [OpenTabRow(bob, "half a tho", True), OpenTabRow(eve, "", True)]
-    assert await upgraded.conversations.mark_read(bob, 2) == 1
+    assert await upgraded.conversations.mark_read(ME, bob, 2) == 1
     await upgraded.conversations.set_tabs([eve])
     await upgraded.conversations.set_draft(bob, "")
     assert await upgraded.conversations.tabs() == [OpenTabRow(eve, "", True)]
