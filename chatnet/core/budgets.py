@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple, Self, TypeVar
 
 from chatnet.core.addresses import is_loopback
@@ -192,6 +193,7 @@ def _source_at(sources: Sources, depth: int) -> str:
     return sources[max(depth, -len(sources))][1]
 
 
+@lru_cache(maxsize=1_024)  # asked several times about each connection
 def sources_of(host: str) -> Sources:
     """The sources that an address belongs to, the narrowest first.
 
@@ -204,14 +206,16 @@ def sources_of(host: str) -> Sources:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     if isinstance(address, ipaddress.IPv4Address):
-        return ((Level.ADDRESS, str(address)), (Level.NETWORK, _prefix(address, 24)))
+        text = str(address)
+        return ((Level.ADDRESS, text), (Level.NETWORK, f"{text.rpartition('.')[0]}.0/24"))
     return tuple(
         (level, _prefix(address, bits)) for level, bits in ((Level.ADDRESS, 64), (Level.NETWORK, 56), (Level.SITE, 48))
     )
 
 
-def _prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int) -> str:
-    return str(ipaddress.ip_network((address, bits), strict=False))
+def _prefix(address: ipaddress.IPv6Address, bits: int) -> str:
+    rest = 128 - bits
+    return f"{ipaddress.IPv6Address(int(address) >> rest << rest)}/{bits}"
 
 
 # --- the table --------------------------------------------------------------------------------

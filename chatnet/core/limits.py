@@ -83,7 +83,11 @@ BEATS_PER_TURN = 200  # links that do so before the reactor turns: 30 ms if each
 LINKS_CLOSING = 256  # that wait for the other side's goodbye; beyond that the oldest is cut: 20 MB
 FLOOD_SECONDS = 30.0  # of frames above their rate without a break: then the link ends, however little of it is read
 TURN_SHARE_SECONDS = 0.01  # of a turn of the reactor for handshakes and ends: about ten
-CROWD = 64  # of them that wait: then no more connections are accepted
+ACCEPTS_PER_TURN = 128  # connections taken from the kernel in a turn: 5 ms; with fewer all would wait in its queue
+WAITING_FOR_EACH_PLACE = 2  # connections for each place of an unproven one, a descriptor each: a herd of hundreds
+MAX_KNOWN_KEYS = 10_000  # known keys whose addresses are remembered: about 5 MB
+MAX_PROVEN_SOURCES = 4  # of each, the latest: at home, at work, on the way
+KNOWN_SOURCE_PLACES = 8  # reserved places of one known source at a time: it may be shared with an attacker
 FAREWELLS_PER_TURN = 100  # links that a program which ends says goodbye to: about 10 ms
 NAMES_KEPT_PART = 10  # the last tenth of a registry's names is for networks that have none
 NEARLY_FULL = 0.8  # of a registry's names: then its operator is told
@@ -185,7 +189,7 @@ class LinkLimits:
     source_connects_burst: int = _limit(
         200, "new connections of one source at once: an office behind one address that starts up"
     )
-    source_unauthenticated: int = _limit(100, "handshakes and HELLOs under way from one address; wider: as above")
+    source_unauthenticated: int = _limit(100, "connections of one address that have not said HELLO; wider: as above")
     frames_per_second: float = _limit(20.0, "frames of one link that answer nothing and have no rate of their own")
     frames_burst: int = _limit(300, "such frames at once; then reading from the link waits")
     strikes: int = _limit(3, "protocol violations of one key within strike_seconds before it is refused")
@@ -234,7 +238,8 @@ class RegistryLimits(LinkLimits):
     frames_per_second: float = _limit(2.0, "frames of one peer, mostly pings: 10,000 peers take half a processor")
     frames_burst: int = _limit(60, "such frames at once; then reading from the peer waits")
     unauthenticated: int = _limit(256, "handshakes and HELLOs under way in all: about 22 MB of buffers")
-    connections: int = _limit(10_000, "authenticated connections; also at most the file descriptors less 128")
+    reserved_unauthenticated: int = _limit(64, "more of those, for the addresses of registered peers")
+    connections: int = _limit(10_000, "authenticated connections; also at most the file descriptors less 1,280")
     queue_bytes: int = _limit(
         262_144, "answers to one peer that it has not read; pushes wait for the reader in any case"
     )
@@ -269,8 +274,8 @@ class RegistryLimits(LinkLimits):
 
 # Taken once, when the registry starts; every other limit is looked at when it is applied.
 NEEDS_RESTART = frozenset(
-    {"unauthenticated", "queue_bytes", "send_buffer_bytes", "push_seconds", "new_names_per_hour", "departures"}
-    | {"grace_seconds", "traffic_log_seconds"}
+    {"unauthenticated", "reserved_unauthenticated", "queue_bytes", "send_buffer_bytes", "push_seconds"}
+    | {"new_names_per_hour", "departures", "grace_seconds", "traffic_log_seconds"}
 )
 
 
@@ -280,6 +285,7 @@ class PeerLimits(LinkLimits):
 
     budgets: PeerBudgets = field(default_factory=PeerBudgets)
     unauthenticated: int = _limit(32, "handshakes and HELLOs under way in all")
+    reserved_unauthenticated: int = _limit(16, "more of those, for the addresses of known people")
     queue_bytes: int = _limit(1_048_576, "frames to one peer that the transport has not taken")
     dials_at_once: int = _limit(8, "dials under way in all")
     dials_per_minute: int = _limit(30, "dials to addresses that have not proven their key, against reflection attacks")

@@ -3,7 +3,8 @@
 A full collection looks at every object that can be part of a cycle: with 10,000 links a million of
 them, a stall of a third of a second, and one each time they have become a quarter more.  Nearly all
 of them go by their reference counts, cycle or none.  So what survives a full collection that took
-noticeably long is left out of those that follow, which come sooner than usual, so that none is long.
+noticeably long is left out of those that follow, which come sooner than usual, so that none is long; and
+so is what a program is made of at its start, modules for the most part: 60,000 objects, 30 ms.
 The price: a cycle that becomes garbage after that is never found.  These are few, the dials that
 were under way at such a moment.
 """
@@ -39,6 +40,7 @@ def freeze_long_lived(clock: Callable[[], float] = time.perf_counter) -> Callabl
         gc.set_threshold(*usual)
         gc.unfreeze()
 
+    gc.freeze()
     gc.callbacks.append(collecting)
     gc.set_threshold(young, middle, STEPS_TO_FULL)
     return stop

@@ -115,6 +115,7 @@ class Link(TwistedProtocol):
     ) -> None:
         self.remote = remote
         self.dialled = hello is not None
+        self.comes_first = self.dialled  # before strangers: by its source until HELLO, then by its key
         self.peer = PeerID(b"")
         self.public_key = b""
         self.role = hello.role if hello else ""
@@ -332,7 +333,7 @@ class Link(TwistedProtocol):
     def _await_turn(self) -> None:
         """The other connections have their turn first."""
         self.pause_reading("turn")
-        self._settings.frame_share.wait(self._settings.clock, self._have_turn)
+        self._settings.frame_share.wait(self._settings.clock, self._have_turn, self.comes_first)
 
     def _have_turn(self) -> None:
         if self._reads_again("turn"):
@@ -403,7 +404,7 @@ class Link(TwistedProtocol):
         delivered, clock, share = 0, self._settings.clock, self._settings.frame_share
         at = clock.seconds()
         try:
-            if not self._paused_by and not share.has_time(at):
+            if not self._paused_by and not share.has_time(at) and not (self.comes_first and not self.is_open):
                 self._await_turn()
             while not self._paused_by and self._session.state not in (State.CLOSED, State.CLOSING):
                 if self._raw_left:

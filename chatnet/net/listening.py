@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -18,35 +19,46 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorSocket
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatnet.core.admission import Admission
-from chatnet.core.budgets import UNIX
 from chatnet.core.errors import LocalError
+from chatnet.core.known_sources import KnownSources
 from chatnet.core.limits import FAREWELLS_PER_TURN, LINKS_CLOSING
 from chatnet.core.messages import STRUCK
 from chatnet.core.meters import Spread
 from chatnet.core.strikes import refusal
+from chatnet.net.entrance import Arrived, Entrance
 from chatnet.net.link import Link, LinkSettings, LinkUser
 from chatnet.net.tls import TLS
 
-ACCEPTS = 20  # at once, after ports were held; Twisted adds to it while that many come
 BACKLOG = 1024  # a herd after a restart waits in the kernel, not in retries
 
 
 class LinkFactory(Factory):
-    """A link for each connection that is admitted."""
+    """A link for each connection that is admitted.
+
+    ``reserved`` places beside the ``unauthenticated`` ones are for connections of the sources that ``known`` has.
+    """
 
     noisy = False
     log = Logger("chatnet.listening")
 
     def __init__(
-        self, settings: LinkSettings, user: LinkUser, unauthenticated: int, send_buffer_bytes: int = 0
+        self,
+        settings: LinkSettings,
+        user: LinkUser,
+        unauthenticated: int,
+        send_buffer_bytes: int = 0,
+        *,
+        reserved: int = 0,
+        known: KnownSources | None = None,
     ) -> None:
         self._settings = settings
         self._user = user
-        self._admission = Admission(settings.limits, unauthenticated)
+        self._admission = Admission(settings.limits, unauthenticated, reserved, known)
         self.send_buffer_bytes = send_buffer_bytes
         self.links: set[Link] = set()  # every connection that has not ended, open or not
         self.refusals: Counter[str] = Counter()  # before anybody was heard, by reason
@@ -54,22 +66,46 @@ class LinkFactory(Factory):
         self._closing: dict[Link, None] = {}  # in order, the oldest first
 
     def buildProtocol(self, addr: IAddress | None) -> Link | None:
-        host, port = getattr(addr, "host", UNIX), getattr(addr, "port", 0)
-        host = host.removeprefix("::ffff:") if "." in host else host
-        link = Link(self._settings, self._user, (host, port))
-        admitted, evicted = self._admission.admit(link, host, self._settings.clock.seconds())
-        if isinstance(evicted, Link):
-            evicted.abort("busy", "too many connections are waiting")
-            self.refusals["evicted"] += 1
-        if not admitted:
+        """A link at once, on a port without an entrance."""
+        arrived = Arrived(addr)
+        if self.arrive(arrived):
+            self.let_in()
+        return arrived.link
+
+    # --- for the entrance ---
+
+    def arrive(self, arrived: Arrived) -> bool:
+        arrival = self._admission.arrive(arrived, arrived.host, self._settings.clock.seconds())
+        arrived.is_first = arrival.is_first
+        self._cut(arrival.dropped)
+        if not arrival.admitted:
             self.refusals["source-limit"] += 1
-            self.log.info("refused {host}: too many connections from there", host=host)
+            self.log.info("refused {host}: too many connections from there", host=arrived.host)
+        return arrival.admitted
+
+    def let_in(self) -> Arrived | None:
+        turn = self._admission.next()
+        if turn is None:
             return None
+        self._cut(turn.evicted)
+        arrived = cast(Arrived, turn.ticket)
+        link = arrived.link = Link(self._settings, self._user, (arrived.host, arrived.port))
+        link.comes_first = arrived.is_first
         self.links.add(link)
-        link.on_proven = self._proven
+        link.on_proven = partial(self._proven, arrived)
         link.on_closing = self._is_closing
-        link.when_gone().addCallback(self._ended, link)
-        return link
+        link.when_gone().addCallback(self._ended, arrived, link)
+        return arrived
+
+    @property
+    def waiting(self) -> int:
+        return self._admission.waiting
+
+    def turn_away(self) -> None:
+        for arrived in self._admission.drain():
+            cast(Arrived, arrived).refuse()
+
+    # --- what is counted ---
 
     @property
     def unproven(self) -> int:
@@ -91,8 +127,18 @@ class LinkFactory(Factory):
         """How many were given, on dialled links too."""
         return self._settings.strikes.given
 
-    def _proven(self, link: Link) -> None:
-        self._admission.done(link)
+    def _cut(self, arrived: Hashable | None) -> None:
+        """Somebody has lost the place, or the wait for one, to another."""
+        if isinstance(arrived, Arrived):
+            self.refusals["not-served" if arrived.link is None else "evicted"] += 1
+            if arrived.link is None:
+                arrived.refuse()
+            else:
+                arrived.link.abort("busy", "too many connections are waiting")
+
+    def _proven(self, arrived: Arrived, link: Link) -> None:
+        self._admission.done(arrived)
+        link.comes_first = False  # that was for its source
         ban_seconds = self._settings.strikes.ban_seconds(link.peer, self._settings.clock.seconds())
         if ban_seconds:
             self.refusals[STRUCK] += 1
@@ -104,8 +150,9 @@ class LinkFactory(Factory):
         if len(self._closing) > LINKS_CLOSING and not self.says_farewell:
             next(iter(self._closing)).abort("closed", "too many links were closing")
 
-    def _ended(self, _: object, link: Link) -> None:
-        self._admission.done(link)
+    def _ended(self, _: object, arrived: Arrived, link: Link) -> None:
+        self._admission.done(arrived)
+        arrived.link = None  # which would be a cycle
         self._closing.pop(link, None)
         self.links.discard(link)
 
@@ -117,14 +164,14 @@ class Listener:
         self._reactor = reactor
         self._factory = factory
         self._wrapped: Any = tls.wrap(factory, dialling=False, send_buffer_bytes=factory.send_buffer_bytes)
-        tls.turns.on_crowded = self._hold
+        self._entrance = Entrance(reactor, tls.turns, factory, self._wrapped.protocol_for)
         self.ports: list[IListeningPort] = []
 
     def listen(self, endpoints: tuple[str, ...]) -> None:
         """Bind every endpoint string; raises CannotListenError, with nothing left open."""
         try:
             for description in endpoints:
-                self.ports.append(bound(serverFromString(self._reactor, description), self._wrapped))
+                self._add(bound(serverFromString(self._reactor, description), self._wrapped))
         except BaseException:
             self._drop_ports()
             raise
@@ -138,11 +185,10 @@ class Listener:
         attempts = 8 if port == 0 else 1
         for attempt in range(attempts):
             try:
-                four: Any = self._reactor.listenTCP(port, self._wrapped, backlog=BACKLOG)
-                self.ports.append(four)
+                self._add(self._reactor.listenTCP(port, self._wrapped, backlog=BACKLOG))
                 six = self._listen_ipv6(self.port)
                 if six is not None:
-                    self.ports.append(six)
+                    self._add(six)
                 return
             except CannotListenError:
                 self._drop_ports()
@@ -163,6 +209,7 @@ class Listener:
     def stop_accepting(self) -> Deferred[Any]:
         """Close the ports; links live on."""
         ports, self.ports = self.ports, []
+        self._entrance.close()
         return gatherResults([_as_deferred(port.stopListening()) for port in ports], consumeErrors=True)
 
     async def close(self, farewell: Callable[[Link], None]) -> None:
@@ -176,14 +223,10 @@ class Listener:
         while self._factory.links:
             await next(iter(self._factory.links)).when_gone()
 
-    def _hold(self, crowded: bool) -> None:
-        """Stop accepting while many handshakes wait: newcomers wait in the kernel instead of being evicted here."""
-        for port in cast(list[Any], self.ports):
-            if crowded:
-                port.stopReading()
-            else:
-                port.numberAccepts = ACCEPTS
-                port.startReading()
+    def _add(self, port: IListeningPort) -> None:
+        self.ports.append(port)
+        if isinstance(port, Port):
+            self._entrance.guard(port)
 
     def _listen_ipv6(self, port: int) -> IListeningPort | None:
         if not socket.has_ipv6:

@@ -70,15 +70,17 @@ class TLS:
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         return SSL.Connection(self._context, None)
 
-    def wrap(self, factory: Factory, dialling: bool, send_buffer_bytes: int = 0) -> Factory:
+    def wrap(self, factory: Factory, dialling: bool, send_buffer_bytes: int = 0) -> TLSFactory:
         """``factory`` behind this TLS; ``send_buffer_bytes`` is the kernel's for each, 0 its own choice."""
-        return _TLSFactory(self, factory, dialling, send_buffer_bytes)
+        return TLSFactory(self, factory, dialling, send_buffer_bytes)
 
     def connection(self, on: socket.socket) -> SSL.Connection:
         return SSL.Connection(self._context, on)
 
 
-class _TLSFactory(Factory):
+class TLSFactory(Factory):
+    """Puts TLS under the protocols of another factory."""
+
     noisy = False
 
     def __init__(self, tls: TLS, factory: Factory, dialling: bool, send_buffer_bytes: int) -> None:
@@ -90,7 +92,11 @@ class _TLSFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         protocol: Any = self._factory.buildProtocol(addr)
-        return None if protocol is None else _TLSSwitch(self, protocol)
+        return None if protocol is None else self.protocol_for(protocol)
+
+    def protocol_for(self, above: Any) -> Protocol:
+        """TLS under one protocol, which is made already."""
+        return _TLSSwitch(self, above)
 
     def doStart(self) -> None:
         self._factory.doStart()
@@ -105,7 +111,7 @@ class _TLSSwitch(Protocol):
     On a socket OpenSSL works by itself; any other transport carries Twisted's TLS.
     """
 
-    def __init__(self, factory: _TLSFactory, above: UpperProtocol) -> None:
+    def __init__(self, factory: TLSFactory, above: UpperProtocol) -> None:
         self._factory = factory
         self._above = above
 
@@ -118,7 +124,8 @@ class _TLSSwitch(Protocol):
                     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if factory.send_buffer_bytes:
                     handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, factory.send_buffer_bytes)
-            on_socket = SocketTLS(factory.tls.connection(handle), transport, self._above, factory.tls.turns)
+            first = factory.dialling or getattr(self._above, "comes_first", False)
+            on_socket = SocketTLS(factory.tls.connection(handle), transport, self._above, factory.tls.turns, first)
             self._lost = on_socket.lost
             on_socket.begin(factory.dialling)
         else:

@@ -59,19 +59,26 @@ class SocketTLS:
 
     The reactor calls ``doRead`` and ``doWrite``, which return why the connection is over, if it is.
     Its owner, the protocol of ``socket_transport``, calls ``begin`` and ``lost``.  Handshakes and
-    ends have their share of each of the reactor's ``turns``.
+    ends have their share of each of the reactor's ``turns``, those of connections that come ``first``
+    before the others.
     """
 
     log = Logger("chatnet.transport")
 
     def __init__(
-        self, connection: SSL.Connection, socket_transport: Any, above: UpperProtocol, turns: TurnBudget
+        self,
+        connection: SSL.Connection,
+        socket_transport: Any,
+        above: UpperProtocol,
+        turns: TurnBudget,
+        first: bool = False,
     ) -> None:
         self._tls = connection
         self._socket = socket_transport
         self._reactor = socket_transport.reactor
         self._above = above
         self._turns = turns
+        self._first = first
         self._handshake_done = False  # the handshake is over
         self._queued = False  # until then: its next step waits for its turn
         self._paused = False  # the protocol wants nothing
@@ -147,7 +154,7 @@ class SocketTLS:
         """The next step of the handshake, when it is its turn."""
         if not self._queued:
             self._queued = True
-            self._turns.run(self._reactor, self._step)
+            self._turns.run(self._reactor, self._step, self._first)
 
     def _step(self) -> None:
         self._queued = False
@@ -214,7 +221,7 @@ class SocketTLS:
 
     def connectionLost(self, reason: Failure) -> None:
         self._stop()
-        self._turns.run(self._reactor, lambda: self._socket.connectionLost(reason))
+        self._turns.run(self._reactor, lambda: self._socket.connectionLost(reason), self._first)
 
     def doRead(self) -> Any:
         if self._closed:

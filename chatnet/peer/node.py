@@ -35,6 +35,7 @@ from chatnet.core.events import (
     TransferChanged,
 )
 from chatnet.core.identity import ChatID, PeerID, short_text
+from chatnet.core.known_sources import KnownSources
 from chatnet.core.messages import (
     OFFER_REST,
     RESUME,
@@ -159,7 +160,15 @@ class Node:
             links = LinkSettings(limits, limits.queue_bytes, self.pulse, self._chance.random, struck=self._struck)
             tls = TLS(self.identity)
             self.reception = IncomingLinks()
-            self.listener = Listener(self._reactor, tls, LinkFactory(links, self.reception, limits.unauthenticated))
+            self.known_sources = KnownSources()
+            factory = LinkFactory(
+                links,
+                self.reception,
+                limits.unauthenticated,
+                reserved=limits.reserved_unauthenticated,
+                known=self.known_sources,
+            )
+            self.listener = Listener(self._reactor, tls, factory)
             self.dialler = Dialler(self._reactor, tls, links)
             if self._settings.listen:
                 self.listener.listen(self._settings.listen)
@@ -284,6 +293,8 @@ class Node:
         saved = await self.store.peer_list.load()
         self.roster.restore(saved.entries)
         self.roster.restore_former(saved.former)
+        for peer in self.roster.acquainted():
+            self._learn_sources(peer)
         self.keeper = ListCache(clock, self.store, saved.registry, saved.cursor)
         self._closers.append(lambda: self.keeper.flush(self.wall_ms()))
         if self._registry.key is None:
@@ -294,7 +305,7 @@ class Node:
         self.requests = Requests(clock, self.people, self.store, self.budgets, reserve_bytes, self._emit, self)
         self._closers.append(self.requests.stop)
         self.people.on_accepted = self._known_now
-        self.people.on_blocked = self.requests.blocked
+        self.people.on_blocked = self._blocked
         self.people.on_unblocked = self.requests.unblocked
         await self.requests.recall(read_n)
         self.conversations = Conversations(self.people, self.store, self.requests, read_n, self._emit)
@@ -459,6 +470,7 @@ class Node:
         for peer in changes.alone:
             self.outbox.rival_gone(peer)
         for peer in changes.came:
+            self._learn_sources(peer)
             self.contacts.came_online(peer)
         for peer in changes.doubtful:
             self.lookups.want(peer)
@@ -484,6 +496,7 @@ class Node:
         peer = PeerID(entry.peer)
         if peer in self.roster.listed:
             self.keeper.correct(entry, self.wall_ms())
+        self._learn_sources(peer)
         self.people.tell(peer)
         self.contacts.came_online(peer)
 
@@ -493,9 +506,11 @@ class Node:
         return self._networks
 
     def chat_link_up(self, link: Link) -> None:
+        self._learn_sources(link.peer, link)
         self.contacts.link_up(link)
 
     def chat_link_down(self, link: Link, end: LinkEnd) -> None:
+        self._learn_sources(link.peer, link)
         self.contacts.link_down(link, end)
 
     def chat_message(self, link: Link, message: Message) -> None:
@@ -622,6 +637,18 @@ class Node:
         """Somebody is no stranger any more."""
         self.transfers.sender_accepted(peer)
         self.requests.settled(peer)
+        self._learn_sources(peer, self.links.open_link(peer))
+
+    def _blocked(self, peer: PeerID) -> None:
+        """Nothing is wanted of somebody any more."""
+        self.known_sources.forget(peer)
+        self.requests.blocked(peer)
+
+    def _learn_sources(self, peer: PeerID, link: Link | None = None) -> None:
+        """Where somebody comes from, if we know them: where ``link`` proved their key, and what the list says."""
+        if self.roster.always_gets_in(peer):
+            proven = [link.remote[0]] if link is not None else []
+            self.known_sources.learn(peer, proven, [at.host for at in self.roster.endpoints(peer)])
 
     def offer_accepted(self, peer: PeerID) -> None:
         """Who made it is no stranger any more."""

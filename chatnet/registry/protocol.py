@@ -21,6 +21,7 @@ from chatnet.core.budgets import counted_sources
 from chatnet.core.directory.directory import Binding, Claimed, Directory, SavedDirectory
 from chatnet.core.errors import Refused, RemoteError, StoreFailed
 from chatnet.core.identity import PeerID, short_text
+from chatnet.core.known_sources import KnownSources
 from chatnet.core.limits import NEARLY_FULL, RegistryLimits
 from chatnet.core.messages import Announce, Found, Hello, Lookup, Message, Welcome
 from chatnet.core.meters import Spread
@@ -60,7 +61,8 @@ class RegistryProtocol:
     """A LinkUser.
 
     ``wall_ms`` gives the time of day in milliseconds; ``instance`` is 16 bytes that are new at each
-    start; ``features`` are the words of what this registry can do, told in every WELCOME.
+    start; ``known_sources`` hears where registered peers come from; ``features`` are the words of what this registry
+    can do, told in every WELCOME.
     """
 
     log = Logger("chatnet.registry")
@@ -74,6 +76,7 @@ class RegistryProtocol:
         limits: RegistryLimits,
         instance: bytes,
         dialler: Dialler,
+        known_sources: KnownSources,
         name: str = "registry",
         features: Iterable[str] = (),
     ) -> None:
@@ -83,6 +86,7 @@ class RegistryProtocol:
         self._store = store
         self._limits = limits
         self._instance = instance
+        self._known_sources = known_sources
         self._name = name
         self._features = frozenset(features)
         self._pusher = Pusher(clock, directory, limits.push_seconds)
@@ -149,6 +153,7 @@ class RegistryProtocol:
         new, old = self._let_in[link], self._present.get(link.peer)
         self._present[link.peer] = new
         self.joins += 1
+        self._known_sources.learn(link.peer, [link.remote[0]])
         self._list(new)
         self.log.info("registered {peer}", peer=new)
         if old is not None:
@@ -176,6 +181,7 @@ class RegistryProtocol:
         """The link ended, however: the peer is gone unless it has a newer one."""
         admitted = self._let_in[link]
         cancel_timer(admitted.resting)
+        self._known_sources.learn(link.peer, [link.remote[0]])
         if admitted is self._present.get(link.peer):
             del self._present[link.peer]
             self.leaves += 1

@@ -20,9 +20,10 @@ from twisted.logger import Logger
 from chatnet.core import messages
 from chatnet.core.addresses import host_port
 from chatnet.core.directory.changelog import EPOCH_BYTES
-from chatnet.core.directory.directory import Directory
+from chatnet.core.directory.directory import Directory, SavedDirectory
 from chatnet.core.errors import StoreFailed
 from chatnet.core.identity import PeerID, short_text
+from chatnet.core.known_sources import KnownSources
 from chatnet.core.limits import NEEDS_RESTART, RegistryLimits
 from chatnet.host.database import Database
 from chatnet.net.dialling import Dialler
@@ -35,7 +36,7 @@ from chatnet.registry.metering import RegistryMeter
 from chatnet.registry.protocol import RegistryProtocol
 from chatnet.registry.store import MIGRATIONS, RegistryStore
 
-FILES_KEPT_FREE = 128  # descriptors for everything that is not a peer's connection
+FILES_KEPT_FREE = 1_280  # descriptors: 832 for who is not proven yet, 256 for who is on the way out, the rest for us
 INSTANCE_BYTES = 16
 RESTORED_AT_ONCE = 1_000  # of those who were here before a restart, in one turn: about 10 ms
 
@@ -76,6 +77,7 @@ class RegistryService(MultiService):
         self._database = Database(database, MIGRATIONS, reactor)
         self._store = RegistryStore(self._database)
         self._directory = Directory(token(EPOCH_BYTES), limits)
+        self._known_sources = KnownSources()
         settings = LinkSettings(limits, limits.queue_bytes, Pulse(reactor), jitter)
         tls = TLS(identity)
         self._protocol = RegistryProtocol(
@@ -86,9 +88,17 @@ class RegistryService(MultiService):
             limits,
             token(INSTANCE_BYTES),
             Dialler(reactor, tls, settings),
+            self._known_sources,
             features=features,
         )
-        self._factory = LinkFactory(settings, self._protocol, limits.unauthenticated, limits.send_buffer_bytes)
+        self._factory = LinkFactory(
+            settings,
+            self._protocol,
+            limits.unauthenticated,
+            limits.send_buffer_bytes,
+            reserved=limits.reserved_unauthenticated,
+            known=self._known_sources,
+        )
         self._listener = Listener(reactor, tls, self._factory)
         self.meter = RegistryMeter(self._protocol, self._factory, self._database)
         self._logged = self._protocol.traffic()
@@ -158,9 +168,17 @@ class RegistryService(MultiService):
         *parts, last = kept.parts(RESTORED_AT_ONCE)
         for part in parts:
             self._directory.restore(part)
+            self._learn_sources(part)
             await deferLater(self._reactor, 0)
+        self._learn_sources(last)
         self._protocol.begin(bindings, last)
         self.log.info("serving: {names} names are bound", names=len(bindings))
+
+    def _learn_sources(self, kept: SavedDirectory) -> None:
+        """Who was here before a restart will be back: the first address of an entry is where they came from."""
+        for row in kept.rows:
+            if row.entry is not None:
+                self._known_sources.learn(row.peer, [at.host for at in row.entry.endpoints[:1]])
 
     async def _stop(self) -> None:
         self._protocol.stop()

@@ -128,6 +128,13 @@ MUTANTS = (
         ("tests/village/test_places.py",),
     ),
     Mutant(
+        "strangers do not take the places of known sources",
+        "chatnet/core/admission.py",
+        "        if host in self._known:",
+        "        if False:",
+        ("tests/core/test_admission.py", "tests/net/test_entrance.py"),
+    ),
+    Mutant(
         "frames that do nothing have a rate",
         "chatnet/net/link.py",
         "        if rest_seconds > 0:",

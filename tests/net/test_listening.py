@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 
 from chatnet.core.limits import PeerLimits
 from chatnet.net import listening
+from chatnet.net.entrance import Arrived
 from chatnet.net.link import Link
 from chatnet.net.listening import LinkFactory
 from tests.support.links import Recorder, Station, hello, settings_for
@@ -191,10 +192,12 @@ async def test_the_time_for_hello_begins_when_the_handshake_is_over(stations):
     bob.settings.pulse.clock = clock  # bob's time stands still but where we move it
     port = bob.listen()
     started: list[Link] = []
-    build = bob.factory.buildProtocol
+    let_in = bob.factory.let_in
 
-    def watched(addr: Any) -> Link | None:
-        link = build(addr)
+    def watched() -> Arrived | None:
+        arrived = let_in()
+        assert arrived is not None
+        link = arrived.link
         assert link is not None
         started.append(link)
         authenticated = link.handshakeCompleted
@@ -205,9 +208,9 @@ async def test_the_time_for_hello_begins_when_the_handshake_is_over(stations):
             link.beat(clock.seconds())
 
         link.handshakeCompleted = later  # type: ignore[method-assign]
-        return link
+        return arrived
 
-    bob.factory.buildProtocol = watched
+    bob.factory.let_in = watched
     link = await alice.dial(port, bob.peer)
     assert link.is_open
     assert started[0].is_open
@@ -253,22 +256,6 @@ async def test_farewells_are_said_some_in_each_turn(stations, monkeypatch: pytes
         most = max(most, len(told) - before)
     assert (most, len(told), len(set(told))) == (2, 5, 5)
     await closing
-
-
-@pytest_twisted.ensureDeferred
-async def test_while_handshakes_crowd_nobody_more_is_accepted(stations):
-    from twisted.internet import reactor
-
-    bob = stations()
-    port = bob.listen()
-    bob.tls.turns.on_crowded(True)
-    with socket.create_connection(("127.0.0.1", port)):  # the kernel takes it
-        for _ in range(5):
-            await deferLater(reactor, 0.01)
-        assert bob.factory.links == set()
-        bob.tls.turns.on_crowded(False)
-        while not bob.factory.links:
-            await deferLater(reactor, 0.01)
 
 
 @pytest_twisted.ensureDeferred

@@ -26,6 +26,7 @@ from chatnet.core.framing import Framer, frame
 from chatnet.core.limits import MAX_FRAME
 from chatnet.core.messages import ALPN, ROLE_CHAT, Hello, Say, Welcome, encode
 from chatnet.net.certificate import certificate_of
+from chatnet.net.entrance import Arrived
 from chatnet.net.identity import Identity
 from chatnet.net.link import Link, LinkEnd
 from chatnet.net.listening import LinkFactory, Listener
@@ -177,11 +178,12 @@ class Watched(LinkFactory):
         super().__init__(*args)
         self.made: list[Link] = []
 
-    def buildProtocol(self, addr: Any) -> Link | None:
-        link = super().buildProtocol(addr)
-        assert link is not None
-        self.made.append(link)
-        return link
+    def let_in(self) -> Arrived | None:
+        arrived = super().let_in()
+        assert arrived is not None
+        assert arrived.link is not None
+        self.made.append(arrived.link)
+        return arrived
 
 
 class Door(Recorder):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatnet.core.limits import CROWD, TURN_SHARE_SECONDS
+from chatnet.core.limits import TURN_SHARE_SECONDS
 from chatnet.net.turn_budget import TurnBudget
 
 
@@ -28,9 +28,13 @@ class Setting:
         assert delay == 0
         self.due.append(lambda: call(*args))
 
-    def run(self, number: int) -> None:
+    def run(self, number: int, first: bool = False) -> None:
         clock: Any = self
-        self.turns.run(clock, lambda: self._work(number))
+        self.turns.run(clock, lambda: self._work(number), first)
+
+    def run_last(self, number: int) -> None:
+        clock: Any = self
+        self.turns.run_last(clock, lambda: self._work(number))
 
     def turn(self) -> int:
         """What is due; how much was done in it."""
@@ -85,12 +89,45 @@ def test_a_defect_costs_the_others_nothing() -> None:
     assert here.done == [0, -1, 2]
 
 
-def test_a_crowd_is_told_when_it_begins_and_when_it_is_over() -> None:
-    here, heard = Setting(cost=TURN_SHARE_SECONDS), []
-    here.turns.on_crowded = heard.append
-    for number in range(CROWD + 2):
+def test_what_comes_first_waits_for_nothing_else() -> None:
+    here = Setting(cost=TURN_SHARE_SECONDS)
+    for number in range(3):
         here.run(number)
-    assert heard == [True]
+    for number in (10, 11):
+        here.run(number, first=True)
+    assert here.done == [0]
+    for _ in range(4):
+        here.turn()
+    assert here.done == [0, 10, 11, 1, 2]
+
+
+def test_what_comes_first_is_done_at_once_while_the_others_wait_and_the_turn_has_time() -> None:
+    here = Setting(cost=0.6 * TURN_SHARE_SECONDS)
+    for number in range(4):
+        here.run(number)
+    assert here.done == [0, 1]
+    here.run(10, first=True)
     here.turn()
+    assert here.done == [0, 1, 10, 2]
     here.turn()
-    assert heard == [True, False]
+    assert here.done == [0, 1, 10, 2, 3]
+
+
+def test_the_last_have_a_later_turn_in_which_nothing_else_waits() -> None:
+    here = Setting(cost=0.6 * TURN_SHARE_SECONDS)
+    here.run_last(100)
+    assert here.done == []
+    for number in range(3):
+        here.run(number)
+    assert here.done == [0, 1]
+    assert [here.turn() for _ in range(3)] == [2, 0, 0]
+    assert here.done == [0, 1, 2, 100]
+    assert here.due == []
+
+
+def test_the_last_may_ask_again_within_their_turn() -> None:
+    here = Setting(cost=0.6 * TURN_SHARE_SECONDS)
+    for number in range(100, 103):
+        here.run_last(number)
+    assert [here.turn() for _ in range(3)] == [2, 1, 0]
+    assert here.done == [100, 101, 102]

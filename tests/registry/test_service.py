@@ -22,6 +22,7 @@ from chatnet.core.directory.directory import Directory, SavedDirectory
 from chatnet.core.errors import ChatnetError, Refused
 from chatnet.core.framing import frame
 from chatnet.core.identity import short_text
+from chatnet.core.known_sources import KnownSources
 from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import ROLE_REGISTRY, ListPage, Lookup, Say, Welcome
 from chatnet.core.records import endpoint, verify_record
@@ -165,7 +166,7 @@ def test_of_many_who_dialled_before_some_are_answered_in_each_turn() -> None:
     settings = settings_for(clock)
     dialler = Dialler(clock, TLS(new_identity()), settings)
     directory = Directory(b"e" * 16, limits)
-    protocol = RegistryProtocol(clock, lambda: 0, directory, no_store, limits, b"i" * 16, dialler)
+    protocol = RegistryProtocol(clock, lambda: 0, directory, no_store, limits, b"i" * 16, dialler, KnownSources())
     answered: list[Failure] = []
     for number in range(EARLY_AT_ONCE + 1):
         link = Link(settings, nobody, ("127.0.0.1", number))

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.defer import Deferred
 
 from chatnet.core.identity import PeerID
+from chatnet.core.known_sources import KnownSources
 from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.messages import ROLE_CHAT, VERSION, Hello, Message, VersionRange, Welcome
 from chatnet.net.dialling import Dialler
@@ -91,6 +92,7 @@ class Station:
         user: Recorder | None = None,
         limits: LinkLimits | None = None,
         identity: Identity | None = None,
+        known: KnownSources | None = None,
         **settings: Any,
     ) -> None:
         self.reactor = reactor
@@ -98,7 +100,7 @@ class Station:
         self.tls = TLS(self.identity)
         self.user = user or Recorder()
         self.settings = settings_for(reactor, limits, **settings)
-        self.factory = LinkFactory(self.settings, self.user, unauthenticated=32)
+        self.factory = LinkFactory(self.settings, self.user, unauthenticated=32, reserved=16, known=known)
         self.listener = Listener(reactor, self.tls, self.factory)
         self.dialler = Dialler(reactor, self.tls, self.settings)
         self.dialled: list[Link] = []

@@ -7,10 +7,11 @@ import pytest_twisted
 
 from chatnet.core.errors import Refused
 from chatnet.core.events import RegistryPhase
+from chatnet.core.identity import chat_with
 from chatnet.core.limits import PeerLimits
 from chatnet.net.link import Link
 from tests.support.strangers import Stranger
-from tests.support.village import Village
+from tests.support.village import Village, Villager
 
 FEW = PeerLimits(loopback="counted").changed("links=4").changed("links.strangers=3").changed("links.address=2")
 
@@ -64,3 +65,71 @@ async def test_an_address_has_its_share_and_a_newcomer_displaces_the_greediest(v
     for one in (*greedy, other, newcomer):
         await village.done(one.close())
     await village.until(lambda: bob.node.budgets.links.held() == 0)
+
+
+# --- from where known people come ---------------------------------------------------------------
+
+
+def comes_first(bob: Villager, other: Villager) -> bool:
+    """Whether bob serves what comes from the address of ``other`` before what comes from elsewhere."""
+    return other.machine.host in bob.node.known_sources
+
+
+@pytest_twisted.ensureDeferred
+async def test_known_people_come_first_those_in_the_list_alone_do_not(village: Village) -> None:
+    ann, bob, carol = await village.people("ann", "bob", "carol")
+    assert not comes_first(bob, ann)
+    await village.done(ann.door.say(bob.chat, "it is me"))
+    await village.until(lambda: bob.texts(ann.peer))
+    assert not comes_first(bob, ann)
+    await village.done(bob.door.say(ann.chat, "I know you"))
+    await village.until(lambda: ann.texts(bob.peer))
+    assert comes_first(bob, ann)
+    assert not comes_first(bob, carol)
+    await village.done(bob.door.block(ann.peer, True))
+    assert not comes_first(bob, ann)
+    await ann.stop()
+    await village.until(lambda: ann.name not in bob.online)
+    assert not comes_first(bob, ann)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_start_knows_by_the_list_from_where_known_people_come(village: Village) -> None:
+    ann, bob, carol = await village.people("ann", "bob", "carol")
+    await village.done(bob.door.say(ann.chat, "I know you"))
+    await village.until(lambda: ann.texts(bob.peer))
+    await bob.stop()
+    await village.shut_registry()
+    bob.start()
+    await village.until(lambda: bob.has_begun)
+    assert comes_first(bob, ann)
+    assert not comes_first(bob, carol)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_proves_a_key_that_is_known_at_a_new_address_comes_first_there(village: Village) -> None:
+    bob = village.villager("bob").start()
+    await village.until(lambda: bob.phase is RegistryPhase.UP)
+    one = Stranger(village, bob, "127.0.9.9")
+    await dialled(village, one)
+    await village.done(bob.door.say(chat_with(one.peer), "I know you"))
+    assert "127.0.9.9" in bob.node.known_sources
+    bob.node.known_sources.forget(one.peer)
+    assert not bob.node.links.links[one.peer].comes_first  # a stranger when it came
+    await village.done(one.close())
+    await village.until(lambda: "127.0.9.9" in bob.node.known_sources)
+    await dialled(village, one)
+    assert bob.node.links.links[one.peer].comes_first
+    await village.done(one.close())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_registry_knows_from_where_its_peers_come_also_after_a_restart(village: Village) -> None:
+    ann, bob = await village.people("ann", "bob")
+    assert village.registry is not None
+    assert [host in village.registry._known_sources for host in (ann.machine.host, "127.0.9.9")] == [True, False]
+    await village.shut_registry()
+    registry = village.open_registry()
+    await village.until(lambda: registry.serving.called)
+    assert ann.machine.host in registry._known_sources
+    await village.until(lambda: ann.phase is bob.phase is RegistryPhase.UP, within=60)

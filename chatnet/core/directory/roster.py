@@ -323,6 +323,10 @@ class Roster:
         found = self._acquaintances.get(peer)
         return not (self.verified(peer) or (found is not None and (found.written_to or found.accepted)))
 
+    def always_gets_in(self, peer: PeerID) -> bool:
+        """Whether this is somebody known, for whom strangers make room; not so who is blocked."""
+        return not self.is_stranger(peer) and peer not in self.blocked
+
     def standing(self, peer: PeerID) -> Standing:
         """Return what this key is to the person here."""
         if not self.is_stranger(peer):

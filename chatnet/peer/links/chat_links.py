@@ -91,7 +91,7 @@ class ChatLinks:
         self._loopback = loopback
         self._rules = DialRules(limits, clock.seconds())
         self._dials = DeferredSemaphore(limits.dials_at_once)
-        self._places = LinkPlaces(budget, self._is_known)
+        self._places = LinkPlaces(budget, roster.always_gets_in)
         self._used: dict[Link, float] = {}
         self._told: dict[Link, tuple[int | None, float | None]] = {}
         self._stopped = False
@@ -164,13 +164,10 @@ class ChatLinks:
         placed = self._places.admit(link, link.peer, link.remote[0], self._clock.seconds())
         if placed.refused is not None:
             raise Refused(messages.BUSY, _NO_PLACE[placed.refused], NO_ROOM_RETRY_SECONDS)
+        link.comes_first = self._roster.always_gets_in(link.peer)
         link.when_gone().addCallback(lambda _: self._places.release(link))
         if placed.evicted is not None:
             cast(Link, placed.evicted).close(messages.BUSY, "somebody else needs the place", NO_ROOM_RETRY_SECONDS)
-
-    def _is_known(self, peer: PeerID) -> bool:
-        """Whether this is somebody who always gets a place."""
-        return not self._roster.is_stranger(peer) and peer not in self._roster.blocked
 
     async def _admission(self, peer: PeerID, hello: Hello) -> Verdict:
         """Whether a new link of ``peer`` is taken; the one that is there may be asked whether it lives."""
