@@ -43,7 +43,13 @@ class Subscription(Protocol):
 
 
 class PeerApi(Protocol):
-    """What a peer can be asked for."""
+    """What a peer can be asked for.
+
+    The docstring of a call names every code with which it fails, behind the word "Fails", in quotes for a
+    LocalError; ``tests/contract`` shows each of them.  Beside those, every call but ``subscribe``, ``login`` and
+    ``quit`` fails with LocalError("not-logged-in") while nobody is logged in, and every call that has something to
+    store or to read fails with StoreFailed while the disk does not do it.
+    """
 
     def subscribe(self, listener: Callable[[Event], None]) -> Subscription:
         """The state now; every later event goes to ``listener``, each a reactor turn later."""
@@ -52,14 +58,17 @@ class PeerApi(Protocol):
         """Lock the profile ``name``, make or read its key, register.
 
         ``registry`` is a join string or a client endpoint string.  Fires when the registry
-        agreed, or is not there (then it is tried again for ever).  Fails with LocalError (bad
-        name, profile in use, bad registry address) or Refused (name taken); then all is undone.
+        agreed, or is not there (then it is tried again for ever).  What was made for a login that fails is undone.
+
+        Fails with LocalError("bad-name" | "bad-registry": no such address | "busy": another login is under way |
+        "twin": another process has the profile | "bad-directory" | "no-lock" | "key": the profile cannot be used),
+        CannotListen, StoreFailed, or Refused: the name belongs to another key.
         """
 
     def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
         """Store and send a message; fires once it is stored here.
 
-        Fails with LocalError("too-long" | "empty" | "unknown-peer"), or StoreFailed.
+        Fails with LocalError("too-long" | "empty" | "unknown-peer" | "blocked"), or StoreFailed.
         """
 
     def resend(self, chat: ChatID, n: int) -> Deferred[None]:
@@ -67,7 +76,7 @@ class PeerApi(Protocol):
 
         It goes to the key ``chat``, to which it was written, whoever uses the name now.
 
-        Fails with LocalError("not-failed" | "blocked"), or StoreFailed.
+        Fails with LocalError("unknown-peer" | "not-failed" | "blocked"), or StoreFailed.
         """
 
     def history(
@@ -96,7 +105,8 @@ class PeerApi(Protocol):
     def export(self, chat: ChatID, file: bytes, format: str = "text") -> Deferred[Exported]:
         """Write a chat into the new file ``file``, as "text" or "json".
 
-        Fails with LocalError("exists" | "unwritable" | "bad-format"): then there is no file.
+        Fails with LocalError("unknown-peer" | "relative-path" | "exists" | "unwritable" | "bad-format"); then there
+        is no new file.
         """
 
     def set_tabs(self, chats: tuple[ChatID, ...]) -> Deferred[None]:
@@ -109,35 +119,53 @@ class PeerApi(Protocol):
         """Rows up to ``n`` were seen by a person."""
 
     def connect(self, peer: bytes) -> Deferred[None]:
-        """Open a link now.  Fails with Unreachable or WrongKey."""
+        """Open a link now.  Fails with LocalError("unknown-peer"), Unreachable, WrongKey or Refused."""
 
     def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Deferred[Transfer]:
-        """Offer files and folders.  Fails with LocalError("no-such-file" | "unreadable" | "too-many" ...)."""
+        """Offer files and folders.
+
+        Fails with LocalError("unknown-peer" | "blocked" | "held": another key uses the name | "offline" |
+        "relative-path" | "no-such-file" | "unreadable" | "empty": no file in it | "too-many" | "too-large" |
+        "too-deep" | "busy": the system is short of something).
+        """
 
     def offer_text(self, chat: ChatID, text: str, name: str) -> Deferred[Transfer]:
         """Keep ``text`` as a file called ``name``, in a folder of this profile, and offer it.
 
-        Fails like ``offer``, or with LocalError("unwritable"); then the file is gone.
+        Fails with LocalError("unknown-peer" | "blocked" | "held" | "offline" | "unwritable"); then the file is gone.
         """
 
     def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
-        """Take an offer, into ``directory`` or the usual place.  Fails with LocalError("no-space" ...).
+        """Take an offer, into ``directory`` or the usual place.
 
         A ``fid`` that was told names one offer of one person as long as the program runs: whoever uses the
         same id for another offer is declined.  So this answers what was shown, or nothing.
+
+        Fails with LocalError("unknown-transfer" | "ended": also when it is answered already | "relative-path" |
+        "no-such-folder" | "no-space" | "no-inodes" | "unwritable" | "busy"); then the offer stands as before.
         """
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:
-        """Do not take an offer: the one that was shown, as in ``accept``."""
+        """Do not take an offer: the one that was shown, as in ``accept``.
+
+        Fails with LocalError("unknown-transfer" | "ended").
+        """
 
     def cancel(self, fid: bytes) -> Deferred[Transfer]:
-        """End a transfer, ours or theirs: the one that was shown, as in ``accept``."""
+        """End a transfer, ours or theirs: the one that was shown, as in ``accept``; an ended one stays as it is.
+
+        Fails with LocalError("unknown-transfer").
+        """
 
     def pause(self, fid: bytes) -> Deferred[Transfer]:
         """Hold a transfer until ``resume``.  Fails with LocalError("unknown-transfer" | "ended" | "not-running")."""
 
     def resume(self, fid: bytes) -> Deferred[Transfer]:
-        """Let it go on, or try a broken one now.  Fails with LocalError("paused-there" ...)."""
+        """Let it go on, or try a broken one now.
+
+        Fails with LocalError("unknown-transfer" | "ended" | "not-running" | "paused-there": they hold it too |
+        "no-space" | "no-inodes" | "busy").
+        """
 
     def speed_limits(self) -> Deferred[SpeedLimits]:
         """What holds for all transfers together."""
@@ -146,10 +174,13 @@ class PeerApi(Protocol):
         """Bytes a second, from now on and after a restart; None: no limit.  Fails with LocalError("too-slow")."""
 
     def rule(self, peer: bytes) -> Deferred[FileRule]:
-        """What happens to the offers of the key ``peer``."""
+        """What happens to the offers of the key ``peer``.  Fails with LocalError("unknown-peer")."""
 
     def set_rule(self, peer: bytes, rule: FileRule) -> Deferred[FileRule]:
-        """What happens to the offers of the key ``peer`` from the next one on, whoever uses the name."""
+        """What happens to the offers of the key ``peer`` from the next one on, whoever uses the name.
+
+        Fails with LocalError("unknown-peer").
+        """
 
     def forget_ended(self) -> Deferred[None]:
         """Drop the ended transfers from the list (the chat keeps its rows)."""
@@ -158,25 +189,30 @@ class PeerApi(Protocol):
         """Take the new key that uses this pinned person's name; ``prefix``: its first 16 characters.
 
         They are the key that the person means, as they had it from the other one: 80 bits.  What was held goes
-        to the new key.  Fails with LocalError("no-new-key" | "wrong-prefix": another key uses the name |
-        "verified": a person whose key was verified needs ``confirm`` instead).
+        to the new key.  Fails with LocalError("unknown-peer" | "no-new-key" | "wrong-prefix": another key uses the
+        name | "verified": a person whose key was verified needs ``confirm`` instead).
         """
 
     def keep_key(self, peer: bytes, key: bytes) -> Deferred[None]:
         """Stay with the old key: the new one, ``key``, is ignored, what was held waits for the old one.
 
-        Fails with LocalError("no-new-key" | "another-key": not ``key`` uses the name now, but a third one).
+        Fails with LocalError("unknown-peer" | "no-new-key" | "another-key": not ``key`` uses the name now, but a
+        third one).
         """
 
     def safety_number(self, peer: bytes) -> Deferred[SafetyNumber]:
-        """60 digits, of the new key where there is one, and what they are about: for ``confirm``."""
+        """60 digits, of the new key where there is one, and what they are about: for ``confirm``.
+
+        Fails with LocalError("unknown-peer").
+        """
 
     def check_live(self, peer: bytes) -> Deferred[str]:
         """Six digits for two people on line; the other side hears of it by a CodeReady event.
 
         They are about the key ``peer``, also while another key uses the name.
 
-        Fails with LocalError("too-often" | "check-failed" | "check-late"), Unreachable.
+        Fails with LocalError("unknown-peer" | "too-often" | "check-failed" | "check-late"), Unreachable, WrongKey or
+        Refused.
         """
 
     def confirm(self, peer: bytes, level: VerifiedLevel, name: str, key: bytes, code: str = "") -> Deferred[None]:
@@ -184,15 +220,15 @@ class PeerApi(Protocol):
 
         ``name`` and ``key`` are what was compared: for BY_NUMBER those of the SafetyNumber that was shown, for
         BY_CODE the person's name and key, with ``code`` the six digits that were shown.  With a new key and
-        BY_NUMBER, the new key is taken.  Fails with LocalError("no-check" | "another-key": another one has come
-        since, or the new one is gone | "another-name": the list calls the key otherwise now | "another-code":
-        another exchange has come since).
+        BY_NUMBER, the new key is taken.  Fails with LocalError("unknown-peer" | "no-check" | "another-key": another
+        one has come since, or the new one is gone | "another-name": the list calls the key otherwise now |
+        "another-code": another exchange has come since).
         """
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
         """Take nothing from the key ``peer`` any more, or again, whoever uses the name.
 
-        The other side is told that what it sends is not taken.
+        The other side is told that what it sends is not taken.  Fails with LocalError("unknown-peer").
         """
 
     def accept_request(self, peer: bytes) -> Deferred[None]:
