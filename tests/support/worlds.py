@@ -6,6 +6,7 @@ In one she is the real service among real others, in memory; in the other the sc
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -26,7 +27,7 @@ from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.messages import ListEntry, ListPage
 from chatnet.core.records import endpoint
 from chatnet.host.paths import ProfilePaths
-from chatnet.host.profile_lock import ProfileLock
+from chatnet.net.identity import load_or_make_identity
 from chatnet.peer.api import PeerApi
 from chatnet.peer.files import download
 from chatnet.peer.files.filesystem import Filesystem
@@ -248,7 +249,7 @@ class VillageWorld:
             "bad-directory": lambda: _in_the_way(places.data),
             "no-lock": lambda: _in_the_way(places.lock, is_folder=True),
             "key": lambda: _in_the_way(places.data / "identity.key"),
-            "StoreFailed": lambda: _in_the_way(places.database, is_folder=True),
+            "StoreFailed": lambda: _no_database(places),
             "CannotListen": lambda: patch.dict(
                 self._village.net.ports, {(self._carol.machine.host, PEER_PORT): cast(Any, object())}
             ),
@@ -293,13 +294,22 @@ class VillageWorld:
 def _taken(places: ProfilePaths) -> Iterator[None]:
     """Another process has this profile."""
     places.prepare()
-    lock = ProfileLock(places.lock, "zoe")
-    lock.acquire()
-    try:
+    with open(places.lock, "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-    finally:
-        lock.release()
-        places.remove()
+    for folder in (places.data, places.state):
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _no_database(places: ProfilePaths) -> Iterator[None]:
+    """The profile is there, and its database cannot be opened."""
+    places.prepare()
+    load_or_make_identity(places.data)
+    places.database.mkdir()
+    yield
+    for folder in (places.data, places.state):
+        shutil.rmtree(folder)
 
 
 @contextmanager
