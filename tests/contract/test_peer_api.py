@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import (
+    Event,
     FileRule,
     LoggedIn,
     MessageAdded,
@@ -35,6 +36,7 @@ from chatnet.core.events import (
     Tab,
     TabsRestored,
     Transfer,
+    TransferChanged,
     TransferState,
     VerifiedLevel,
 )
@@ -284,6 +286,25 @@ async def messages_that_arrive(world: World) -> None:
     assert (newer.messages, newer.more) == ((rows[1],), True)
     nothing = await world.done(world.api.history(NOBODY))
     assert (nothing.messages, nothing.more, nothing.read_n) == ((), False, 0)
+
+
+@shows("subscribe", "MessageAdded")
+async def who_listens(world: World) -> None:
+    """All hear the same, and whoever has cancelled hears not even what is under way."""
+    await logged_in(world)
+    chat = await world.talked()
+    heard: tuple[list[Event], list[Event]] = [], []
+    first, second = (world.api.subscribe(listener.append) for listener in heard)
+    assert first.snapshot == second.snapshot
+    saying = world.api.say(chat, "hello")
+    second.cancel()
+    row = await world.done(saying)
+    await until_state(world, row.n, MessageState.DELIVERED)
+    await world.settle()
+    assert heard[1] == []
+    assert heard[0] == world.recorder.heard[-len(heard[0]) :]
+    assert MessageAdded(row) in heard[0]
+    first.cancel()
 
 
 @shows("say", "PersonGone")
@@ -568,6 +589,20 @@ async def requests_that_are_not_wanted(world: World) -> None:
     assert world.recorder.picture.rows == {}
 
 
+@shows("block", "RequestsChanged", "PersonGone")
+async def a_request_of_somebody_who_is_blocked(world: World) -> None:
+    """What they sent is deleted; they are shown as long as the block can be ended."""
+    await logged_in(world)
+    chat = await world.stranger("buy this")
+    await world.done(world.api.block(chat, True))
+    people = world.recorder.picture.people
+    await world.until(lambda: world.recorder.picture.requests == () and chat in people and people[chat].blocked)
+    assert (await world.done(world.api.history(chat))).messages == ()
+    await world.done(world.api.block(chat, False))
+    await world.until(lambda: chat not in people)
+    assert world.recorder.picture.rows == {}
+
+
 @shows("say", "RequestsChanged")
 async def somebody_unknown_who_is_answered(world: World) -> None:
     """To write to them is to accept them."""
@@ -594,6 +629,8 @@ async def an_offer_that_is_taken(world: World) -> None:
     await world.until(lambda: any(row.id == offer.fid for row in rows.values()))
     (row,) = (row for row in rows.values() if row.id == offer.fid)
     assert (row.kind, row.body, row.mine, row.state) == (MessageKind.FILE, "notes.txt", True, MessageState.SENT)
+    heard = world.recorder.heard
+    assert heard.index(TransferChanged(offer)) < heard.index(MessageAdded(row))  # a row shows its transfer
     await world.answers(chat, offer.fid, True)
     await until_transfer(world, offer.fid, TransferState.DONE)
     done = transfer(world, offer.fid)
@@ -676,6 +713,7 @@ async def files_that_are_accepted(world: World) -> None:
     await world.until(lambda: any(row.id == fid for row in rows.values()))
     (row,) = (row for row in rows.values() if row.id == fid)
     assert (row.kind, row.body, row.mine, row.state) == (MessageKind.FILE, "notes.txt", False, MessageState.RECEIVED)
+    await world.until(lambda: world.recorder.picture.people[chat].unread == 1)
     accepted = await world.done(world.api.accept(fid))
     assert accepted.state not in (TransferState.OFFERED, TransferState.DECLINED, TransferState.FAILED)
     assert await failure(world, world.api.accept(fid)) == "ended"
@@ -795,6 +833,11 @@ async def speed_and_rules(world: World) -> None:
     large = await world.offers(chat, "large.bin", 100_000)
     await world.settle()
     assert transfer(world, large).state is TransferState.OFFERED
+    await world.done(world.api.set_rule(chat, FileRule(RuleKind.REFUSE)))
+    known = set(world.recorder.picture.transfers)
+    await world.offers_in_vain(chat, "unwanted.txt")
+    await world.settle()
+    assert set(world.recorder.picture.transfers) == known
 
 
 @shows("forget_ended")

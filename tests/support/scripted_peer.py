@@ -169,6 +169,7 @@ class ScriptedPeer(PeerApi):
         self._folders: dict[bytes, bytes] = {}  # where accepted files go
         self._rates: dict[bytes, int] = {}
         self._mute: set[bytes] = set()  # they answer nothing
+        self._nobody: set[bytes] = set()  # they are shown as long as they are blocked
         self._logging_in = False
 
     def now_ms(self) -> int:
@@ -363,11 +364,15 @@ class ScriptedPeer(PeerApi):
             offered_ms=self.now_ms(),
             total_folders=folders,
         )
+        rule = self.rules.get(peer, FileRule())
+        if not mine and rule.kind is RuleKind.REFUSE:
+            return transfer  # nobody here is told
         self._put_transfer(transfer)
         state = MessageState.SENT if mine else MessageState.RECEIVED
         row = self.stored(peer, title, mine=mine, kind=MessageKind.FILE, fid=fid, state=state)
+        if not mine and peer in self.people:
+            self.change_person(peer, unread=self.people[peer].unread + 1)
         self.emit(MessageAdded(row))
-        rule = self.rules.get(peer, FileRule())
         if not mine and rule.kind is RuleKind.AUTO and total_bytes <= (rule.max_bytes or total_bytes):
             self._accept(transfer)
         return transfer
@@ -850,7 +855,10 @@ class ScriptedPeer(PeerApi):
                 self._cancel(transfer)
         if peer in self.requests:
             self._drop_request(peer)
+            self._nobody.add(peer)
         self.put_people(msgspec.structs.replace(person, blocked=blocked))
+        if not blocked and peer in self._nobody:
+            self.leave(peer)
 
     @answered
     async def accept_request(self, peer: bytes) -> None:
@@ -942,5 +950,6 @@ def furnished(clock: Any, name: str = "carol", directory: str = "/tmp") -> Scrip
     peer.stored(dave, "hello?", at_ms=now - 50_000)
     peer.stored(alice, "call me when you are back", mine=True, at_ms=now - 40_000)
     peer.stored(key_of("mallory"), "see you tomorrow", at_ms=now - 26 * hour)
+    peer.change_person(bob, unread=0)
     peer.put_notice("bob is linked, direct.")
     return peer

@@ -82,6 +82,9 @@ class World(Protocol):
     async def offers(self, chat: ChatID, name: str, size: int) -> bytes:
         """They offer a file, and it has arrived; its fid."""
 
+    async def offers_in_vain(self, chat: ChatID, name: str) -> None:
+        """They offer a file, and are refused at once."""
+
     async def answers(self, chat: ChatID, fid: bytes, accept: bool) -> None:
         """They accept or refuse what carol has offered."""
 
@@ -178,11 +181,19 @@ class VillageWorld:
         await self.until(lambda: any(row.body == text and row.chat == chat for row in rows.values()))
 
     async def offers(self, chat: ChatID, name: str, size: int) -> bytes:
+        fid = await self._offered(chat, name, size)
+        await self.until(lambda: fid in self.recorder.picture.transfers)
+        return fid
+
+    async def offers_in_vain(self, chat: ChatID, name: str) -> None:
+        fid = await self._offered(chat, name, 100)
+        await self.until(lambda: self._others[chat].transfers[fid].state is TransferState.DECLINED)
+
+    async def _offered(self, chat: ChatID, name: str, size: int) -> bytes:
         path = self.directory / "theirs" / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * size)
         offer = await self.done(self._others[chat].door.offer(self._carol.chat, (os.fsencode(path),)))
-        await self.until(lambda: offer.fid in self.recorder.picture.transfers)
         return offer.fid
 
     async def answers(self, chat: ChatID, fid: bytes, accept: bool) -> None:
@@ -383,6 +394,9 @@ class ScriptedWorld:
         transfer = self.peer.offered(chat, name, size)
         await self.until(lambda: transfer.fid in self.recorder.picture.transfers)
         return transfer.fid
+
+    async def offers_in_vain(self, chat: ChatID, name: str) -> None:
+        self.peer.offered(chat, name, 100)
 
     async def answers(self, chat: ChatID, fid: bytes, accept: bool) -> None:
         self.peer.answered_there(fid, accept)
