@@ -62,7 +62,7 @@ _CLASS = re.compile(rf"\b({'|'.join(kind.__name__ for kind in _CLASSES)})\b")
 def codes_of(call: str) -> frozenset[str]:
     """What the docstring of a call says that it fails with: codes, and names of classes."""
     _, _, told = (inspect.getdoc(CALLS[call]) or "").partition("Fails ")
-    like = re.match(r"like ``(\w+)``", told)
+    like = re.match(r"(?:like|as) ``(\w+)``", told)
     return frozenset(_CODE.findall(told)) | set(_CLASS.findall(told)) | (codes_of(like[1]) if like else frozenset())
 
 
