@@ -202,6 +202,7 @@ def called(world: World, call: str, **instead: Any) -> Deferred[Any]:
         for name, parameter in inspect.signature(CALLS[call]).parameters.items()
         if name != "self" and parameter.default is parameter.empty
     ]
+    assert set(wanted) <= ARGUMENTS.keys(), f"{call}: give its new arguments some value in ARGUMENTS"
     given = {name: instead.get(name, ARGUMENTS[name]) for name in wanted}
     asked: Deferred[Any] = getattr(world.api, call)(**given)
     return asked
