@@ -110,7 +110,8 @@ async def until_state(world: World, n: int, state: MessageState) -> None:
 
 
 async def until_transfer(world: World, fid: bytes, state: TransferState) -> None:
-    await world.until(lambda: transfer(world, fid).state is state, within=200)
+    transfers = world.recorder.picture.transfers
+    await world.until(lambda: fid in transfers and transfers[fid].state is state, within=200)
 
 
 # --- the login ------------------------------------------------------------------------------------
