@@ -45,7 +45,13 @@ class Subscription(Protocol):
 
 
 class PeerApi(Protocol):
-    """The calls that a peer answers."""
+    """What a peer can be asked for.
+
+    The docstring of a call names every code with which it fails, behind the word "Fails", in quotes for a
+    LocalError; ``tests/contract`` shows each of them.  Beside those, every call but ``subscribe``, ``login`` and
+    ``quit`` fails with LocalError("not-logged-in") while nobody is logged in, and every call that has something to
+    store or to read fails with StoreFailed while the disk does not do it.
+    """
 
     def subscribe(self, listener: Callable[[Event], None]) -> Subscription:
         """The state now; every later event goes to ``listener``, each a reactor turn later."""
@@ -54,14 +60,17 @@ class PeerApi(Protocol):
         """Lock the profile ``name``, make or read its key, register.
 
         ``registry`` is a join string or a client endpoint string.  Fires when the registry
-        agreed, or is not there (then it is tried again for ever).  Fails with LocalError (bad
-        name, profile in use, bad registry address) or Refused (name taken); then all is undone.
+        agreed, or is not there (then it is tried again for ever).  What was made for a login that fails is undone.
+
+        Fails with LocalError("bad-name" | "bad-registry": no such address | "busy": another login is under way |
+        "twin": another process has the profile | "bad-directory" | "no-lock" | "key": the profile cannot be used),
+        CannotListen, StoreFailed, or Refused: the name belongs to another key.
         """
 
     def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
         """Store and send a message; fires once it is stored here.
 
-        Fails with LocalError("too-long" | "empty" | "unknown-peer"), or StoreFailed.
+        Fails with LocalError("too-long" | "empty" | "unknown-peer" | "blocked"), or StoreFailed.
         """
 
     def resend(self, chat: ChatID, n: int) -> Deferred[None]:
@@ -69,7 +78,7 @@ class PeerApi(Protocol):
 
         It goes to the key ``chat``, to which it was written, whoever uses the name now.
 
-        Fails with LocalError("not-failed" | "blocked"), or StoreFailed.
+        Fails with LocalError("unknown-peer" | "not-failed" | "blocked"), or StoreFailed.
         """
 
     def history(
@@ -98,7 +107,8 @@ class PeerApi(Protocol):
     def export(self, chat: ChatID, file: bytes, format: str = "text") -> Deferred[Exported]:
         """Write a chat into the new file ``file``, as "text" or "json".
 
-        Fails with LocalError("exists" | "unwritable" | "bad-format"): then there is no file.
+        Fails with LocalError("unknown-peer" | "relative-path" | "exists" | "unwritable" | "bad-format"); then there
+        is no new file.
         """
 
     def set_tabs(self, chats: tuple[ChatID, ...]) -> Deferred[None]:
@@ -114,7 +124,7 @@ class PeerApi(Protocol):
         """Rows up to ``n`` were seen by a person."""
 
     def connect(self, peer: bytes) -> Deferred[None]:
-        """Open a link now.  Fails with Unreachable or WrongKey."""
+        """Open a link now.  Fails with LocalError("unknown-peer"), Unreachable, WrongKey or Refused."""
 
     def offer(self, chat: ChatID, paths: tuple[bytes, ...]) -> Deferred[Transfer]:
         """Offer files and folders; fires once the offer is stored here.
@@ -122,20 +132,25 @@ class PeerApi(Protocol):
         While the person is away, or has enough unanswered offers of ours, it waits (``WAITING``), also over
         restarts, and expires like a message.  What is offered are the files as they are now: those that have
         changed or are gone by then are left out, and if all are, the transfer has failed.
-        Fails with LocalError("no-such-file" | "unreadable" | "too-many" | "held" ...).
+        Fails with LocalError("unknown-peer" | "blocked" | "held": another key uses the name | "relative-path" |
+        "no-such-file" | "unreadable" | "empty": no file in it | "too-many" | "too-large" | "too-deep" |
+        "busy": the system is short of something).
         """
 
     def offer_text(self, chat: ChatID, text: str, name: str) -> Deferred[Transfer]:
         """Keep ``text`` as a file called ``name``, in a folder of this profile, and offer it.
 
-        Fails like ``offer``, or with LocalError("unwritable"); then the file is gone.
+        Fails with LocalError("unknown-peer" | "blocked" | "held" | "unwritable"); then the file is gone.
         """
 
     def accept(self, fid: bytes, directory: bytes = b"") -> Deferred[Transfer]:
-        """Take an offer, into ``directory`` or the usual place.  Fails with LocalError("no-space" ...).
+        """Take an offer, into ``directory`` or the usual place.
 
         A ``fid`` that was told names one offer of one person as long as the program runs: whoever uses the
         same id for another offer is declined.  So this answers what was shown, or nothing.
+
+        Fails with LocalError("unknown-transfer" | "ended": also when it is answered already | "relative-path" |
+        "no-such-folder" | "no-space" | "no-inodes" | "unwritable" | "busy"); then the offer stands as before.
         """
 
     def offered_names(self, fid: bytes, start: int = 0, limit: int = 200) -> Deferred[OfferedNames]:
@@ -152,16 +167,26 @@ class PeerApi(Protocol):
         """
 
     def refuse(self, fid: bytes) -> Deferred[Transfer]:
-        """Do not take an offer: the one that was shown, as in ``accept``."""
+        """Do not take an offer: the one that was shown, as in ``accept``.
+
+        Fails with LocalError("unknown-transfer" | "ended").
+        """
 
     def cancel(self, fid: bytes) -> Deferred[Transfer]:
-        """End a transfer, ours or theirs: the one that was shown, as in ``accept``."""
+        """End a transfer, ours or theirs: the one that was shown, as in ``accept``; an ended one stays as it is.
+
+        Fails with LocalError("unknown-transfer").
+        """
 
     def pause(self, fid: bytes) -> Deferred[Transfer]:
         """Hold a transfer until ``resume``.  Fails with LocalError("unknown-transfer" | "ended" | "not-running")."""
 
     def resume(self, fid: bytes) -> Deferred[Transfer]:
-        """Let it go on, or try a broken one now.  Fails with LocalError("paused-there" ...)."""
+        """Let it go on, or try a broken one now.
+
+        Fails with LocalError("unknown-transfer" | "ended" | "not-running" | "paused-there": they hold it too |
+        "no-space" | "no-inodes" | "busy").
+        """
 
     def speed_limits(self) -> Deferred[SpeedLimits]:
         """Return the speed limits of all transfers together."""
@@ -170,10 +195,13 @@ class PeerApi(Protocol):
         """Bytes a second, from now on and after a restart; None: no limit.  Fails with LocalError("too-slow")."""
 
     def rule(self, peer: bytes) -> Deferred[FileRule]:
-        """Return the rule for the offers of the key ``peer``."""
+        """Return the rule for the offers of the key ``peer``.  Fails with LocalError("unknown-peer")."""
 
     def set_rule(self, peer: bytes, rule: FileRule) -> Deferred[FileRule]:
-        """Set the rule for the offers of the key ``peer``, from the next one on, whoever uses the name."""
+        """Set the rule for the offers of the key ``peer``, from the next one on, whoever uses the name.
+
+        Fails with LocalError("unknown-peer").
+        """
 
     def forget_ended(self) -> Deferred[None]:
         """Drop the ended transfers from the list (the chat keeps its rows)."""
@@ -182,25 +210,30 @@ class PeerApi(Protocol):
         """Take the new key that uses this pinned person's name; ``prefix``: its first 16 characters.
 
         They are the key that the person means, as they had it from the other one: 80 bits.  What was held goes
-        to the new key.  Fails with LocalError("no-new-key" | "wrong-prefix": another key uses the name |
-        "verified": a person whose key was verified needs ``confirm`` instead).
+        to the new key.  Fails with LocalError("unknown-peer" | "no-new-key" | "wrong-prefix": another key uses the
+        name | "verified": a person whose key was verified needs ``confirm`` instead).
         """
 
     def keep_key(self, peer: bytes, key: bytes) -> Deferred[None]:
         """Stay with the old key: the new one, ``key``, is ignored, what was held waits for the old one.
 
-        Fails with LocalError("no-new-key" | "another-key": not ``key`` uses the name now, but a third one).
+        Fails with LocalError("unknown-peer" | "no-new-key" | "another-key": not ``key`` uses the name now, but a
+        third one).
         """
 
     def safety_number(self, peer: bytes) -> Deferred[SafetyNumber]:
-        """60 digits, of the new key where there is one, and what they are about: for ``confirm``."""
+        """60 digits, of the new key where there is one, and what they are about: for ``confirm``.
+
+        Fails with LocalError("unknown-peer").
+        """
 
     def check_live(self, peer: bytes) -> Deferred[str]:
         """Six digits for two people on line; the other side hears of it by a CodeReady event.
 
         They are about the key ``peer``, also while another key uses the name.
 
-        Fails with LocalError("too-often" | "check-failed" | "check-late"), Unreachable.
+        Fails with LocalError("unknown-peer" | "too-often" | "check-failed" | "check-late"), Unreachable, WrongKey or
+        Refused.
         """
 
     def confirm(self, peer: bytes, level: VerifiedLevel, name: str, key: bytes, code: str = "") -> Deferred[None]:
@@ -208,15 +241,15 @@ class PeerApi(Protocol):
 
         ``name`` and ``key`` are what was compared: for BY_NUMBER those of the SafetyNumber that was shown, for
         BY_CODE the person's name and key, with ``code`` the six digits that were shown.  With a new key and
-        BY_NUMBER, the new key is taken.  Fails with LocalError("no-check" | "another-key": another one has come
-        since, or the new one is gone | "another-name": the list calls the key otherwise now | "another-code":
-        another exchange has come since).
+        BY_NUMBER, the new key is taken.  Fails with LocalError("unknown-peer" | "no-check" | "another-key": another
+        one has come since, or the new one is gone | "another-name": the list calls the key otherwise now |
+        "another-code": another exchange has come since).
         """
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:
         """Take nothing from the key ``peer`` any more, or again, whoever uses the name.
 
-        The other side is told that what it sends is not taken.
+        The other side is told that what it sends is not taken.  Fails with LocalError("unknown-peer").
         """
 
     def accept_request(self, peer: bytes) -> Deferred[None]:

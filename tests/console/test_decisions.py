@@ -149,7 +149,7 @@ CASES = {
     "n": Case(("<f4>",), same_fid, "n", LIST_CHANGED),
     "c": Case(("<f4>",), same_fid, "c", LIST_CHANGED, asks=True),
     "p": Case(("<f4>",), same_fid, "p", LIST_CHANGED),
-    "r": Case(("<f4>", "p"), same_fid, "r", LIST_CHANGED),
+    "r": Case(("<f4>", "y", "p"), same_fid, "r", LIST_CHANGED),
     "/accept": Case((*BOBS_TAB, "/accept"), another_offer, "<enter>", f"{AGAIN} Enter."),
     "/refuse": Case((*BOBS_TAB, "/refuse"), another_offer, "<enter>", f"{AGAIN} Enter."),
     "/accept 1": Case(("<f4>", "/accept 1"), same_fid, "<enter>", NOT_SEEN),
@@ -157,7 +157,7 @@ CASES = {
     "/refuse 1": Case(("<f4>", "/refuse 1"), same_fid, "<enter>", NOT_SEEN),
     "/cancel 1": Case(("<f4>", "/cancel 1"), same_fid, "<enter>", NOT_SEEN, asks=True),
     "/pause 1": Case(("<f4>", "/pause 1"), same_fid, "<enter>", NOT_SEEN),
-    "/resume 1": Case(("<f4>", "p", "/resume 1"), same_fid, "<enter>", NOT_SEEN),
+    "/resume 1": Case(("<f4>", "y", "p", "/resume 1"), same_fid, "<enter>", NOT_SEEN),
     "/resend": Case(
         ("/msg alice<enter>", "/resend"), another_failed, "<enter>", "Another message has just failed", decides=True
     ),

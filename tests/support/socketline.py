@@ -50,7 +50,7 @@ class SocketEnd(Connection):
         """The protocol is connected."""
         self.push()
         self.connected = 1
-        self.startReading()
+        self.startReading()  # type: ignore[no-untyped-call]  # Twisted has no annotation there
         self.protocol.makeConnection(self)
 
     def getHost(self) -> IPv4Address:

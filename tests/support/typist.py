@@ -181,7 +181,8 @@ class Typist:
     def close(self) -> None:
         """Leave; nothing of the console may be under way then."""
         self.console.stopService()
-        assert [call for call in self.clock.getDelayedCalls() if call.func.__module__.startswith("chatnet")] == []
+        left: Any = self.clock.getDelayedCalls()
+        assert [call for call in left if call.func.__module__.startswith("chatnet")] == []
 
 
 def new_clock() -> MemoryReactorClock:

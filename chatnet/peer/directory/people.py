@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,9 +13,10 @@ from twisted.python.failure import Failure
 
 from chatnet.core.directory.roster import Roster
 from chatnet.core.errors import LocalError, StoreFailed
-from chatnet.core.events import Event, PeopleChanged, Person, PersonGone
+from chatnet.core.events import PeopleChanged, Person, PersonGone
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, key_text, person_in
 from chatnet.core.limits import PEOPLE_PER_EVENT
+from chatnet.host.event_feed import Emitted
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.store.requests import StoredRequest
 
@@ -27,7 +29,7 @@ class People:
     log = Logger("chatnet.people")
 
     def __init__(
-        self, clock: Any, me: PeerID, store: PeerStore, emit: Callable[[Event], None], wall_ms: Callable[[], int]
+        self, clock: Any, me: PeerID, store: PeerStore, emit: Callable[[Emitted], None], wall_ms: Callable[[], int]
     ) -> None:
         self.me = me
         self.roster = Roster(me)
@@ -86,9 +88,13 @@ class People:
             self._telling = self._clock.callLater(0, self._tell_changed)
 
     def tell_all(self) -> None:
-        """Tell how everybody is, some in each turn."""
-        for peer in self.roster.people():
-            self.tell(peer)
+        """Tell how everybody is, ahead of whatever is told from now on; some of them in each event."""
+        peers = self.roster.people()
+        for start in range(0, len(peers), PEOPLE_PER_EVENT):
+            self._emit(partial(self._all_of, peers[start : start + PEOPLE_PER_EVENT]))
+
+    def _all_of(self, peers: list[PeerID]) -> PeopleChanged:
+        return PeopleChanged(tuple(self.roster.person(peer) for peer in peers))
 
     def waiting_changed(self, peer: PeerID, by: int) -> None:
         if by:

@@ -178,6 +178,7 @@ def test_pause_and_resume_by_key_and_by_command(console: Typist) -> None:
     offer = console.peer.offered(BOB, "video.mkv", 1_000_000)
     console.wait(0.1)
     console.type("<f4>")
+    console.type("y")
     console.type("p")
     console.wait(0.1)
     console.type("r")
@@ -186,11 +187,13 @@ def test_pause_and_resume_by_key_and_by_command(console: Typist) -> None:
     assert console.calls("resume") == [("resume", offer.fid)]
     console.type("<f4>/pause 2<enter>")
     assert len(console.calls("pause")) == 2
-    console.peer.change_transfer(offer.fid, reason=safe_line("they paused it"), done_bytes=610_000)
+    console.peer.hold(offer.fid, by_me=False)
+    console.peer.change_transfer(offer.fid, done_bytes=610_000)
     console.wait(0.1)
     assert "61 %, paused: they paused it" in console.words()
     console.type("/resume 2<enter>")
     assert len(console.calls("resume")) == 2
+    assert "bob holds it too: it goes on when bob lets it." in console.screen()
 
 
 def test_a_broken_transfer_says_that_it_continues(console: Typist) -> None:
