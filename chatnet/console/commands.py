@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from chatnet.core.choices import Theme
 from chatnet.core.closest import closest_match
+from chatnet.core.events import AlertContent
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class Command:
     def shown(self) -> str:
         return f"/{self.name} {self.arguments}".rstrip()
 
+
+AUTO = "auto"  # gives a choice back
+_CONTENTS = "|".join((*AlertContent, AUTO))
+_THEMES = "|".join((*Theme, AUTO))
 
 COMMANDS: tuple[Command, ...] = (
     Command("msg", "WHO [TEXT]", "open the conversation with somebody, and send a text", "Talk", ("person",)),
@@ -91,17 +97,18 @@ COMMANDS: tuple[Command, ...] = (
     Command("mouse", "", "mouse on or off", "Program"),
     Command(
         "notify",
-        "[off|bell|count|name|text|usual]",
-        "what is told while you look elsewhere: by the bell, and by a notice on the desktop",
+        f"[{_CONTENTS}]",
+        "what is told while you look elsewhere, by the bell and a notice on the desktop, also next time; auto: as the"
+        " configuration says",
         "Program",
-        ("off|bell|count|name|text|usual",),
+        (_CONTENTS,),
     ),
     Command(
         "theme",
-        "[dark|light|high-contrast|mono|auto]",
+        f"[{_THEMES}]",
         "how the screen looks, also next time; auto: as the configuration or the terminal says",
         "Program",
-        ("dark|light|high-contrast|mono|auto",),
+        (_THEMES,),
     ),
     Command("version", "", "which chatnet this is", "Program"),
     Command("quit", "", "leave; asks when a transfer runs (it goes on next time)", "Program"),
