@@ -52,10 +52,14 @@ _PEOPLE_KEYS = (
     "block_selected",
     "back",
 )
-_PAGES = (Context.DIGITS, Context.PAGE)
-_OVERLAY_CONTEXTS = (
-    *(Context.FORM, Context.PICKER, Context.RESULTS, Context.REQUESTS, Context.CONTENTS),
-    *_PAGES,
+_OVERLAYS: tuple[tuple[type[Box], Context], ...] = (
+    (LoginForm, Context.FORM),
+    (FilePicker, Context.PICKER),
+    (ResultsView, Context.RESULTS),
+    (RequestsView, Context.REQUESTS),
+    (ContentsView, Context.CONTENTS),
+    (SafetyNumberSheet, Context.DIGITS),  # which is a Page, too
+    (Page, Context.PAGE),
 )
 _FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
     Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
@@ -276,25 +280,11 @@ class Window(Box):
 
     def context(self) -> Context:
         """Return the context that a key belongs to."""
-        if isinstance(self.overlay, LoginForm):
-            return Context.FORM
-        if isinstance(self.overlay, FilePicker):
-            return Context.PICKER
-        if isinstance(self.overlay, ResultsView):
-            return Context.RESULTS
-        if isinstance(self.overlay, RequestsView):
-            return Context.REQUESTS
-        if isinstance(self.overlay, SafetyNumberSheet):
-            return Context.DIGITS
-        if isinstance(self.overlay, Page):
-            return Context.PAGE
-        if isinstance(self.overlay, ContentsView):
-            return Context.CONTENTS
-        return self.focus_on
+        return self._overlay_context() or self.focus_on
 
-    def _leads_to_commands(self, context: Context) -> bool:
-        """Whether a slash begins a command here although something is over the tab."""
-        return context in _OVERLAY_CONTEXTS and bool(self._keymap.command(context, "/"))
+    def _overlay_context(self) -> Context | None:
+        """The context of what is over the tab; None for nothing, and for the help, which has that of what is below."""
+        return next((context for kind, context in _OVERLAYS if isinstance(self.overlay, kind)), None)
 
     def back(self) -> None:
         """Esc: to the input, or to the list of a tab that is one; nothing is deleted."""
@@ -422,9 +412,9 @@ class Window(Box):
         """The keys that make sense now, the most useful first."""
         model, chat = self.scene.model, self.chat
         context = self.context()
-        if self.overlay is not None and (context in _PAGES or context not in _OVERLAY_CONTEXTS):
+        if isinstance(self.overlay, Scroller):
             own = self.overlay.keys if isinstance(self.overlay, Page) else ()
-            below = not isinstance(self.overlay, Scroller) or not self.overlay.at_end()
+            below = not self.overlay.at_end()
             shows = self.overlay.enter_shows if isinstance(self.overlay, Page) else ""
             enter = [("Enter", shows)] if shows else []
             return [*own, *enter, ("Esc", "back"), *([("PgDn", "more")] if below else [])]
@@ -487,7 +477,9 @@ class Window(Box):
         if self.overlay is not None:
             if not self.footer.warning:
                 self.footer.quiet()
-            if key in _WHILE_OVERLAY or (key == "/" and self._leads_to_commands(context)):
+            own = self._overlay_context()
+            leads_to_commands = key == "/" and own is not None and self._keymap.command(own, key)
+            if key in _WHILE_OVERLAY or leads_to_commands:
                 self._run(self._keymap.command(context, key), key)
             else:
                 self.overlay.keypress(self.size, key)
