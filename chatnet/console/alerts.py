@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from chatnet.console.widgets.wording import count_text
 from chatnet.core.choices import Choice
 from chatnet.core.events import AlertContent, ChatMessage, MessageKind
 from chatnet.core.limits import ALERT_CHARS, ALERT_SECONDS
@@ -57,7 +58,7 @@ class AlertQueue:
         waiting, count = self._waiting[:], self._count
         self._waiting.clear()
         self._count = 0
-        number = f"{count} new messages" if count > 1 else "1 new message"
+        number = count_text(count, "new message")
         (name, body), *others = waiting
         match self.content.value:
             case AlertContent.OFF:

@@ -85,7 +85,7 @@ def test_one_in_five_seconds_and_the_others_together(away: Typist) -> None:
     away.wait(1)
     assert told(away) == ["bob: one"]
     away.wait(ALERT_SECONDS)
-    assert told(away) == ["erin and others: 1000 new messages"]
+    assert told(away) == ["erin and others: 1,000 new messages"]
     away.wait(10 * ALERT_SECONDS)
     assert told(away) == []
 
