@@ -161,7 +161,7 @@ def _network_hints(registry: RegistryState, requests: int) -> Iterator[Hint]:
     if registry.phase is RegistryPhase.LOST:
         yield "/reconnect", "try now"
     if registry.phase is RegistryPhase.REFUSED and registry.code == "elsewhere":
-        yield "/takeover", "be here"
+        yield "/takeover", "take your place here"
     if requests:
         yield "/requests", "read them"
 

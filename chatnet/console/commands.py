@@ -90,7 +90,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("myid", "", "your key, what others join with, and a QR code of that", "Me"),
     Command("net", "", "the first tab", "Network"),
     Command("reconnect", "", "try the registry now", "Network"),
-    Command("takeover", "", "be here, when you also run somewhere else", "Network"),
+    Command("takeover", "", "take your place here, when you also run somewhere else", "Network"),
     Command("log", "", "where the log file is", "Network"),
     Command("help", "[COMMAND]", "keys and commands", "Program", ("command",)),
     Command("keys", "", "the keys", "Program"),

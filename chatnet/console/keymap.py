@@ -187,7 +187,7 @@ _OWN_KEYS: tuple[Key, ...] = (
     Key(_DIGITS, ("v",), "", "show the digits anew, when another key has come"),
     Key(_PAGE, ("up", "down"), "", "scroll"),
     Key(_QUESTION, ("y",), "answer", "yes; it counts once the question has been there for 0.4 seconds"),
-    Key(_QUESTION, ("n",), "", "no; so does any other key, which then does what it does"),
+    Key(_QUESTION, ("n",), "", "no; every other key says no, too, and then does what it does elsewhere"),
 )
 
 

@@ -165,6 +165,7 @@ def test_nothing_is_told_of_who_is_muted(away: Typist) -> None:
     away.wait(0.1)
     assert told(away) == ["dave: 1 new message"]
     away.type("/unmute bob<enter>")
+    assert "Notices tell of bob again." in words(away)
     away.press("focus out")
     away.wait(ALERT_SECONDS)
     away.peer.hear(BOB, "two")

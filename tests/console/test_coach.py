@@ -86,7 +86,7 @@ def test_what_the_registry_needs_is_named_in_the_first_tab(console: Typist) -> N
     assert coach(console).startswith(" /reconnect try now")
     console.peer.put_registry(RegistryPhase.REFUSED, "elsewhere", "elsewhere")
     console.settle()
-    assert coach(console).startswith(" /takeover be here")
+    assert coach(console).startswith(" /takeover take your place here")
     console.peer.put_registry(RegistryPhase.UP)
     console.peer.ask("mallory", "hello")
     console.settle()

@@ -59,7 +59,7 @@ class AlertActions(SubjectActions):
         others = tuple(peer for peer in self._model.alerts.muted if peer != person.peer)
         rules = msgspec.structs.replace(self._model.alerts, muted=(*others, person.peer) if is_muted else others)
         name = person.name
-        done = (
-            f"No notice tells of {name} any more. /unmute {name} ends that." if is_muted else f"{name} is told again."
-        )
+        done = f"Notices tell of {name} again."
+        if is_muted:
+            done = f"No notice tells of {name} any more. /unmute {name} ends that."
         self._ask(self._api.set_alerts, rules, then=lambda _: self.view.say(done))
