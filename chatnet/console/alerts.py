@@ -100,7 +100,7 @@ def _knows_777(environ: Mapping[str, str]) -> bool:
 
 
 def _knows_9(environ: Mapping[str, str]) -> bool:
-    """For terminals that know both, or OSC 9 alone: the notice would be shown twice."""
+    """Whether the terminal takes OSC 9.  Some of these take OSC 777, too, and would show the notice twice."""
     programs = ("iTerm.app", "WezTerm", "ghostty")
     return (
         environ.get("TERM_PROGRAM") in programs

@@ -184,7 +184,7 @@ _OWN_KEYS: tuple[Key, ...] = (
     Key(_PICKER, (".",), "", "show or hide names that begin with a dot"),
     Key(_DIGITS, ("a",), "", "all are the same: the person is verified, after a question"),
     Key(_DIGITS, ("l",), "", "compare six digits instead, while both are here"),
-    Key(_DIGITS, ("v",), "", "show the digits anew, when another key has come"),
+    Key(_DIGITS, ("v",), "", "show the digits of the new key, when another one has come"),
     Key(_PAGE, ("up", "down"), "", "scroll"),
     Key(_QUESTION, ("y",), "answer", "yes; it counts once the question has been there for 0.4 seconds"),
     Key(_QUESTION, ("n",), "", "no; every other key says no, too, and then does what it does elsewhere"),
