@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chatnet.core.events import AlertContent, AlertRules, ChatMessage, MessageKind
+from chatnet.core.events import AlertContent, AlertRules, ChatMessage, MessageKind, MessageState
 from chatnet.core.limits import ALERT_CHARS, ALERT_SECONDS
 from chatnet.core.text import quoted, safe_line
 
@@ -45,7 +45,9 @@ class Alerts:
 
     def came(self, message: ChatMessage, name: str) -> None:
         """A message or an offer of a person; those of requests never come here."""
-        if self.has_focus or message.mine or self.content is AlertContent.OFF or message.chat in self.rules.muted:
+        is_quiet = self.has_focus or self.content is AlertContent.OFF or message.chat in self.rules.muted
+        # What a rule refused asks for nothing.
+        if is_quiet or message.mine or message.state is MessageState.REFUSED:
             return
         self._count += 1
         if len(self._waiting) < 2:
