@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from chatnet.console.widgets.wording import count_text
 from chatnet.core.choices import Choice
-from chatnet.core.events import AlertContent, ChatMessage, MessageKind
+from chatnet.core.events import AlertContent, ChatMessage, MessageKind, MessageState
 from chatnet.core.limits import ALERT_CHARS, ALERT_SECONDS
 from chatnet.core.text import quoted, safe_line
 
@@ -43,7 +43,9 @@ class AlertQueue:
 
     def came(self, message: ChatMessage, name: str) -> None:
         """A message or an offer of a person; those of requests never come here."""
-        if self.has_focus or message.mine or self.content.value is AlertContent.OFF or message.chat in self.muted:
+        is_quiet = self.has_focus or self.content.value is AlertContent.OFF or message.chat in self.muted
+        # What a rule refused asks for nothing.
+        if is_quiet or message.mine or message.state is MessageState.REFUSED:
             return
         self._count += 1
         if len(self._waiting) < 2:

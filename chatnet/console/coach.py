@@ -100,8 +100,9 @@ def is_open_offer(transfer: Transfer) -> bool:
 
 
 def can_pause(transfer: Transfer) -> bool:
-    """Whether this side can hold it."""
-    return not (transfer.state.ended or transfer.state is TransferState.OFFERED or transfer.paused_here)
+    """Whether this side can hold it: not while an offer has no answer."""
+    unanswered = transfer.state in (TransferState.OFFERED, TransferState.WAITING)
+    return not (transfer.state.ended or unanswered or transfer.paused_here)
 
 
 def can_resume(transfer: Transfer) -> bool:

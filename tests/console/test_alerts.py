@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatnet.console.alerts import BELL, alert_sequence
 from chatnet.core.choices import Choice
-from chatnet.core.events import AlertContent, AlertRules
+from chatnet.core.events import AlertContent, AlertRules, MessageAdded, MessageState
 from chatnet.core.limits import ALERT_SECONDS
 from tests.support.scripted_peer import ScriptedPeer, furnished, key_of, somebody
 from tests.support.typist import Typist, new_clock
@@ -96,6 +97,18 @@ def test_an_offer_is_told_with_its_title_in_quotes(away: Typist) -> None:
     away.peer.offered(BOB, "plans.pdf", 10)
     away.wait(0.1)
     assert told(away) == ['bob: offers "plans.pdf"']
+
+
+def test_an_offer_that_a_rule_refused_is_not_told(away: Typist) -> None:
+    away.press("focus out")
+    offer = away.peer.offered(BOB, "plans.pdf", 10)
+    (row,) = (row for row in away.peer.rows[BOB] if row.id == offer.fid)
+    away.wait(0.1)
+    told(away)
+    away.wait(10)
+    away.peer.emit(MessageAdded(msgspec.structs.replace(row, n=row.n + 1, state=MessageState.REFUSED)))
+    away.wait(10)
+    assert told(away) == []
 
 
 def test_nothing_of_a_request_is_told(away: Typist) -> None:

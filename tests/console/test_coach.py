@@ -24,6 +24,7 @@ def coach(console: Typist) -> str:
     [
         (False, {}, ["y accept", "n refuse"], ["p pause", "r resume", "c cancel"]),
         (True, {}, ["c cancel"], ["y accept", "p pause", "r resume"]),
+        (True, {"state": TransferState.WAITING}, ["c cancel"], ["y accept", "p pause", "r resume"]),
         (True, {"state": TransferState.RUNNING}, ["p pause", "c cancel"], ["r resume", "y accept"]),
         (False, {"state": TransferState.QUEUED}, ["p pause", "c cancel"], ["r resume"]),
         (True, {"state": TransferState.BROKEN, "code": "timeout"}, ["r resume", "p pause", "c cancel"], ["y accept"]),
