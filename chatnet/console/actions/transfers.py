@@ -132,7 +132,7 @@ class TransferActions(SubjectActions):
                 row.put("")
                 self._offer(chat, paths)
 
-            self.view.ask(Question(text, "offer", "it is a text", offer))
+            self.view.ask(Question(text, "offer", "keep it as text", offer))
 
         self._ask(self._disk.run, size_of_all, paths, then=told)
 
