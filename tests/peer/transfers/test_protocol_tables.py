@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from blake3 import blake3
+from twisted.internet.task import deferLater
 
 from chatnet.core import messages as m
 from chatnet.core.events import TransferState
@@ -29,6 +30,7 @@ from chatnet.core.messages import (
     OfferedFile,
     Pause,
     Resume,
+    Skip,
     Verified,
     Want,
 )
@@ -345,12 +347,7 @@ SENDERS: dict[str, Setup] = {
 
 @pytest.mark.parametrize(
     ("state", "word"),
-    [
-        (state, word)
-        for state in sorted(SENDERS)
-        for word in sorted(RECEIVERS_WORDS)
-        if word != "ACCEPT, the token of the one before" or state in TABLES.RUNNING
-    ],
+    [(state, word) for state in sorted(SENDERS) for word in sorted(RECEIVERS_WORDS)],
 )
 @pytest_twisted.ensureDeferred
 async def test_what_a_sender_answers(parties, other, tmp_path: Path, state: str, word: str) -> None:  # noqa: F811
@@ -367,3 +364,51 @@ async def test_what_a_sender_answers(parties, other, tmp_path: Path, state: str,
     assert [one for one in as_words(answers) if one != "DIALME"] == words(does, code)
     assert state_of(alice, other.fid) == (then or state)
     await alice.transfers.cancel(other.fid)
+
+
+# --- files that are skipped ----------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_want_skipped_is_done_where_another_file_is_final(parties, other) -> None:  # noqa: F811
+    (bob,) = await parties(1, PeerLimits(close_seconds=0.1))
+    await other.greet(bob)
+    other.chat.send(Offer(FID, [OfferedFile(["a"], MIB, 0), OfferedFile(["b"], 5, 0)], False))
+    await bob.see(TransferState.OFFERED, fid=FID)
+    await bob.transfers.accept(FID)
+    link = await other.file_link((await other.heard(Accept)).token)
+    link.send(File(0, 0, MIB))
+    write_raw(link, bytes(MIB))
+    link.send(End(0, blake3(bytes(MIB)).digest()))
+    for _ in range(500):
+        if any(path.name == "a" for path in bob.downloads.rglob("*")):
+            break
+        await deferLater(bob.reactor, 0.01)
+    link.abort()
+    again = await other.heard(Accept, 2)
+    assert [want.file for want in again.wants] == [1]
+    link = await other.file_link(again.token)
+    link.send(Skip(1, m.CHANGED))
+    await other.heard(Verified)
+    link.leave()
+    assert (await bob.end(FID)).state is TransferState.DONE
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_sender_waits_for_verified_when_it_has_skipped_all_that_was_wanted(
+    parties,  # noqa: F811
+    other,
+    tmp_path: Path,
+) -> None:
+    (alice,) = await parties(1, PeerLimits(close_seconds=0.1))
+    alice.others[other.peer] = SimpleNamespace(port=other.listen())
+    await other.greet(alice)
+    paths = [write(tmp_path, name, b"hello") for name in "ab"]
+    other.fid = (await alice.transfers.offer(other.peer, paths)).fid
+    await s_offered(alice, other)
+    (tmp_path / "b").unlink()
+    other.chat.send(Accept(other.fid, TOKEN, [Want(1, 0)], False))
+    assert await other.heard(Skip) == Skip(1, m.UNREADABLE)
+    assert state_of(alice, other.fid) == "running"
+    other.user.links[-1].send(Verified(other.fid))
+    assert (await alice.end(other.fid)).state is TransferState.DONE
