@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from blake3 import blake3
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from chatnet.core import messages as m
@@ -364,6 +365,61 @@ async def test_what_a_sender_answers(parties, other, tmp_path: Path, state: str,
     assert [one for one in as_words(answers) if one != "DIALME"] == words(does, code)
     assert state_of(alice, other.fid) == (then or state)
     await alice.transfers.cancel(other.fid)
+
+
+# --- dials that cross ---------------------------------------------------------------------------
+
+
+class LateAnswer:
+    """The other side's listener, which answers no HELLO before ``go``; ``link`` fires with what says one."""
+
+    def __init__(self, other: Other) -> None:
+        self.link: Deferred[Any] = Deferred()
+        self.go: Deferred[None] = Deferred()
+        self._answer = other.user.answer
+        other.user.answer = self.answer  # type: ignore[method-assign]
+
+    async def answer(self, link: Any, greeting: m.Hello) -> m.Welcome:
+        self.link.callback(link)
+        await self.go
+        return await self._answer(link, greeting)
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_two_dials_that_cross_the_second_is_not_expected(parties, other) -> None:  # noqa: F811
+    (bob,) = await parties(1)
+    bob.others[other.peer] = SimpleNamespace(port=other.listen())
+    late = LateAnswer(other)
+    await other.greet(bob)
+    await calling(bob, other)
+    other.chat.send(DialMe(FID))
+    await late.link
+    link = await other.file_link(other.token)
+    await bob.until(lambda: state_of(bob, FID) == "linked")
+    late.go.callback(None)
+    await other.user.until(lambda: [end.code for end in other.user.ends] == [m.NOT_EXPECTED])
+    assert link.is_open
+    assert state_of(bob, FID) == "linked"
+    link.abort()  # as a sender does that has given its dial up
+    assert (await other.heard(Accept, 2)).token != other.token
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_sender_cuts_its_dial_when_it_says_dialme(parties, other, tmp_path: Path) -> None:  # noqa: F811
+    (alice,) = await parties(1, PeerLimits(dial_me_seconds=0.2))
+    alice.others[other.peer] = SimpleNamespace(port=other.listen())
+    late = LateAnswer(other)
+    await other.greet(alice)
+    other.fid = (await alice.transfers.offer(other.peer, [write(tmp_path, "a", b"hello")])).fid
+    await s_offered(alice, other)
+    other.chat.send(Accept(other.fid, TOKEN, [Want(0, 0)], False))
+    dialled = await late.link
+    await other.heard(DialMe)
+    late.go.callback(None)
+    await dialled.when_gone()
+    assert state_of(alice, other.fid) == "calling"
+    await other.file_link(TOKEN)
+    assert await other.heard(File) == File(0, 0, 5)
 
 
 # --- files that are skipped ----------------------------------------------------------------------
