@@ -422,6 +422,48 @@ async def test_a_sender_cuts_its_dial_when_it_says_dialme(parties, other, tmp_pa
     assert await other.heard(File) == File(0, 0, 5)
 
 
+# --- without the feature words ------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hold_is_not_told_without_resume_and_ends_with_the_next_accept(
+    parties,  # noqa: F811
+    other,
+    tmp_path: Path,
+) -> None:
+    (alice,) = await parties(1, PeerLimits(close_seconds=0.1), **SLOW)
+    alice.others[other.peer] = SimpleNamespace(port=other.listen())
+    other.party = alice
+    other.chat = await other.dial(alice.port, alice.peer, hello(features=()))
+    other.user.on_message = lambda link, message: link.pause_reading() if isinstance(message, File) else None
+    other.fid = (await alice.transfers.offer(other.peer, [write(tmp_path, "a", os.urandom(8 * MIB))])).fid
+    await s_running(alice, other)
+    await alice.transfers.pause(other.fid)
+    accept = Accept(other.fid, NEW_TOKEN, [Want(0, 0)], False)
+    assert await other.answers(accept) == []
+    assert state_of(alice, other.fid) == "paused here"
+    await alice.transfers.resume(other.fid)
+    other.chat.send(accept)
+    await other.heard(File)
+    assert state_of(alice, other.fid) == "running"
+    await alice.transfers.cancel(other.fid)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pause_without_its_word_is_taken_and_a_skip_is_not(parties, other) -> None:  # noqa: F811
+    (bob,) = await parties(1)
+    other.party = bob
+    other.chat = await other.dial(bob.port, bob.peer, hello(features=()))
+    await calling(bob, other)
+    assert await other.answers(Pause(FID, m.PAUSED)) == []
+    assert state_of(bob, FID) == "paused there"
+    await other.answers(Resume(FID))
+    token = (await other.heard(Accept)).token
+    link = await other.dial(bob.port, bob.peer, hello(m.ROLE_FILE, features=(), fid=FID, token=token))
+    link.send(Skip(0, m.CHANGED))
+    assert (await link.when_gone()).code == m.BAD_FRAME
+
+
 # --- files that are skipped ----------------------------------------------------------------------
 
 
