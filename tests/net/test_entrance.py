@@ -22,21 +22,6 @@ from tests.support.links import Station, hello
 COUNTED = PeerLimits(loopback="counted")
 
 
-@pytest_twisted.async_yield_fixture
-async def stations():
-    from twisted.internet import reactor
-
-    made: list[Station] = []
-
-    def make(*args: Any, **kwargs: Any) -> Station:
-        made.append(Station(reactor, *args, **kwargs))
-        return made[-1]
-
-    yield make
-    for station in made:
-        await station.close()
-
-
 class HeldTurns:
     """The turns of a station in which nobody is let in until ``go_on``."""
 

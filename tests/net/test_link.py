@@ -19,26 +19,11 @@ from chatnet.core.framing import frame
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import ROLE_FILE, Ack, Check, End, File, Found, Lookup, Nack, Ping, Pong, Resume, Say, encode
 from chatnet.core.roles import ROLES, Role
-from tests.support.links import Recorder, Station, hello
+from tests.support.links import Recorder, hello
 
 
 def say(body: str, number: int = 0) -> Say:
     return Say(b"c" * 32, number.to_bytes(16, "big"), 1, body)
-
-
-@pytest_twisted.async_yield_fixture
-async def stations():
-    from twisted.internet import reactor
-
-    made: list[Station] = []
-
-    def make(*args, **kwargs) -> Station:
-        made.append(Station(reactor, *args, **kwargs))
-        return made[-1]
-
-    yield make
-    for station in made:
-        await station.close()
 
 
 @pytest_twisted.ensureDeferred

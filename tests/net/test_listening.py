@@ -33,21 +33,6 @@ class Caller(Protocol):
         self.lost.callback(None)
 
 
-@pytest_twisted.async_yield_fixture
-async def stations():
-    from twisted.internet import reactor
-
-    made: list[Station] = []
-
-    def make(*args: Any, **kwargs: Any) -> Station:
-        made.append(Station(reactor, *args, **kwargs))
-        return made[-1]
-
-    yield make
-    for station in made:
-        await station.close()
-
-
 async def call(bob: Station, port: int) -> Caller:
     return await connectProtocol(TCP4ClientEndpoint(bob.reactor, "127.0.0.1", port), Caller())
 

@@ -17,7 +17,7 @@ from twisted.protocols.basic import FileSender
 from chatnet.core import messages as m
 from chatnet.core.framing import Framer, frame
 from chatnet.core.limits import MAX_FRAME
-from tests.net.test_link import say, stations  # noqa: F401
+from tests.net.test_link import say
 from tests.net.test_tls import context, ours, two_certificates
 from tests.support.links import Station, hello, new_identity
 from tests.support.wire import decode
@@ -65,7 +65,7 @@ async def visit(bob: Station, *bodies: bytes, made: SSL.Context | None = None) -
 
 
 @pytest_twisted.async_yield_fixture
-async def bob(stations):  # noqa: F811
+async def bob(stations):
     made = stations()
     made.listen()
     yield made
@@ -165,7 +165,7 @@ async def test_how_a_cut_looks(bob: Station, what: str, ended: str) -> None:
 
 @pytest.mark.parametrize("word", [m.Bye(), m.Error("busy", "later")])
 @pytest_twisted.ensureDeferred
-async def test_bye_or_error_amid_ones_own_raw_bytes_ends_them(stations, word: m.Message) -> None:  # noqa: F811
+async def test_bye_or_error_amid_ones_own_raw_bytes_ends_them(stations, word: m.Message) -> None:
     """The side that sends raw bytes can say no frame: it stops, and answers by the end of TLS alone."""
     alice, bob = stations(), stations()
     link = await alice.dial(bob.listen(), bob.peer, hello(m.ROLE_FILE))
