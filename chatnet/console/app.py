@@ -200,7 +200,7 @@ class Console(Service):
         assert self.actions is not None
         at_ms = int(self._reactor.seconds() * 1000)
         for text in warnings:
-            self.model.notices.append(Notice(NoticeLevel.WARNING, safe_line(text, 400), at_ms))
+            self.model.notices.append(Notice(NoticeLevel.WARNING, safe_line(text, limits.WARNING_CHARS), at_ms))
         if warnings:
             more = f" {len(warnings) - 1} more in the first tab." if len(warnings) > 1 else ""
             self.actions.view.say(f"{warnings[0]}{more}", warning=True)
