@@ -130,7 +130,7 @@ class Entrance(ServerFactory):
     def _let_in(self) -> None:
         arrived = self._links.let_in()
         if arrived is not None and arrived.link is not None and arrived.make_transport is not None:
-            protocol = self._tls.protocol_for(arrived.link)
+            protocol = self._tls.protocol_for(arrived.link, first=arrived.is_first)
             transport = arrived.make_transport(protocol)
             arrived.socket = arrived.make_transport = None  # the transport's from now on
             protocol.makeConnection(transport)

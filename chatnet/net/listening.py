@@ -30,7 +30,7 @@ from chatnet.core.messages import STRUCK
 from chatnet.core.meters import Spread
 from chatnet.core.strikes import refusal
 from chatnet.net.entrance import Arrived, Entrance
-from chatnet.net.link import Link, LinkSettings, LinkUser
+from chatnet.net.link import First, Link, LinkSettings, LinkUser
 from chatnet.net.tls import TLS
 
 BACKLOG = 1024  # a herd after a restart waits in the kernel, not in retries
@@ -82,7 +82,7 @@ class LinkFactory:
         self._cut(turn.evicted)
         arrived = cast(Arrived, turn.ticket)
         link = arrived.link = Link(self._settings, self._user, (arrived.host, arrived.port))
-        link.comes_first = arrived.is_first
+        link.put_first(First.SOURCE, arrived.is_first)
         self.links.add(link)
         link.on_proven = partial(self._proven, arrived)
         link.on_closing = self._is_closing
@@ -130,7 +130,7 @@ class LinkFactory:
 
     def _proven(self, arrived: Arrived, link: Link) -> None:
         self._admission.done(arrived)
-        link.comes_first = False  # that was for its source
+        link.put_first(First.SOURCE, False)
         ban_seconds = self._settings.strikes.ban_seconds(link.peer, self._settings.clock.seconds())
         if ban_seconds:
             self.refusals[STRUCK] += 1
