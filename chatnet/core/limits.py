@@ -85,6 +85,8 @@ FLOOD_SECONDS = 30.0  # of frames above their rate without a break: then the lin
 TURN_SHARE_SECONDS = 0.01  # of a turn of the reactor for handshakes and ends: about ten
 ACCEPTS_PER_TURN = 128  # connections taken from the kernel in a turn: 5 ms; with fewer all would wait in its queue
 WAITING_FOR_EACH_PLACE = 2  # connections for each place of an unproven one, a descriptor each: a herd of hundreds
+OWN_FILES = 192  # that a registry has open beside connections of others: database, log, ports, its own dials, metrics
+FEW_FILES_PART = 8  # of the files that a registry may open one in so many is for strangers, where there are too few
 MAX_KNOWN_KEYS = 10_000  # known keys whose addresses are remembered: about 5 MB
 MAX_PROVEN_SOURCES = 4  # of each, the latest: at home, at work, on the way
 KNOWN_SOURCE_PLACES = 8  # reserved places of one known source at a time: it may be shared with an attacker
@@ -245,7 +247,7 @@ class RegistryLimits(LinkLimits):
     frames_burst: int = _limit(60, "such frames at once; then reading from the peer waits")
     unauthenticated: int = _limit(256, "handshakes and HELLOs under way in all: about 22 MB of buffers")
     reserved_unauthenticated: int = _limit(64, "more of those, for the addresses of registered peers")
-    connections: int = _limit(10_000, "authenticated connections; also at most the file descriptors less 1,280")
+    connections: int = _limit(10_000, "authenticated connections; fewer where the system allows too few open files")
     queue_bytes: int = _limit(
         262_144, "answers to one peer that it has not read; pushes wait for the reader in any case"
     )
@@ -276,6 +278,24 @@ class RegistryLimits(LinkLimits):
         5.0, "between two replacements of one key's connection, as with two copies of a profile"
     )
     traffic_log_seconds: float = _limit(60.0, "between two log lines with the bytes in and out, if they changed")
+
+    @property
+    def files(self) -> int:
+        """How many files may be open at a time: one for each connection, in whatever state, and our own."""
+        unproven = self.unauthenticated * (1 + WAITING_FOR_EACH_PLACE) + self.reserved_unauthenticated
+        return self.connections + unproven + LINKS_CLOSING + OWN_FILES
+
+    def within(self, files: int) -> Self:
+        """These limits where only so many ``files`` may be open.
+
+        Those who have not proven a key yet give room first, down to their part; then fewer peers can be connected.
+        """
+        if self.files <= files:
+            return self
+        places = max(1, files // FEW_FILES_PART // (1 + WAITING_FOR_EACH_PLACE))
+        less = dataclasses.replace(self, unauthenticated=min(self.unauthenticated, places))
+        room = files - (less.files - less.connections)
+        return dataclasses.replace(less, connections=max(1, min(less.connections, room)))
 
 
 # Taken once, when the registry starts; every other limit is looked at when it is applied.
