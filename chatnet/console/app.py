@@ -154,7 +154,7 @@ class Console(Service):
     def _build(self) -> None:
         self._subscription = self._api.subscribe(self._heard)
         snapshot = self._subscription.snapshot
-        signs = ASCII if self._ascii_only or not _is_utf8(os.environ) else UNICODE
+        signs = ASCII if self._ascii_only or not _is_utf8(self._environ) else UNICODE
         self.model = ConsoleModel(snapshot)
         scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000), self._launch)
         self._alerts = AlertQueue(self._alert_content)
@@ -165,7 +165,7 @@ class Console(Service):
             assert self._input is not None
             assert self._output is not None
             self._writer = TerminalWriter(self._reactor, self._output)
-            self._screen = UnwrappedScreen(self._input, self._writer)
+            self._screen = UnwrappedScreen(self._input, self._writer, self._environ)
             atexit.register(self._give_back)
             self._allow_color()
         self._loop = GuardedLoop(
@@ -200,7 +200,7 @@ class Console(Service):
         assert self.actions is not None
         at_ms = int(self._reactor.seconds() * 1000)
         for text in warnings:
-            self.model.notices.append(Notice(NoticeLevel.WARNING, safe_line(text, 400), at_ms))
+            self.model.notices.append(Notice(NoticeLevel.WARNING, safe_line(text, limits.WARNING_CHARS), at_ms))
         if warnings:
             more = f" {len(warnings) - 1} more in the first tab." if len(warnings) > 1 else ""
             self.actions.view.say(f"{warnings[0]}{more}", warning=True)

@@ -5,10 +5,9 @@ A terminal that nobody reads (suspended, a stalled ssh) holds up its own screen 
 
 from __future__ import annotations
 
-import os
 import re
 import termios
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -370,10 +369,10 @@ class UnwrappedScreen(urwid.display.raw.Screen):
     is longer there than here must not go on in the next one, over names and people.
     """
 
-    def __init__(self, input: TextIO, writer: TerminalWriter) -> None:
+    def __init__(self, input: TextIO, writer: TerminalWriter, environ: Mapping[str, str]) -> None:
         super().__init__(input, writer, bracketed_paste_mode=True, focus_reporting=True, extended_keys=True)
         # Only there a bright colour is a bold one; elsewhere that may be the dark colour in bold.
-        self.set_terminal_properties(bright_is_bold=os.environ.get("TERM", "").startswith(BOLD_IS_BRIGHT))
+        self.set_terminal_properties(bright_is_bold=environ.get("TERM", "").startswith(BOLD_IS_BRIGHT))
         self._writer = writer
 
     def alert(self, sequence: str) -> None:

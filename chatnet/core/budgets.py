@@ -23,6 +23,7 @@ from chatnet.core.addresses import is_loopback
 
 MIB = 1_048_576
 UNIX = "unix"  # the host of whoever comes over a unix socket
+SOURCES_REMEMBERED = 1_024  # addresses whose sources are in the cache: 600 KB.  Here, since limits.py imports this file
 
 
 class Level(StrEnum):
@@ -193,7 +194,7 @@ def _source_at(sources: Sources, depth: int) -> str:
     return sources[max(depth, -len(sources))][1]
 
 
-@lru_cache(maxsize=1_024)  # asked several times about each connection
+@lru_cache(SOURCES_REMEMBERED)  # asked several times about each connection
 def sources_of(host: str) -> Sources:
     """The sources that an address belongs to, the narrowest first.
 

@@ -85,6 +85,8 @@ FLOOD_SECONDS = 30.0  # of frames above their rate without a break: then the lin
 TURN_SHARE_SECONDS = 0.01  # of a turn of the reactor for handshakes and ends: about ten
 ACCEPTS_PER_TURN = 128  # connections taken from the kernel in a turn: 5 ms; with fewer all would wait in its queue
 WAITING_FOR_EACH_PLACE = 2  # connections for each place of an unproven one, a descriptor each: a herd of hundreds
+OWN_FILES = 192  # that a registry has open beside connections of others: database, log, ports, its own dials, metrics
+FEW_FILES_PART = 8  # of the files that a registry may open one in so many is for strangers, where there are too few
 MAX_KNOWN_KEYS = 10_000  # known keys whose addresses are remembered: about 5 MB
 MAX_PROVEN_SOURCES = 4  # of each, the latest: at home, at work, on the way
 KNOWN_SOURCE_PLACES = 8  # reserved places of one known source at a time: it may be shared with an attacker
@@ -115,11 +117,14 @@ WRITE_BACK_BYTES = 524_288  # written and sent on to the disk; twice as much is 
 LAST_DAY_MS = 253_402_128_000_000  # 31 December 9999: calendars end there
 LATEST_FILE_MS = 4_102_444_800_000  # times of files from 2100 on are no times
 CONFIG_BYTES = 131_072  # of a configuration file: the one in etc, with every setting and its comment, has 2 KB
+CONFIG_LINE_CHARS = 200  # of a line of it, in which its key is looked for
 CONFIG_WARNINGS = 10  # about one configuration file: more than fit on a screen help nobody
 START_WAIT_SECONDS = 20.0  # that the process in front waits for the one behind: longer than a first try at the registry
+START_REPORT_BYTES = 4_096  # from the process behind: PIPE_BUF of Linux, which is written whole or not at all
 FAILED_START_SECONDS = 5.0  # that it waits for the end of one that could not start: as long as an orderly stop takes
 LOG_BYTES = 5_000_000
 LOG_FILES = 5
+KEPT_CHOICE_BYTES = 256  # of the file of a choice that is kept: it is one word
 LAST_WORDS_SECONDS = 1.0  # that a program which ends waits for a terminal that does not read them
 TERMINAL_BACKLOG_BYTES = 1_048_576  # not yet taken by the terminal: one frame of the largest, with colours
 DOUBLE_CLICK_SECONDS = 0.4
@@ -131,6 +136,8 @@ DROPPED_PATHS = 100  # files that are dropped on the window at once; more lines 
 ALERT_SECONDS = 5.0  # between two notices on the desktop: what comes meanwhile is told together
 ALERT_CHARS = 120  # of a notice: about what a desktop shows
 MUTED = 1_000  # people of whom no notice is given
+WARNING_CHARS = 400  # of a warning about the start that the first tab shows: five rows
+QUESTION_CHARS = 400  # of a question in the footer: as many rows as it has in a window of 80 columns
 QUESTION_SECONDS = 0.4  # on the screen before a key answers it: faster, the key was meant for what stood there before
 COMPARED_SECONDS = 1_800.0  # after digits were on the screen they can be said to be the same: longer than any reading
 DRAW_SECONDS = 0.03  # draws that were not caused by a key are gathered this long
@@ -142,6 +149,7 @@ SETTLE_SECONDS = 5.0  # after the question about an offer: an answer out of the 
 SPACE_SECONDS = 5.0  # between two looks whether the disk has space again for what it holds up
 DISK_BLOCK_BYTES = 4_096  # what a file or a folder takes of most disks beside its content
 OFFER_OVERHEAD = 8_192  # bytes of memory for an offer beside its pages: what people see of it, and its rules
+PACKED_HEAD_BYTES = 1_024  # of a packed page of it, which tell how many it holds: three times what zlib's tables take
 FREE_INODES = 1_000  # files that a transfer leaves room for on the disk
 SPACE_LOOK_BYTES = 4_194_304  # of small files written between two looks at the free space
 OFFER_PAGE_OVERHEAD = 128  # bytes of memory and disk for each page of an offer beside its content
@@ -239,7 +247,7 @@ class RegistryLimits(LinkLimits):
     frames_burst: int = _limit(60, "such frames at once; then reading from the peer waits")
     unauthenticated: int = _limit(256, "handshakes and HELLOs under way in all: about 22 MB of buffers")
     reserved_unauthenticated: int = _limit(64, "more of those, for the addresses of registered peers")
-    connections: int = _limit(10_000, "authenticated connections; also at most the file descriptors less 1,280")
+    connections: int = _limit(10_000, "authenticated connections; fewer where the system allows too few open files")
     queue_bytes: int = _limit(
         262_144, "answers to one peer that it has not read; pushes wait for the reader in any case"
     )
@@ -270,6 +278,24 @@ class RegistryLimits(LinkLimits):
         5.0, "between two replacements of one key's connection, as with two copies of a profile"
     )
     traffic_log_seconds: float = _limit(60.0, "between two log lines with the bytes in and out, if they changed")
+
+    @property
+    def files(self) -> int:
+        """How many files may be open at a time: one for each connection, in whatever state, and our own."""
+        unproven = self.unauthenticated * (1 + WAITING_FOR_EACH_PLACE) + self.reserved_unauthenticated
+        return self.connections + unproven + LINKS_CLOSING + OWN_FILES
+
+    def within(self, files: int) -> Self:
+        """These limits where only so many ``files`` may be open.
+
+        Those who have not proven a key yet give room first, down to their part; then fewer peers can be connected.
+        """
+        if self.files <= files:
+            return self
+        places = max(1, files // FEW_FILES_PART // (1 + WAITING_FOR_EACH_PLACE))
+        less = dataclasses.replace(self, unauthenticated=min(self.unauthenticated, places))
+        room = files - (less.files - less.connections)
+        return dataclasses.replace(less, connections=max(1, min(less.connections, room)))
 
 
 # Taken once, when the registry starts; every other limit is looked at when it is applied.

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from chatnet.core.closest import did_you_mean
 from chatnet.core.errors import LocalError, system_reason
-from chatnet.core.limits import CONFIG_BYTES, CONFIG_WARNINGS
+from chatnet.core.limits import CONFIG_BYTES, CONFIG_LINE_CHARS, CONFIG_WARNINGS
 from chatnet.core.text import safe_line
 
 T = TypeVar("T")
@@ -27,7 +27,6 @@ SECTIONS = ("peer", "registry")
 LIMITS = "limits"  # a table of its own in each section
 _HEADER = re.compile(r"\s*\[\s*([^\[\]#]+?)\s*\]")
 _ENTRY = re.compile(r"\s*[\"']?([^\"'=.\s]+)[\"']?\s*[=.]")
-_LINE_CHARS = 200  # of a line, in which its key is looked for
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -180,10 +179,10 @@ def _lines_of(source: str) -> dict[tuple[str, str], int]:
     section = ""
     lines: dict[tuple[str, str], int] = {}
     for number, line in enumerate(source.splitlines(), 1):
-        if header := _HEADER.match(line[:_LINE_CHARS]):
+        if header := _HEADER.match(line[:CONFIG_LINE_CHARS]):
             section = re.sub(r"[\s\"']", "", header[1])
             lines.setdefault(("", section), number)
-        elif entry := _ENTRY.match(line[:_LINE_CHARS]):
+        elif entry := _ENTRY.match(line[:CONFIG_LINE_CHARS]):
             lines.setdefault((section, entry[1]), number)
     return lines
 

@@ -7,9 +7,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from chatnet.core.limits import KEPT_CHOICE_BYTES
 from chatnet.host.private_files import make_private_directories, make_private_file
-
-MAX_BYTES = 256  # of the file: a choice is one word
 
 
 class KeptChoice:
@@ -23,7 +22,7 @@ class KeptChoice:
         try:
             with open(self._file, "rb", opener=_open_at_once) as file:
                 is_ours = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-                return file.read(MAX_BYTES).decode("ascii", "replace").strip() if is_ours else ""
+                return file.read(KEPT_CHOICE_BYTES).decode("ascii", "replace").strip() if is_ours else ""
         except OSError:
             return ""
 

@@ -10,11 +10,10 @@ import os
 import select
 from contextlib import suppress
 
-from chatnet.core.limits import FAILED_START_SECONDS, START_WAIT_SECONDS
+from chatnet.core.limits import FAILED_START_SECONDS, START_REPORT_BYTES, START_WAIT_SECONDS
 from chatnet.host.exits import START_FAILED, complain
 
 _STARTED, _FAILED = b"0", b"1"
-_MOST_BYTES = 4_096  # PIPE_BUF of Linux: such a line is written whole, or not at all
 _INTERRUPTED = 130
 
 
@@ -42,7 +41,7 @@ class StartReport:
     def _tell(self, code: bytes, line: str) -> None:
         if self._writes >= 0:
             with suppress(OSError):  # nobody waits any more
-                os.write(self._writes, (code + line.encode(errors="replace"))[:_MOST_BYTES])
+                os.write(self._writes, (code + line.encode(errors="replace"))[:START_REPORT_BYTES])
 
     def _close(self) -> None:
         for descriptor in (self._reads, self._writes):
@@ -71,4 +70,4 @@ class StartReport:
     def _read(self, seconds: float) -> bytes:
         """What is told within ``seconds``; nothing when nothing more will be."""
         ready, _, _ = select.select([self._reads], [], [], seconds)
-        return os.read(self._reads, _MOST_BYTES) if ready else b""
+        return os.read(self._reads, START_REPORT_BYTES) if ready else b""

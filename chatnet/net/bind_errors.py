@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.internet.error import CannotListenError
 
-from chatnet.core.errors import CannotListen
+from chatnet.core.errors import CannotListen, system_reason
 from chatnet.core.text import safe_line
 
 LISTENING = "0A"  # /proc/net/tcp's word for it
@@ -38,7 +38,7 @@ def cannot_listen(error: Exception, endpoint: str, usual_port: int) -> CannotLis
     if number == errno.EADDRNOTAVAIL:
         text = f"cannot listen on {endpoint}: this machine has no such address."
         return CannotListen("no-such-address", text, f"tcp:{port or usual_port}")
-    reason = (getattr(cause, "strerror", None) or str(cause)).lower()
+    reason = system_reason(cause) if isinstance(cause, OSError) else str(cause).lower()
     return CannotListen("listen", f"cannot listen on {what}: {safe_line(reason)}.")
 
 

@@ -14,12 +14,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import ServerFactory
 
 from chatnet.core.budgets import UNIX
 from chatnet.core.limits import ACCEPTS_PER_TURN
 from chatnet.net.link import Link
-from chatnet.net.turn_budget import TurnBudget
+from chatnet.net.tls import TLS
 
 
 class Arrived:
@@ -59,23 +59,26 @@ class Links(Protocol):
         """Refuse everybody who waits."""
 
 
-class Entrance(Factory):
-    """The factory of ports; ``protocol_for`` puts TLS under a link.  Its owner calls ``close`` when it ends."""
+class Entrance(ServerFactory):
+    """The factory of ports: puts TLS under each link that is made.  Its owner calls ``close`` when it ends.
+
+    ``send_buffer_bytes`` is the kernel's for each connection, 0 its own choice.
+    """
 
     noisy = False
 
-    def __init__(self, reactor: Any, turns: TurnBudget, links: Links, protocol_for: Callable[[Link], Any]) -> None:
+    def __init__(self, reactor: Any, tls: TLS, links: Links, send_buffer_bytes: int = 0) -> None:
         self._reactor = reactor
-        self._turns = turns
+        self._turns = tls.turns
+        self._tls = tls.wrap(self, dialling=False, send_buffer_bytes=send_buffer_bytes)
         self._links = links
-        self._protocol_for = protocol_for
         self._ports: list[Any] = []
         self._accepting = False  # in this turn
         self._asked = False  # for a turn in which the next is let in
 
     def guard(self, port: Any) -> None:
-        """Have what ``port``, one of Twisted's, accepts come in here."""
-        port.factory, port.transport = self, partial(self._keep, port.transport)
+        """Keep what ``port`` accepts, one of Twisted's with this factory, until it is let in."""
+        port.transport = partial(self._keep, port.transport)
         self._ports.append(port)
 
     def close(self) -> None:
@@ -127,7 +130,7 @@ class Entrance(Factory):
     def _let_in(self) -> None:
         arrived = self._links.let_in()
         if arrived is not None and arrived.link is not None and arrived.make_transport is not None:
-            protocol = self._protocol_for(arrived.link)
+            protocol = self._tls.protocol_for(arrived.link, first=arrived.is_first)
             transport = arrived.make_transport(protocol)
             arrived.socket = arrived.make_transport = None  # the transport's from now on
             protocol.makeConnection(transport)

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from chatnet.core.addresses import is_dialable_ip
 from chatnet.core.dialrules import Network
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, system_reason
 from chatnet.core.limits import ADDRESS_WATCH_SECONDS, MAX_ENDPOINTS
 from chatnet.core.records import Endpoint, endpoint
 from chatnet.net.timers import cancel_timer
@@ -24,7 +24,7 @@ def _adapters() -> list[Any]:
         return list(ifaddr.get_adapters())
     except OSError as error:
         raise LocalError(
-            "interfaces", f"the addresses of this machine cannot be read: {error.strerror or error}"
+            "interfaces", f"the addresses of this machine cannot be read: {system_reason(error)}"
         ) from None
 
 

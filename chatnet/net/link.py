@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Flag, auto
 from functools import cached_property
 from typing import Any, Protocol, cast
 
@@ -75,6 +76,14 @@ class LinkUser(Protocol):
         """Called once for each link that was opened, after its end."""
 
 
+class First(Flag):
+    """Why a link comes before those of strangers."""
+
+    DIALLED = auto()  # this program wanted it
+    SOURCE = auto()  # it comes from a known source, and has not proven its key yet
+    KEY = auto()  # its key always gets in
+
+
 @dataclass(frozen=True)
 class LinkSettings:
     """The settings that all links of one program share."""
@@ -115,7 +124,6 @@ class Link(TwistedProtocol):
     ) -> None:
         self.remote = remote
         self.dialled = hello is not None
-        self.comes_first = self.dialled  # before strangers: by its source until HELLO, then by its key
         self.peer = PeerID(b"")
         self.public_key = b""
         self.role = hello.role if hello else ""
@@ -135,6 +143,7 @@ class Link(TwistedProtocol):
         self._user = user
         self._hello = hello
         self._expected = expected
+        self._first_by = First.DIALLED if self.dialled else First(0)
         self._session = Session(dialled=self.dialled)
         self._welcome: Welcome | None = None
         self._decoder = FROM_LISTENER if self.dialled else FROM_DIALLER
@@ -166,6 +175,15 @@ class Link(TwistedProtocol):
     @property
     def is_open(self) -> bool:
         return self._session.state is State.OPEN
+
+    @property
+    def comes_first(self) -> bool:
+        """Whether it has its turn before the links of strangers."""
+        return bool(self._first_by)
+
+    def put_first(self, why: First, holds: bool = True) -> None:
+        """Have it come first because of ``why``, or no longer because of that."""
+        self._first_by = self._first_by | why if holds else self._first_by & ~why
 
     @property
     def rtt_ms(self) -> int | None:

@@ -16,8 +16,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorSocket
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IListeningPort, IReactorSocket
 from twisted.internet.task import deferLater
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
@@ -31,19 +30,19 @@ from chatnet.core.messages import STRUCK
 from chatnet.core.meters import Spread
 from chatnet.core.strikes import refusal
 from chatnet.net.entrance import Arrived, Entrance
-from chatnet.net.link import Link, LinkSettings, LinkUser
+from chatnet.net.link import First, Link, LinkSettings, LinkUser
 from chatnet.net.tls import TLS
 
 BACKLOG = 1024  # a herd after a restart waits in the kernel, not in retries
+_OTHER_KIND = "this kind of endpoint cannot be used; use tcp:, unix: or systemd:"
 
 
-class LinkFactory(Factory):
-    """A link for each connection that is admitted.
+class LinkFactory:
+    """A link for each connection that is admitted, in the order of ``core.admission``.
 
     ``reserved`` places beside the ``unauthenticated`` ones are for connections of the sources that ``known`` has.
     """
 
-    noisy = False
     log = Logger("chatnet.listening")
 
     def __init__(
@@ -65,13 +64,6 @@ class LinkFactory(Factory):
         self.says_farewell = False  # the program ends: all links close at once, and none is cut for another
         self._closing: dict[Link, None] = {}  # in order, the oldest first
 
-    def buildProtocol(self, addr: IAddress | None) -> Link | None:
-        """A link at once, on a port without an entrance."""
-        arrived = Arrived(addr)
-        if self.arrive(arrived):
-            self.let_in()
-        return arrived.link
-
     # --- for the entrance ---
 
     def arrive(self, arrived: Arrived) -> bool:
@@ -90,7 +82,7 @@ class LinkFactory(Factory):
         self._cut(turn.evicted)
         arrived = cast(Arrived, turn.ticket)
         link = arrived.link = Link(self._settings, self._user, (arrived.host, arrived.port))
-        link.comes_first = arrived.is_first
+        link.put_first(First.SOURCE, arrived.is_first)
         self.links.add(link)
         link.on_proven = partial(self._proven, arrived)
         link.on_closing = self._is_closing
@@ -138,7 +130,7 @@ class LinkFactory(Factory):
 
     def _proven(self, arrived: Arrived, link: Link) -> None:
         self._admission.done(arrived)
-        link.comes_first = False  # that was for its source
+        link.put_first(First.SOURCE, False)
         ban_seconds = self._settings.strikes.ban_seconds(link.peer, self._settings.clock.seconds())
         if ban_seconds:
             self.refusals[STRUCK] += 1
@@ -163,15 +155,14 @@ class Listener:
     def __init__(self, reactor: Any, tls: TLS, factory: LinkFactory) -> None:
         self._reactor = reactor
         self._factory = factory
-        self._wrapped: Any = tls.wrap(factory, dialling=False, send_buffer_bytes=factory.send_buffer_bytes)
-        self._entrance = Entrance(reactor, tls.turns, factory, self._wrapped.protocol_for)
+        self._entrance = Entrance(reactor, tls, factory, factory.send_buffer_bytes)
         self.ports: list[IListeningPort] = []
 
     def listen(self, endpoints: tuple[str, ...]) -> None:
         """Bind every endpoint string; raises CannotListenError, with nothing left open."""
         try:
             for description in endpoints:
-                self._add(bound(serverFromString(self._reactor, description), self._wrapped))
+                self._add(bound(serverFromString(self._reactor, description), self._entrance))
         except BaseException:
             self._drop_ports()
             raise
@@ -185,7 +176,7 @@ class Listener:
         attempts = 8 if port == 0 else 1
         for attempt in range(attempts):
             try:
-                self._add(self._reactor.listenTCP(port, self._wrapped, backlog=BACKLOG))
+                self._add(self._reactor.listenTCP(port, self._entrance, backlog=BACKLOG))
                 six = self._listen_ipv6(self.port)
                 if six is not None:
                     self._add(six)
@@ -224,9 +215,12 @@ class Listener:
             await next(iter(self._factory.links)).when_gone()
 
     def _add(self, port: IListeningPort) -> None:
-        self.ports.append(port)
         if isinstance(port, Port):
-            self._entrance.guard(port)
+            self.ports.append(port)
+        if not isinstance(port, Port) or port.factory is not self._entrance:
+            # ssl: and haproxy: put a factory of their own before ours, and stdio: accepts nothing.
+            raise LocalError("listen", _OTHER_KIND)
+        self._entrance.guard(port)
 
     def _listen_ipv6(self, port: int) -> IListeningPort | None:
         if not socket.has_ipv6:
@@ -243,7 +237,7 @@ class Listener:
                     raise CannotListenError("::", port, error) from None
                 return None  # a machine without IPv6
             adopting = IReactorSocket(self._reactor)
-            return adopting.adoptStreamPort(bound.fileno(), socket.AF_INET6, self._wrapped)
+            return adopting.adoptStreamPort(bound.fileno(), socket.AF_INET6, self._entrance)
 
     def _drop_ports(self) -> None:
         for port in self.ports:
@@ -256,7 +250,7 @@ def bound(endpoint: Any, factory: Any) -> IListeningPort:
     outcome: list[Any] = []
     endpoint.listen(factory).addBoth(outcome.append)
     if not outcome:
-        raise LocalError("listen", "this kind of endpoint cannot be opened at once; use tcp:, unix: or systemd:")
+        raise LocalError("listen", _OTHER_KIND)
     if isinstance(outcome[0], Failure):
         outcome[0].raiseException()
     return cast(IListeningPort, outcome[0])

@@ -92,11 +92,11 @@ class TLSFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         protocol: Any = self._factory.buildProtocol(addr)
-        return None if protocol is None else self.protocol_for(protocol)
+        return None if protocol is None else self.protocol_for(protocol, first=self.dialling)
 
-    def protocol_for(self, above: Any) -> Protocol:
-        """TLS under one protocol, which is made already."""
-        return _TLSSwitch(self, above)
+    def protocol_for(self, above: Any, first: bool) -> Protocol:
+        """TLS under one protocol, which is made already; ``first``: its handshake has its turn before others."""
+        return _TLSSwitch(self, above, first)
 
     def doStart(self) -> None:
         self._factory.doStart()
@@ -111,9 +111,10 @@ class _TLSSwitch(Protocol):
     On a socket OpenSSL works by itself; any other transport carries Twisted's TLS.
     """
 
-    def __init__(self, factory: TLSFactory, above: UpperProtocol) -> None:
+    def __init__(self, factory: TLSFactory, above: UpperProtocol, first: bool) -> None:
         self._factory = factory
         self._above = above
+        self._first = first
 
     def connectionMade(self) -> None:
         factory, transport = self._factory, cast(Any, self.transport)
@@ -124,8 +125,9 @@ class _TLSSwitch(Protocol):
                     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if factory.send_buffer_bytes:
                     handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, factory.send_buffer_bytes)
-            first = factory.dialling or getattr(self._above, "comes_first", False)
-            on_socket = SocketTLS(factory.tls.connection(handle), transport, self._above, factory.tls.turns, first)
+            on_socket = SocketTLS(
+                factory.tls.connection(handle), transport, self._above, factory.tls.turns, self._first
+            )
             self._lost = on_socket.lost
             on_socket.begin(factory.dialling)
         else:

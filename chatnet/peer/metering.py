@@ -32,8 +32,8 @@ class PeerMeter(Service):
     ``budgets`` gives each budget of the peer by its name; none while nobody is logged in.
     """
 
-    def __init__(self, door: PeerApi, budgets: Callable[[], dict[str, Budget]]) -> None:
-        self._door = door
+    def __init__(self, api: PeerApi, budgets: Callable[[], dict[str, Budget]]) -> None:
+        self._api = api
         self._budgets = budgets
         self._people: dict[bytes, Person] = {}  # only those who are linked, or for whom something waits
         self._transfers: dict[bytes, State] = {}
@@ -43,7 +43,7 @@ class PeerMeter(Service):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        self._subscription = self._door.subscribe(self._hear)
+        self._subscription = self._api.subscribe(self._hear)
         snapshot = self._subscription.snapshot
         self._see(snapshot.people)
         self._transfers = {transfer.fid: transfer.state for transfer in snapshot.transfers}

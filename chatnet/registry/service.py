@@ -36,7 +36,6 @@ from chatnet.registry.metering import RegistryMeter
 from chatnet.registry.protocol import RegistryProtocol
 from chatnet.registry.store import MIGRATIONS, RegistryStore
 
-FILES_KEPT_FREE = 1_280  # descriptors: 832 for who is not proven yet, 256 for who is on the way out, the rest for us
 INSTANCE_BYTES = 16
 RESTORED_AT_ONCE = 1_000  # of those who were here before a restart, in one turn: about 10 ms
 
@@ -73,7 +72,8 @@ class RegistryService(MultiService):
         self._identity = identity
         self._listen = listen
         self._port = port
-        self._limits = limits = dataclasses.replace(limits, connections=_room_for(limits.connections))
+        self._asked = limits  # what was asked for, whatever the system allows
+        self._limits = limits = dataclasses.replace(_fitting(limits))  # our own, which change_limits changes
         self._database = Database(database, MIGRATIONS, reactor)
         self._store = RegistryStore(self._database)
         self._directory = Directory(token(EPOCH_BYTES), limits)
@@ -138,6 +138,7 @@ class RegistryService(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         shown = ", ".join(host_port(*address) for address in self.addresses)
         self.log.info("listening on {shown} with key {key}", shown=shown, key=short_text(self.peer_id))
+        self._warn_of_few_files()
         Deferred.fromCoroutine(self._read_store()).chainDeferred(self.serving)
 
     def stopService(self) -> Deferred[None]:
@@ -147,7 +148,7 @@ class RegistryService(MultiService):
 
     def change_limits(self, limits: RegistryLimits) -> None:
         """Apply what is different in ``limits``, as far as that needs no restart, and say so in the log."""
-        wanted = dataclasses.replace(limits, connections=_room_for(limits.connections))
+        self._asked, wanted = limits, _fitting(limits)
         changed = [
             f"{name} {before} -> {after}{' (after a restart)' if name in NEEDS_RESTART else ''}"
             for name, before, after in self._limits.differences(wanted)
@@ -157,10 +158,23 @@ class RegistryService(MultiService):
                 # It is frozen for everybody else: all parts look at this one object.
                 object.__setattr__(self._limits, name, after)
         self.log.info("limits changed: {changes}", changes=", ".join(changed) or "none")
+        self._warn_of_few_files()
 
     async def flush(self) -> None:
         """Write the present peers to disk, also what is not due yet.  Raises StoreFailed."""
         await self._protocol.flush()
+
+    def _warn_of_few_files(self) -> None:
+        asked, fitting = self._asked, _fitting(self._asked)
+        if fitting is not asked:
+            self.log.warn(
+                "too few open files are allowed: {files} are needed for {asked} peers, "
+                "there is room for {connections} peers and {unauthenticated} handshakes at a time",
+                files=asked.files,
+                asked=asked.connections,
+                connections=fitting.connections,
+                unauthenticated=fitting.unauthenticated,
+            )
 
     async def _read_store(self) -> None:
         await self._database.open()
@@ -204,11 +218,10 @@ class RegistryService(MultiService):
             )
 
 
-def _room_for(connections: int) -> int:
-    """At most ``connections``; fewer where the system allows fewer open files."""
+def _fitting(limits: RegistryLimits) -> RegistryLimits:
+    """``limits`` as far as the system allows so many open files, of which it is asked for as many as they need."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + FILES_KEPT_FREE
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < limits.files:
+        soft = limits.files if hard == resource.RLIM_INFINITY else min(limits.files, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return connections if soft == resource.RLIM_INFINITY else max(1, min(connections, soft - FILES_KEPT_FREE))
+    return limits if soft == resource.RLIM_INFINITY else limits.within(soft)

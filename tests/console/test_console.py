@@ -161,26 +161,21 @@ def encoding() -> Iterator[Callable[[str], None]]:
     urwid.set_encoding(before)
 
 
-def test_ascii_signs_because_of_the_locale_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "C")
-    console = Typist()
+def test_ascii_signs_because_of_the_locale_are_said() -> None:
+    console = Typist(environ={"LC_ALL": "C"})
     assert "The locale is not UTF-8, so the console uses ASCII signs. Start with LC_ALL=C.UTF-8." in console.all_words()
     console.close()
 
 
-def test_ascii_signs_that_were_asked_for_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "C")
-    console = Typist(ascii_only=True)
+def test_ascii_signs_that_were_asked_for_are_not() -> None:
+    console = Typist(ascii_only=True, environ={"LC_ALL": "C"})
     assert "locale" not in console.all_words()
     console.close()
 
 
-def test_what_cannot_be_typed_is_said_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, encoding: Callable[[str], None]
-) -> None:
+def test_what_cannot_be_typed_is_said_at_the_start(encoding: Callable[[str], None]) -> None:
     encoding("ascii")
-    monkeypatch.setenv("LC_ALL", "C")
-    console = Typist()
+    console = Typist(environ={"LC_ALL": "C"})
     assert "what ascii has no character for is shown as ? and cannot be typed." in console.all_words()
     console.close()
 

@@ -59,8 +59,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     one.close()
 
 
-def opened(terminal: Terminal, clock: Any, theme: ThemeChoice | None = None) -> Console:
-    environ = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+def opened(terminal: Terminal, clock: Any, theme: ThemeChoice | None = None, term: str = "xterm-256color") -> Console:
+    environ = {"TERM": term, "LANG": "C.UTF-8"}
     console = Console(
         furnished(clock), clock, input=terminal.input, output=terminal.output, theme=theme, environ=environ
     )
@@ -320,8 +320,7 @@ def test_a_bright_color_is_bold_only_on_the_linux_console(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, term: str, header: str
 ) -> None:
     """Elsewhere bold may leave the color as it is: bold red on Tango has a contrast of 2."""
-    monkeypatch.setenv("TERM", term)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    console = opened(terminal, new_clock(), ThemeChoice({}))
+    console = opened(terminal, new_clock(), ThemeChoice({}), term)
     assert header in terminal.written()
     console.stopService()

@@ -100,6 +100,30 @@ def test_times_fit_each_other(some: LinkLimits) -> None:
     assert some.close_seconds <= some.hello_seconds <= some.handshake_seconds
 
 
+@pytest.mark.parametrize(
+    ("asked", "files", "connections", "unauthenticated"),
+    [
+        ({}, 11_280, 10_000, 256),  # 10,000 + 3 x 256 + 64 + 256 + 192
+        ({}, 11_279, 9_999, 256),
+        ({}, 4_096, 3_074, 170),
+        ({}, 1_024, 386, 42),
+        ({}, 256, 1, 10),
+        ({"connections": 100}, 1_024, 100, 42),
+        ({"unauthenticated": 16}, 1_024, 464, 16),
+        ({"unauthenticated": 2_000}, 16_512, 10_000, 2_000),
+        ({"unauthenticated": 2_000}, 16_384, 10_000, 682),
+    ],
+)
+def test_few_open_files_leave_less_room_for_strangers_first_and_then_for_peers(
+    asked: dict[str, int], files: int, connections: int, unauthenticated: int
+) -> None:
+    given = RegistryLimits(**asked)  # type: ignore[arg-type]
+    fitting = given.within(files)
+    assert (fitting.connections, fitting.unauthenticated) == (connections, unauthenticated)
+    assert fitting.files <= files or connections == 1
+    assert (fitting is given) is (given.files <= files)
+
+
 def test_a_page_of_the_list_fits_in_a_frame() -> None:
     assert limits.PAGE_BYTES < limits.MAX_FRAME
     assert limits.MAX_BODY_BYTES + 200 < limits.MAX_FRAME

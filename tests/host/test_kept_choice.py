@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chatnet.host.kept_choice import MAX_BYTES, KeptChoice
+from chatnet.core.limits import KEPT_CHOICE_BYTES
+from chatnet.host.kept_choice import KeptChoice
 
 
 def test_it_is_kept_and_forgotten(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_what_is_not_such_a_file_is_no_choice(tmp_path: Path) -> None:
     long.write_text("x" * 10_000)
     bytes_.write_bytes(b"\xff\x00light")
     assert KeptChoice(pipe).get() == KeptChoice(folder).get() == KeptChoice(Path("/dev/zero")).get() == ""
-    assert len(KeptChoice(long).get()) == MAX_BYTES
+    assert len(KeptChoice(long).get()) == KEPT_CHOICE_BYTES
     assert KeptChoice(bytes_).get() != "light"
 
 

@@ -77,6 +77,13 @@ def test_the_advice_is_free() -> None:
             "cannot listen on unix:/run/x: already in use.",
             "",
         ),
+        (
+            CannotListenError(None, "/run/x", "Cannot acquire lock"),  # Twisted's, of a unix socket that is in use
+            "unix:/run/x:lockfile=1",
+            "listen",
+            "cannot listen on unix:/run/x:lockfile=1: cannot acquire lock.",
+            "",
+        ),
         (no_socket(7, 999, "odd\x1b[2J"), "tcp:7", "listen", "cannot listen on port 7: odd\ufffd[2j.", ""),
     ],
 )

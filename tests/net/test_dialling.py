@@ -21,21 +21,6 @@ from chatnet.net.dialling import explain
 from tests.support.links import Recorder, Station, hello
 
 
-@pytest_twisted.async_yield_fixture
-async def stations():
-    from twisted.internet import reactor
-
-    made: list[Station] = []
-
-    def make(*args: Any, **kwargs: Any) -> Station:
-        made.append(Station(reactor, *args, **kwargs))
-        return made[-1]
-
-    yield make
-    for station in made:
-        await station.close()
-
-
 @contextmanager
 def closed_port() -> Iterator[tuple[str, int]]:
     """An address where nobody listens, as long as it is held."""

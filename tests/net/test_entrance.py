@@ -22,21 +22,6 @@ from tests.support.links import Station, hello
 COUNTED = PeerLimits(loopback="counted")
 
 
-@pytest_twisted.async_yield_fixture
-async def stations():
-    from twisted.internet import reactor
-
-    made: list[Station] = []
-
-    def make(*args: Any, **kwargs: Any) -> Station:
-        made.append(Station(reactor, *args, **kwargs))
-        return made[-1]
-
-    yield make
-    for station in made:
-        await station.close()
-
-
 class HeldTurns:
     """The turns of a station in which nobody is let in until ``go_on``."""
 
@@ -129,6 +114,23 @@ async def test_somebody_known_is_let_in_while_nobody_else_is(stations):
     turns.go_on()
     for caller in callers:
         caller.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_source_counts_until_the_key_is_proven(stations):
+    known = KnownSources()
+    bob, alice, carol = stations(limits=COUNTED, known=known), stations(), stations()
+    known.learn(carol.peer, ["127.0.0.1"])
+    port = bob.listen()
+    with call(port, "127.0.0.1"), call(port, "127.0.9.1"):
+        await turn(bob, lambda: len(bob.factory.links) == 2)
+        assert {link.remote[0]: link.comes_first for link in bob.factory.links} == {
+            "127.0.0.1": True,
+            "127.0.9.1": False,
+        }
+        dialled = await alice.dial(port, bob.peer)
+        assert dialled.comes_first
+        assert [link.comes_first for link in bob.user.links] == [False]
 
 
 @pytest_twisted.ensureDeferred

@@ -60,6 +60,7 @@ def test_without_descriptors_the_addresses_cannot_be_read() -> None:
     with no_descriptors(), pytest.raises(LocalError) as refusal:
         own_addresses()
     assert refusal.value.code == "interfaces"
+    assert refusal.value.text == "the addresses of this machine cannot be read: too many open files"
 
 
 def test_this_machine_has_addresses() -> None:

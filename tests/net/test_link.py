@@ -19,26 +19,12 @@ from chatnet.core.framing import frame
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import ROLE_FILE, Ack, Check, End, File, Found, Lookup, Nack, Ping, Pong, Resume, Say, encode
 from chatnet.core.roles import ROLES, Role
-from tests.support.links import Recorder, Station, hello
+from chatnet.net.link import First
+from tests.support.links import Recorder, hello
 
 
 def say(body: str, number: int = 0) -> Say:
     return Say(b"c" * 32, number.to_bytes(16, "big"), 1, body)
-
-
-@pytest_twisted.async_yield_fixture
-async def stations():
-    from twisted.internet import reactor
-
-    made: list[Station] = []
-
-    def make(*args, **kwargs) -> Station:
-        made.append(Station(reactor, *args, **kwargs))
-        return made[-1]
-
-    yield make
-    for station in made:
-        await station.close()
 
 
 @pytest_twisted.ensureDeferred
@@ -85,6 +71,23 @@ async def test_nobody_listening(stations):
         with pytest.raises(Unreachable) as caught:
             await alice.dial(unused.getsockname()[1], None)
     assert caught.value.code == "connection-refused"
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_reason_to_come_first_holds_by_itself(stations):
+    bob, alice = stations(), stations()
+    link = await alice.dial(bob.listen(), bob.peer)
+    there = bob.user.links[0]
+    for why, holds, first in (
+        (First.SOURCE, True, True),
+        (First.KEY, True, True),
+        (First.SOURCE, False, True),
+        (First.KEY, False, False),
+    ):
+        there.put_first(why, holds)
+        assert there.comes_first is first
+    link.put_first(First.KEY, False)
+    assert link.comes_first  # it was dialled
 
 
 @pytest_twisted.ensureDeferred

@@ -15,6 +15,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
+from chatnet.core.errors import LocalError
 from chatnet.core.limits import PeerLimits
 from chatnet.net import listening
 from chatnet.net.entrance import Arrived
@@ -31,21 +32,6 @@ class Caller(Protocol):
 
     def connectionLost(self, reason: object = None) -> None:
         self.lost.callback(None)
-
-
-@pytest_twisted.async_yield_fixture
-async def stations():
-    from twisted.internet import reactor
-
-    made: list[Station] = []
-
-    def make(*args: Any, **kwargs: Any) -> Station:
-        made.append(Station(reactor, *args, **kwargs))
-        return made[-1]
-
-    yield make
-    for station in made:
-        await station.close()
 
 
 async def call(bob: Station, port: int) -> Caller:
@@ -104,6 +90,18 @@ async def test_several_endpoints_and_a_unix_socket(stations, tmp_path: Path):
     assert bob.user.links[0].peer == alice.peer
 
 
+@pytest_twisted.ensureDeferred
+async def test_an_endpoint_that_would_pass_the_entrance_is_refused(stations):
+    bob = stations()
+    with pytest.raises(LocalError) as refused:
+        bob.listener.listen(("tcp:0:interface=127.0.0.1", "haproxy:tcp:0:interface=127.0.0.1"))
+    assert (refused.value.code, refused.value.text) == (
+        "listen",
+        "this kind of endpoint cannot be used; use tcp:, unix: or systemd:",
+    )
+    assert bob.listener.ports == []
+
+
 # --- who may try --------------------------------------------------------------------------------
 
 
@@ -135,7 +133,12 @@ def test_of_links_that_are_closing_the_oldest_is_cut(stations, monkeypatch, says
     monkeypatch.setattr(listening, "LINKS_CLOSING", 2)
     factory = stations().factory
     factory.says_farewell = says_farewell
-    links = [factory.buildProtocol(None) for _ in range(3)]
+    links = []
+    for _ in range(3):
+        arrived = Arrived(None)
+        assert factory.arrive(arrived)
+        assert factory.let_in() is arrived
+        links.append(arrived.link)
     for link in links:
         link.on_closing(link)
     assert [link.gone.called for link in links] == [bool(cut), False, False]
@@ -174,9 +177,11 @@ def test_a_mapped_address_is_shown_and_counted_as_what_it_is(address: Any, remot
     from twisted.internet.task import Clock
 
     factory = LinkFactory(settings_for(Clock()), Recorder(), 4)
-    link = factory.buildProtocol(address)
-    assert isinstance(link, Link)
-    assert link.remote == remote
+    arrived = Arrived(address)
+    assert factory.arrive(arrived)
+    assert factory.let_in() is arrived
+    assert arrived.link is not None
+    assert arrived.link.remote == remote
 
 
 # --- times --------------------------------------------------------------------------------------

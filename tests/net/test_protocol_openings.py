@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from twisted.protocols.basic import FileSender
 from chatnet.core import messages as m
 from chatnet.core.framing import Framer, frame
 from chatnet.core.limits import MAX_FRAME
-from tests.net.test_link import say, stations  # noqa: F401
+from tests.net.test_link import say
 from tests.net.test_tls import context, ours, two_certificates
 from tests.support.links import Station, hello, new_identity
 from tests.support.wire import decode
@@ -65,7 +66,7 @@ async def visit(bob: Station, *bodies: bytes, made: SSL.Context | None = None) -
 
 
 @pytest_twisted.async_yield_fixture
-async def bob(stations):  # noqa: F811
+async def bob(stations):
     made = stations()
     made.listen()
     yield made
@@ -142,30 +143,35 @@ async def test_a_second_hello_ends_the_link(bob: Station) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("what", "ended"),
-    [
-        ("no ALPN", "reset"),
-        ("two certificates", "reset"),
-        ("TLS 1.2", "alert: tlsv1 alert protocol version"),
-        ("no certificate", "alert: tlsv13 alert certificate required"),
-    ],
-)
+FAULTS: dict[str, tuple[Callable[[], SSL.Context], str]] = {
+    "no ALPN": (lambda: ours(new_identity(), alpn=[]), "reset"),
+    "two certificates": (two_certificates, "reset"),
+    "TLS 1.2": (lambda: ours(new_identity(), newest=SSL.TLS1_2_VERSION), "alert: tlsv1 alert protocol version"),
+    "no certificate": (context, "alert: tlsv13 alert certificate required"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 @pytest_twisted.ensureDeferred
-async def test_how_a_cut_looks(bob: Station, what: str, ended: str) -> None:
+async def test_how_a_cut_looks(bob: Station, fault: str) -> None:
     """The program cuts by a reset; what the TLS library finds it says by an alert first."""
-    made = {
-        "no ALPN": lambda: ours(new_identity(), alpn=[]),
-        "two certificates": two_certificates,
-        "TLS 1.2": lambda: ours(new_identity(), newest=SSL.TLS1_2_VERSION),
-        "no certificate": context,
-    }[what]()
-    assert await visit(bob, HELLO, made=made) == ([], ended)
+    made, ended = FAULTS[fault]
+    assert await visit(bob, made=made()) == ([], ended)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest_twisted.ensureDeferred
+async def test_whoever_says_hello_into_a_cut_may_see_any_form_of_it(bob: Station, fault: str) -> None:
+    """A write after the reset fails before the alert is read: a reader takes all forms alike."""
+    made, ended = FAULTS[fault]
+    said, seen = await visit(bob, HELLO, made=made())
+    assert said == []
+    assert seen in {ended, "reset", "cut"}
 
 
 @pytest.mark.parametrize("word", [m.Bye(), m.Error("busy", "later")])
 @pytest_twisted.ensureDeferred
-async def test_bye_or_error_amid_ones_own_raw_bytes_ends_them(stations, word: m.Message) -> None:  # noqa: F811
+async def test_bye_or_error_amid_ones_own_raw_bytes_ends_them(stations, word: m.Message) -> None:
     """The side that sends raw bytes can say no frame: it stops, and answers by the end of TLS alone."""
     alice, bob = stations(), stations()
     link = await alice.dial(bob.listen(), bob.peer, hello(m.ROLE_FILE))

@@ -20,7 +20,7 @@ from chatnet.core.messages import (
     VersionRange,
     encode,
 )
-from tests.net.test_link import say, stations  # noqa: F401
+from tests.net.test_link import say
 from tests.support.links import Recorder, Station, hello
 
 NONSENSE = frame(b"\xc1")
@@ -34,7 +34,7 @@ async def spoil(foe: Station, victim: Station, port: int, data: bytes = NONSENSE
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_third_frame_that_cannot_be_shuts_the_door_in_words(stations):  # noqa: F811
+async def test_the_third_frame_that_cannot_be_shuts_the_door_in_words(stations):
     mallory, carol, bob = stations(), stations(), stations()
     port = bob.listen()
     assert [await spoil(mallory, bob, port) for _ in range(3)] == [BAD_FRAME, BAD_FRAME, STRUCK]
@@ -55,7 +55,7 @@ async def test_the_third_frame_that_cannot_be_shuts_the_door_in_words(stations):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_very_long_time_is_told_as_a_day(stations):  # noqa: F811
+async def test_a_very_long_time_is_told_as_a_day(stations):
     """Or our own word would be a frame that cannot be."""
     mallory, bob = stations(), stations(limits=PeerLimits(strikes=1, strike_seconds=1e6))
     assert await spoil(mallory, bob, bob.listen()) == STRUCK
@@ -64,7 +64,7 @@ async def test_a_very_long_time_is_told_as_a_day(stations):  # noqa: F811
 
 
 @pytest_twisted.ensureDeferred
-async def test_it_is_not_dialled_either(stations):  # noqa: F811
+async def test_it_is_not_dialled_either(stations):
     mallory, bob = stations(Recorder(on_message=lambda link, _: link.send_frames(NONSENSE))), stations()
     port = mallory.listen()
     for _ in range(3):
@@ -83,7 +83,7 @@ async def test_it_is_not_dialled_either(stations):  # noqa: F811
     "refused",
     [Refused("busy", "come again", 1), Refused("version", "no"), RemoteError("bad-record", "older than the last")],
 )
-async def test_what_is_refused_is_no_strike(stations, refused):  # noqa: F811
+async def test_what_is_refused_is_no_strike(stations, refused):
     carol, bob = stations(), stations(Recorder(refuse=refused))
     port = bob.listen()
     for _ in range(5):
@@ -93,7 +93,7 @@ async def test_what_is_refused_is_no_strike(stations, refused):  # noqa: F811
 
 
 @pytest_twisted.ensureDeferred
-async def test_another_version_or_role_is_no_strike(stations):  # noqa: F811
+async def test_another_version_or_role_is_no_strike(stations):
     carol, bob = stations(), stations()
     port = bob.listen()
     later = Hello(VersionRange(2, 9), ["a/new-word"], ROLE_CHAT, b"i" * 16, "carol")
@@ -112,7 +112,7 @@ async def test_another_version_or_role_is_no_strike(stations):  # noqa: F811
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_what_is_only_unknown_here_ends_the_link_and_is_no_strike(stations, body):  # noqa: F811
+async def test_what_is_only_unknown_here_ends_the_link_and_is_no_strike(stations, body):
     """A faulty release of tomorrow must not ban its honest users."""
     carol, bob = stations(), stations()
     port = bob.listen()
@@ -122,7 +122,7 @@ async def test_what_is_only_unknown_here_ends_the_link_and_is_no_strike(stations
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_only_the_order_of_things_forbids_is_no_strike(stations):  # noqa: F811
+async def test_what_only_the_order_of_things_forbids_is_no_strike(stations):
     """Two sides' messages cross: what the user of a link does not take now ends it and nothing more."""
 
     def no(link, message):
@@ -136,7 +136,7 @@ async def test_what_only_the_order_of_things_forbids_is_no_strike(stations):  # 
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_defect_of_ours_is_no_strike(stations):  # noqa: F811
+async def test_a_defect_of_ours_is_no_strike(stations):
     def break_down(link, message):
         raise KeyError("ours")
 

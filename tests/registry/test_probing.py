@@ -236,11 +236,12 @@ async def test_another_key_at_the_address_proves_nothing(quarter: Quarter) -> No
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_address_that_only_a_record_claims_is_never_dialled(quarter: Quarter) -> None:
+async def test_an_address_that_only_a_record_claims_is_never_dialled(
+    quarter: Quarter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoy = quarter.listening()
     connections: list[object] = []
-    accept = decoy.factory.buildProtocol
-    decoy.factory.buildProtocol = lambda addr: connections.append(addr) or accept(addr)  # type: ignore[method-assign,assignment,func-returns-value]
+    monkeypatch.setattr(decoy.factory, "arrive", connections.append)
     station = quarter.listening()
     alice = Guest(quarter.reactor, "alice", station.identity)
     quarter.guests.append(alice)

@@ -600,6 +600,27 @@ async def test_an_older_record_is_no_strike(house: House) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_few_open_files_make_less_room_and_are_logged(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(service.resource, "getrlimit", lambda what: asked[-1] if asked else (512, 1_024))
+    monkeypatch.setattr(service.resource, "setrlimit", lambda what, pair: asked.append(pair))
+    with capturedLogs() as events:
+        registry = house.open()
+    assert asked[-1] == (1_024, 1_024)
+    assert (registry._limits.connections, registry._limits.unauthenticated) == (386, 42)
+    warned = (
+        "too few open files are allowed: 11280 are needed for 10000 peers, "
+        "there is room for 386 peers and 42 handshakes at a time"
+    )
+    assert warned in [formatEvent(event) for event in events]
+    with capturedLogs() as events:
+        registry.change_limits(dataclasses.replace(HASTY, connections=2, unauthenticated=100))
+    lines = [formatEvent(event) for event in events]
+    assert lines == ["limits changed: unauthenticated 42 -> 100 (after a restart), connections 386 -> 2"]
+    await house.joined(registry, "alice")
+
+
+@pytest_twisted.ensureDeferred
 async def test_limits_change_while_it_serves_where_that_is_safe(house: House) -> None:
     registry = house.open()
     await house.joined(registry, "alice", "bob")

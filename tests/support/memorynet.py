@@ -24,9 +24,9 @@ from twisted.internet.error import (
     TimeoutError,
     UserError,
 )
-from twisted.internet.interfaces import IConnector, IDelayedCall, IListeningPort, IReactorTime, ITCPTransport
-from twisted.internet.protocol import Protocol
+from twisted.internet.interfaces import IConnector, IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Port
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -165,12 +165,30 @@ class Machine:
         return self._next_port
 
 
-@implementer(IListeningPort)
-class _Port:
+def _transport(end: _End | SocketEnd, protocol: Any, *ignored: object) -> _End | SocketEnd:
+    """Stands for Twisted's ``tcp.Server``."""
+    end.begin(protocol)
+    return end
+
+
+class _Port(Port):
+    """Stands for one of Twisted's, so that the entrance of a program keeps what it accepts as in production."""
+
+    transport: Any = staticmethod(_transport)
+    factory: Any
+
     def __init__(self, machine: Machine, at: tuple[str, int], factory: Any) -> None:
+        super().__init__(at[1], factory, interface=at[0], reactor=machine)
         self.machine = machine
         self._at = at
-        self.factory = factory
+
+    def accept(self, end: _End | SocketEnd) -> None:
+        """The same as ``doRead`` does for each connection."""
+        protocol = self.factory.buildProtocol(end.getPeer())
+        if protocol is None:
+            end.close()
+        else:
+            protocol.makeConnection(self.transport(end, protocol, end.getPeer(), self, 0, self.machine))
 
     def getHost(self) -> IPv4Address:
         return IPv4Address("TCP", *self._at)
@@ -178,7 +196,7 @@ class _Port:
     def startListening(self) -> None:
         """It listens from the beginning."""
 
-    def stopListening(self) -> Deferred[None]:
+    def stopListening(self, connDone: object = None) -> Deferred[None]:
         if self.machine.net.ports.pop(self._at, None) is self:
             self.factory.doStop()
         return succeed(None)
@@ -221,13 +239,9 @@ class _Connector:
         self._timeout.cancel()
         here = (self._machine.host, self._machine._free_port())
         mine, theirs = net.line(self._machine, here, port.machine, self._to)
-        admitted = port.factory.buildProtocol(IPv4Address("TCP", *here))
-        theirs.protocol = admitted or Protocol()
-        mine.protocol = self._factory.buildProtocol(IPv4Address("TCP", *self._to))
-        theirs.begin()
-        mine.begin()
-        if admitted is None:
-            theirs.loseConnection()
+        port.accept(theirs)
+        mine.begin(self._factory.buildProtocol(IPv4Address("TCP", *self._to)))
+        mine.protocol.makeConnection(mine)
 
     def _fail(self, error: Exception) -> None:
         if not self._over:
@@ -260,9 +274,14 @@ class _End:
         self._producer: Any = None
         self._producer_paused = False
 
-    def begin(self) -> None:
-        """The protocol is connected."""
-        self.protocol.makeConnection(self)
+    def begin(self, protocol: Any) -> None:
+        """What came so far, and what comes, is for ``protocol``."""
+        self.protocol = protocol
+        self.push()
+
+    def close(self) -> None:
+        """As of an accepted socket that gets no protocol."""
+        self.loseConnection()
 
     # --- transport ---
 
@@ -339,20 +358,23 @@ class _End:
 
     @property
     def due(self) -> bool:
-        """Whether something for this side is on its way and can arrive."""
-        return not self._held and bool(self._waiting or self._ended)
+        """Whether something for this side is on its way and can arrive, or the program will let it in."""
+        return not self._held and (self.protocol is None or bool(self._waiting or self._ended))
 
     @property
     def _held(self) -> bool:
         return self.over or self.severed or self._paused or self.host[0] in self._net.frozen
 
     def push(self) -> None:
-        if not self._pushing and self.due:
+        if not self._pushing and self.protocol is not None and self.due:
             self._pushing = True
             self._net.reactor.callLater(0, self._arrive)
 
     def broken(self, reason: Failure) -> None:
         """The line is over on this side."""
+        if self.protocol is None and not self.disconnecting:
+            self._end(reason)  # it is told once it is let in
+            return
         if self.over:
             return
         self.over = True

@@ -31,7 +31,7 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
 
 
 class SocketEnd(Connection):
-    """The transport of one side; its protocol is set, and ``begin`` called, by who makes the line."""
+    """The transport of one side, until its protocol is known the accepted or dialled socket alone."""
 
     def __init__(
         self, net: MemoryNet, machine: Machine, host: tuple[str, int], peer: tuple[str, int], on: socket.socket
@@ -46,12 +46,18 @@ class SocketEnd(Connection):
         self.logstr = f"{host[0]},{peer[0]}"
         self._net = net
 
-    def begin(self) -> None:
-        """The protocol is connected."""
+    def begin(self, protocol: Any) -> None:
+        """Read for ``protocol``."""
+        self.protocol = protocol
         self.push()
         self.connected = 1
         self.startReading()  # type: ignore[no-untyped-call]  # Twisted has no annotation there
-        self.protocol.makeConnection(self)
+
+    def close(self) -> None:
+        """As of an accepted socket that gets no protocol."""
+        self.over = True
+        self._net.ends.remove(self)
+        self.socket.close()
 
     def getHost(self) -> IPv4Address:
         return IPv4Address("TCP", *self.host)
@@ -69,7 +75,12 @@ class SocketEnd(Connection):
 
     @property
     def due(self) -> bool:
-        """Whether the reactor has something to do here: bytes that can be read, or can be written."""
+        """Whether the reactor has something to do here: bytes that can be read, or can be written.
+
+        Also while the program has not let it in yet, and will.
+        """
+        if self.protocol is None:
+            return not self.over and not self._held
         wanted = (select.POLLIN if self._line.readers else 0) | (select.POLLOUT if self._line.writers else 0)
         if self.over or self._held or not wanted:
             return False

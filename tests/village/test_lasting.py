@@ -101,6 +101,8 @@ async def test_export_writes_all_and_overwrites_nothing(village: Village, tmp_pa
         with pytest.raises(LocalError) as refusal:
             await village.done(ann.door.export(bob.chat, os.fsencode(file), form))
         assert refusal.value.code == code
+        if code == "unwritable":
+            assert refusal.value.text.endswith("x cannot be written: no such file or directory. Choose another place.")
     assert text.read_text("utf-8").splitlines() == lines
 
 

@@ -67,6 +67,23 @@ async def test_an_address_has_its_share_and_a_newcomer_displaces_the_greediest(v
     await village.until(lambda: bob.node.budgets.links.held() == 0)
 
 
+@pytest_twisted.ensureDeferred
+async def test_whoever_comes_waits_at_the_entrance_until_the_machine_has_time(village: Village) -> None:
+    bob = village.villager("bob").start()
+    await village.until(lambda: bob.phase is RegistryPhase.UP)
+    await village.pass_time(1)  # the registry has dialled back
+    village.freeze(bob)
+    one = Stranger(village, bob, "127.0.9.9")
+    dialling = one.dial()
+    await village.pass_time(1)
+    factory = bob.node.listener._factory
+    assert (factory.waiting, factory.unproven) == (1, 0)
+    village.thaw(bob.machine.host)
+    await village.done(dialling)
+    assert (factory.waiting, factory.unproven) == (0, 0)
+    await village.done(one.close())
+
+
 # --- from where known people come ---------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from chatnet.console.overlays.login import LoginDefaults, LoginForm
 from chatnet.console.panes.question import Question
 from chatnet.console.widgets.wording import count_text
 from chatnet.core.choices import Theme
-from chatnet.core.errors import CannotListen, ChatnetError
+from chatnet.core.errors import CannotListen, ChatnetError, system_reason
 from chatnet.core.events import Me
 from chatnet.core.text import safe_line, shown_path
 
@@ -66,7 +66,7 @@ class ProgramActions(ActionBase):
                 until = " until you quit: --theme or CHATNET_THEME names another one at each start"
         except OSError as error:
             is_kept = False
-            until = f" until you quit; it could not be kept ({safe_line((error.strerror or str(error)).lower())})"
+            until = f" until you quit; it could not be kept ({safe_line(system_reason(error))})"
         self.view.say(f"The theme is {self._terminal.theme}{until}.", warning=not is_kept)
 
     def key_redraw(self, stroke: str) -> None:

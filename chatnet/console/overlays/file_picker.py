@@ -15,6 +15,7 @@ from chatnet.console.widgets.base import Box, LazyList
 from chatnet.console.widgets.text import Markup, cut, line, stack, width
 from chatnet.console.widgets.theme import Signs
 from chatnet.console.widgets.wording import count_text, size_text
+from chatnet.core.errors import system_reason
 from chatnet.core.limits import PICKER_NAMES
 from chatnet.core.text import safe_line
 
@@ -53,7 +54,7 @@ def entries_of(directory: str, hidden: bool) -> Listing:
                     if folder or item.is_file():  # else a socket, a device, a dangling link
                         found[folder].append(FileEntry(item.name, folder, 0 if folder else item.stat().st_size))
     except OSError as error:
-        return Listing(problem=f"{error.strerror or 'cannot be read'}: {safe_line(directory)}")
+        return Listing(problem=f"Cannot read the folder ({system_reason(error)}): {safe_line(directory)}")
     for entries in found.values():  # each by texts alone: a sort holds Python's lock
         entries.sort(key=lambda entry: entry.name.lower())
     return Listing((*found[True], *found[False]), is_whole)

@@ -11,6 +11,7 @@ from chatnet.console.panes.base import PaneContext
 from chatnet.console.shown import Place, Subject
 from chatnet.console.widgets.base import Box
 from chatnet.console.widgets.text import Markup, Row, line, stack, width
+from chatnet.core.limits import QUESTION_CHARS
 from chatnet.core.text import quoted, safe_line
 
 YES, NO = "y", "n"
@@ -63,7 +64,7 @@ class QuestionBar(Box):
     def needed_rows(self, cols: int) -> int:
         """The rows of the question and the one of its answers."""
         assert self.question is not None
-        return min(MOST_ROWS, Row("", 1, safe_line(self.question.text(), 400)).canvas(cols).rows() + 1)
+        return min(MOST_ROWS, Row("", 1, safe_line(self.question.text(), QUESTION_CHARS)).canvas(cols).rows() + 1)
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
         question = self.question
@@ -72,7 +73,7 @@ class QuestionBar(Box):
         if text != self._text:
             self._text = text
             self._scene.model.shown.changed(QUESTION)
-        body = Row("", 1, safe_line(text, 400)).canvas(cols)
+        body = Row("", 1, safe_line(text, QUESTION_CHARS)).canvas(cols)
         # What is cut off was not asked: a larger window shows it whole.
         self.shows = {QUESTION: text} if body.rows() < rows else {}
         answers: list[Markup] = []

@@ -41,7 +41,6 @@ T = TypeVar("T")
 NAMES_SHOWN = 5
 ALL_SENT = NotSent(0, 0, 0)
 PACK_LEVEL = 1  # of zlib: a page of names costs half a millisecond, and takes a fifth of the memory
-PACKED_HEAD_BYTES = 1_024  # of a packed page, which tell how many it holds: three times what zlib's tables take
 
 # --- names ------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from functools import partial
 from blake3 import blake3
 
 from chatnet.core import messages
-from chatnet.core.errors import LocalError, NoSpace, RemoteError
+from chatnet.core.errors import LocalError, NoSpace, RemoteError, system_reason
 from chatnet.core.limits import WRITE_BACK_BYTES
 from chatnet.core.messages import OfferedFile, Want
 from chatnet.core.text import safe_file_name, shown_path
@@ -90,7 +90,7 @@ class _DiskErrors:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
-            text = f"cannot write there ({os.strerror(error.errno or 0).lower()})"
+            text = f"cannot write there ({system_reason(error)})"
             if error.errno in FULL:
                 raise NoSpace(text) from error
             code = messages.BUSY if error.errno in PASSING_ERRORS else messages.UNWRITABLE

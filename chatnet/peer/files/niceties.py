@@ -18,6 +18,7 @@ from typing import ParamSpec
 
 from twisted.logger import Logger
 
+from chatnet.core.errors import system_reason
 from chatnet.core.limits import LATEST_FILE_MS
 
 P = ParamSpec("P")
@@ -112,7 +113,7 @@ class Niceties:
             self.log.warn(
                 "this file system does not do {call} ({reason}): {meaning}",
                 call=" or ".join(NICETIES[nicety]),
-                reason=os.strerror(error.errno or 0).lower(),
+                reason=system_reason(error),
                 meaning=nicety.value,
             )
 

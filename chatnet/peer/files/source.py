@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from chatnet.core import messages
 from chatnet.core.closest import closest_match
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, system_reason
 from chatnet.core.limits import MAX_PATH_PART_BYTES, MAX_PATH_PARTS, MAX_SENT_INTEGER, MAX_STORED_INTEGER
 from chatnet.core.messages import NotSent, OfferedFile
 from chatnet.core.text import safe_line, shown_path
@@ -222,7 +222,7 @@ def _not_there(path: bytes, error: OSError | ValueError) -> LocalError:
     folder, name = os.path.split(path)
     shown = safe_line(wire_name(name))
     if not isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
-        return LocalError(messages.UNREADABLE, f"cannot read '{shown}' ({os.strerror(error.errno or 0).lower()})")
+        return LocalError(messages.UNREADABLE, f"cannot read '{shown}' ({system_reason(error)})")
     near = ""
     with contextlib.suppress(OSError, ValueError):
         near = closest_match(wire_name(name), map(wire_name, os.listdir(folder)))
@@ -232,7 +232,7 @@ def _not_there(path: bytes, error: OSError | ValueError) -> LocalError:
 
 def _unreadable(error: OSError) -> LocalError:
     code = messages.BUSY if error.errno in PASSING_ERRORS else messages.UNREADABLE
-    return LocalError(code, os.strerror(error.errno or 0))
+    return LocalError(code, system_reason(error))
 
 
 def trouble_of(files: Sequence[SourceFile]) -> str:

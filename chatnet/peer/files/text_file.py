@@ -9,7 +9,7 @@ import contextlib
 import os
 
 from chatnet.core import messages
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, system_reason
 from chatnet.core.text import safe_file_name, shown_path
 from chatnet.peer.files.filesystem import NEW, disk_name, write_all
 
@@ -32,6 +32,6 @@ def write_text(folder: bytes, name: str, text: str) -> bytes:
         finally:
             os.close(fd)
     except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
+        reason = system_reason(error)
         raise LocalError(messages.UNWRITABLE, f"{shown_path(path)} cannot be written ({reason})") from error
     return path

@@ -26,7 +26,7 @@ from chatnet.core.link_policy import ADMISSION, OPENING, LinkFacts, Proof, Verdi
 from chatnet.core.messages import ROLE_CHAT, Hello, Message, Welcome
 from chatnet.core.records import endpoint
 from chatnet.net.dialling import Dialler
-from chatnet.net.link import Link, LinkEnd, LinkUser
+from chatnet.net.link import First, Link, LinkEnd, LinkUser
 from chatnet.net.pulse import Pulse
 from chatnet.peer.links.hello import HelloBuilder
 
@@ -164,7 +164,7 @@ class ChatLinks:
         placed = self._places.admit(link, link.peer, link.remote[0], self._clock.seconds())
         if placed.refused is not None:
             raise Refused(messages.BUSY, _NO_PLACE[placed.refused], NO_ROOM_RETRY_SECONDS)
-        link.comes_first = self._roster.always_gets_in(link.peer)
+        link.put_first(First.KEY, self._roster.always_gets_in(link.peer))
         link.when_gone().addCallback(lambda _: self._places.release(link))
         if placed.evicted is not None:
             cast(Link, placed.evicted).close(messages.BUSY, "somebody else needs the place", NO_ROOM_RETRY_SECONDS)

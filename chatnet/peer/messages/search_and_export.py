@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from chatnet.core.chats import came_late, written_ms
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, system_reason
 from chatnet.core.events import ChatMessage, Exported, MessageState, SearchPage
 from chatnet.core.identity import ChatID, PeerID, chat_with
 from chatnet.core.limits import EXPORT_ROWS, LAST_DAY_MS
@@ -91,7 +91,8 @@ class SearchAndExport:
             ) from None
         except OSError as error:
             raise LocalError(
-                "unwritable", f"{shown_path(writer.path)} cannot be written: {error.strerror}. Choose another place."
+                "unwritable",
+                f"{shown_path(writer.path)} cannot be written: {system_reason(error)}. Choose another place.",
             ) from None
 
 

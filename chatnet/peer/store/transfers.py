@@ -12,10 +12,9 @@ from twisted.internet.defer import Deferred
 
 from chatnet.core.events import ENDED, FileRule, OfferDetails, RuleKind, TransferState
 from chatnet.core.identity import PeerID
-from chatnet.core.limits import OFFER_OVERHEAD, OFFER_PAGE_OVERHEAD
+from chatnet.core.limits import OFFER_OVERHEAD, OFFER_PAGE_OVERHEAD, PACKED_HEAD_BYTES
 from chatnet.core.messages import OfferedFile
 from chatnet.core.transfer.offers import (
-    PACKED_HEAD_BYTES,
     Summary,
     packed_count,
     unpacked,

@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_read_is_said(picking: Typist, folder: Path, mon
 
     monkeypatch.setattr(os, "scandir", refused)
     picking.type("<enter>")
-    assert "Permission denied" in picking.screen()
+    assert "Cannot read the folder (permission denied): /" in picking.screen()
     assert "a.txt" in picking.screen()
 
 

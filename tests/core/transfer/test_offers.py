@@ -21,12 +21,12 @@ from chatnet.core.limits import (
     MAX_OFFER_PAGE_FILES,
     MAX_PATH_PART_BYTES,
     MAX_SENT_INTEGER,
+    PACKED_HEAD_BYTES,
 )
 from chatnet.core.messages import Accept, NotSent, Offer, OfferedFile, OfferRest, Want
 from chatnet.core.text import name_warning
 from chatnet.core.transfer.offers import (
     ALL_SENT,
-    PACKED_HEAD_BYTES,
     AcceptAssembly,
     OfferAssembly,
     OfferSize,

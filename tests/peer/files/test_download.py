@@ -92,6 +92,26 @@ def test_a_link_or_a_file_in_place_of_our_own_folders_is_refused(tmp_path: Path,
     assert open_descriptors() == before
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "reason"),
+    [
+        (errno.ENOSPC, "no-space", "the disk is full"),
+        (errno.EDQUOT, "no-space", "the quota of the disk is used up"),
+        (errno.EIO, "unwritable", "input/output error"),
+    ],
+)
+def test_what_the_disk_refuses_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str, reason: str
+) -> None:
+    def refused(*args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "mkdir", refused)
+    with pytest.raises(LocalError) as caught:
+        land(tmp_path / "down", [(offered("a"), b"hello")])
+    assert (caught.value.code, caught.value.text) == (code, f"cannot write there ({reason})")
+
+
 def test_a_wrong_digest_leaves_nothing(tmp_path: Path) -> None:
     download = new_download(DownloadTarget(os.fsencode(tmp_path), "bob"), [offered("a")])
     download.begin(0)

@@ -258,7 +258,7 @@ def test_a_folder_that_cannot_be_looked_at_for_lack_of_descriptors_is_not_left_o
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(LocalError) as caught:
         gather([os.fsencode(tmp_path)])
-    assert caught.value.code == "busy"
+    assert (caught.value.code, caught.value.text) == ("busy", "too many open files")
 
 
 def test_a_file_greater_than_an_offer_is_refused_with_a_sentence(tmp_path: Path) -> None:
