@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,10 @@ from chatnet.core import messages
 from chatnet.core.events import FileRule, MessageKind, MessageState, RegistryPhase, RuleKind, TransferState
 from chatnet.core.identity import ChatID, chat_with, key_text
 from chatnet.core.limits import PeerLimits
+from chatnet.core.transfer import queue
+from chatnet.core.transfer.queue import next_to_offer
+from chatnet.core.transfer.transfer_machine import TransferMachine
+from chatnet.peer.transfers import offering
 from tests.support.village import Village, Villager
 from tests.village.test_files import is_in, made, offered
 
@@ -205,6 +210,33 @@ async def test_many_files_at_once_come_as_they_are_answered(village: Village) ->
         state = TransferState.DONE if number % 2 else TransferState.DECLINED
         await village.until(lambda fid=fid, state=state: is_in(state, fid, ann, dave))
         assert ann.transfers[fid].code == ("" if number % 2 else messages.DECLINED)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_link_that_comes_or_goes_costs_the_same_however_many_files_wait(
+    village: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The waiting transfers are counted once for all of them, and not once for each."""
+    ann, dave, chat = await left_alone(village)
+    for number in range(20):
+        await village.done(ann.door.offer(chat, (made(village, f"{number}.txt", 10),)))
+    counted: list[int] = []
+
+    def count(machines: Sequence[TransferMachine], limits: PeerLimits) -> TransferMachine | None:
+        counted.append(len(machines))
+        return next_to_offer(machines, limits)
+
+    monkeypatch.setattr(offering, "next_to_offer", count)
+    monkeypatch.setattr(queue, "next_to_offer", count)
+    dave.start()
+    await village.until(lambda: len(dave.transfers) == PeerLimits().offers_pending, within=60)
+    await village.settle()
+    assert 0 < counted.count(20) < 20
+    counted.clear()
+    village.net.cut(ann.machine.host, dave.machine.host)
+    await village.until(lambda: counted)
+    await village.settle()
+    assert counted.count(20) < 20
 
 
 @pytest_twisted.ensureDeferred

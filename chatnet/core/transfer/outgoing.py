@@ -321,6 +321,7 @@ class OutgoingTransfer(TransferMachine):
             self.offering = True
             yield from self._change(Phase.OFFERED)
             yield SendOffer()
+            yield LetOffer()
         else:
             self.phase = Phase.WAITING
             yield Contact()

@@ -338,7 +338,7 @@ class Send(Effect):
 
 @dataclass(frozen=True, slots=True)
 class LetOffer(Effect):
-    """Give ``OfferGranted`` to the next transfer that waits to be offered to this peer, if there is room for it."""
+    """Give ``OfferGranted`` to the next transfer that waits to be offered to this peer, once there is room for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import OFFER_REST
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.offers import NO_REST, accept_pages, offer_pages
-from chatnet.core.transfer.queue import next_to_offer
 from chatnet.net.link import LinkUser
-from chatnet.net.timers import cancel_timer
+from chatnet.net.timers import KeyedTimers, cancel_timer
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.filesystem import Filesystem
 from chatnet.peer.files.source import trouble_of
@@ -25,6 +24,7 @@ from chatnet.peer.transfers.chat_line import ChatLine
 from chatnet.peer.transfers.downloads import Downloads
 from chatnet.peer.transfers.held_offers import HeldOffers
 from chatnet.peer.transfers.managed import ManagedTransfer, Outgoing
+from chatnet.peer.transfers.offering import Offering
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
 from chatnet.peer.transfers.preferences import TransferPreferences
 from chatnet.peer.transfers.runs import Runs
@@ -57,12 +57,13 @@ class Executor:
         self.tasks = TransferTasks(clock)
         self.preferences = TransferPreferences(store)
         self.table = TransferTable(clock, store, self, listener, held, wall_ms, waiting_ms)
+        self.offering = Offering(clock, limits, self.table, self)
         self.turns = Turns(limits, self, random_bytes)
         self.runs = Runs(clock, limits, self, self.tasks, links, self.preferences, disk, served)
         self.downloads = Downloads(clock, store, self, self.tasks, disk, filesystem)
         self._clock = clock
         self._limits = limits
-        self._links = links
+        self._contacts = KeyedTimers(clock, links.wake)
         self._disk = disk
         self._uniform = uniform
         self._stopped = False
@@ -90,6 +91,8 @@ class Executor:
         self.downloads.stop()
         self.give_all(ev.Stopping())
         self._stopped = True
+        self.offering.stop()
+        self._contacts.stop()
         self.runs.stop()
         self.table.stop()
 
@@ -103,11 +106,7 @@ class Executor:
             line.send(effect.message)
 
     def _let_offer(self, transfer: ManagedTransfer, _: ev.LetOffer) -> None:
-        of_peer = self.table.of_peer(transfer.peer)
-        following = next_to_offer([one.machine for one in of_peer], self._limits)
-        for one in of_peer:
-            if one.machine is following:
-                self.give(one, ev.OfferGranted())
+        self.offering.ask(transfer.peer)
 
     def _look_at_files(self, transfer: Outgoing, _: ev.LookAtFiles) -> None:
         self.tasks.spawn(transfer.peer, self._look(transfer), "looking at files to offer")
@@ -123,6 +122,7 @@ class Executor:
                 transfer.is_rest_unknown = not knows_rest
                 self._persist(transfer, ev.Persist((ev.Tell(),)))
             line.confirm(lambda: self._heard(transfer, ev.WordHeard()))
+            self.offering.made(transfer.peer)
 
     def _send_accept(self, transfer: ManagedTransfer, effect: ev.SendAccept) -> None:
         if (line := self._line(transfer)) and transfer.run is not None and transfer.run.download is not None:
@@ -168,7 +168,7 @@ class Executor:
             run.stop(effect.keep)
 
     def _contact(self, transfer: ManagedTransfer, _: ev.Contact) -> None:
-        self._links.wake(transfer.peer)
+        self._contacts.arm(transfer.peer)
 
     def _objection(self, transfer: ManagedTransfer, effect: ev.Objection) -> None:
         self.log.debug("not possible for {peer}: {code}", peer=short_text(transfer.peer), code=effect.code)

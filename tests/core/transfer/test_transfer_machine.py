@@ -335,7 +335,7 @@ def right(was: Any, event: ev.Input, now: Any, effects: tuple[ev.Effect, ...]) -
             assert effects == (ev.LookAtFiles() if was.linked else ev.Contact(),)
         case ev.FilesSeen("") if was.linked:
             assert (now.phase, now.offering, now.confirmed) == (Phase.OFFERED, True, False)
-            assert did == SAVED | {ev.SendOffer}
+            assert did == SAVED | {ev.SendOffer, ev.LetOffer}
         case ev.FilesSeen(""):
             assert (now.phase, effects) == (Phase.WAITING, (ev.Contact(),))
         case ev.FilesSeen(code):
