@@ -139,6 +139,7 @@ KEY_DRAW_REST = 1.0  # the same for a key: what is typed is seen soon, and half 
 MESSAGE_ROWS = 200  # of a message that are laid out, several screens: 5 ms at most; the rest when it is opened
 ASK_SECONDS = 30.0  # between two questions on one chat link how a broken transfer stands: an answer may have failed
 OFFER_PACE = 0.9  # of the offers a minute that a peer takes, so many are made: they do not arrive evenly
+LOOK_SECONDS = 20.0  # for a look whether the files of an offer can be sent; then others are offered before it
 SETTLE_SECONDS = 5.0  # after the question about an offer: an answer out of the other side's store has come by then
 SPACE_SECONDS = 5.0  # between two looks whether the disk has space again for what it holds up
 DISK_BLOCK_BYTES = 4_096  # what a file or a folder takes of most disks beside its content

@@ -138,7 +138,9 @@ class Conversations:
         conversation, chat, now = conversation_of(me, peer), chat_with(peer), transfer.offered_ms
         offer = NewMessage(conversation, chat, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
         source = None if transfer.outgoing else self._requests.source(peer)
-        self.added(await self._store.messages.add_file_row(offer, source))
+        row = await self._store.messages.add_file_row(offer, source)
+        if row is not None:
+            self.added(row)
 
     def offer_turned_down(self, peer: PeerID, fid: bytes, title: str, reason: str, now_ms: int) -> None:
         """An offer that nobody was asked about has a row that says why; it counts as read."""

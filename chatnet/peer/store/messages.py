@@ -187,16 +187,15 @@ class MessageRows:
 
         return self._database.run(job)
 
-    def add_file_row(self, offer: NewMessage, source: Source | None = None) -> Deferred[StoredMessage]:
-        """An offer's row in the conversation; the row that stands when the offer has one already.
+    def add_file_row(self, offer: NewMessage, source: Source | None = None) -> Deferred[StoredMessage | None]:
+        """An offer's row in the conversation; None when the offer has one already.
 
         ``source``: it is a request of a stranger, who came from there.
         """
 
-        def job(connection: Connection) -> StoredMessage:
-            present = present_messages(connection, offer.conversation, offer.sender, [offer.id])
-            if present:
-                return present[offer.id]
+        def job(connection: Connection) -> StoredMessage | None:
+            if present_messages(connection, offer.conversation, offer.sender, [offer.id]):
+                return None
             if source is not None:
                 keep_source(connection, offer.sender, source)
             return add_messages(connection, [offer])[0]

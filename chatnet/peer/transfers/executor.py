@@ -7,12 +7,14 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from chatnet.core import messages
 from chatnet.core.backoff import Uniform, peer_wait
 from chatnet.core.identity import short_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import OFFER_REST
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.offers import NO_REST, accept_pages, offer_pages
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.link import LinkUser
 from chatnet.net.timers import KeyedTimers, cancel_timer
 from chatnet.peer.files.disk_threads import DiskPool
@@ -30,6 +32,9 @@ from chatnet.peer.transfers.preferences import TransferPreferences
 from chatnet.peer.transfers.runs import Runs
 from chatnet.peer.transfers.table import TransferTable
 from chatnet.peer.transfers.turns import Turns
+
+# For all looks at files that are offered: a disk that does not answer keeps these, and none of the downloads.
+LOOK_THREADS = 4
 
 
 class Executor:
@@ -64,7 +69,8 @@ class Executor:
         self._clock = clock
         self._limits = limits
         self._contacts = KeyedTimers(clock, links.wake)
-        self._disk = disk
+        self._looks = BackgroundTasks(self.log)  # not of a peer's tasks: one that hangs does not stop the reading
+        self._look_threads = DiskPool(clock, LOOK_THREADS)
         self._uniform = uniform
         self._stopped = False
 
@@ -86,6 +92,10 @@ class Executor:
         for effect in effects:
             _EFFECTS[type(effect)](self, transfer, effect)
 
+    def start(self) -> None:
+        """From now on files can be looked at."""
+        self._look_threads.start()
+
     def stop(self) -> None:
         """Put every transfer down until the next start; no timer and no link is left, threads may still work."""
         self.downloads.stop()
@@ -95,6 +105,8 @@ class Executor:
         self._contacts.stop()
         self.runs.stop()
         self.table.stop()
+        self._looks.stop()
+        self._look_threads.stop()
 
     # --- words ----------------------------------------------------------------------------------
 
@@ -109,10 +121,17 @@ class Executor:
         self.offering.ask(transfer.peer)
 
     def _look_at_files(self, transfer: Outgoing, _: ev.LookAtFiles) -> None:
-        self.tasks.spawn(transfer.peer, self._look(transfer), "looking at files to offer")
+        if not transfer.looking:
+            transfer.looking = True
+            self._looks.spawn(self._look(transfer), "looking at files to offer")
 
     async def _look(self, transfer: Outgoing) -> None:
-        self.give(transfer, ev.FilesSeen(await self._disk.run(trouble_of, transfer.sources)))
+        code = messages.INTERNAL_ERROR
+        try:
+            code = await self._look_threads.run(trouble_of, transfer.sources)
+        finally:
+            transfer.looking = False
+            self.give(transfer, ev.FilesSeen(code))
 
     def _send_offer(self, transfer: Outgoing, _: ev.SendOffer) -> None:
         if line := self._line(transfer):
