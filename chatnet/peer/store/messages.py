@@ -13,6 +13,7 @@ from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.messages import Say
 from chatnet.core.text import SafeText, safe_text
 from chatnet.host.database import Chain, Connection, Database
+from chatnet.peer.store.file_rows import complete_file_rows
 from chatnet.peer.store.history_rows import (
     MESSAGE,
     NewMessage,
@@ -201,6 +202,10 @@ class MessageRows:
             return add_messages(connection, [offer])[0]
 
         return self._database.run(job)
+
+    def complete_file_rows(self, me: PeerID) -> Deferred[int]:
+        """Bring the rows of all offers to where their transfers stand; how many were added or changed."""
+        return self._database.run(lambda connection: complete_file_rows(connection, me))
 
     def add_refused_offer(
         self, offer: NewMessage, reason: str, source: Source | None = None
