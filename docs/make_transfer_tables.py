@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chatnet.core import messages as m
-from chatnet.core.limits import PeerLimits
+from chatnet.core.limits import LATE_LINKS, PeerLimits
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.incoming import IncomingTransfer
 from chatnet.core.transfer.outgoing import UNSAID, OutgoingTransfer
@@ -118,9 +118,13 @@ def deeds(effects: tuple[ev.Effect, ...]) -> Iterator[str]:
                 yield from deeds(then)
 
 
-def answer(state: State, event: ev.Input) -> tuple[str, str]:
-    """What a side in this state does about ``event``, and the state in which it stands then."""
+def answer(state: State, event: ev.Input, late: int = 0) -> tuple[str, str]:
+    """What a side in this state does about ``event``, and the state in which it stands then.
+
+    ``late`` is how many file links in a row have not come before.
+    """
     machine = state.machine()
+    machine.late = late
     does = ", ".join(deeds(machine.handle(event)))
     after = name_of(machine)
     return does, "" if after == state.name else after
@@ -134,20 +138,21 @@ class Happening:
     """Something that a side hears, or that happens there.
 
     ``only``: states in which it can be, all if empty.  ``unheard``: of the ended transfers, those that the other
-    side does not know as ended.
+    side does not know as ended.  ``late``: how many file links in a row have not come before.
     """
 
     label: str
     event: ev.Input
     only: tuple[str, ...] = ()
     unheard: bool = False
+    late: int = 0
 
 
 OVER_LINK = ("linked", "running")
 RUNNING = ("calling", *OVER_LINK)
 FROM_RECEIVER = [
     Happening("ACCEPT, another token", ev.HeardAccept(NEW_TOKEN)),
-    Happening("ACCEPT, the token of the one before", ev.HeardAccept(TOKEN), RUNNING),
+    Happening("ACCEPT, the token of the one before", ev.HeardAccept(TOKEN)),
     Happening("DECLINE", ev.HeardDecline(CODE)),
     Happening("CANCEL `user`", ev.HeardCancel(m.USER)),
     Happening("CANCEL `declined`", ev.HeardCancel(m.DECLINED)),
@@ -161,14 +166,15 @@ FROM_RECEIVER = [
 AT_SENDER = [
     Happening("a chat link opens", ev.ChatUp(), unheard=True),
     Happening("the chat link is gone", ev.ChatDown(in_order=False)),
-    Happening("a file link opens, with `fid` and the token", ev.FileLinkOpened(), ("calling",)),
+    Happening("a file link opens, with `fid` and the token", ev.FileLinkOpened()),
     Happening("its dial of a file link fails", ev.FileDialFailed(), ("calling",)),
     Happening("no file link after 30 s", ev.LinkLate(), ("calling",)),
+    Happening("the same for the fifth time in a row", ev.LinkLate(), ("calling",), late=LATE_LINKS - 1),
     Happening("the file link is gone, or BYE on it", ev.FileLinkLost(m.LOST), OVER_LINK),
-    Happening("a broken rule ends the file link", ev.FileLinkLost(m.BAD_FRAME), OVER_LINK),
+    Happening("`bad-frame` ends the file link", ev.FileLinkLost(m.BAD_FRAME), OVER_LINK),
     Happening("VERIFIED on the file link", ev.RunVerified(), ("running",)),
     Happening("REJECT", ev.RunRefused(CODE), OVER_LINK),
-    Happening("it cannot send the rest", ev.RunFailed(CODE), ("running",)),
+    Happening("it cannot send the rest, or has skipped every file", ev.RunFailed(CODE), ("running",)),
     Happening("its person cancels", ev.PersonCancels()),
     Happening("its person holds it", ev.PersonPauses(), (*RUNNING, "broken", *PAUSED.values())),
     Happening("its person lets it go on", ev.PersonResumes(), (*RUNNING, "broken", *PAUSED.values())),
@@ -189,21 +195,22 @@ AT_RECEIVER = [
     Happening("the chat link is gone", ev.ChatDown(in_order=False)),
     Happening("its disk has all of it", ev.DownloadOpened(missing=False), ("going on",)),
     Happening("its disk lacks something", ev.DownloadOpened(missing=True), ("accepted", "going on")),
-    Happening("its disk has no space now", ev.DownloadHindered(m.NO_SPACE), ("going on",)),
-    Happening("its disk cannot take it", ev.DownloadFailed(CODE), ("going on",)),
+    Happening("its disk has no space now", ev.DownloadHindered(m.NO_SPACE), ("accepted", "going on")),
+    Happening("its disk cannot take it", ev.DownloadFailed(CODE), ("accepted", "going on")),
     Happening("its turn comes", ev.TurnGranted(NEW_TOKEN), ("queued",)),
-    Happening("a file link opens, with `fid` and the token", ev.FileLinkOpened(), ("calling",)),
+    Happening("a file link opens, with `fid` and the token", ev.FileLinkOpened()),
     Happening("its dial of a file link fails", ev.FileDialFailed(), ("calling",)),
     Happening("no file link after 30 s", ev.LinkLate(), ("calling",)),
+    Happening("the same for the fifth time in a row", ev.LinkLate(), ("calling",), late=LATE_LINKS - 1),
     Happening("the file link is gone, or BYE on it", ev.FileLinkLost(m.LOST), OVER_LINK),
-    Happening("a broken rule ends the file link", ev.FileLinkLost(m.BAD_FRAME), OVER_LINK),
+    Happening("`bad-frame` ends the file link", ev.FileLinkLost(m.BAD_FRAME), OVER_LINK),
     Happening("all files are final", ev.RunVerified(), OVER_LINK),
     Happening("BYE on the file link, after VERIFIED", ev.FileLinkLost("bye", by_remote=True), ("done",), unheard=True),
     Happening("the file link is gone, after VERIFIED", ev.FileLinkLost(m.LOST), ("done",), unheard=True),
     Happening("no BYE 3 s after VERIFIED", ev.LinkLate(), ("done",), unheard=True),
     Happening("a file of before was another", ev.RunMismatched(), OVER_LINK),
     Happening("its disk fills up", ev.RunHindered(m.NO_SPACE), OVER_LINK),
-    Happening("it cannot keep it (after REJECT)", ev.RunFailed(CODE), OVER_LINK),
+    Happening("it cannot keep it (after REJECT), or every file was skipped", ev.RunFailed(CODE), OVER_LINK),
     Happening("its disk has space again", ev.SpaceSeen(enough=True), ("held",)),
     Happening("its person accepts", ev.PersonAccepts(), ("offered",)),
     Happening("its person refuses", ev.PersonRefuses(), ("offered", "accepted")),
@@ -223,7 +230,7 @@ def rows(kind: Any, happenings: list[Happening]) -> Iterator[tuple[str, str, str
         for state in states(kind, unheard=happening.unheard):
             if happening.only and state.name not in happening.only:
                 continue
-            what = answer(state, happening.event)
+            what = answer(state, happening.event, happening.late)
             of_state.setdefault(state.name, set()).add(what)
             names = by_answer.setdefault(what, [])
             if state.name not in names:

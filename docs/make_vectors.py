@@ -127,6 +127,7 @@ def taken() -> list[tuple[str, str, bytes]]:
     return [
         ("chat", "2**53 - 1, the greatest number that is said", raw("ping", 2**53 - 1)),
         ("chat", "2**53, which version 0.1.0 may say", raw("ping", 2**53)),
+        ("chat", "the answer to that", raw("pong", 2**53)),
         ("chat", "a small number in nine bytes", b"\x92" + raw("ping")[1:] + b"\xcf" + bytes(7) + b"\x01"),
         ("chat", "an array and a text with long heads", b"\xdd\x00\x00\x00\x02\xdb\x00\x00\x00\x04ping\x01"),
         ("chat", "a body of 16,384 bytes in 8,192 letters", raw("say", id32, id16, 1, "é" * 8_192)),
@@ -176,7 +177,11 @@ def unknown() -> list[tuple[str, str, bytes]]:
     return [
         ("chat", "an unknown tag", raw("typing", 1)),
         ("chat", "an unknown tag with a map", raw("x2-y", {"a": [1.5, None]})),
+        ("chat", "an unknown tag with an ext type", raw("x2-y", msgspec.msgpack.Ext(1, id16))),
+        ("chat", "an unknown tag with a text that is not UTF-8", b"\x92" + raw("x2-y")[1:] + b"\xa2\xc3\x28"),
+        ("chat", "an unknown tag and 31 values", raw("x2-y", *range(31))),
         ("chat", "a surplus field", raw("ping", 1, 2)),
+        ("chat", "a surplus field that is a map", raw("ping", 1, {"a": 1.5})),
         ("chat", "a message of another role", raw("lookup", id32)),
         ("chat", "a hello on an open link", raw("hello", [1, 1], [], "chat", id16, "carol")),
         ("file", "a message of the chat link", raw("resume", id16)),
@@ -221,6 +226,9 @@ def impossible() -> list[tuple[str, str, bytes]]:
         ("chat", "a code with a newline", raw("nack", id16, "conflict\n")),
         ("chat", "a tag with a capital letter", raw("Ping", 1)),
         ("chat", "a surplus field behind a wrong one", raw("ping", -1, 2)),
+        ("chat", "an unknown tag and 32 values", raw("x2-y", *range(32))),
+        ("chat", "an unknown tag with a MessagePack head that does not exist", b"\x92" + raw("x2-y")[1:] + b"\xc1"),
+        ("chat", "bytes behind an unknown message", raw("x2-y", 1) + b"\xc0"),
         ("chat", "nil for a number", raw("ping", None)),
         ("chat", "a commitment of 16 bytes", raw("check", 1, id16)),
         ("chat", "a nonce of 32 bytes", raw("check", 2, id32)),
@@ -270,6 +278,20 @@ def lists() -> list[dict[str, Any]]:
 
     full = page([entry(one), entry(two)], [], reset=True)
     stories: dict[str, list[tuple[m.ListPage, dict[bytes, int]]]] = {
+        "who is not present does not come by an entry below a verified record": [
+            (page([entry(one, 8), entry(two)], [], reset=True), {two: 5}),
+            (page([entry(one, 9)], []), {one: 9, two: 5}),
+        ],
+        "who is present stays when a snapshot has an entry below a verified record": [
+            (page([entry(one, 9), entry(two)], [], reset=True), {one: 9, two: 5}),
+            (page([entry(one, 8)], [], reset=True), {one: 9}),
+        ],
+        "an entry that left leaves its number, until a snapshot begins": [
+            (full, {one: 5, two: 5}),
+            (page([], [one]), {two: 5}),
+            (page([entry(one, 4)], []), {two: 5}),
+            (page([entry(one, 4)], [], reset=True), {one: 4}),
+        ],
         "changes": [
             (full, {one: 5, two: 5}),
             (page([entry(three)], [one]), {two: 5, three: 5}),
@@ -303,6 +325,7 @@ def lists() -> list[dict[str, Any]]:
     return [
         {
             "why": why,
+            "verified": [[one.hex(), 9]] if "verified record" in why else [],
             "pages": [
                 {
                     "body": m.encode(page).hex(),
@@ -325,6 +348,8 @@ def listed() -> list[dict[str, Any]]:
         ("192.0.2.9", ["0.0.0.0:4000", "0.1.2.3:4000", "[::]:4000", "240.0.0.1:4000", "192.0.2.8:80"]),
         ("127.0.0.1", ["127.0.0.1:4000", "[::1]:4001", "192.0.2.7:4000"]),
         ("192.0.2.9", [f"192.0.2.{number}:4000" for number in range(1, 7)]),
+        ("192.0.2.9", ["[64:ff9b::1]:4000", "[100::1]:4000", "[::192.0.2.1]:4000", "[4000::1]:4000", "[2002::1]:4000"]),
+        ("192.0.2.9", ["[fc00::1]:4000", "[fec0::1]:4000", "[ff02::1]:4000", "[::ffff:240.0.0.1]:4000"]),
     ]
 
     def parsed(text: str) -> Endpoint:
@@ -356,6 +381,25 @@ def key_texts() -> dict[str, Any]:
     return {
         "of_carol": [text, text.lower(), identity.grouped_text(peer("carol")), f"-{text[:1]}-{text[1:].lower()}-"],
         "none": ["", text[:-1], text + "A", text[:-1] + "B", text[:-1] + "1", text[:-1] + "=", f" {text[1:]}"],
+    }
+
+
+def join_strings() -> dict[str, Any]:
+    """Join strings of carol's key with what they say, and texts that are none."""
+    text = identity.key_text(peer("carol"))
+    taken = [
+        (f"chatnet:localhost:1/{text}", "localhost", 1),
+        (f" chatnet:192.0.2.7:65535/{identity.grouped_text(peer('carol')).lower()}\n", "192.0.2.7", 65535),
+        (f"chatnet:[2001:db8::1]:9900/{text}", "2001:db8::1", 9900),
+    ]
+    none = ["", text, f"chatnet:localhost/{text}", f"localhost:9900/{text}", "chatnet:localhost:9900"]
+    none += [f"chatnet:localhost:{port}/{text}" for port in ("0", "65536", "-1", "+1", "", "\u0661")]
+    none += [f"chatnet:2001:db8::1:9900/{text}", f"chatnet::9900/{text}", f"chatnet:a b:9900/{text}"]
+    none += [f"chatnet:localhost:9900/{text}{tail}" for tail in ("/", " x", "?a", "A")]
+    none += [f"chatnet:localhost:9900/{text[:-1]}", f"chatnet:localhost:9900/{text[:-1]}B"]
+    return {
+        "of_carol": [{"text": text, "host": host, "port": port} for text, host, port in taken],
+        "none": none,
     }
 
 
@@ -447,6 +491,7 @@ def vectors() -> dict[str, Any]:
         "listed_endpoints": listed(),
         "names": names(),
         "key_texts": key_texts(),
+        "join_strings": join_strings(),
         "frames": {
             "stream": b"".join(frame(m.encode(message)) for message in (m.Ping(1), m.Pong(1), m.Bye())).hex(),
             "bodies": [m.encode(message).hex() for message in (m.Ping(1), m.Pong(1), m.Bye())],

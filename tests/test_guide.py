@@ -11,6 +11,7 @@ from twisted.application.app import ServerOptions
 from chatnet.console.commands import BY_NAME
 from chatnet.console.keymap import KEYS, stroke_text
 from chatnet.console.widgets import wording
+from chatnet.core.transfer import reasons
 from chatnet.peer.options import PeerOptions
 from chatnet.registry.options import RegistryOptions
 
@@ -83,6 +84,14 @@ def test_every_option_and_variable_exists() -> None:
 def test_every_reason_to_wait_is_explained() -> None:
     reasons = {reason.format(name="NAME") for reason in wording._WHY_WAITING.values()}
     assert [reason for reason in sorted(reasons) if f"`{reason}`" not in TEXT] == []
+
+
+def test_every_reason_of_a_transfer_is_explained() -> None:
+    """Without what it says itself to do, which stands behind a colon."""
+    pairs = [*reasons._AT_SENDER.values(), *reasons._AT_RECEIVER.values(), *reasons._AT_EITHER.values()]
+    texts = {text for pair in pairs for text in pair} | {*reasons._BETWEEN.values(), *reasons._WHY_TURNED_DOWN.values()}
+    texts.add(reasons.turned_down_reason("", by_rule=True))
+    assert [text for text in sorted(texts) if f"`{text.partition(': ')[0]}`" not in TEXT] == []
 
 
 def test_the_readme_leads_here() -> None:

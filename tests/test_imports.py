@@ -85,7 +85,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "chatnet.console.keymap": CORE,
     "chatnet.console.commands": CORE,
     "chatnet.console.disk": (*CORE, "chatnet.console.commands"),
-    "chatnet.console.alerts": CORE,
+    "chatnet.console.alerts": (*CORE, "chatnet.console.widgets"),
     "chatnet.console.terminal": (*CORE, TERMINAL_OUTPUT),
     "chatnet.console.coach": CONSOLE_TABLES,
     "chatnet.console.completion": CONSOLE_TABLES,

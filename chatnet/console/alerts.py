@@ -7,9 +7,11 @@ get the bell alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from chatnet.core.events import AlertContent, AlertRules, ChatMessage, MessageKind
+from chatnet.console.widgets.wording import count_text
+from chatnet.core.choices import Choice
+from chatnet.core.events import AlertContent, ChatMessage, MessageKind, MessageState
 from chatnet.core.limits import ALERT_CHARS, ALERT_SECONDS
 from chatnet.core.text import quoted, safe_line
 
@@ -18,23 +20,19 @@ _OSC, _ST = "\x1b]", "\x1b\\"
 _PRINT_SEQUENCES = ("linux", "dumb", "fbterm", "cons", "vt1", "vt2", "vt3", "vt5")  # beginnings of TERM
 
 
-class Alerts:
+class AlertQueue:
     """Collects what comes while the terminal has not the focus, and says what to tell of it.
 
-    ``configured`` holds until the person chooses otherwise (``rules``).  Times are seconds of one clock.
+    ``content`` is what a notice says, and ``muted`` has the PeerIDs of whom nothing is told.  Times are seconds of
+    one clock.
     """
 
-    def __init__(self, configured: AlertContent, rules: AlertRules) -> None:
-        self.configured, self.rules = configured, rules
+    def __init__(self, content: Choice[AlertContent], muted: Collection[bytes] = ()) -> None:
+        self.content, self.muted = content, muted
         self.has_focus = True  # until the terminal says otherwise
         self._told_at = float("-inf")
         self._waiting: list[tuple[str, str]] = []  # not told yet: name and text; of many only the first ones count
         self._count = 0
-
-    @property
-    def content(self) -> AlertContent:
-        """What a notice says now."""
-        return self.configured if self.rules.content is None else self.rules.content
 
     def focus(self, has_focus: bool) -> None:
         """The terminal has got the focus, or lost it."""
@@ -45,7 +43,9 @@ class Alerts:
 
     def came(self, message: ChatMessage, name: str) -> None:
         """A message or an offer of a person; those of requests never come here."""
-        if self.has_focus or message.mine or self.content is AlertContent.OFF or message.chat in self.rules.muted:
+        is_quiet = self.has_focus or self.content.value is AlertContent.OFF or message.chat in self.muted
+        # What a rule refused asks for nothing.
+        if is_quiet or message.mine or message.state is MessageState.REFUSED:
             return
         self._count += 1
         if len(self._waiting) < 2:
@@ -60,9 +60,9 @@ class Alerts:
         waiting, count = self._waiting[:], self._count
         self._waiting.clear()
         self._count = 0
-        number = f"{count} new messages" if count > 1 else "1 new message"
+        number = count_text(count, "new message")
         (name, body), *others = waiting
-        match self.content:
+        match self.content.value:
             case AlertContent.OFF:
                 return None
             case AlertContent.BELL:
@@ -102,7 +102,7 @@ def _knows_777(environ: Mapping[str, str]) -> bool:
 
 
 def _knows_9(environ: Mapping[str, str]) -> bool:
-    """For terminals that know both, or OSC 9 alone: the notice would be shown twice."""
+    """Whether the terminal takes OSC 9.  Some of these take OSC 777, too, and would show the notice twice."""
     programs = ("iTerm.app", "WezTerm", "ghostty")
     return (
         environ.get("TERM_PROGRAM") in programs

@@ -18,7 +18,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPu
 from zope.interface import implementer
 
 from chatnet.console.actions.all import Actions
-from chatnet.console.alerts import Alerts, alert_sequence
+from chatnet.console.alerts import AlertQueue, alert_sequence
 from chatnet.console.disk import Disk, DiskThreads
 from chatnet.console.model import ConsoleModel
 from chatnet.console.overlays.login import LoginDefaults
@@ -33,8 +33,10 @@ from chatnet.console.terminal import (
 from chatnet.console.theme_choice import ThemeChoice
 from chatnet.console.widgets.theme import ASCII, UNICODE, Signs, palette
 from chatnet.core import limits
+from chatnet.core.choices import Choice, Theme
 from chatnet.core.events import (
     AlertContent,
+    AlertRules,
     AlertsChanged,
     ChatMoved,
     CodeReady,
@@ -93,7 +95,7 @@ class Console(Service):
         launch: Launch | None = None,
         screen: Any = None,
         disk: Disk | None = None,
-        alerts: AlertContent = AlertContent.NAME,
+        alerts: Choice[AlertContent] | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._api, self._reactor = api, reactor
@@ -107,7 +109,7 @@ class Console(Service):
         self._real = screen is None
         self._threads = DiskThreads(reactor) if disk is None else None
         self._disk = disk or self._threads
-        self._configured_alerts = alerts
+        self._alert_content = alerts or Choice(None, AlertContent.NAME)
         self._environ = environ
         self._subscription: Subscription | None = None
         self._writer: TerminalWriter | None = None
@@ -155,9 +157,10 @@ class Console(Service):
         signs = ASCII if self._ascii_only or not _is_utf8(os.environ) else UNICODE
         self.model = ConsoleModel(snapshot)
         scene = PaneContext(self.model, signs, lambda: int(self._reactor.seconds() * 1000), self._launch)
-        self._alerts = Alerts(self._configured_alerts, snapshot.alerts)
+        self._alerts = AlertQueue(self._alert_content)
+        self._alert_rules(snapshot.alerts)
         assert self._disk is not None
-        self.actions = Actions(self._api, scene, self._reactor, self, self._disk, self._configured_alerts)
+        self.actions = Actions(self._api, scene, self._reactor, self, self._disk, self._alert_content)
         if self._screen is None:
             assert self._input is not None
             assert self._output is not None
@@ -167,7 +170,7 @@ class Console(Service):
             self._allow_color()
         self._loop = GuardedLoop(
             self.actions.view,
-            palette(self._theme.name),
+            palette(self._theme.theme),
             self._screen,
             self._reactor,
             on_paste=self.actions.paste,
@@ -266,7 +269,7 @@ class Console(Service):
                     self._alerts.came(message, self.model.roster.name(message.chat))
                     self._tell_alerts()
             case AlertsChanged(alerts):
-                self._alerts.rules = alerts
+                self._alert_rules(alerts)
             case ChatMoved(former, chat):
                 self.actions.chat_moved(former, chat)
             case CodeReady():
@@ -280,6 +283,9 @@ class Console(Service):
             case _:
                 pass
         self.request_draw()
+
+    def _alert_rules(self, rules: AlertRules) -> None:
+        self._alert_content.kept, self._alerts.muted = rules.content, rules.muted
 
     def trouble(self, text: str) -> None:
         """Something failed that nobody waits for."""
@@ -320,20 +326,20 @@ class Console(Service):
         self.request_draw()
 
     @property
-    def theme(self) -> str:
-        """The theme's name."""
-        return self._theme.name
+    def theme(self) -> Theme:
+        """The theme that holds now."""
+        return self._theme.theme
 
-    def choose_theme(self, name: str) -> str:
-        """Take a theme, or with an empty name the usual one, now and for the next starts.
+    def choose_theme(self, theme: Theme | None) -> bool:
+        """Take a theme, or with None the usual one, now and for the next starts.
 
         Returns and raises what ``ThemeChoice.choose`` does; the theme is there in any case.
         """
         try:
-            return self._theme.choose(name)
+            return self._theme.choose(theme)
         finally:
             self._allow_color()
-            self._screen.register_palette(palette(self._theme.name))
+            self._screen.register_palette(palette(self._theme.theme))
             self.redraw()
 
     def _allow_color(self) -> None:

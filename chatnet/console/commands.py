@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from chatnet.core.choices import Theme
 from chatnet.core.closest import closest_match
+from chatnet.core.events import AlertContent
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class Command:
     def shown(self) -> str:
         return f"/{self.name} {self.arguments}".rstrip()
 
+
+AUTO = "auto"  # gives a choice back
+_CONTENTS = "|".join((*AlertContent, AUTO))
+_THEMES = "|".join((*Theme, AUTO))
 
 COMMANDS: tuple[Command, ...] = (
     Command("msg", "WHO [TEXT]", "open the conversation with somebody, and send a text", "Talk", ("person",)),
@@ -84,24 +90,25 @@ COMMANDS: tuple[Command, ...] = (
     Command("myid", "", "your key, what others join with, and a QR code of that", "Me"),
     Command("net", "", "the first tab", "Network"),
     Command("reconnect", "", "try the registry now", "Network"),
-    Command("takeover", "", "be here, when you also run somewhere else", "Network"),
+    Command("takeover", "", "take your place here, when you also run somewhere else", "Network"),
     Command("log", "", "where the log file is", "Network"),
     Command("help", "[COMMAND]", "keys and commands", "Program", ("command",)),
     Command("keys", "", "the keys", "Program"),
     Command("mouse", "", "mouse on or off", "Program"),
     Command(
         "notify",
-        "[off|bell|count|name|text|usual]",
-        "what is told while you look elsewhere: by the bell, and by a notice on the desktop",
+        f"[{_CONTENTS}]",
+        "what is told while you look elsewhere, by the bell and a notice on the desktop, also next time; auto: as the"
+        " configuration says",
         "Program",
-        ("off|bell|count|name|text|usual",),
+        (_CONTENTS,),
     ),
     Command(
         "theme",
-        "[dark|light|high-contrast|mono|auto]",
+        f"[{_THEMES}]",
         "how the screen looks, also next time; auto: as the configuration or the terminal says",
         "Program",
-        ("dark|light|high-contrast|mono|auto",),
+        (_THEMES,),
     ),
     Command("version", "", "which chatnet this is", "Program"),
     Command("quit", "", "leave; asks when a transfer runs (it goes on next time)", "Program"),

@@ -121,7 +121,10 @@ def names_in(folder: str, begin: str, only_folders: bool) -> Names:
             name = entry.name
             if not name.startswith(begin) or (name.startswith(".") and not begin) or not name.isprintable():
                 continue
-            is_folder = entry.is_dir()
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # of a link that leads in a circle, or to where nothing can be seen
+                is_folder = False
             if is_folder or not only_folders:
                 yield f"{name}/" if is_folder else name
 

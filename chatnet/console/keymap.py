@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 
 
 class Context(StrEnum):
@@ -68,7 +69,10 @@ _FORM, _PICKER = Context.FORM, Context.PICKER
 _DIGITS, _PAGE, _QUESTION = Context.DIGITS, Context.PAGE, Context.QUESTION
 _FIND, _RESULTS, _REQUESTS, _CONTENTS = Context.FIND, Context.RESULTS, Context.REQUESTS, Context.CONTENTS
 
-KEYS: tuple[Key, ...] = (
+# A slash is a letter here, or means something else.  Everywhere else it begins a command.
+_WITHOUT_COMMAND_LINE = (_ANY, _INPUT, _PEOPLE, _FIND, _FORM, _PICKER, _QUESTION)
+
+_OWN_KEYS: tuple[Key, ...] = (
     Key(
         _INPUT,
         ("enter",),
@@ -154,12 +158,10 @@ KEYS: tuple[Key, ...] = (
     Key(_TRANSFERS, ("r",), "resume_selected", "let it go on, or try a broken one now", "resume"),
     Key(_TRANSFERS, ("l",), "limit", "the speed limits", "speed"),
     Key(_TRANSFERS, ("x",), "forget_ended", "clear what has ended", "clear finished"),
-    Key(_TRANSFERS, ("/",), "command_line", "open the command line", "command"),
     Key(_FIND, ("enter",), "find_next", "the next one, further back", "next"),
     Key(_FIND, ("shift tab",), "find_previous", "the one before, newer again", "previous"),
     Key(_RESULTS, ("up", "down"), "", "choose a message; older ones come at the end"),
     Key(_RESULTS, ("enter",), "", "open the conversation at that message"),
-    Key(_RESULTS, ("/",), "command_line", "open the command line"),
     Key(_REQUESTS, ("up", "down"), "", "choose a request"),
     Key(_REQUESTS, ("enter",), "", "read what they sent; they are not told"),
     Key(_REQUESTS, ("a",), "", "accept: they are in the list of people from now on"),
@@ -168,7 +170,6 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(_REQUESTS, ("b",), "", "block this key, and delete what they sent, after a question"),
     Key(_REQUESTS, ("c",), "", "delete all requests, after a question"),
-    Key(_REQUESTS, ("/",), "command_line", "open the command line"),
     Key(_CONTENTS, ("up", "down"), "", "choose a name; below the list it stands whole"),
     Key(_CONTENTS, ("c",), "", "the next name that is saved under another one"),
     Key(_FORM, ("tab", "down"), "", "the next field"),
@@ -183,13 +184,22 @@ KEYS: tuple[Key, ...] = (
     Key(_PICKER, (".",), "", "show or hide names that begin with a dot"),
     Key(_DIGITS, ("a",), "", "all are the same: the person is verified, after a question"),
     Key(_DIGITS, ("l",), "", "compare six digits instead, while both are here"),
-    Key(_DIGITS, ("v",), "", "show the digits anew, when another key has come"),
-    Key(_DIGITS, ("/",), "command_line", "open the command line"),
+    Key(_DIGITS, ("v",), "", "show the digits of the new key, when another one has come"),
     Key(_PAGE, ("up", "down"), "", "scroll"),
-    Key(_PAGE, ("/",), "command_line", "open the command line"),
     Key(_QUESTION, ("y",), "answer", "yes; it counts once the question has been there for 0.4 seconds"),
-    Key(_QUESTION, ("n",), "", "no; so does any other key, which then does what it does"),
+    Key(_QUESTION, ("n",), "", "no; every other key says no, too, and then does what it does elsewhere"),
 )
+
+
+def _with_command_line(keys: Iterable[Key]) -> Iterator[Key]:
+    """The keys, and behind those of each context the slash, where it begins a command."""
+    for context, those in groupby(keys, lambda key: key.context):
+        yield from those
+        if context not in _WITHOUT_COMMAND_LINE:
+            yield Key(context, ("/",), "command_line", "open the command line", "command")
+
+
+KEYS = tuple(_with_command_line(_OWN_KEYS))
 
 
 class KeyConflict(Exception):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from chatnet.console.widgets.theme import THEMES, theme_of
+from chatnet.console.widgets.theme import theme_of
+from chatnet.core.choices import Choice, Theme
 
 
-class KeptChoice(Protocol):
+class ChoiceStore(Protocol):
     """Where a choice lasts until the next start."""
 
     def get(self) -> str:
@@ -19,35 +20,41 @@ class KeptChoice(Protocol):
 
 
 class ThemeChoice:
-    """The theme of one console.
+    """The theme of one console, by the rule of ``Choice``.
 
-    ``told`` is what the command line or the environment says, ``configured`` what a file says; either may be
-    empty.  Of what is known the first holds: told, chosen by a person and ``kept``, configured, and what
-    ``environ`` says of the terminal.  A person's choice holds at once, also over what was told.
+    ``told`` is what the command line or the environment says, ``configured`` what a file says.  Where neither does
+    and ``store`` has no choice, the theme is what ``environ`` says of the terminal.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], told: str = "", configured: str = "", kept: KeptChoice | None = None
+        self,
+        environ: Mapping[str, str],
+        told: Theme | None = None,
+        configured: Theme | None = None,
+        store: ChoiceStore | None = None,
     ) -> None:
-        self._environ, self._told, self._configured, self._kept = environ, told, configured, kept
-        chosen = kept.get() if kept is not None else ""
-        self.name = told or (chosen if chosen in THEMES else "") or self._usual()
+        self._environ, self._store = environ, store
+        word = store.get() if store is not None else ""
+        kept = Theme(word) if word in tuple(Theme) else None
+        self._choice = Choice(told, configured or theme_of(environ), kept)
+
+    @property
+    def theme(self) -> Theme:
+        """What holds now."""
+        return self._choice.value
 
     @property
     def needs_color(self) -> bool:
         """Whether the theme has colours although the environment asks for none."""
-        return bool(self._environ.get("NO_COLOR")) and self.name != "mono"
+        return bool(self._environ.get("NO_COLOR")) and self.theme is not Theme.MONO
 
-    def choose(self, name: str) -> str:
-        """Take the theme ``name`` from now on, or with an empty one what holds without a choice.
+    def choose(self, theme: Theme | None) -> bool:
+        """Take a theme from now on, or with None what holds without a choice.
 
-        Returns what stands against it at the next start, as "told" (another one is told at each start);
-        empty when nothing does.  Raises OSError when the choice could not be kept; it holds all the same.
+        Returns whether the next start has it, too.  Raises OSError when the choice could not be kept; it holds all
+        the same.
         """
-        self.name = name or self._usual()
-        if self._kept is not None:
-            self._kept.put(name)
-        return "told" if self._told not in ("", self.name) else ""
-
-    def _usual(self) -> str:
-        return self._configured or theme_of(self._environ)
+        self._choice.choose(theme)
+        if self._store is not None:
+            self._store.put(theme or "")
+        return self._choice.lasts

@@ -9,8 +9,8 @@ from typing import Any
 
 import urwid
 
-from chatnet.console.coach import command_hints, network_hints, person_hints, transfer_hints
-from chatnet.console.keymap import Context, Keymap, hint
+from chatnet.console.coach import Hint, OpenChat, OpenPage, Situation, hints
+from chatnet.console.keymap import Context, Keymap
 from chatnet.console.overlays.contents import ContentsView
 from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.overlays.info import InfoPage
@@ -31,7 +31,7 @@ from chatnet.console.widgets.base import Block, Box, Scroller
 from chatnet.console.widgets.find_bar import FindBar
 from chatnet.console.widgets.input import MAX_ROWS, InputRow
 from chatnet.console.widgets.text import Markup, beside, cut, stack
-from chatnet.console.widgets.wording import amount_text, count_text
+from chatnet.console.widgets.wording import count_text
 from chatnet.core.chats import joined_drafts
 from chatnet.core.identity import ChatID
 from chatnet.core.text import SafeText
@@ -43,43 +43,15 @@ INFO_COLS, INFO_FROM = 36, 132
 
 _MOUSE_PRESS = "mouse press"
 _WHILE_OVERLAY = ("f1", "ctrl c", "f10", "ctrl l", "ctrl z", "meta m")  # keys that hold whatever is open
-_PEOPLE_KEYS = (
-    "open_selected",
-    "filter_people",
-    "whois_selected",
-    "send_to_selected",
-    "verify_selected",
-    "block_selected",
-    "back",
+_OVERLAYS: tuple[tuple[type[Box], Context], ...] = (
+    (LoginForm, Context.FORM),
+    (FilePicker, Context.PICKER),
+    (ResultsView, Context.RESULTS),
+    (RequestsView, Context.REQUESTS),
+    (ContentsView, Context.CONTENTS),
+    (SafetyNumberSheet, Context.DIGITS),  # which is a Page, too
+    (Page, Context.PAGE),
 )
-_PAGES = (Context.DIGITS, Context.PAGE)
-_OVERLAY_CONTEXTS = (
-    *(Context.FORM, Context.PICKER, Context.RESULTS, Context.REQUESTS, Context.CONTENTS),
-    *_PAGES,
-)
-_FIXED_HINTS: dict[Context, list[tuple[str, str]]] = {
-    Context.FORM: [("Enter", "log in"), ("Tab", "next field"), hint("help"), hint("quit")],
-    Context.PICKER: [
-        ("Enter", "send"),
-        ("Space", "mark"),
-        ("s", "send marked"),
-        ("/", "filter"),
-        ("Left", "folder above"),
-        ("Esc", "back"),
-    ],
-    Context.FIND: [hint("find_next", Context.FIND), hint("find_previous", Context.FIND), hint("back")],
-    Context.RESULTS: [("Enter", "open there"), ("Esc", "back")],
-    Context.CONTENTS: [("PgDn", "more"), ("c", "next changed name"), ("Esc", "back")],
-    Context.REQUESTS: [
-        ("Enter", "read"),
-        ("a", "accept"),
-        ("r", "refuse"),
-        ("b", "block"),
-        ("c", "clear all"),
-        ("Esc", "back"),
-    ],
-    Context.PEOPLE: [hint(name, Context.PEOPLE) for name in _PEOPLE_KEYS],
-}
 
 
 @dataclass
@@ -276,25 +248,11 @@ class Window(Box):
 
     def context(self) -> Context:
         """Return the context that a key belongs to."""
-        if isinstance(self.overlay, LoginForm):
-            return Context.FORM
-        if isinstance(self.overlay, FilePicker):
-            return Context.PICKER
-        if isinstance(self.overlay, ResultsView):
-            return Context.RESULTS
-        if isinstance(self.overlay, RequestsView):
-            return Context.REQUESTS
-        if isinstance(self.overlay, SafetyNumberSheet):
-            return Context.DIGITS
-        if isinstance(self.overlay, Page):
-            return Context.PAGE
-        if isinstance(self.overlay, ContentsView):
-            return Context.CONTENTS
-        return self.focus_on
+        return self._overlay_context() or self.focus_on
 
-    def _leads_to_commands(self, context: Context) -> bool:
-        """Whether a slash begins a command here although something is over the tab."""
-        return context in _OVERLAY_CONTEXTS and bool(self._keymap.command(context, "/"))
+    def _overlay_context(self) -> Context | None:
+        """The context of what is over the tab; None for nothing, and for the help, which has that of what is below."""
+        return next((context for kind, context in _OVERLAYS if isinstance(self.overlay, kind)), None)
 
     def back(self) -> None:
         """Esc: to the input, or to the list of a tab that is one; nothing is deleted."""
@@ -418,44 +376,30 @@ class Window(Box):
             return ("prompt.alarm", f"{name} (held)> ") if pane.held() else ("prompt", f"{name}> ")
         return ("prompt", "> ")
 
-    def _hints(self) -> list[tuple[str, str]]:
-        """The keys that make sense now, the most useful first."""
-        model, chat = self.scene.model, self.chat
-        context = self.context()
-        if self.overlay is not None and (context in _PAGES or context not in _OVERLAY_CONTEXTS):
-            own = self.overlay.keys if isinstance(self.overlay, Page) else ()
-            below = not isinstance(self.overlay, Scroller) or not self.overlay.at_end()
-            shows = self.overlay.enter_shows if isinstance(self.overlay, Page) else ""
-            enter = [("Enter", shows)] if shows else []
-            return [*own, *enter, ("Esc", "back"), *([("PgDn", "more")] if below else [])]
-        if isinstance(self.overlay, RequestsView) and self.overlay.is_reading:
-            return _FIXED_HINTS[context][1:]
-        if context in _FIXED_HINTS:
-            return _FIXED_HINTS[context]
-        if context is Context.TRANSFERS:
-            some_ended = any(transfer.state.ended for transfer in model.transfers.values())
-            return transfer_hints(self.transfers.chosen(), some_ended)
-        if hints := command_hints(self.input.text):
-            return hints
-        pane = self.tab.pane
-        if pane is self.net:
-            hints += network_hints(model.registry, len(model.requests))
-        if isinstance(pane, ConversationPane):
-            if pane.held():
-                hints += [("", "Sending is held until you choose"), hint("keep_key")]
-            offer = model.offer_of(chat) if chat is not None else None
-            if offer is not None:
-                hints += [hint("accept"), hint("save_as"), hint("refuse")]
-                hints += [hint("contents")] if amount_text(offer) else []
-            if pane.person is not None:
-                hints += person_hints(pane.person, pane.has_failed())
-            if not pane.at_end():
-                hints.append(hint("to_end"))
-        if any(tab.pane.news() for i, tab in enumerate(self.tabs) if i != self.here and tab.pane is not self.transfers):
-            hints.append(hint("next_unread"))
-        if chat is not None:
-            hints += [hint("send"), hint("new_line")]
-        return [*hints, hint("help"), hint("people"), hint("pick_file"), hint("transfers"), hint("info"), hint("quit")]
+    def _hints(self) -> list[Hint]:
+        return hints(self._situation())
+
+    def _situation(self) -> Situation:
+        """What the bottom line depends on."""
+        model, pane, context = self.scene.model, self.tab.pane, self.context()
+        return Situation(
+            context,
+            typed=self.input.text,
+            page=_open_page(self.overlay),
+            reads_request=isinstance(self.overlay, RequestsView) and self.overlay.is_reading,
+            transfer=self.transfers.chosen() if context is Context.TRANSFERS else None,
+            some_ended=any(transfer.state.ended for transfer in model.transfers.values()),
+            registry=model.registry if pane is self.net else None,
+            requests=len(model.requests),
+            chat=self._open_chat(pane) if isinstance(pane, ConversationPane) else None,
+            news_elsewhere=any(
+                tab.pane.news() for i, tab in enumerate(self.tabs) if i != self.here and tab.pane is not self.transfers
+            ),
+        )
+
+    def _open_chat(self, pane: ConversationPane) -> OpenChat:
+        offer = self.scene.model.offer_of(pane.chat)
+        return OpenChat(pane.person, offer, pane.held(), pane.has_failed(), pane.at_end())
 
     # --- keys and mouse ------------------------------------------------------------------------
 
@@ -487,7 +431,9 @@ class Window(Box):
         if self.overlay is not None:
             if not self.footer.warning:
                 self.footer.quiet()
-            if key in _WHILE_OVERLAY or (key == "/" and self._leads_to_commands(context)):
+            own = self._overlay_context()
+            leads_to_commands = key == "/" and own is not None and self._keymap.command(own, key)
+            if key in _WHILE_OVERLAY or leads_to_commands:
                 self._run(self._keymap.command(context, key), key)
             else:
                 self.overlay.keypress(self.size, key)
@@ -533,3 +479,9 @@ class Window(Box):
                 self.refresh()
                 return bool(handled)
         return False
+
+
+def _open_page(overlay: Box | None) -> OpenPage | None:
+    if isinstance(overlay, Page):
+        return OpenPage(overlay.keys, overlay.enter_shows, goes_on=not overlay.at_end())
+    return OpenPage(goes_on=not overlay.at_end()) if isinstance(overlay, Scroller) else None

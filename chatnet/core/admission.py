@@ -22,7 +22,11 @@ from chatnet.core.source_rates import SourceRates
 
 
 class Arrival(NamedTuple):
-    """What became of a connection that arrived, and which other one must go for it, waiting or not."""
+    """The answer to a connection that arrived.
+
+    ``admitted``: it may wait for a place.  ``is_first``: it does so before all strangers.  ``dropped``: the ticket of a
+    connection, waiting or not, that has to be closed for it.
+    """
 
     admitted: bool
     is_first: bool = False
@@ -30,7 +34,7 @@ class Arrival(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Who has a place now, and who has lost theirs for it."""
+    """The ticket that has got a place, and the one that has lost its place to it."""
 
     ticket: Hashable
     evicted: Hashable | None = None

@@ -222,7 +222,7 @@ def _joins(mark: str, script: str, is_picture: bool, before: str) -> bool:
 
 
 class _Traits(NamedTuple):
-    """What decides about marks: of a mark the script, of the character before it all."""
+    """What decides whether a mark is kept: the script of the mark, and all three of the character before it."""
 
     script: str  # by the name of the character, as "MYANMAR"; for marks that all scripts share "COMBINING" or the like
     is_picture: bool  # may be a part of an emoji of several parts

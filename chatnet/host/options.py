@@ -147,14 +147,15 @@ class ProgramOptions(usage.Options):
 
     def find(self, key: str, kind: str = "text", variable: str = "") -> Setting | None:
         """The value of ``key`` from the first place that has one: option, variable, user's file, system's."""
+        return self.find_at_start(key, kind, variable) or self.find_in_files(key)
+
+    def find_at_start(self, key: str, kind: str = "text", variable: str = "") -> Setting | None:
+        """The value of ``key`` that this start was given: by the option, or else by the variable."""
         if kind == "flag" and self[key]:
             return Setting(True, f"--{key}")
         if kind == "text" and self[key] is not None:
             return Setting(self[key], f"--{key}")
-        given = from_environment(self._environ, variable, kind) if variable else None
-        if given is not None:
-            return given
-        return self.find_in_files(key)
+        return from_environment(self._environ, variable, kind) if variable else None
 
     def find_in_files(self, key: str) -> Setting | None:
         """The value of ``key`` in the user's file, else in the system's."""

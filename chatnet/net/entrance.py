@@ -43,7 +43,7 @@ class Arrived:
 
 
 class Links(Protocol):
-    """Who decides about connections, and makes their links."""
+    """Decides which connections get a link, and makes these links."""
 
     def arrive(self, arrived: Arrived) -> bool:
         """Whether the connection may wait for its turn."""

@@ -51,7 +51,7 @@ def load_or_make_identity(directory: Path, database: Path | None = None) -> Iden
             raise LocalError(
                 "key",
                 f"the key {path} is missing, but {database} is there, which belongs to it. Nothing was started. "
-                f"Put the key back from a copy, or move {directory} away to begin anew with another key.",
+                f"Put the key back from a copy, or move {directory} away to start with a new key.",
             ) from None
         return _make(path)
     except OSError as error:  # among them ELOOP: a symbolic link

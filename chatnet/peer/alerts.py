@@ -14,7 +14,7 @@ from chatnet.peer.store.peer_store import PeerStore
 SETTING = "alerts"
 
 
-class Alerts:
+class AlertPreferences:
     """The rules, and their row in the store."""
 
     def __init__(self, store: PeerStore, emit: Callable[[Event], None]) -> None:

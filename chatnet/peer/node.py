@@ -64,7 +64,7 @@ from chatnet.net.link import Link, LinkEnd, LinkSettings, LinkUser
 from chatnet.net.listening import LinkFactory, Listener
 from chatnet.net.pulse import Pulse
 from chatnet.net.tls import TLS
-from chatnet.peer.alerts import Alerts
+from chatnet.peer.alerts import AlertPreferences
 from chatnet.peer.directory.list_cache import ListCache
 from chatnet.peer.directory.lookups import Lookups
 from chatnet.peer.directory.people import People
@@ -358,7 +358,7 @@ class Node:
         self._closers.append(self.archive.stop)
         self.open_tabs = OpenTabs(self.people, self.store)
         await self.open_tabs.recall()
-        self.alerts = Alerts(self.store, self._emit)
+        self.alerts = AlertPreferences(self.store, self._emit)
         await self.alerts.recall()
         self.transfers = Transfers(
             clock,

@@ -5,35 +5,41 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TextIO
+from enum import StrEnum
+from typing import Any, ClassVar, TextIO, TypeVar
 
+from chatnet.core.choices import Theme
 from chatnet.core.events import AlertContent
 from chatnet.core.limits import LinkLimits, PeerLimits
 from chatnet.core.names import why_not_a_name
 from chatnet.core.ports import REGISTRY_PORT
-from chatnet.core.text import safe_line
 from chatnet.host.config import BadSetting, Setting, from_environment
 from chatnet.host.options import LogChoice, ProgramOptions, ProgramSettings, forks
 from chatnet.host.umask import process_umask
 from chatnet.peer.directory.registry_address import DEFAULT_HOST, RegistryAddress, parse_registry_address
 
-THEMES = ("dark", "light", "high-contrast", "mono")  # of the console
+E = TypeVar("E", bound=StrEnum)
 
 
 @dataclass(frozen=True)
 class PeerSettings(ProgramSettings):
-    """What a peer is told; an empty ``listen`` is the port it had before, at first any free one."""
+    """What a peer is told; an empty ``listen`` is the port it had before, at first any free one.
+
+    Of ``notify`` and ``theme``, which can be chosen in the console, too, the start and the files say things apart: the
+    choice stands between them (``chatnet.core.choices``).
+    """
 
     name: str  # empty: the login form asks
     registry: RegistryAddress
     headless: bool
     ascii: bool  # signs for terminals that lack the others
     limits: PeerLimits
-    notify: AlertContent = field(default=AlertContent.NAME, kw_only=True)  # unless the person chooses otherwise
     is_demo: bool = field(default=False, kw_only=True)  # its profile is deleted when it ends
     umask: int | None = field(default=None, kw_only=True)  # of received files; None: that of the process
-    theme: str = field(default="", kw_only=True)  # told to this start, and wins over what was chosen in the console
-    usual_theme: str = field(default="", kw_only=True)  # of the files
+    notify: AlertContent | None = field(default=None, kw_only=True)  # of the command line or the environment
+    usual_notify: AlertContent | None = field(default=None, kw_only=True)  # of the files
+    theme: Theme | None = field(default=None, kw_only=True)
+    usual_theme: Theme | None = field(default=None, kw_only=True)
 
 
 class PeerOptions(ProgramOptions):
@@ -78,7 +84,7 @@ class PeerOptions(ProgramOptions):
             None,
             f"What is told while you look elsewhere: {', '.join(AlertContent)}; else name (CHATNET_NOTIFY).",
         ],
-        ["theme", None, None, f"How the console looks: {', '.join(THEMES)} (CHATNET_THEME)."],
+        ["theme", None, None, f"How the console looks: {', '.join(Theme)} (CHATNET_THEME)."],
         ["downloads", None, None, "Where received files go, each sender's in a folder (CHATNET_DOWNLOADS)."],
     ]
 
@@ -86,7 +92,6 @@ class PeerOptions(ProgramOptions):
         name = self.find("name", variable="CHATNET_NAME")
         registry = self.find("registry", variable="CHATNET_REGISTRY")
         headless = self.find("headless", "flag", "CHATNET_HEADLESS")
-        notify = self.find("notify", variable="CHATNET_NOTIFY")
         demo = from_environment(self._environ, "CHATNET_DEMO", "flag")
         ascii_signs = self.find("ascii", "flag", "CHATNET_ASCII")
         return PeerSettings(
@@ -101,18 +106,15 @@ class PeerOptions(ProgramOptions):
             ),
             headless=headless.flag() if headless else False,
             ascii=ascii_signs.flag() if ascii_signs else False,
-            notify=notify.checked(_alert_content) if notify else AlertContent.NAME,
             limits=self.limits_of(PeerLimits()),
             metrics=self.metrics_endpoint(),
             is_demo=demo.flag() if demo else False,
             umask=_umask(twistd),
-            theme=_checked_theme(self._told_theme()),
-            usual_theme=_checked_theme(self.find_in_files("theme")),
+            notify=_one_of(AlertContent, self.find_at_start("notify", variable="CHATNET_NOTIFY")),
+            usual_notify=_one_of(AlertContent, self.find_in_files("notify")),
+            theme=_one_of(Theme, self.find_at_start("theme", variable="CHATNET_THEME")),
+            usual_theme=_one_of(Theme, self.find_in_files("theme")),
         )
-
-    def _told_theme(self) -> Setting | None:
-        told = self["theme"]
-        return Setting(told, "--theme") if told else from_environment(self._environ, "CHATNET_THEME")
 
     def check(self, twistd: Mapping[str, Any]) -> None:
         if not self.settings.name and not wants_console(self.settings):
@@ -128,23 +130,21 @@ def wants_console(settings: PeerSettings, stdin: TextIO | None = None, stdout: T
     return stdin is not None and stdout is not None and stdin.isatty() and stdout.isatty()
 
 
-def _alert_content(text: str) -> AlertContent:
-    try:
-        return AlertContent(text.lower())
-    except ValueError:
-        raise ValueError(f"'{safe_line(text, 40)}' is none of {', '.join(AlertContent)}") from None
-
-
 def _umask(twistd: Mapping[str, Any]) -> int:
     """The umask that the user has set, or has named to twistd, which in the background would make it 077."""
     named = twistd.get("umask")
     return process_umask() if named is None else int(named)
 
 
-def _checked_theme(given: Setting | None) -> str:
-    if given is not None and given.text() not in THEMES:
-        raise given.wrong(f"{', '.join(THEMES[:-1])} or {THEMES[-1]}")
-    return given.text() if given is not None else ""
+def _one_of(words: type[E], given: Setting | None) -> E | None:
+    """The word that was given, in letters of any case.  Raises BadSetting for another one."""
+    if given is None:
+        return None
+    try:
+        return words(given.text().lower())
+    except ValueError:
+        *others, last = words
+        raise given.wrong(f"{', '.join(others)} or {last}") from None
 
 
 def _checked_name(text: str) -> str:

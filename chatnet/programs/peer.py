@@ -12,6 +12,8 @@ from typing import Any
 from twisted.application.service import IService, Service
 from twisted.python.failure import Failure
 
+from chatnet.core.choices import Choice
+from chatnet.core.events import AlertContent
 from chatnet.core.names import is_valid_name
 from chatnet.core.text import safe_line
 from chatnet.host.command_text import command_text
@@ -100,7 +102,7 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
     registry = settings.registry
     shown = registry.shown if registry.key is None else str(registry)
     login = None if settings.name else LoginDefaults(_login_name(), shown, "")
-    kept = KeptChoice(settings.roots.state / THEME_FILE)
+    theme_file = KeptChoice(settings.roots.state / THEME_FILE)
     return Console(
         peer,
         reactor,
@@ -108,8 +110,8 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
         input=sys.__stdin__,
         output=sys.__stdout__,
         ascii_only=settings.ascii,
-        alerts=settings.notify,
+        alerts=Choice(settings.notify, settings.usual_notify or AlertContent.NAME),
         warnings=settings.warnings,
-        theme=ThemeChoice(os.environ, settings.theme, settings.usual_theme, kept),
+        theme=ThemeChoice(os.environ, settings.theme, settings.usual_theme, theme_file),
         launch=Launch(safe_line(command_text(Path(sys.argv[0]))), settings.is_demo),
     )

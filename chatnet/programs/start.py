@@ -1,4 +1,4 @@
-"""The start of a program under twistd, and the words of the command line for one that cannot be.
+"""The start of a program under twistd, and the words of the command line when it could not start.
 
 In the foreground the terminal hears them from this process, in the background from the one in front.
 """

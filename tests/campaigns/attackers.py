@@ -31,10 +31,13 @@ from chatnet.core.framing import frame
 from chatnet.core.identity import PeerID, conversation_of
 from chatnet.core.limits import MAX_BODY_BYTES, MAX_FRAME
 from chatnet.core.messages import (
+    OFFER_REST,
+    RESUME,
     ROLE_CHAT,
     ROLE_FILE,
     ROLE_PROBE,
     ROLE_REGISTRY,
+    SKIP,
     Accept,
     Ack,
     Announce,
@@ -49,8 +52,10 @@ from chatnet.core.messages import (
     Lookup,
     Message,
     Nack,
+    NotSent,
     Offer,
     OfferedFile,
+    OfferRest,
     Pause,
     Ping,
     Pong,
@@ -101,6 +106,17 @@ def _page(path_parts: int, more: bool, name: str, fid: bytes = ID) -> Offer:
         files.append(OfferedFile(path, 0, 1))
         size += sum(len(part) + 1 for part in path) + 12
     return Offer(fid, files, more)
+
+
+def _empty_folders() -> OfferRest:
+    """As many empty folders as a frame holds, each below folders of its own."""
+    folders: list[list[str]] = []
+    size = 200
+    while size < MAX_FRAME - 1_400 and len(folders) < 1_000:
+        path = [f"{NAME}{len(folders)}", *("d" * 15 for _ in range(29))]
+        folders.append(path)
+        size += sum(len(part) + 1 for part in path) + 4
+    return OfferRest(ONE_OFFER, folders, NotSent(0, 0, 0), 0, True)
 
 
 LONG = "\n" * MAX_BODY_BYTES
@@ -155,6 +171,7 @@ ATTACKS = {
         Attack("links that come and go", first=(Bye(), Error("user", "x" * 200)), leaves=True),
         Attack("messages", kinds=(Say(ID32, ID, 1, LONG),)),
         Attack("offers", kinds=(_page(32, False, "whole"), FIRST_OFFER)),
+        Attack("empty folders", kinds=(_empty_folders(),), first=(_page(2, True, "head", ONE_OFFER),)),
         Attack("unfinished offers", kinds=(_page(32, True, "part", ONE_OFFER),)),
         Attack("answers to nothing", kinds=ANSWERS),
         Attack("answers beside an offer", kinds=ANSWERS, first=(FIRST_OFFER,)),
@@ -281,7 +298,7 @@ class Crowd(LineOnlyReceiver):
         if role == ROLE_FILE:
             return hello(role, fid=os.urandom(16), token=os.urandom(32))
         if role != ROLE_REGISTRY:
-            return hello(role, name="")
+            return hello(role, name="", features=[RESUME, SKIP, OFFER_REST])
         self._named += 1
         return hello(role, name=f"s{self._named}", record=self._record(identity, f"s{self._named}", 1))
 

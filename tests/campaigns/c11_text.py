@@ -48,6 +48,7 @@ from tests.support.scripted_peer import furnished, key_of
 from tests.support.typist import new_clock
 
 NAME = "c11_text"
+CONTROL_SCREENS = 400  # one in twenty has something that the terminal must not get
 SIZES = {"ci": 40, "gate": 2_000, "nightly": 50_000}
 UNIT = "screens"
 SHOWN = ("a text left its place",)
@@ -416,6 +417,7 @@ def control(case: Case) -> Figures:
     for module in (conversation, scripted_peer):
         for name in ("safe_text", "safe_line"):
             setattr(module, name, raw)
+    case.n = max(case.n, CONTROL_SCREENS)
     return screens(case)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatnet.console.alerts import BELL, Alerts, alert_sequence
-from chatnet.core.events import AlertContent, AlertRules
+from chatnet.console.alerts import BELL, alert_sequence
+from chatnet.core.choices import Choice
+from chatnet.core.events import AlertContent, AlertRules, MessageAdded, MessageState
 from chatnet.core.limits import ALERT_SECONDS
 from tests.support.scripted_peer import ScriptedPeer, furnished, key_of, somebody
 from tests.support.typist import Typist, new_clock
@@ -84,7 +86,7 @@ def test_one_in_five_seconds_and_the_others_together(away: Typist) -> None:
     away.wait(1)
     assert told(away) == ["bob: one"]
     away.wait(ALERT_SECONDS)
-    assert told(away) == ["erin and others: 1000 new messages"]
+    assert told(away) == ["erin and others: 1,000 new messages"]
     away.wait(10 * ALERT_SECONDS)
     assert told(away) == []
 
@@ -95,6 +97,18 @@ def test_an_offer_is_told_with_its_title_in_quotes(away: Typist) -> None:
     away.peer.offered(BOB, "plans.pdf", 10)
     away.wait(0.1)
     assert told(away) == ['bob: offers "plans.pdf"']
+
+
+def test_an_offer_that_a_rule_refused_is_not_told(away: Typist) -> None:
+    away.press("focus out")
+    offer = away.peer.offered(BOB, "plans.pdf", 10)
+    (row,) = (row for row in away.peer.rows[BOB] if row.id == offer.fid)
+    away.wait(0.1)
+    told(away)
+    away.wait(10)
+    away.peer.emit(MessageAdded(msgspec.structs.replace(row, n=row.n + 1, state=MessageState.REFUSED)))
+    away.wait(10)
+    assert told(away) == []
 
 
 def test_nothing_of_a_request_is_told(away: Typist) -> None:
@@ -138,11 +152,11 @@ def test_notify_tells_and_keeps(console: Typist) -> None:
     assert "Notices are name: while you look elsewhere, the bell rings, and a notice says from whom." in words(console)
     console.type("/notify Text<enter>")
     assert console.calls("set_alerts") == [("set_alerts", AlertRules(AlertContent.TEXT))]
-    assert "/notify usual goes back to what the configuration says." in words(console)
-    console.type("/notify usual<enter>")
+    assert "/notify auto gives the choice back." in words(console)
+    console.type("/notify auto<enter>")
     assert console.calls("set_alerts")[1:] == [("set_alerts", AlertRules())]
     console.type("/notify loud<enter>")
-    assert "/notify [off|bell|count|name|text|usual]" in words(console)
+    assert "/notify [off|bell|count|name|text|auto]" in words(console)
 
 
 def words(console: Typist) -> str:
@@ -164,6 +178,7 @@ def test_nothing_is_told_of_who_is_muted(away: Typist) -> None:
     away.wait(0.1)
     assert told(away) == ["dave: 1 new message"]
     away.type("/unmute bob<enter>")
+    assert "Notices tell of bob again." in words(away)
     away.press("focus out")
     away.wait(ALERT_SECONDS)
     away.peer.hear(BOB, "two")
@@ -184,11 +199,55 @@ def test_rules_of_the_last_time_hold() -> None:
     console.close()
 
 
-def test_what_is_configured_holds_until_somebody_chooses() -> None:
-    alerts = Alerts(AlertContent.OFF, AlertRules())
-    assert alerts.content is AlertContent.OFF
-    alerts.rules = AlertRules(AlertContent.BELL)
-    assert alerts.content is AlertContent.BELL
+@pytest.mark.parametrize(
+    ("kept", "expected"), [(None, ["bob: 1 new message"]), (AlertContent.TEXT, ["bob: lunch?"])], ids=str
+)
+def test_what_was_kept_wins_over_the_file(kept: AlertContent | None, expected: list[str]) -> None:
+    console = started(kept, Choice(None, AlertContent.NAME))
+    console.peer.hear(BOB, "lunch?")
+    console.wait(0.1)
+    assert told(console) == expected
+    console.close()
+
+
+def test_the_command_line_wins_over_what_was_kept() -> None:
+    console = started(AlertContent.TEXT, Choice(AlertContent.OFF, AlertContent.NAME))
+    console.peer.hear(BOB, "secret")
+    console.type("/mute dave<enter>")  # chooses no other content
+    console.press("focus out")
+    console.peer.hear(BOB, "secret")
+    console.wait(2 * ALERT_SECONDS)
+    assert told(console) == []
+    console.type("/notify<enter>")
+    assert "Notices are off: while you look elsewhere, nothing is told. Never of: dave." in words(console)
+    assert "/notify auto" not in words(console)
+    console.close()
+
+
+def test_a_choice_holds_at_once_and_says_when_it_does_not_last() -> None:
+    console = started(AlertContent.TEXT, Choice(AlertContent.OFF, AlertContent.NAME))
+    console.type("/notify text<enter>")
+    until = "This holds until you quit: --notify or CHATNET_NOTIFY says something else at each start."
+    assert until in words(console)
+    console.press("focus out")
+    console.peer.hear(BOB, "lunch?")
+    console.wait(0.1)
+    assert told(console) == ["bob: lunch?"]
+    console.type("/notify off<enter>")
+    assert "/notify auto gives the choice back." in words(console)
+    console.type("/notify auto<enter>")
+    assert "Notices are name:" in words(console)
+    console.close()
+
+
+def started(kept: AlertContent | None, alerts: Choice[AlertContent]) -> Typist:
+    """A console out of focus, in whose profile ``kept`` was chosen before."""
+    clock = new_clock()
+    peer = furnished(clock)
+    peer.alerts = AlertRules(kept)
+    console = Typist(peer, clock=clock, alerts=alerts)
+    console.press("focus out")
+    return console
 
 
 # --- the sequences -----------------------------------------------------------------------------------

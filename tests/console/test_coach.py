@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from chatnet.console.coach import OpenPage, Situation, hints
+from chatnet.console.keymap import Context
 from chatnet.core.events import MessageState, RegistryPhase, TransferState
 from tests.support.scripted_peer import key_of
 from tests.support.typist import Typist
@@ -22,6 +24,7 @@ def coach(console: Typist) -> str:
     [
         (False, {}, ["y accept", "n refuse"], ["p pause", "r resume", "c cancel"]),
         (True, {}, ["c cancel"], ["y accept", "p pause", "r resume"]),
+        (True, {"state": TransferState.WAITING}, ["c cancel"], ["y accept", "p pause", "r resume"]),
         (True, {"state": TransferState.RUNNING}, ["p pause", "c cancel"], ["r resume", "y accept"]),
         (False, {"state": TransferState.QUEUED}, ["p pause", "c cancel"], ["r resume"]),
         (True, {"state": TransferState.BROKEN, "code": "timeout"}, ["r resume", "p pause", "c cancel"], ["y accept"]),
@@ -84,7 +87,7 @@ def test_what_the_registry_needs_is_named_in_the_first_tab(console: Typist) -> N
     assert coach(console).startswith(" /reconnect try now")
     console.peer.put_registry(RegistryPhase.REFUSED, "elsewhere", "elsewhere")
     console.settle()
-    assert coach(console).startswith(" /takeover be here")
+    assert coach(console).startswith(" /takeover take your place here")
     console.peer.put_registry(RegistryPhase.UP)
     console.peer.ask("mallory", "hello")
     console.settle()
@@ -101,3 +104,15 @@ def test_a_message_that_was_not_taken_can_be_sent_again(console: Typist) -> None
     console.peer.change_person(DAVE, blocked=True)
     console.settle()
     assert "/unblock take messages again" in coach(console)
+
+
+def test_a_page_names_its_own_keys_and_hides_those_of_what_is_below() -> None:
+    page = OpenPage([("a", "all the same")], enter_shows="QR code", goes_on=True)
+    named = [("a", "all the same"), ("Enter", "QR code"), ("Esc", "back"), ("PgDn", "more")]
+    assert hints(Situation(Context.TRANSFERS, typed="/whois", page=page)) == named
+    assert hints(Situation(Context.PEOPLE, page=OpenPage())) == [("Esc", "back")]
+
+
+def test_while_a_request_is_read_enter_reads_none() -> None:
+    assert hints(Situation(Context.REQUESTS))[:2] == [("Enter", "read"), ("a", "accept")]
+    assert hints(Situation(Context.REQUESTS, reads_request=True))[0] == ("a", "accept")

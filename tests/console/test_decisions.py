@@ -148,7 +148,7 @@ CASES = {
     "y": Case(("<f4>",), same_fid, "y", LIST_CHANGED),
     "n": Case(("<f4>",), same_fid, "n", LIST_CHANGED),
     "c": Case(("<f4>",), same_fid, "c", LIST_CHANGED, asks=True),
-    "p": Case(("<f4>",), same_fid, "p", LIST_CHANGED),
+    "p": Case(("<f4>", "y"), same_fid, "p", LIST_CHANGED),
     "r": Case(("<f4>", "y", "p"), same_fid, "r", LIST_CHANGED),
     "/accept": Case((*BOBS_TAB, "/accept"), another_offer, "<enter>", f"{AGAIN} Enter."),
     "/refuse": Case((*BOBS_TAB, "/refuse"), another_offer, "<enter>", f"{AGAIN} Enter."),

@@ -33,6 +33,12 @@ def test_names_in_a_folder(tmp_path: Path) -> None:
     assert names_in(f"{tmp_path}/nothing/", "", False) == Names()
 
 
+def test_a_link_that_leads_in_a_circle_hides_no_other_name(tmp_path: Path) -> None:
+    (tmp_path / "plan").touch()
+    (tmp_path / "place").symlink_to(tmp_path / "place")
+    assert names_in(f"{tmp_path}/", "pl", False).first == ("place", "plan")
+
+
 def test_of_a_folder_with_too_many_names_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(10):
         (tmp_path / f"only{number}").touch()

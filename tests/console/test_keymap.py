@@ -59,6 +59,13 @@ def test_every_function_key_has_a_twin_or_a_command() -> None:
             assert len(key.strokes) > 1 or key.command in slash, key
 
 
+def test_a_slash_begins_a_command_wherever_it_is_no_letter() -> None:
+    elsewhere = {Context.ANYWHERE, Context.QUESTION, Context.INPUT, Context.FIND, Context.FORM}
+    elsewhere |= {Context.PEOPLE, Context.PICKER}  # there it looks for names
+    keymap = Keymap()
+    assert {context for context in Context if keymap.command(context, "/") != "command_line"} == elsewhere
+
+
 @pytest.mark.parametrize(
     ("stroke", "shown"),
     [

@@ -17,6 +17,7 @@ import pytest
 from chatnet.console.app import Console
 from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.console.theme_choice import ThemeChoice
+from chatnet.core.choices import Theme
 from chatnet.core.limits import TERMINAL_BACKLOG_BYTES
 from tests.support.scripted_peer import furnished, key_of
 from tests.support.typist import new_clock
@@ -287,10 +288,16 @@ WHITE_ON_BLUE = "\x1b[0;97;44m"  # the header in the themes dark and light
 
 @pytest.mark.parametrize(
     ("no_color", "told", "has_color"),
-    [("", "", True), ("", "light", True), ("", "mono", False), ("1", "", False), ("1", "dark", True)],
+    [
+        ("", None, True),
+        ("", Theme.LIGHT, True),
+        ("", Theme.MONO, False),
+        ("1", None, False),
+        ("1", Theme.DARK, True),
+    ],
 )
 def test_no_color_holds_unless_a_theme_with_colors_is_asked_for(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, no_color: str, told: str, has_color: bool
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, no_color: str, told: Theme | None, has_color: bool
 ) -> None:
     """As no-color.org has it."""
     monkeypatch.setenv("NO_COLOR", no_color)

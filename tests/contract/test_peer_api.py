@@ -708,6 +708,8 @@ async def what_is_offered_to_somebody_away(world: World) -> None:
         (row,) = (row for row in rows.values() if row.id == offer.fid)
         assert row.state is MessageState.WAITING
         assert transfer(world, offer.fid).state is TransferState.WAITING
+        assert await failure(world, world.api.pause(offer.fid)) == "not-running"
+        assert await failure(world, world.api.resume(offer.fid)) == "not-running"
         assert (await world.done(world.api.cancel(offer.fid))).state is TransferState.CANCELLED
 
 

@@ -456,7 +456,7 @@ HAPPENINGS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.sampled_from(HAPPENINGS), max_size=60))
 def test_whatever_happens_everything_arrives_once_and_in_order(happenings: list[str]) -> None:
     world = World()

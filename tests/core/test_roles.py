@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatnet.core import messages as m
@@ -123,7 +123,6 @@ def test_what_no_version_can_say_is_an_offence(body: bytes) -> None:
     assert caught.value.code == m.BAD_FRAME
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100) | wire.any_message().map(m.encode), st.sampled_from(sorted(DECODERS)))
 def test_whatever_comes_is_read_unknown_or_an_offence(body: bytes, name: str) -> None:
     outcome: m.Message | RemoteError

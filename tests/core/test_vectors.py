@@ -155,6 +155,8 @@ def test_a_message_at_the_edge(vector: dict[str, str]) -> None:
 @pytest.mark.parametrize("story", VECTORS["lists"], ids=lambda story: story["why"])
 def test_pages_of_a_list_in_their_order(story: dict[str, Any]) -> None:
     roster = Roster(identity.PeerID(bytes(32)))
+    for peer, seq in story["verified"]:
+        roster.has_record(identity.PeerID(unhex(peer)), seq)
     for vector in story["pages"]:
         page = decode("from-registry", unhex(vector["body"]))
         assert isinstance(page, m.ListPage)
@@ -185,6 +187,15 @@ def test_ways_to_write_a_key() -> None:
     for text in vector["none"]:
         with pytest.raises(ValueError, match="key"):
             identity.parse_key_text(text)
+
+
+def test_join_strings() -> None:
+    vector = VECTORS["join_strings"]
+    for taken in vector["of_carol"]:
+        assert join_string.parse_join_string(taken["text"]) == (taken["host"], taken["port"], id_of("carol"))
+    for text in vector["none"]:
+        with pytest.raises(ValueError, match=r"join string|port|key"):
+            join_string.parse_join_string(text)
 
 
 def test_a_stream_of_frames() -> None:

@@ -158,7 +158,7 @@ def test_a_key_that_is_gone_is_not_replaced_while_its_history_is_there(tmp_path:
     assert caught.value.code == "key"
     assert caught.value.text == (
         f"the key {tmp_path / KEY_FILE} is missing, but {tmp_path / 'chatnet.db'} is there, which belongs to it. "
-        f"Nothing was started. Put the key back from a copy, or move {tmp_path} away to begin anew with another key."
+        f"Nothing was started. Put the key back from a copy, or move {tmp_path} away to start with a new key."
     )
     assert [path.name for path in tmp_path.iterdir()] == ["chatnet.db"]
 

@@ -11,12 +11,12 @@ from typing import Any, TextIO
 import pytest
 from twisted.python import usage
 
-from chatnet.console.widgets import theme
+from chatnet.core.choices import Theme
 from chatnet.core.events import AlertContent
 from chatnet.core.limits import PeerLimits
 from chatnet.host.options import LogChoice
 from chatnet.peer.directory.registry_address import RegistryAddress
-from chatnet.peer.options import THEMES, PeerOptions, PeerSettings, wants_console
+from chatnet.peer.options import PeerOptions, PeerSettings, wants_console
 
 
 def parse(
@@ -48,7 +48,7 @@ def test_what_nobody_told(tmp_path: Path) -> None:
     assert not settings.headless
     assert not settings.ascii
     assert settings.limits == PeerLimits()
-    assert settings.notify is AlertContent.NAME
+    assert (settings.notify, settings.usual_notify) == (None, None)
 
 
 def test_everything_from_the_file(tmp_path: Path) -> None:
@@ -80,8 +80,8 @@ links = 3
     assert settings.roots.downloads == tmp_path / "got"
     assert settings.headless
     assert settings.ascii
-    assert settings.notify is AlertContent.TEXT
-    assert (settings.theme, settings.usual_theme) == ("", "light")
+    assert (settings.notify, settings.usual_notify) == (None, AlertContent.TEXT)
+    assert (settings.theme, settings.usual_theme) == (None, Theme.LIGHT)
     assert settings.limits.budgets.links.all == 3
 
 
@@ -118,7 +118,7 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
         (["--name", "registry"], r"^'registry' is reserved\. Choose another name\.$"),
         (["--name", "carol", "--registry", "x y"], "^--registry: 'x y' is no registry"),
         (["--name", "carol", "--registry", "chatnet:a:1/AAA"], "^--registry: "),
-        (["--name", "carol", "--notify", "loud"], "^--notify: 'loud' is none of off, bell, count, name, text$"),
+        (["--name", "carol", "--notify", "loud"], '^--notify must be off, bell, count, name or text, not "loud"$'),
         (
             ["--name", "carol", "--theme", "pink"],
             '^--theme must be dark, light, high-contrast or mono, not "pink"$',
@@ -164,19 +164,18 @@ def test_received_files_follow_the_umask_of_the_shell_or_the_one_that_twistd_was
         os.umask(before)
 
 
-def test_a_theme_is_told_or_configured(tmp_path: Path) -> None:
-    """Between the two stands what was chosen in the console."""
-    (tmp_path / "system.toml").write_text('[peer]\ntheme = "mono"\n')
-    environ = {"CHATNET_THEME": "dark"}
+def test_what_can_be_chosen_in_the_console_is_told_or_configured(tmp_path: Path) -> None:
+    """Between the two stands the choice."""
+    (tmp_path / "system.toml").write_text('[peer]\ntheme = "mono"\nnotify = "text"\n')
+    environ = {"CHATNET_THEME": "dark", "CHATNET_NOTIFY": "off"}
     found = parse(tmp_path, "--name", "carol")
-    assert (found.theme, found.usual_theme) == ("", "mono")
+    assert (found.theme, found.usual_theme) == (None, Theme.MONO)
+    assert (found.notify, found.usual_notify) == (None, AlertContent.TEXT)
     found = parse(tmp_path, "--name", "carol", environ=environ)
-    assert (found.theme, found.usual_theme) == ("dark", "mono")
-    assert parse(tmp_path, "--name", "carol", "--theme", "light", environ=environ).theme == "light"
+    assert (found.theme, found.usual_theme) == (Theme.DARK, Theme.MONO)
+    assert (found.notify, found.usual_notify) == (AlertContent.OFF, AlertContent.TEXT)
+    found = parse(tmp_path, "--name", "carol", "--theme", "light", "--notify", "bell", environ=environ)
+    assert (found.theme, found.notify) == (Theme.LIGHT, AlertContent.BELL)
     (tmp_path / "user.toml").write_text('[peer]\ntheme = "blue"\n')
     with pytest.raises(usage.UsageError, match=r'user.toml line 2: theme must be dark, .*, not "blue"$'):
         parse(tmp_path, "--name", "carol")
-
-
-def test_the_options_know_the_themes_of_the_console() -> None:
-    assert THEMES == theme.THEMES

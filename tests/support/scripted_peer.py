@@ -735,7 +735,7 @@ class ScriptedPeer(PeerApi):
 
     def _running(self, fid: bytes) -> Transfer:
         transfer = self._open_transfer(fid)
-        if transfer.state is TransferState.OFFERED:
+        if transfer.state in (TransferState.OFFERED, TransferState.WAITING):
             raise LocalError("not-running", "There is nothing to pause or resume before the offer is accepted.")
         return transfer
 

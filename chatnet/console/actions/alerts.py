@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chatnet.console.actions.subjects import SubjectActions
+from chatnet.console.commands import AUTO
 from chatnet.core.events import AlertContent, AlertRules
 
 CONTENTS = {
@@ -14,7 +15,6 @@ CONTENTS = {
     AlertContent.NAME: "the bell rings, and a notice says from whom",
     AlertContent.TEXT: "the bell rings, and a notice says who wrote what",
 }
-_USUAL = "usual"
 
 
 class AlertActions(SubjectActions):
@@ -24,18 +24,26 @@ class AlertActions(SubjectActions):
         word, rules = rest.strip().lower(), self._model.alerts
         if not word:
             self._tell_alerts(rules)
-        elif word == _USUAL or word in tuple(AlertContent):
-            content = None if word == _USUAL else AlertContent(word)
-            self._ask(self._api.set_alerts, msgspec.structs.replace(rules, content=content), then=self._tell_alerts)
+        elif word in (*AlertContent, AUTO):
+            content = None if word == AUTO else AlertContent(word)
+            self._ask(self._api.set_alerts, msgspec.structs.replace(rules, content=content), then=self._content_chosen)
         else:
             self._usage("notify")
 
+    def _content_chosen(self, rules: AlertRules) -> None:
+        self._alert_content.choose(rules.content)
+        self._tell_alerts(rules)
+
     def _tell_alerts(self, rules: AlertRules) -> None:
-        content = rules.content or self._configured_alerts
-        kept = "" if rules.content is None else " /notify usual goes back to what the configuration says."
+        choice = self._alert_content
+        content, after = choice.value, ""
+        if not choice.lasts:
+            after = " This holds until you quit: --notify or CHATNET_NOTIFY says something else at each start."
+        elif choice.kept is content:
+            after = f" /notify {AUTO} gives the choice back."
         muted = ", ".join(map(self._model.roster.name, rules.muted[:10]))
         silent = f" Never of: {muted}." if muted else ""
-        self.view.say(f"Notices are {content}: while you look elsewhere, {CONTENTS[content]}.{silent}{kept}")
+        self.view.say(f"Notices are {content}: while you look elsewhere, {CONTENTS[content]}.{silent}{after}")
 
     def cmd_mute(self, rest: str) -> None:
         self._mute("mute", rest, True)
@@ -51,7 +59,7 @@ class AlertActions(SubjectActions):
         others = tuple(peer for peer in self._model.alerts.muted if peer != person.peer)
         rules = msgspec.structs.replace(self._model.alerts, muted=(*others, person.peer) if is_muted else others)
         name = person.name
-        done = (
-            f"No notice tells of {name} any more. /unmute {name} ends that." if is_muted else f"{name} is told again."
-        )
+        done = f"Notices tell of {name} again."
+        if is_muted:
+            done = f"No notice tells of {name} any more. /unmute {name} ends that."
         self._ask(self._api.set_alerts, rules, then=lambda _: self.view.say(done))

@@ -23,6 +23,7 @@ from chatnet.console.widgets.double_click import DoubleClick
 from chatnet.console.widgets.input import Editor, InputRow
 from chatnet.console.window import Window
 from chatnet.core import limits
+from chatnet.core.choices import Choice, Theme
 from chatnet.core.errors import ChatnetError
 from chatnet.core.events import AlertContent, ChatMessage, HistoryPage, MessageState
 from chatnet.core.identity import ChatID, chat_with
@@ -58,11 +59,11 @@ class Terminal(Protocol):
         """Whether the terminal has not taken the newest frame yet."""
 
     @property
-    def theme(self) -> str:
-        """The name of the theme."""
+    def theme(self) -> Theme:
+        """The theme that holds now."""
 
-    def choose_theme(self, name: str) -> str:
-        """Take a theme, empty for the usual one, now and for the next starts; what stands against the latter.
+    def choose_theme(self, theme: Theme | None) -> bool:
+        """Take a theme, None for the usual one, from now on; whether the next start has it, too.
 
         Raises OSError when it could not be kept; it is there all the same.
         """
@@ -74,12 +75,12 @@ class ActionBase:
     log = Logger()
 
     def __init__(
-        self, api: PeerApi, scene: PaneContext, clock: Any, terminal: Terminal, disk: Disk, alerts: AlertContent
+        self, api: PeerApi, scene: PaneContext, clock: Any, terminal: Terminal, disk: Disk, alerts: Choice[AlertContent]
     ) -> None:
         self._api, self._scene, self._model = api, scene, scene.model
         self._clock, self._terminal = clock, terminal
         self._disk = disk
-        self._configured_alerts = alerts
+        self._alert_content = alerts
         self._completer = Completer(scene.model, self._look_for_paths)
         self._looking: PathQuestion | None = None  # what Tab has asked the disk and does not know yet
         self._kills: list[str | bytes] = []

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from chatnet import __version__
 from chatnet.console.actions.base import ActionBase
-from chatnet.console.commands import BY_NAME
+from chatnet.console.commands import AUTO, BY_NAME
 from chatnet.console.overlays.help import HelpView
 from chatnet.console.overlays.login import LoginDefaults, LoginForm
 from chatnet.console.panes.question import Question
-from chatnet.console.widgets.theme import THEMES
 from chatnet.console.widgets.wording import count_text
+from chatnet.core.choices import Theme
 from chatnet.core.errors import CannotListen, ChatnetError
 from chatnet.core.events import Me
 from chatnet.core.text import safe_line, shown_path
 
 QUIT_TWICE_SECONDS = 2.0
 _LOGIN_ADVICE = {"twin": "Choose another name."}
-AUTOMATIC = "auto"  # of /theme: none is chosen
 
 
 class ProgramActions(ActionBase):
@@ -52,22 +51,23 @@ class ProgramActions(ActionBase):
         self.key_mouse("")
 
     def cmd_theme(self, rest: str) -> None:
-        name = rest.strip().lower()
-        if not name:
+        word = rest.strip().lower()
+        if not word:
             self.view.say(f"The theme is {self._terminal.theme}. {BY_NAME['theme'].shown} takes another one.")
-        elif name in (*THEMES, AUTOMATIC):
-            self._choose_theme("" if name == AUTOMATIC else name)
+        elif word in (*Theme, AUTO):
+            self._choose_theme(None if word == AUTO else Theme(word))
         else:
             self._usage("theme")
 
-    def _choose_theme(self, name: str) -> None:
+    def _choose_theme(self, theme: Theme | None) -> None:
+        until, is_kept = "", True
         try:
-            against = self._terminal.choose_theme(name)
+            if not self._terminal.choose_theme(theme):
+                until = " until you quit: --theme or CHATNET_THEME names another one at each start"
         except OSError as error:
+            is_kept = False
             until = f" until you quit; it could not be kept ({safe_line((error.strerror or str(error)).lower())})"
-        else:
-            until = " until you quit: --theme or CHATNET_THEME names another one at each start" if against else ""
-        self.view.say(f"The theme is {self._terminal.theme}{until}.", warning="not be kept" in until)
+        self.view.say(f"The theme is {self._terminal.theme}{until}.", warning=not is_kept)
 
     def key_redraw(self, stroke: str) -> None:
         self._terminal.redraw()

@@ -205,6 +205,8 @@ class SubjectActions(ActionBase):
         if self._model.shown.shows(QUESTION, question.text()):
             self.view.ask(None)
             question.act()
+        else:
+            self._wrong("Not all of the question is in view: read it in a larger window, then press the key.")
 
     def _is_settled(self, *places: Place) -> bool:
         """Whether the terminal has shown what stands there, and for long enough."""

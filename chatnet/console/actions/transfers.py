@@ -9,7 +9,7 @@ from collections.abc import Callable
 from chatnet.console.actions.base import local_path
 from chatnet.console.actions.messaging import body_bytes
 from chatnet.console.actions.subjects import SubjectActions
-from chatnet.console.coach import is_open_offer
+from chatnet.console.coach import can_pause, can_resume, is_open_offer
 from chatnet.console.commands import split_words
 from chatnet.console.disk import size_of_all
 from chatnet.console.keymap import Context, stroke_text
@@ -20,12 +20,11 @@ from chatnet.console.widgets.input import InputRow
 from chatnet.console.widgets.wording import details_text, rate_of, rate_text, rule_text, size_text
 from chatnet.core import limits
 from chatnet.core.closest import closest_match
-from chatnet.core.events import FileRule, Person, RuleKind, SpeedLimits, Transfer, TransferState
+from chatnet.core.events import FileRule, Person, RuleKind, SpeedLimits, Transfer
 from chatnet.core.identity import ChatID, chat_with, short_text
 from chatnet.core.text import quoted, safe_line, shown_path
 
 _RULES = tuple(kind.value for kind in RuleKind)
-_RESUMABLE = (TransferState.BROKEN, TransferState.PAUSED)
 
 
 class TransferActions(SubjectActions):
@@ -133,7 +132,7 @@ class TransferActions(SubjectActions):
                 row.put("")
                 self._offer(chat, paths)
 
-            self.view.ask(Question(text, "offer", "it is a text", offer))
+            self.view.ask(Question(text, "offer", "keep it as text", offer))
 
         self._ask(self._disk.run, size_of_all, paths, then=told)
 
@@ -224,10 +223,10 @@ class TransferActions(SubjectActions):
             self._resume(transfer)
 
     def key_pause_selected(self, stroke: str) -> None:
-        self._do_to_chosen("to pause", lambda one: not (one.state.ended or one.paused_here), self._pause)
+        self._do_to_chosen("to pause", can_pause, self._pause)
 
     def key_resume_selected(self, stroke: str) -> None:
-        self._do_to_chosen("to resume", lambda one: one.state in _RESUMABLE, self._resume)
+        self._do_to_chosen("to resume", can_resume, self._resume)
 
     def key_limit(self, stroke: str) -> None:
         self._begin_command("/limit ")

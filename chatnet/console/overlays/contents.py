@@ -153,7 +153,7 @@ class ContentsView(Box):
         self._asked -= self._failed
         self._failed.clear()
         self.changed()
-        if key in ("esc", "enter", "f1"):
+        if key in ("esc", "enter"):
             self._source.close_contents()
         elif key == "c":
             self._source.find_renamed(self, self._rows.selected + 1)

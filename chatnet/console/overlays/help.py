@@ -102,7 +102,7 @@ class HelpView(Scroller):
                 self.to_end()
             else:
                 self.scroll(steps[key])
-        elif key in ("esc", "f1", "enter"):
+        elif key in ("esc", "enter"):
             self.close()
         elif key == "backspace":
             self._look_for(self.search[:-1])

@@ -133,7 +133,7 @@ class RequestsView(Box):
             self._decisions.clear_requests()
         elif self._page is not None:
             return self._page.key(key)
-        elif key in ("esc", "f1"):
+        elif key == "esc":
             self._close()
         elif key == "enter":
             if request is not None:

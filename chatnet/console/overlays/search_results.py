@@ -99,7 +99,7 @@ class ResultsView(Box):
         return urwid.CanvasCombine([(head, None, False), (body, None, False)])
 
     def key(self, key: str) -> str | None:
-        if key in ("esc", "f1"):
+        if key == "esc":
             self._close()
         elif key == "enter":
             self._choose()

@@ -121,9 +121,9 @@ class Facts:
         names = [quoted(name) for name in transfer.names]
         if transfer.total_files > 1 and names:
             rest = transfer.total_files - len(names)
-            yield _fact("files", "\n".join([*names, f"and {rest} more"] if rest > 0 else names))
+            yield _fact("files", "\n".join([*names, f"and {rest:,} more"] if rest > 0 else names))
         if transfer.done_files and transfer.total_files > 1:
-            yield _fact("done", f"{count_text(transfer.done_files, 'file')} of {transfer.total_files}")
+            yield _fact("done", f"{count_text(transfer.done_files, 'file')} of {transfer.total_files:,}")
         if transfer.resumed_from:
             yield _fact("went on", f"from {size_text(transfer.resumed_from)}")
         if transfer.saved_to:

@@ -72,8 +72,9 @@ class QuestionBar(Box):
         if text != self._text:
             self._text = text
             self._scene.model.shown.changed(QUESTION)
-        self.shows = {QUESTION: text}
         body = Row("", 1, safe_line(text, 400)).canvas(cols)
+        # What is cut off was not asked: a larger window shows it whole.
+        self.shows = {QUESTION: text} if body.rows() < rows else {}
         answers: list[Markup] = []
         self._spots = []
         for key, word in ((YES, question.yes), (NO, question.no)):

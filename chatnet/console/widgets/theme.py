@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chatnet.core.choices import Theme
+
 # Each look is a foreground, or "foreground on background"; without the latter the window's background stays.
 #
 # No text is dark gray ("bright black"): on many palettes that is the background, or nearly so.  Dark and light take
@@ -45,7 +47,6 @@ _LOOKS: tuple[tuple[str, str, str, str, str], ...] = (
     ("field", "white on dark blue", "black,underline on light gray", "white,underline", "underline"),
     ("field.here", "black on light gray", "white on dark blue", "black on white", "standout"),
 )
-DARK, LIGHT, HIGH_CONTRAST, MONO = THEMES = ("dark", "light", "high-contrast", "mono")
 
 # High contrast paints its own background, and takes colours that the terminal's palette does not change where there
 # are 256 of them; with sixteen it is black and white.  As text, as background, and as one of 256.
@@ -61,17 +62,17 @@ _FIXED = {
 Entry = tuple[str | None, str, str, str, str, str]
 
 
-def palette(theme: str) -> list[Entry]:
+def palette(theme: Theme) -> list[Entry]:
     """Rows for urwid's screen: name, foreground, background, the look without colour, and both with 256 colours.
 
     The name None is what has no look of its own.
     """
-    if theme == HIGH_CONTRAST:
+    if theme is Theme.HIGH_CONTRAST:
         return [_fixed(None, "white", "default"), *(_fixed(name, look, mono) for name, _, _, look, mono in _LOOKS)]
     looks = {
-        DARK: [(name, dark) for name, dark, *_ in _LOOKS],
-        LIGHT: [(name, light) for name, _, light, *_ in _LOOKS],
-        MONO: [(name, _without_color(mono)) for name, *_, mono in _LOOKS],
+        Theme.DARK: [(name, dark) for name, dark, *_ in _LOOKS],
+        Theme.LIGHT: [(name, light) for name, _, light, *_ in _LOOKS],
+        Theme.MONO: [(name, _without_color(mono)) for name, *_, mono in _LOOKS],
     }[theme]
     monos = (mono for *_, mono in _LOOKS)
     return [
@@ -104,12 +105,12 @@ def _without_color(mono: str) -> str:
     return mono if mono == "default" else f"default,{mono}"
 
 
-def theme_of(environ: Mapping[str, str]) -> str:
+def theme_of(environ: Mapping[str, str]) -> Theme:
     """The theme where nobody has chosen one: NO_COLOR, what the terminal says of its background, else dark."""
     if environ.get("NO_COLOR"):
-        return MONO
+        return Theme.MONO
     background = environ.get("COLORFGBG", "").rpartition(";")[2]
-    return LIGHT if background in ("7", "15") else DARK
+    return Theme.LIGHT if background in ("7", "15") else Theme.DARK
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ def late_text(message: ChatMessage, shown_ms: int) -> str:
 
 
 def count_text(count: int, one: str, many: str = "") -> str:
-    """``1 peer``, ``14 peers``."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
+    """``1 peer``, ``1,024 peers``, ``0 peers``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def message_state(message: ChatMessage, signs: Signs) -> tuple[str, str, str]:
@@ -180,25 +180,25 @@ def pace_text(transfer: Transfer) -> str:
 
 def amount_text(transfer: Transfer) -> str:
     """``312 files in 4 folders, 1 of them empty``; empty for one file in none."""
-    folders = f" in {_count(transfer.total_folders, 'folder')}"
+    folders = f" in {count_text(transfer.total_folders, 'folder')}"
     if transfer.total_files == 1 and not transfer.total_folders:
         return ""
     empty = transfer.details.empty_folders
     if empty:
         folders += f", {empty:,} of them empty"
-    return _count(transfer.total_files, "file") + (folders if transfer.total_folders else "")
+    return count_text(transfer.total_files, "file") + (folders if transfer.total_folders else "")
 
 
 def not_sent_text(transfer: Transfer) -> str:
     """``3 links and 2 empty folders are not sent.``; empty where all is."""
     details = transfer.details
-    parts = [
-        _count(details.links, "link"),
-        _count(details.specials, "special file"),
-        "" if transfer.outgoing else _count(details.unreadable, "unreadable item"),  # the sender's warning names them
-        _count(details.unsent_folders, "empty folder"),
-    ]
-    parts = [part for part in parts if part]
+    counts = (
+        (details.links, "link"),
+        (details.specials, "special file"),
+        (0 if transfer.outgoing else details.unreadable, "unreadable item"),  # the sender's warning names them
+        (details.unsent_folders, "empty folder"),
+    )
+    parts = [count_text(count, one) for count, one in counts if count]
     if not parts:
         return ""
     are = "is" if len(parts) == 1 and parts[0].startswith("1 ") else "are"
@@ -208,7 +208,7 @@ def not_sent_text(transfer: Transfer) -> str:
 def details_text(transfer: Transfer, look: str) -> str:
     """What is to be known of an offer beside its files; ``look`` is the key or the command that shows its names."""
     details, sentences = transfer.details, [not_sent_text(transfer)]
-    renamed = _count(details.renamed, "name")
+    renamed = count_text(details.renamed, "name") if details.renamed else ""
     if renamed and transfer.outgoing:
         cannot = _by_number(details.renamed, "cannot be sent as it is and goes", "cannot be sent as they are and go")
         sentences.append(f"{renamed} {cannot} out changed.")
@@ -219,13 +219,8 @@ def details_text(transfer: Transfer, look: str) -> str:
     if details.executables:
         is_are = _by_number(details.executables, "is", "are")
         saved = _by_number(details.executables, "arrives", "arrive") if transfer.outgoing else f"{is_are} saved"
-        sentences.append(f"{_count(details.executables, 'executable file')} {saved} without that permission.")
+        sentences.append(f"{count_text(details.executables, 'executable file')} {saved} without that permission.")
     return " ".join(filter(None, sentences))
-
-
-def _count(count: int, one: str) -> str:
-    """``1 file``, ``1,024 files``; empty for none."""
-    return f"{count:,} {one if count == 1 else one + 's'}" if count else ""
 
 
 def _by_number(count: int, one: str, many: str) -> str:

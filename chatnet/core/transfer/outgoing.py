@@ -240,7 +240,7 @@ class OutgoingTransfer(TransferMachine):
         yield from self._arm(Timer.LINK, self.limits.file_link_seconds)
         yield DialFile(event.token, self.limits.dial_me_seconds)
 
-    def _accepted_anew(self, event: HeardAccept) -> Iterator[Effect]:
+    def _accepted_again(self, event: HeardAccept) -> Iterator[Effect]:
         if self.run is not None and event.token == self.run.token:
             return  # said twice
         if self.phase in WITH_LINK:
@@ -311,7 +311,7 @@ class OutgoingTransfer(TransferMachine):
             yield Contact()
 
     def _prepare(self, _: OfferGranted) -> Iterator[Effect]:
-        """It may have waited for long: nobody is asked to take what is gone."""
+        """Look at the files before they are offered: the transfer may have waited for long, and they may be gone."""
         if self.linked:
             self.phase = Phase.PREPARING
             yield from self._arm(Timer.LOOK, LOOK_SECONDS)
@@ -537,7 +537,7 @@ OutgoingTransfer.TABLE = table_of(
         },
         HeardAccept: {
             UNANSWERED: T._accepted,
-            UNDER_WAY: T._accepted_anew,
+            UNDER_WAY: T._accepted_again,
             Phase.BROKEN: T._accepted,
             Phase.PAUSED: T._accepted_while_paused,
             ENDINGS: T._answer_outcome,

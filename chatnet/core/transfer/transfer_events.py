@@ -259,7 +259,7 @@ class FilesSeen(Input):
 
 @dataclass(frozen=True, slots=True)
 class Overdue(Input):
-    """It is older than anything is waited for."""
+    """It has waited for longer than any transfer may wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class FinalNames:
         """
         parent = self._descended(path[:-1])
         try:
-            name = safe_file_name(path[-1], "folder")
+            name = disk_name(safe_file_name(path[-1], "folder"))
             if not _is_empty_folder(parent, name):
                 self.touched.add(path[:-1])
                 self._make_folder(parent, path[:-1], name)

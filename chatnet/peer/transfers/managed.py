@@ -164,12 +164,12 @@ class ManagedTransfer:
         return self.info.details
 
     def as_offered(self) -> Transfer:
-        """It as it was when it was made here, or came."""
+        """Return the transfer in its first state, as it was when it was made here or came."""
         state = TransferState.WAITING if self.info.outgoing else TransferState.OFFERED
         return msgspec.structs.replace(self.snapshot(), state=state, code="", reason=_NOTHING)
 
     def row(self) -> TransferRow:
-        """It as the store keeps it."""
+        """Return the row that the store keeps of the transfer."""
         info, machine = self.info, self.machine
         return TransferRow(
             info.peer,

@@ -65,6 +65,7 @@ def test_a_dropped_file_is_offered_after_a_question(console: Typist, photo: Path
     console.type("/msg bob<enter>")
     console.paste(f"'{photo}' ")
     assert asked(console)
+    assert "[y offer] [n keep it as text]" in console.screen()
     assert console.calls("offer") == []
     console.type("y")
     assert console.calls("offer") == [("offer", BOB, (os.fsencode(photo),))]

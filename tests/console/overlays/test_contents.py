@@ -136,3 +136,10 @@ def test_of_a_long_name_both_ends_are_seen_before_and_after(console: Typist, siz
     assert "offered as p/nnn" in text
     assert "saved as   p/nnn" in text
     assert text.count("nnn.txt") == 2
+
+
+def test_a_slash_begins_a_command(console: Typist) -> None:
+    offered(console)
+    console.type("<meta v>/whois bob<enter>")
+    assert console.view.overlay is None
+    assert "bob: key" in console.screen()

@@ -63,7 +63,7 @@ def pane_of(bodies: list[str]) -> ConversationPane:
     return pane
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(hostile, min_size=1, max_size=4), st.integers(1, 200), st.integers(1, 40))
 def test_no_text_takes_the_screen_down_or_leaves_its_cells(bodies: list[str], cols: int, rows: int) -> None:
     pane = pane_of(bodies)

@@ -118,6 +118,20 @@ def test_a_question_that_has_changed_is_read_again(console: Typist) -> None:
     assert console.calls("block") == [("block", DAVE, True)]
 
 
+def test_a_question_that_is_not_whole_in_view_is_not_answered(console: Typist) -> None:
+    for number in range(2):
+        console.peer.offered(BOB, "\u6f22" * 40 + f"{number}.pdf", 10)
+    console.type("/block bob<enter>")
+    console.resize(20, 12)
+    console.wait(1)
+    console.press("y")
+    assert console.calls("block") == []
+    console.resize(80, 24)
+    console.wait(1)
+    console.type("y")
+    assert console.calls("block") == [("block", BOB, True)]
+
+
 def test_both_answers_can_be_clicked(console: Typist) -> None:
     console.type("/block bob<enter>")
     console.wait(1)

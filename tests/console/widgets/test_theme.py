@@ -8,7 +8,8 @@ import pytest
 from urwid import AttrSpec
 
 from chatnet.console.widgets import theme
-from chatnet.console.widgets.theme import ASCII, DARK, HIGH_CONTRAST, LIGHT, MONO, THEMES, UNICODE, palette, theme_of
+from chatnet.console.widgets.theme import ASCII, UNICODE, palette, theme_of
+from chatnet.core.choices import Theme
 
 Rgb = tuple[int, int, int]
 
@@ -53,7 +54,7 @@ TERMINALS = (
 )
 # Ratios of WCAG 2.2: 3 for large text and parts of an interface (1.4.11), 7 for enhanced contrast (1.4.6).  Solarized's
 # own text on its own backgrounds has 4.7 and 4.1: no theme in the terminal's colours can promise the 4.5 of 1.4.3.
-LEAST = {DARK: 3.0, LIGHT: 3.0, MONO: 3.0, HIGH_CONTRAST: 7.0}
+LEAST = {Theme.DARK: 3.0, Theme.LIGHT: 3.0, Theme.MONO: 3.0, Theme.HIGH_CONTRAST: 7.0}
 DECORATION = {"line"}  # says nothing: what it separates stands in rows of its own
 
 
@@ -93,17 +94,17 @@ def grounds(entry: theme.Entry, terminal: Terminal, colors: int) -> tuple[list[R
     return texts, background
 
 
-def fits(name: str, terminal: Terminal) -> bool:
+def fits(name: Theme, terminal: Terminal) -> bool:
     """Whether the theme is meant for such a terminal."""
-    return name in (HIGH_CONTRAST, MONO) or (name == DARK) is terminal.is_dark
+    return name in (Theme.HIGH_CONTRAST, Theme.MONO) or (name is Theme.DARK) is terminal.is_dark
 
 
-CASES = [(name, terminal, colors) for name in THEMES for terminal in TERMINALS for colors in (16, 256)]
+CASES = [(name, terminal, colors) for name in Theme for terminal in TERMINALS for colors in (16, 256)]
 CASES = [case for case in CASES if fits(case[0], case[1])]
 
 
 @pytest.mark.parametrize(("name", "terminal", "colors"), CASES, ids=lambda value: getattr(value, "name", str(value)))
-def test_all_that_says_something_can_be_read(name: str, terminal: Terminal, colors: int) -> None:
+def test_all_that_says_something_can_be_read(name: Theme, terminal: Terminal, colors: int) -> None:
     """Fault C8: on Solarized dark, times, paths, absent people and progress were invisible."""
     weak = {}
     for entry in palette(name):
@@ -115,9 +116,9 @@ def test_all_that_says_something_can_be_read(name: str, terminal: Terminal, colo
 
 
 @pytest.mark.parametrize(("name", "terminal", "colors"), CASES, ids=lambda value: getattr(value, "name", str(value)))
-def test_what_is_selected_stands_out(name: str, terminal: Terminal, colors: int) -> None:
+def test_what_is_selected_stands_out(name: Theme, terminal: Terminal, colors: int) -> None:
     rows = {entry[0]: entry for entry in palette(name)}
-    if name == MONO:  # the terminal's own text and background, exchanged
+    if name is Theme.MONO:  # the terminal's own text and background, exchanged
         assert {rows[look][3] for look in ("selected", "button", "field.here")} == {"standout"}
         return
     _, window = grounds(rows[None], terminal, colors)
@@ -133,8 +134,8 @@ def test_the_ratio_is_that_of_the_guidelines() -> None:
     assert bright_black == 1.0  # what was there before: the test above sees it
 
 
-@pytest.mark.parametrize("name", THEMES)
-def test_no_text_is_bright_black_and_no_background_blinks(name: str) -> None:
+@pytest.mark.parametrize("name", Theme)
+def test_no_text_is_bright_black_and_no_background_blinks(name: Theme) -> None:
     for entry in palette(name):
         spec = AttrSpec(entry[1], entry[2], 16)
         assert not (spec.foreground_basic and spec.foreground_number == 8), entry[0]
@@ -144,20 +145,20 @@ def test_no_text_is_bright_black_and_no_background_blinks(name: str) -> None:
 
 
 def test_all_themes_have_all_looks_and_mono_has_no_color() -> None:
-    names = [[row[0] for row in palette(name)] for name in THEMES]
+    names = [[row[0] for row in palette(name)] for name in Theme]
     assert all(of == names[0] for of in names)
     assert len(set(names[0])) == len(names[0])
-    for entry in palette(MONO):
+    for entry in palette(Theme.MONO):
         assert {part for part in entry[1].split(",")} <= {"default", "bold", "underline", "standout"}
         assert entry[2] == "default"
 
 
 def test_the_theme_follows_what_is_known() -> None:
-    assert theme_of({}) == DARK
-    assert theme_of({"COLORFGBG": "0;15"}) == LIGHT
-    assert theme_of({"COLORFGBG": "15;0"}) == DARK
-    assert theme_of({"COLORFGBG": "0;15", "NO_COLOR": "1"}) == MONO
-    assert theme_of({"NO_COLOR": ""}) == DARK
+    assert theme_of({}) is Theme.DARK
+    assert theme_of({"COLORFGBG": "0;15"}) is Theme.LIGHT
+    assert theme_of({"COLORFGBG": "15;0"}) is Theme.DARK
+    assert theme_of({"COLORFGBG": "0;15", "NO_COLOR": "1"}) is Theme.MONO
+    assert theme_of({"NO_COLOR": ""}) is Theme.DARK
 
 
 def test_ascii_signs_are_ascii_and_as_many() -> None:

@@ -11,6 +11,7 @@ from chatnet.console.widgets.wording import (
     amount_text,
     bar_text,
     clock_text,
+    count_text,
     details_text,
     left_text,
     message_state,
@@ -101,6 +102,19 @@ def test_every_reason_has_words(end: End) -> None:
     text = waiting_text(person, NOW_MS)
     assert text.startswith("waiting: ")
     assert "{" not in text
+
+
+@pytest.mark.parametrize(
+    ("count", "one", "many", "text"),
+    [
+        (0, "file", "", "0 files"),
+        (1, "file", "", "1 file"),
+        (1024, "file", "", "1,024 files"),
+        (2, "person", "people", "2 people"),
+    ],
+)
+def test_a_count_agrees_with_its_word(count: int, one: str, many: str, text: str) -> None:
+    assert count_text(count, one, many) == text
 
 
 @pytest.mark.parametrize(

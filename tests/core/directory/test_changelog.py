@@ -282,7 +282,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     departures=st.integers(1, 6),
     page_entries=st.integers(1, 8),
@@ -452,7 +452,7 @@ RESTARTS = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     departures=st.integers(1, 3),
     page_entries=st.integers(1, 8),

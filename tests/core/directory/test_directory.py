@@ -231,7 +231,7 @@ PEOPLE = [Somebody(n) for n in range(1, 7)]
 RECORDS = {(n, seq): PEOPLE[n].record(seq) for n in range(6) for seq in range(4)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     departures=st.integers(1, 4),
     steps=st.lists(

@@ -37,7 +37,7 @@ def agreed(world: World) -> None:
         assert PausedBy.HERE in mine.paused | theirs.paused, story
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_two_machines_agree_once_the_links_hold(data: Any) -> None:
     world = World()

@@ -219,6 +219,23 @@ def test_a_folder_that_an_offer_comes_back_to_is_charged_again_and_shown_once() 
     assert size.entries == 3 + 4
 
 
+@pytest.mark.parametrize(
+    ("files", "folders", "entries"),
+    [
+        (["a/b/1", "a/2", "3"], [], 5),
+        (["photos/1"], ["photos/x"], 3),
+        (["photos/1", "2"], ["photos/x", "new/y"], 7),
+    ],
+)
+def test_the_examples_of_the_protocol_count_as_it_says(files: list[str], folders: list[str], entries: int) -> None:
+    size = OfferSize()
+    for file in files:
+        size.add(OfferedFile(file.split("/"), 1, 0))
+    for folder in folders:
+        size.add_empty_folder(folder.split("/"))
+    assert size.entries == entries
+
+
 # --- what belongs to an offer beside its files ---
 
 folder_trees = st.sets(st.lists(st.sampled_from("abc"), min_size=1, max_size=5).map(tuple), min_size=1, max_size=12)
@@ -271,6 +288,15 @@ def test_an_empty_folder_is_empty(files: list[str], folders: list[list[str]]) ->
     with pytest.raises(RemoteError) as caught:
         assembly.add(OfferRest(FID, folders, ALL_SENT, 0, False))
     assert caught.value.code == messages.BAD_FRAME
+
+
+@pytest.mark.parametrize(("files", "folders"), [(["a", "a/b"], []), (["a"], [["a", "b"]])])
+def test_a_path_through_that_of_a_file_is_no_error(files: list[str], folders: list[list[str]]) -> None:
+    """What becomes of the names is the receiver's business."""
+    assembly = OfferAssembly(FID)
+    for page in offer_pages(FID, [OfferedFile(path.split("/"), 1, 0) for path in files], Rest(folders)):
+        whole = assembly.add(page)
+    assert whole
 
 
 def test_the_rest_stands_behind_the_files() -> None:

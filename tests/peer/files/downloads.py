@@ -33,9 +33,14 @@ class NoJournal:
     def reset(self, indices: Sequence[int]) -> None: ...
 
 
-def new_download(place: DownloadTarget, files: Sequence[OfferedFile], filesystem: Filesystem | None = None) -> Download:
+def new_download(
+    place: DownloadTarget,
+    files: Sequence[OfferedFile],
+    filesystem: Filesystem | None = None,
+    empty_folders: Sequence[tuple[str, ...]] = (),
+) -> Download:
     """Of files of which nothing is there yet."""
-    return Download(place, files, filesystem or Filesystem(), {}, NoJournal())
+    return Download(place, files, filesystem or Filesystem(), {}, NoJournal(), empty_folders)
 
 
 def land(
@@ -43,9 +48,10 @@ def land(
     files: Sequence[tuple[OfferedFile, bytes]],
     filesystem: Filesystem | None = None,
     directory: bytes = b"",
+    empty_folders: Sequence[tuple[str, ...]] = (),
 ) -> Download:
     place = DownloadTarget(os.fsencode(downloads), "bob", directory)
-    download = new_download(place, [file for file, _ in files], filesystem)
+    download = new_download(place, [file for file, _ in files], filesystem, empty_folders)
     try:
         for index, (_, data) in enumerate(files):
             download.begin(index)

@@ -109,7 +109,7 @@ from chatnet.peer.files.filesystem import Filesystem
 from tests.peer.files.downloads import land, no_links, offered
 down = Path(sys.argv[1])
 for filesystem in (Filesystem(), Filesystem(link=no_links)):
-    land(down, [(offered("caf\\xe9/\\u4e2d.txt"), b"hello")], filesystem)
+    land(down, [(offered("caf\\xe9/\\u4e2d.txt"), b"hello")], filesystem, empty_folders=[("caf\\xe9", "\\xe9")])
 """
     environ = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONPATH": os.getcwd()}
     done = subprocess.run(
@@ -117,3 +117,4 @@ for filesystem in (Filesystem(), Filesystem(link=no_links)):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert tree(tmp_path) == {"bob/caf\xe9/\u4e2d.txt": b"hello", "bob/caf\xe9 (2)/\u4e2d.txt": b"hello"}
+    assert (tmp_path / "bob" / "caf\xe9" / "\xe9").is_dir()

@@ -129,7 +129,7 @@ def test_names_that_clean_to_the_same_stay_apart(tmp_path: Path) -> None:
     assert set(tree(tmp_path)) == {"bob/a_", "bob/a_ (2)", "bob/folder/x"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=4), min_size=1, max_size=5))
 def test_no_offered_name_reaches_outside(paths: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as base:

@@ -16,8 +16,8 @@ from chatnet.core import messages
 from chatnet.core.budgets import Budgets, Level, PeerBudgets, Shares
 from chatnet.core.events import FileRule, RuleKind, TransferState
 from chatnet.core.limits import OFFER_OVERHEAD, PeerLimits
-from chatnet.core.messages import Accept, Cancel, Decline, Offer, OfferedFile, Resume
-from chatnet.core.transfer.offers import Rest, offer_pages
+from chatnet.core.messages import Accept, Cancel, Decline, Offer, OfferedFile, OfferRest, Resume
+from chatnet.core.transfer.offers import ALL_SENT, Rest, offer_pages
 from tests.peer.transfers.parties import Party
 from tests.peer.transfers.test_transfers import Stranger, landed, offered, parties, stranger, write
 
@@ -134,6 +134,24 @@ async def test_what_does_not_fit_is_declined_when_its_page_comes(parties, strang
     assert held(budgets) == first
     await bob.transfers.refuse(fid(1))
     await say(stranger, 3, files(700))
+    await bob.see(TransferState.OFFERED, fid=fid(3))
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_follows_a_declined_page_is_passed_over_and_the_next_offer_is_not(parties, stranger) -> None:
+    (bob,) = await parties(1, PeerLimits(offers_pending=1))
+    await stranger.greet(bob)
+    await say(stranger, 1, files(1))
+    await bob.see(TransferState.OFFERED, fid=fid(1))
+    stranger.chat.send(Offer(fid(2), files(1), True))
+    stranger.chat.send(Offer(fid(2), files(1), True))
+    stranger.chat.send(OfferRest(fid(2), [], ALL_SENT, 1, False))
+    stranger.chat.send(Resume(fid(2)))
+    await stranger.until_heard(Cancel(fid(2), messages.LOST))
+    assert stranger.user.messages.count(Decline(fid(2), messages.TOO_MANY)) == 1
+    await bob.transfers.refuse(fid(1))
+    stranger.chat.send(Offer(fid(3), files(1), True))
+    stranger.chat.send(OfferRest(fid(3), [], ALL_SENT, 1, False))
     await bob.see(TransferState.OFFERED, fid=fid(3))
 
 

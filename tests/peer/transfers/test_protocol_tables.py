@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 from blake3 import blake3
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from chatnet.core import messages as m
 from chatnet.core.events import TransferState
@@ -29,6 +31,7 @@ from chatnet.core.messages import (
     OfferedFile,
     Pause,
     Resume,
+    Skip,
     Verified,
     Want,
 )
@@ -345,12 +348,7 @@ SENDERS: dict[str, Setup] = {
 
 @pytest.mark.parametrize(
     ("state", "word"),
-    [
-        (state, word)
-        for state in sorted(SENDERS)
-        for word in sorted(RECEIVERS_WORDS)
-        if word != "ACCEPT, the token of the one before" or state in TABLES.RUNNING
-    ],
+    [(state, word) for state in sorted(SENDERS) for word in sorted(RECEIVERS_WORDS)],
 )
 @pytest_twisted.ensureDeferred
 async def test_what_a_sender_answers(parties, other, tmp_path: Path, state: str, word: str) -> None:  # noqa: F811
@@ -367,3 +365,148 @@ async def test_what_a_sender_answers(parties, other, tmp_path: Path, state: str,
     assert [one for one in as_words(answers) if one != "DIALME"] == words(does, code)
     assert state_of(alice, other.fid) == (then or state)
     await alice.transfers.cancel(other.fid)
+
+
+# --- dials that cross ---------------------------------------------------------------------------
+
+
+class LateAnswer:
+    """The other side's listener, which answers no HELLO before ``go``; ``link`` fires with what says one."""
+
+    def __init__(self, other: Other) -> None:
+        self.link: Deferred[Any] = Deferred()
+        self.go: Deferred[None] = Deferred()
+        self._answer = other.user.answer
+        other.user.answer = self.answer  # type: ignore[method-assign]
+
+    async def answer(self, link: Any, greeting: m.Hello) -> m.Welcome:
+        self.link.callback(link)
+        await self.go
+        return await self._answer(link, greeting)
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_two_dials_that_cross_the_second_is_not_expected(parties, other) -> None:  # noqa: F811
+    (bob,) = await parties(1)
+    bob.others[other.peer] = SimpleNamespace(port=other.listen())
+    late = LateAnswer(other)
+    await other.greet(bob)
+    await calling(bob, other)
+    other.chat.send(DialMe(FID))
+    await late.link
+    link = await other.file_link(other.token)
+    await bob.until(lambda: state_of(bob, FID) == "linked")
+    late.go.callback(None)
+    await other.user.until(lambda: [end.code for end in other.user.ends] == [m.NOT_EXPECTED])
+    assert link.is_open
+    assert state_of(bob, FID) == "linked"
+    link.abort()  # as a sender does that has given its dial up
+    assert (await other.heard(Accept, 2)).token != other.token
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_sender_cuts_its_dial_when_it_says_dialme(parties, other, tmp_path: Path) -> None:  # noqa: F811
+    (alice,) = await parties(1, PeerLimits(dial_me_seconds=0.2))
+    alice.others[other.peer] = SimpleNamespace(port=other.listen())
+    late = LateAnswer(other)
+    await other.greet(alice)
+    other.fid = (await alice.transfers.offer(other.peer, [write(tmp_path, "a", b"hello")])).fid
+    await s_offered(alice, other)
+    other.chat.send(Accept(other.fid, TOKEN, [Want(0, 0)], False))
+    dialled = await late.link
+    await other.heard(DialMe)
+    late.go.callback(None)
+    await dialled.when_gone()
+    assert state_of(alice, other.fid) == "calling"
+    await other.file_link(TOKEN)
+    assert await other.heard(File) == File(0, 0, 5)
+
+
+# --- without the feature words ------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hold_is_not_told_without_resume_and_ends_with_the_next_accept(
+    parties,  # noqa: F811
+    other,
+    tmp_path: Path,
+) -> None:
+    (alice,) = await parties(1, PeerLimits(close_seconds=0.1), **SLOW)
+    alice.others[other.peer] = SimpleNamespace(port=other.listen())
+    other.party = alice
+    other.chat = await other.dial(alice.port, alice.peer, hello(features=()))
+    other.user.on_message = lambda link, message: link.pause_reading() if isinstance(message, File) else None
+    other.fid = (await alice.transfers.offer(other.peer, [write(tmp_path, "a", os.urandom(8 * MIB))])).fid
+    await s_running(alice, other)
+    await alice.transfers.pause(other.fid)
+    accept = Accept(other.fid, NEW_TOKEN, [Want(0, 0)], False)
+    assert await other.answers(accept) == []
+    assert state_of(alice, other.fid) == "paused here"
+    await alice.transfers.resume(other.fid)
+    other.chat.send(accept)
+    await other.heard(File)
+    assert state_of(alice, other.fid) == "running"
+    await alice.transfers.cancel(other.fid)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pause_without_its_word_is_taken_and_a_skip_is_not(parties, other) -> None:  # noqa: F811
+    (bob,) = await parties(1)
+    other.party = bob
+    other.chat = await other.dial(bob.port, bob.peer, hello(features=()))
+    await calling(bob, other)
+    assert await other.answers(Pause(FID, m.PAUSED)) == []
+    assert state_of(bob, FID) == "paused there"
+    await other.answers(Resume(FID))
+    token = (await other.heard(Accept)).token
+    link = await other.dial(bob.port, bob.peer, hello(m.ROLE_FILE, features=(), fid=FID, token=token))
+    link.send(Skip(0, m.CHANGED))
+    assert (await link.when_gone()).code == m.BAD_FRAME
+
+
+# --- files that are skipped ----------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_want_skipped_is_done_where_another_file_is_final(parties, other) -> None:  # noqa: F811
+    (bob,) = await parties(1, PeerLimits(close_seconds=0.1))
+    await other.greet(bob)
+    other.chat.send(Offer(FID, [OfferedFile(["a"], MIB, 0), OfferedFile(["b"], 5, 0)], False))
+    await bob.see(TransferState.OFFERED, fid=FID)
+    await bob.transfers.accept(FID)
+    link = await other.file_link((await other.heard(Accept)).token)
+    link.send(File(0, 0, MIB))
+    write_raw(link, bytes(MIB))
+    link.send(End(0, blake3(bytes(MIB)).digest()))
+    for _ in range(500):
+        if any(path.name == "a" for path in bob.downloads.rglob("*")):
+            break
+        await deferLater(bob.reactor, 0.01)
+    link.abort()
+    again = await other.heard(Accept, 2)
+    assert [want.file for want in again.wants] == [1]
+    link = await other.file_link(again.token)
+    link.send(Skip(1, m.CHANGED))
+    await other.heard(Verified)
+    link.leave()
+    assert (await bob.end(FID)).state is TransferState.DONE
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_sender_waits_for_verified_when_it_has_skipped_all_that_was_wanted(
+    parties,  # noqa: F811
+    other,
+    tmp_path: Path,
+) -> None:
+    (alice,) = await parties(1, PeerLimits(close_seconds=0.1))
+    alice.others[other.peer] = SimpleNamespace(port=other.listen())
+    await other.greet(alice)
+    paths = [write(tmp_path, name, b"hello") for name in "ab"]
+    other.fid = (await alice.transfers.offer(other.peer, paths)).fid
+    await s_offered(alice, other)
+    (tmp_path / "b").unlink()
+    other.chat.send(Accept(other.fid, TOKEN, [Want(1, 0)], False))
+    assert await other.heard(Skip) == Skip(1, m.UNREADABLE)
+    assert state_of(alice, other.fid) == "running"
+    other.user.links[-1].send(Verified(other.fid))
+    assert (await alice.end(other.fid)).state is TransferState.DONE
