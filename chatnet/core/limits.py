@@ -145,6 +145,8 @@ DRAW_REST = 4.0  # times what the last draw took until the next one that no key 
 KEY_DRAW_REST = 1.0  # the same for a key: what is typed is seen soon, and half of the time is left for the network
 MESSAGE_ROWS = 200  # of a message that are laid out, several screens: 5 ms at most; the rest when it is opened
 ASK_SECONDS = 30.0  # between two questions on one chat link how a broken transfer stands: an answer may have failed
+OFFER_PACE = 0.9  # of the offers a minute that a peer takes, so many are made: they do not arrive evenly
+LOOK_SECONDS = 20.0  # for a look whether the files of an offer can be sent; then others are offered before it
 SETTLE_SECONDS = 5.0  # after the question about an offer: an answer out of the other side's store has come by then
 SPACE_SECONDS = 5.0  # between two looks whether the disk has space again for what it holds up
 DISK_BLOCK_BYTES = 4_096  # what a file or a folder takes of most disks beside its content
@@ -322,7 +324,7 @@ class PeerLimits(LinkLimits):
     stranger_messages_burst: int = _limit(200, "messages from a stranger at once")
     messages_per_second: int = _limit(2_000, "messages from somebody known; the rest waits at the sender")
     messages_burst: int = _limit(4_000, "messages from somebody known at once")
-    offers_per_minute: int = _limit(5, "file offers from one peer")
+    offers_per_minute: int = _limit(5, "file offers from one peer, and of ours to one: further ones of ours wait here")
     offers_pending: int = _limit(
         3, "unanswered offers from one peer, and of ours to one: further ones of ours wait here"
     )

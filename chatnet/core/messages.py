@@ -132,6 +132,7 @@ TOO_MANY = "too-many"
 
 # Never on the wire.
 NO_INODES = "no-inodes"  # the disk has room for too few more files; the other side hears no-space
+SLOW_DISK = "slow-disk"  # whether our files can be sent could not be looked up in time
 
 # --- field types ------------------------------------------------------------------------------
 

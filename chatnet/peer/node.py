@@ -189,6 +189,7 @@ class Node:
         await database.open()
         self.store = PeerStore(database)
         await self._check_owner()
+        await self._complete_chats()
         instance = self._chance.randbytes(16)
         self.hello_builder = HelloBuilder(self.identity, self.name, FEATURES, instance, self.store, self._wall)
         retry_seconds = self._settings.limits.store_retry_seconds
@@ -273,6 +274,12 @@ class Node:
                 f"{self.places.database} belongs to the key {theirs}, and the key in {self.places.data} is {ours}. "
                 "Nothing was started. Put the right key back, or move the database away.",
             )
+
+    async def _complete_chats(self) -> None:
+        """A former process may have been killed between storing a transfer and its row in the chat."""
+        with suppress(StoreFailed):  # a later start does it
+            if count := await self.store.messages.complete_file_rows(self.me):
+                self.log.info("rows of transfers that were not up to date: {count}", count=count)
 
     async def _listen_where_we_were(self) -> None:
         """Listen on the port of the last time, so that others find us without a registry; else on another."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,12 @@ from chatnet.core import messages
 from chatnet.core.events import FileRule, MessageKind, MessageState, RegistryPhase, RuleKind, TransferState
 from chatnet.core.identity import ChatID, chat_with, key_text
 from chatnet.core.limits import PeerLimits
+from chatnet.core.transfer import queue
+from chatnet.core.transfer.queue import next_to_offer
+from chatnet.core.transfer.transfer_machine import TransferMachine
+from chatnet.peer.files import disk_threads
+from chatnet.peer.files.source import SourceFile, trouble_of
+from chatnet.peer.transfers import executor, offering
 from tests.support.village import Village, Villager
 from tests.village.test_files import is_in, made, offered
 
@@ -132,6 +140,45 @@ async def test_nobody_is_asked_to_take_a_file_that_is_not_there_any_more(village
     assert await file_rows(village, ann, chat) == [(MessageState.REFUSED, reason)]
 
 
+@pytest.mark.parametrize("ends", ["answers", "stops"])
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_does_not_answer_is_in_nobodys_way(
+    village: Village, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """A network share whose server is gone: the offer says so, others are made, and it follows, or ends with a stop."""
+    ann, dave = await village.people("ann", "dave")
+    answer = threading.Event()
+
+    def look(files: Sequence[SourceFile]) -> str:
+        if files[0].offered.path == ["share.txt"]:
+            answer.wait(60)
+        return trouble_of(files)
+
+    monkeypatch.setattr(executor, "trouble_of", look)
+    monkeypatch.setattr(disk_threads, "STOP_SECONDS", 0.2)
+    share, local = [
+        (await village.done(ann.door.offer(dave.chat, (made(village, name, 10),)))).fid
+        for name in ("share.txt", "local.txt")
+    ]
+    try:
+        await village.until(lambda: ann.transfers[share].code == messages.SLOW_DISK, within=30)
+        assert ann.transfers[share].state is TransferState.WAITING
+        assert ann.transfers[share].reason == "a disk here does not answer: it is offered once it does"
+        await village.until(lambda: local in dave.transfers)
+        await village.done(dave.door.accept(local))
+        await village.until(lambda: is_in(TransferState.DONE, local, ann, dave))
+        if ends == "answers":
+            answer.set()
+            await village.until(lambda: share in dave.transfers)
+            assert is_in(TransferState.OFFERED, share, ann, dave)
+            assert ann.transfers[share].reason == ""
+            assert [row.body for row in ann.added if row.kind is MessageKind.FILE] == ["share.txt", "local.txt"]
+        else:
+            await ann.stop()
+    finally:
+        answer.set()
+
+
 @pytest_twisted.ensureDeferred
 async def test_of_a_folder_the_files_that_are_there_still_arrive(village: Village) -> None:
     ann, dave, chat = await left_alone(village)
@@ -205,6 +252,33 @@ async def test_many_files_at_once_come_as_they_are_answered(village: Village) ->
         state = TransferState.DONE if number % 2 else TransferState.DECLINED
         await village.until(lambda fid=fid, state=state: is_in(state, fid, ann, dave))
         assert ann.transfers[fid].code == ("" if number % 2 else messages.DECLINED)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_link_that_comes_or_goes_costs_the_same_however_many_files_wait(
+    village: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The waiting transfers are counted once for all of them, and not once for each."""
+    ann, dave, chat = await left_alone(village)
+    for number in range(20):
+        await village.done(ann.door.offer(chat, (made(village, f"{number}.txt", 10),)))
+    counted: list[int] = []
+
+    def count(machines: Sequence[TransferMachine], limits: PeerLimits) -> TransferMachine | None:
+        counted.append(len(machines))
+        return next_to_offer(machines, limits)
+
+    monkeypatch.setattr(offering, "next_to_offer", count)
+    monkeypatch.setattr(queue, "next_to_offer", count)
+    dave.start()
+    await village.until(lambda: len(dave.transfers) == PeerLimits().offers_pending, within=60)
+    await village.settle()
+    assert 0 < counted.count(20) < 20
+    counted.clear()
+    village.net.cut(ann.machine.host, dave.machine.host)
+    await village.until(lambda: counted)
+    await village.settle()
+    assert counted.count(20) < 20
 
 
 @pytest_twisted.ensureDeferred

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
 
 from chatnet.core import messages
 from chatnet.core.errors import LocalError, StoreFailed
-from chatnet.core.events import FileRule, MessageKind, MessageState, RuleKind, TransferState
+from chatnet.core.events import FileRule, MessageKind, MessageState, RegistryPhase, RuleKind, TransferState
 from chatnet.core.identity import PeerID
 from chatnet.peer.files.filesystem import Filesystem
+from chatnet.peer.store.messages import MessageRows
 from chatnet.peer.store.transfers import FileRow, TransferRows
 from chatnet.peer.transfers import sender
 from tests.support.village import Village, Villager
@@ -39,6 +40,99 @@ async def away(village: Village, one: Villager, other: Villager) -> None:
     """``one`` quits, and ``other`` knows."""
     await one.stop()
     await village.until(lambda: one.name not in other.online)
+
+
+# --- a program that is killed between two commits ---
+
+
+def killed_before(monkeypatch: pytest.MonkeyPatch, commit: str) -> None:
+    """Nobody lives to see this ``commit`` of the store, or what follows it."""
+    monkeypatch.setattr(MessageRows, commit, lambda *_: Deferred())
+
+
+async def file_rows(village: Village, one: Villager, other: Villager) -> list[tuple[str, MessageState, str]]:
+    page = await village.done(one.door.history(other.chat))
+    return [(row.body, row.state, row.reason) for row in page.messages]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_offer_whose_row_was_not_stored_has_one_after_a_start(
+    village: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = await village.people("ann", "bob")
+    with monkeypatch.context() as killing:
+        killed_before(killing, "add_file_row")
+        fid = await offered(village, ann, bob, made(village, "a.txt", 10))
+        await village.settle()
+        assert await file_rows(village, ann, bob) == await file_rows(village, bob, ann) == []
+        await bob.stop()
+        await ann.stop()
+    for _ in range(2):  # a second start changes nothing
+        ann.start()
+        bob.start()
+        await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"})
+        assert await file_rows(village, ann, bob) == [("a.txt", MessageState.SENT, "")]
+        assert await file_rows(village, bob, ann) == [("a.txt", MessageState.RECEIVED, "")]
+        assert bob.people[ann.peer].unread == 1
+        await bob.stop()
+        await ann.stop()
+    ann.start()
+    bob.start()
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"})
+    await village.done(bob.door.refuse(fid))
+    await village.until(lambda: is_in(TransferState.DECLINED, fid, ann))
+    assert await file_rows(village, ann, bob) == [("a.txt", MessageState.REFUSED, "they refused it")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_end_of_a_transfer_that_its_row_has_missed_is_there_after_a_start(
+    village: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = await village.people("ann", "bob")
+    taken, refused = [await offered(village, ann, bob, made(village, name, 10)) for name in ("a.txt", "b.txt")]
+    with monkeypatch.context() as killing:
+        killed_before(killing, "set_file_state")
+        await village.done(bob.door.accept(taken))
+        await village.done(bob.door.refuse(refused))
+        await village.until(lambda: is_in(TransferState.DONE, taken, ann, bob))
+        await village.until(lambda: is_in(TransferState.DECLINED, refused, ann, bob))
+        await village.settle()
+        saved_to = os.fsdecode(bob.transfers[taken].saved_to)
+        for one in (ann, bob):
+            await one.stop()
+    for one in (ann, bob):
+        one.start()
+    await village.until(lambda: ann.online == {"bob"} and bob.online == {"ann"})
+    assert await file_rows(village, ann, bob) == [
+        ("a.txt", MessageState.DELIVERED, ""),
+        ("b.txt", MessageState.REFUSED, "they refused it"),
+    ]
+    assert await file_rows(village, bob, ann) == [
+        ("a.txt", MessageState.RECEIVED, saved_to),
+        ("b.txt", MessageState.REFUSED, "you refused it"),
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_strangers_offer_whose_row_was_not_stored_is_a_request_after_a_start(
+    village: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bob,) = await village.people("bob")
+    eve = await village.stranger("eve", bob)
+    with monkeypatch.context() as killing:
+        killed_before(killing, "add_file_row")
+        transfer = await village.done(eve.door.offer(bob.chat, (made(village, "a.txt", 10),)))
+        await village.until(lambda: bob.node.transfers._table.find(eve.peer, transfer.fid))
+        await village.settle()
+        assert bob.requests == ()
+        await bob.stop()
+    bob.start()
+    await village.until(lambda: bob.requests)
+    (request,) = bob.requests
+    assert (request.peer, request.offers, request.first_line) == (eve.peer, 1, "a.txt")
+    await village.until(lambda: bob.phase is RegistryPhase.UP)
+    await village.done(bob.door.accept_request(eve.peer))
+    await village.until(lambda: is_in(TransferState.OFFERED, transfer.fid, bob))
 
 
 # --- words that do not arrive ---

@@ -233,7 +233,7 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
     because = f": {reason}" if reason else ""
     match transfer.state:
         case TransferState.WAITING:
-            return f"waits for {name}", "state.wait"
+            return (f"waits: {reason}" if reason else f"waits for {name}"), "state.wait"
         case TransferState.OFFERED:
             return (f"{name} must accept" if transfer.outgoing else "wants to send"), "state.wait"
         case TransferState.QUEUED:

@@ -37,6 +37,7 @@ from chatnet.core.transfer.transfer_events import (
     LeaveLink,
     LinkLate,
     LookForSpace,
+    LookLate,
     OfferGranted,
     OpenDownload,
     OutcomeHeard,
@@ -734,6 +735,7 @@ IncomingTransfer.TABLE = table_of(
             (*UNDER_WAY, Phase.BROKEN, Phase.REOPENING): NOT_ARMED,
             ENDINGS: NOT_ARMED,
         },
+        LookLate: {IncomingTransfer.PHASES: NOT_ARMED},
         SpaceDue: {
             Phase.HELD: T._space_due,
             (*UNANSWERED, *UNDER_WAY, Phase.BROKEN, Phase.REOPENING, Phase.PAUSED): NOT_ARMED,

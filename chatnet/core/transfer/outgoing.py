@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from chatnet.core import messages
-from chatnet.core.limits import ASK_SECONDS, LATE_LINKS, SETTLE_SECONDS
+from chatnet.core.limits import ASK_SECONDS, LATE_LINKS, LOOK_SECONDS, SETTLE_SECONDS
 from chatnet.core.messages import DialMe
 from chatnet.core.transfer.transfer_events import (
     INPUTS,
@@ -40,6 +40,7 @@ from chatnet.core.transfer.transfer_events import (
     LetOffer,
     LinkLate,
     LookAtFiles,
+    LookLate,
     OfferGranted,
     OutcomeHeard,
     Overdue,
@@ -103,7 +104,7 @@ SAID = Nothing("it was said already")
 @dataclass(eq=False)
 class OutgoingTransfer(TransferMachine):
     """``confirmed``: the offer is known to be there; ``settled``: it stands there in the store, too;
-    ``offering``: its pages are on their way.
+    ``offering``: its pages are on their way; ``hindered``: it waits for the end of a look at its files, too.
     """
 
     OUTGOING: ClassVar[bool] = True
@@ -113,6 +114,7 @@ class OutgoingTransfer(TransferMachine):
     confirmed: bool = False
     settled: bool = False
     offering: bool = False
+    hindered: bool = False
 
     @property
     def needs_contact(self) -> bool:
@@ -120,7 +122,7 @@ class OutgoingTransfer(TransferMachine):
             return not self.confirmed
         if self.phase is Phase.PAUSED:
             return self.doubtful
-        return self.phase in (Phase.WAITING, Phase.BROKEN) or (self.ended and not self.told)
+        return self.waits_to_be_offered or self.phase is Phase.BROKEN or (self.ended and not self.told)
 
     @property
     def is_unanswered(self) -> bool:
@@ -129,7 +131,7 @@ class OutgoingTransfer(TransferMachine):
 
     @property
     def waits_to_be_offered(self) -> bool:
-        return self.phase is Phase.WAITING
+        return self.phase is Phase.WAITING and not self.hindered
 
     @property
     def awaits_answer(self) -> bool:
@@ -150,6 +152,7 @@ class OutgoingTransfer(TransferMachine):
     def _end_unsaid(self, phase: Phase, code: str) -> Iterator[Effect]:
         """The other side has not heard of it, and need not."""
         self.told = True
+        yield from self._disarm(Timer.LOOK)
         yield from self._change(phase, code)
 
     def _release(self, keep: bool) -> Iterator[Effect]:
@@ -304,23 +307,39 @@ class OutgoingTransfer(TransferMachine):
 
     def _unsaid_unlinked(self, event: ChatDown) -> Iterator[Effect]:
         self._note_link(event)
-        yield Contact()
+        if not self.hindered:
+            yield Contact()
 
     def _prepare(self, _: OfferGranted) -> Iterator[Effect]:
         """Look at the files before they are offered: the transfer may have waited for long, and they may be gone."""
         if self.linked:
             self.phase = Phase.PREPARING
+            yield from self._arm(Timer.LOOK, LOOK_SECONDS)
             yield LookAtFiles()
         else:
             yield Contact()
 
+    def _look_late(self, _: LookLate) -> Iterator[Effect]:
+        """A disk that does not answer is in nobody's way."""
+        self.hindered = True
+        yield from self._change(Phase.WAITING, messages.SLOW_DISK)
+
+    def _look_over(self, _: FilesSeen) -> Iterator[Effect]:
+        """It was late, so that what it has found is old: there is another one before it is offered."""
+        if self.hindered:
+            self.hindered = False
+            yield from self._change(Phase.WAITING)
+            yield from self.offer()
+
     def _files_seen(self, event: FilesSeen) -> Iterator[Effect]:
+        yield from self._disarm(Timer.LOOK)
         if event.code:
             yield from self._end_unsaid(Phase.FAILED, event.code)
         elif self.linked:
             self.offering = True
             yield from self._change(Phase.OFFERED)
             yield SendOffer()
+            yield LetOffer()
         else:
             self.phase = Phase.WAITING
             yield Contact()
@@ -635,9 +654,8 @@ OutgoingTransfer.TABLE = table_of(
         },
         FilesSeen: {
             Phase.PREPARING: T._files_seen,
-            (Phase.WAITING, Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED): Nothing(
-                "the answer was faster, or it has begun again"
-            ),
+            Phase.WAITING: T._look_over,
+            (Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED): Nothing("the answer was faster"),
             ENDINGS: Nothing("it has ended"),
         },
         Overdue: {
@@ -665,6 +683,11 @@ OutgoingTransfer.TABLE = table_of(
             ENDINGS: NOT_ARMED,
         },
         SpaceDue: {OutgoingTransfer.PHASES: NOT_ARMED},
+        LookLate: {
+            Phase.PREPARING: T._look_late,
+            (Phase.WAITING, Phase.OFFERED, *UNDER_WAY, Phase.BROKEN, Phase.PAUSED): NOT_ARMED,
+            ENDINGS: NOT_ARMED,
+        },
         Recalled: {
             Phase.WAITING: T._recall_unsaid,
             Phase.OFFERED: T._recall_waiting,
@@ -677,7 +700,8 @@ OutgoingTransfer.TABLE = table_of(
         Unsaved: {OutgoingTransfer.PHASES: T._not_saved},
         StoreBack: {OutgoingTransfer.PHASES: T._save_again},
         Stopping: {
-            UNSAID: Nothing("nothing of it runs but a look at its files, which ends by itself"),
+            Phase.WAITING: Nothing("nothing of it runs but a look at its files that is late"),
+            Phase.PREPARING: T._stop_timers,
             (Phase.OFFERED, Phase.BROKEN): T._stop_timers,
             UNDER_WAY: T._stop,
             Phase.PAUSED: T._stop_timers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatnet.core.limits import PeerLimits
-from chatnet.core.transfer.transfer_machine import TransferMachine
+from chatnet.core.transfer.transfer_machine import Phase, TransferMachine
 
 
 def has_turn(peer: bytes, running: Sequence[bytes], limits: PeerLimits) -> bool:
@@ -17,8 +17,10 @@ def next_to_offer(machines: Sequence[TransferMachine], limits: PeerLimits) -> Tr
     """Which of the transfers with one peer, in the order of their making, is offered next; None while none may be.
 
     No more are unanswered at a time than the other side takes, so that none is refused for being one too many.
+    The files of one are looked at and the offer is made before the next one follows.
     """
-    if sum(machine.awaits_answer for machine in machines) >= limits.offers_pending:
+    unanswered = [machine for machine in machines if machine.awaits_answer]
+    if len(unanswered) >= limits.offers_pending or any(one.phase is Phase.PREPARING for one in unanswered):
         return None
     return next((machine for machine in machines if machine.waits_to_be_offered), None)
 

@@ -16,6 +16,10 @@ _AT_SENDER = {
         "a file has changed there since it was offered: ask for it again",
     ),
     messages.UNREADABLE: ("a file can no longer be read here", "a file can no longer be read there"),
+    messages.SLOW_DISK: (
+        "a disk here does not answer: it is offered once it does",
+        "a disk there does not answer: it is offered once it does",
+    ),
 }
 _AT_RECEIVER = {
     messages.DECLINED: ("you refused it", "they refused it"),

@@ -20,6 +20,7 @@ class Timer(Enum):
     RETRY = "another try"
     ASK = "ask how it stands"
     SPACE = "look for space"
+    LOOK = "the look at its files is late"
 
 
 class Leave(Enum):
@@ -282,6 +283,11 @@ class SpaceDue(Input):
 
 
 @dataclass(frozen=True, slots=True)
+class LookLate(Input):
+    """Timer.LOOK has fired."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recalled(Input):
     """It was read from the store by a new process.
 
@@ -311,6 +317,7 @@ INPUT_OF_TIMER: dict[Timer, Input] = {
     Timer.RETRY: RetryDue(),
     Timer.ASK: AskDue(),
     Timer.SPACE: SpaceDue(),
+    Timer.LOOK: LookLate(),
 }
 TIMER_OF_INPUT: dict[type[Input], Timer] = {type(event): timer for timer, event in INPUT_OF_TIMER.items()}
 INPUTS: tuple[type[Input], ...] = tuple(
@@ -338,12 +345,15 @@ class Send(Effect):
 
 @dataclass(frozen=True, slots=True)
 class LetOffer(Effect):
-    """Give ``OfferGranted`` to the next transfer that waits to be offered to this peer, if there is room for it."""
+    """Give ``OfferGranted`` to the next transfer that waits to be offered to this peer, once there is room for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookAtFiles(Effect):
-    """Look whether its files can be sent still; gives ``FilesSeen``."""
+    """Look whether its files can be sent still; gives ``FilesSeen``, however late.
+
+    A look that has not come to its end goes on in the place of another one.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,12 @@ from chatnet.core.events import (
     TransferState,
 )
 from chatnet.core.identity import ChatID, PeerID, chat_with, conversation_of, person_in
-from chatnet.core.text import SafeText, safe_line, safe_text, shown_path
+from chatnet.core.text import SafeText, safe_line, safe_text
 from chatnet.host.event_feed import Emitted
 from chatnet.net.background import BackgroundTasks
 from chatnet.peer.directory.people import People
 from chatnet.peer.messages.requests import Requests
+from chatnet.peer.store.file_rows import file_row_state
 from chatnet.peer.store.history_rows import NewMessage, StoredMessage
 from chatnet.peer.store.peer_store import PeerStore
 
@@ -138,7 +139,9 @@ class Conversations:
         conversation, chat, now = conversation_of(me, peer), chat_with(peer), transfer.offered_ms
         offer = NewMessage(conversation, chat, sender, transfer.fid, MessageKind.FILE, now, now, transfer.title, state)
         source = None if transfer.outgoing else self._requests.source(peer)
-        self.added(await self._store.messages.add_file_row(offer, source))
+        row = await self._store.messages.add_file_row(offer, source)
+        if row is not None:
+            self.added(row)
 
     def offer_turned_down(self, peer: PeerID, fid: bytes, title: str, reason: str, now_ms: int) -> None:
         """An offer that nobody was asked about has a row that says why; it counts as read."""
@@ -160,10 +163,8 @@ class Conversations:
         self._emit(lambda: MessageAdded(self.shown(row)))
 
     async def _end_file_row(self, transfer: Transfer) -> None:
-        state = MessageState.REFUSED
-        if transfer.state is TransferState.DONE:
-            state = MessageState.DELIVERED if transfer.outgoing else MessageState.RECEIVED
-        await self._set_file_row(transfer, state, transfer.reason or shown_path(transfer.saved_to))
+        about = (transfer.outgoing, transfer.state, transfer.reason, transfer.saved_to)
+        await self._set_file_row(transfer, *file_row_state(*about))
 
     async def _set_file_row(self, transfer: Transfer, state: MessageState, reason: str) -> None:
         row = await self._store.messages.set_file_state(transfer.fid, state, reason)

@@ -13,6 +13,7 @@ from chatnet.core.limits import HISTORY_PAGE
 from chatnet.core.messages import Say
 from chatnet.core.text import SafeText, safe_text
 from chatnet.host.database import Chain, Connection, Database
+from chatnet.peer.store.file_rows import complete_file_rows
 from chatnet.peer.store.history_rows import (
     MESSAGE,
     NewMessage,
@@ -187,21 +188,24 @@ class MessageRows:
 
         return self._database.run(job)
 
-    def add_file_row(self, offer: NewMessage, source: Source | None = None) -> Deferred[StoredMessage]:
-        """An offer's row in the conversation; the row that stands when the offer has one already.
+    def add_file_row(self, offer: NewMessage, source: Source | None = None) -> Deferred[StoredMessage | None]:
+        """An offer's row in the conversation; None when the offer has one already.
 
         ``source``: it is a request of a stranger, who came from there.
         """
 
-        def job(connection: Connection) -> StoredMessage:
-            present = present_messages(connection, offer.conversation, offer.sender, [offer.id])
-            if present:
-                return present[offer.id]
+        def job(connection: Connection) -> StoredMessage | None:
+            if present_messages(connection, offer.conversation, offer.sender, [offer.id]):
+                return None
             if source is not None:
                 keep_source(connection, offer.sender, source)
             return add_messages(connection, [offer])[0]
 
         return self._database.run(job)
+
+    def complete_file_rows(self, me: PeerID) -> Deferred[int]:
+        """Bring the rows of all offers to where their transfers stand; how many were added or changed."""
+        return self._database.run(lambda connection: complete_file_rows(connection, me))
 
     def add_refused_offer(
         self, offer: NewMessage, reason: str, source: Source | None = None

@@ -7,15 +7,16 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from chatnet.core import messages
 from chatnet.core.backoff import Uniform, peer_wait
 from chatnet.core.identity import short_text
 from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import OFFER_REST
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.offers import NO_REST, accept_pages, offer_pages
-from chatnet.core.transfer.queue import next_to_offer
+from chatnet.net.background import BackgroundTasks
 from chatnet.net.link import LinkUser
-from chatnet.net.timers import cancel_timer
+from chatnet.net.timers import KeyedTimers, cancel_timer
 from chatnet.peer.files.disk_threads import DiskPool
 from chatnet.peer.files.filesystem import Filesystem
 from chatnet.peer.files.source import trouble_of
@@ -25,11 +26,15 @@ from chatnet.peer.transfers.chat_line import ChatLine
 from chatnet.peer.transfers.downloads import Downloads
 from chatnet.peer.transfers.held_offers import HeldOffers
 from chatnet.peer.transfers.managed import ManagedTransfer, Outgoing
+from chatnet.peer.transfers.offering import Offering
 from chatnet.peer.transfers.owner import TransferLinks, TransferListener
 from chatnet.peer.transfers.preferences import TransferPreferences
 from chatnet.peer.transfers.runs import Runs
 from chatnet.peer.transfers.table import TransferTable
 from chatnet.peer.transfers.turns import Turns
+
+# For all looks at files that are offered: a disk that does not answer keeps these, and none of the downloads.
+LOOK_THREADS = 4
 
 
 class Executor:
@@ -57,13 +62,15 @@ class Executor:
         self.tasks = TransferTasks(clock)
         self.preferences = TransferPreferences(store)
         self.table = TransferTable(clock, store, self, listener, held, wall_ms, waiting_ms)
+        self.offering = Offering(clock, limits, self.table, self)
         self.turns = Turns(limits, self, random_bytes)
         self.runs = Runs(clock, limits, self, self.tasks, links, self.preferences, disk, served)
         self.downloads = Downloads(clock, store, self, self.tasks, disk, filesystem)
         self._clock = clock
         self._limits = limits
-        self._links = links
-        self._disk = disk
+        self._contacts = KeyedTimers(clock, links.wake)
+        self._looks = BackgroundTasks(self.log)  # not of a peer's tasks: one that hangs does not stop the reading
+        self._look_threads = DiskPool(clock, LOOK_THREADS)
         self._uniform = uniform
         self._stopped = False
 
@@ -85,13 +92,21 @@ class Executor:
         for effect in effects:
             _EFFECTS[type(effect)](self, transfer, effect)
 
+    def start(self) -> None:
+        """From now on files can be looked at."""
+        self._look_threads.start()
+
     def stop(self) -> None:
         """Put every transfer down until the next start; no timer and no link is left, threads may still work."""
         self.downloads.stop()
         self.give_all(ev.Stopping())
         self._stopped = True
+        self.offering.stop()
+        self._contacts.stop()
         self.runs.stop()
         self.table.stop()
+        self._looks.stop()
+        self._look_threads.stop()
 
     # --- words ----------------------------------------------------------------------------------
 
@@ -103,17 +118,20 @@ class Executor:
             line.send(effect.message)
 
     def _let_offer(self, transfer: ManagedTransfer, _: ev.LetOffer) -> None:
-        of_peer = self.table.of_peer(transfer.peer)
-        following = next_to_offer([one.machine for one in of_peer], self._limits)
-        for one in of_peer:
-            if one.machine is following:
-                self.give(one, ev.OfferGranted())
+        self.offering.ask(transfer.peer)
 
     def _look_at_files(self, transfer: Outgoing, _: ev.LookAtFiles) -> None:
-        self.tasks.spawn(transfer.peer, self._look(transfer), "looking at files to offer")
+        if not transfer.looking:
+            transfer.looking = True
+            self._looks.spawn(self._look(transfer), "looking at files to offer")
 
     async def _look(self, transfer: Outgoing) -> None:
-        self.give(transfer, ev.FilesSeen(await self._disk.run(trouble_of, transfer.sources)))
+        code = messages.INTERNAL_ERROR
+        try:
+            code = await self._look_threads.run(trouble_of, transfer.sources)
+        finally:
+            transfer.looking = False
+            self.give(transfer, ev.FilesSeen(code))
 
     def _send_offer(self, transfer: Outgoing, _: ev.SendOffer) -> None:
         if line := self._line(transfer):
@@ -123,6 +141,7 @@ class Executor:
                 transfer.is_rest_unknown = not knows_rest
                 self._persist(transfer, ev.Persist((ev.Tell(),)))
             line.confirm(lambda: self._heard(transfer, ev.WordHeard()))
+            self.offering.made(transfer.peer)
 
     def _send_accept(self, transfer: ManagedTransfer, effect: ev.SendAccept) -> None:
         if (line := self._line(transfer)) and transfer.run is not None and transfer.run.download is not None:
@@ -168,7 +187,7 @@ class Executor:
             run.stop(effect.keep)
 
     def _contact(self, transfer: ManagedTransfer, _: ev.Contact) -> None:
-        self._links.wake(transfer.peer)
+        self._contacts.arm(transfer.peer)
 
     def _objection(self, transfer: ManagedTransfer, effect: ev.Objection) -> None:
         self.log.debug("not possible for {peer}: {code}", peer=short_text(transfer.peer), code=effect.code)

@@ -228,6 +228,7 @@ class Outgoing(ManagedTransfer):
     answer: AcceptAssembly | None = None
     rest: Rest = NO_REST
     is_rest_unknown: bool = False
+    looking: bool = False  # a thread looks at its files, or is to
 
     @property
     def details(self) -> OfferDetails:

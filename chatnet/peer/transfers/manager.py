@@ -133,6 +133,7 @@ class Transfers:
     async def start(self) -> None:
         """Take up what the former process left unfinished."""
         self._disk.start()
+        self._executor.start()
         await self._preferences.recall()
         rows = await self._store.transfers.all()
         await self._disk.run(remove_orphans, self._downloads, {row.stem for row in rows if not row.state.ended})

@@ -483,6 +483,8 @@ def waits_for(side: Side) -> str:
             return "the other side, over a live link" if side.chat else ""
         return "contact" if machine.needs_contact else ""
     if phase is Phase.WAITING:
+        if machine.hindered:
+            return "the disk" if side.preparing else ""
         if machine.linked:
             return "room for it" if side.let else ""
         return "contact" if machine.needs_contact else ""

@@ -77,6 +77,8 @@ def test_so_many_offers_to_one_person_are_unanswered_and_the_next_ones_wait_in_t
     machines[1].phase = Phase.PREPARING
     assert next_to_offer(machines, limits) is None
     machines[0].phase = Phase.DECLINED
+    assert next_to_offer(machines, limits) is None  # one after the other
+    machines[1].phase = Phase.OFFERED
     assert next_to_offer(machines, limits) is machines[3]
     theirs = IncomingTransfer(b"t" * 16, limits)
     assert next_to_offer([theirs, theirs, theirs, machines[3]], limits) is machines[3]

@@ -11,7 +11,7 @@ import pytest
 
 from chatnet.core import messages
 from chatnet.core.events import TransferState
-from chatnet.core.limits import SETTLE_SECONDS
+from chatnet.core.limits import LOOK_SECONDS, SETTLE_SECONDS
 from chatnet.core.messages import Cancel, Decline, DialMe, Pause, Resume, Verified
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.incoming import IncomingTransfer
@@ -54,7 +54,7 @@ EXAMPLES: dict[type[ev.Input], tuple[ev.Input, ...]] = {
     ev.FilesSeen: (ev.FilesSeen(""), ev.FilesSeen(messages.UNREADABLE)),
     ev.Recalled: (ev.Recalled(), ev.Recalled(expired=True)),
 }
-TIMERS_OF = {Phase.CALLING: ev.Timer.LINK, Phase.HELD: ev.Timer.SPACE}
+TIMERS_OF = {Phase.CALLING: ev.Timer.LINK, Phase.PREPARING: ev.Timer.LOOK, Phase.HELD: ev.Timer.SPACE}
 UNANSWERED = (Phase.OFFERED, Phase.OPENING)
 UNSAID = (Phase.WAITING, Phase.PREPARING)
 WITH_LINK = (Phase.READY, Phase.RUNNING, Phase.CHECKING)
@@ -88,7 +88,7 @@ def standing(kind: type[TransferMachine], phase: Phase) -> Iterator[Side]:
         [PausedBy(n) for n in (1, 2, 3)] if phase is Phase.PAUSED else [PausedBy(phase is Phase.HELD)],
         (True, False) if phase.ended else (True,),
         ("", "working", "opening") if not outgoing and phase in (Phase.BROKEN, Phase.PAUSED, Phase.FAILED) else ("",),
-        (True, False) if phase in (*UNANSWERED, Phase.PAUSED, Phase.HELD, Phase.CALLING) else (True,),
+        (True, False) if phase in (*UNANSWERED, Phase.WAITING, Phase.PAUSED, Phase.HELD, Phase.CALLING) else (True,),
         (True, False),
     ):
         if not chat and phase in (Phase.QUEUED, Phase.CALLING):
@@ -114,7 +114,9 @@ def standing(kind: type[TransferMachine], phase: Phase) -> Iterator[Side]:
             machine.opening = side.opening = rest == "opening" or phase in (Phase.OPENING, Phase.REOPENING)
             side.opened = phase in (Phase.QUEUED, Phase.CALLING)
         elif phase in UNSAID:
-            side.let, side.preparing = chat and phase is Phase.WAITING, phase is Phase.PREPARING
+            machine.hindered = not sure
+            side.let = chat and machine.waits_to_be_offered
+            side.preparing = phase is Phase.PREPARING or machine.hindered
         elif phase is Phase.OFFERED:
             machine.confirmed = machine.settled = sure
         if phase in (Phase.PAUSED, Phase.HELD) or (phase in UNANSWERED and not outgoing):
@@ -122,7 +124,7 @@ def standing(kind: type[TransferMachine], phase: Phase) -> Iterator[Side]:
         timer = TIMERS_OF.get(phase)
         if phase is Phase.BROKEN and chat and not rest:
             timer = ev.Timer.RETRY
-        asking = chat and not sure and phase is not Phase.CALLING
+        asking = chat and not sure and phase not in (Phase.WAITING, Phase.CALLING)
         for one in {timer, ev.Timer.ASK if asking else None} - {None}:
             machine.armed.add(one)
             side.timers.add(one)
@@ -332,12 +334,22 @@ def right(was: Any, event: ev.Input, now: Any, effects: tuple[ev.Effect, ...]) -
             assert (now.linked, now.phase, effects) == (False, Phase.PREPARING, ())
         case ev.OfferGranted():
             assert now.phase is (Phase.PREPARING if was.linked else Phase.WAITING)
-            assert effects == (ev.LookAtFiles() if was.linked else ev.Contact(),)
+            look = (ev.Arm(ev.Timer.LOOK, LOOK_SECONDS), ev.LookAtFiles())
+            assert effects == (look if was.linked else (ev.Contact(),))
+        case ev.LookLate():
+            assert (now.phase, now.code, now.waits_to_be_offered) == (Phase.WAITING, messages.SLOW_DISK, False)
+            assert did == SAVED | {ev.LetOffer}  # another one
+            assert not now.needs_contact
+        case ev.FilesSeen() if was.phase is Phase.WAITING and not was.hindered:
+            assert effects == ()
+        case ev.FilesSeen() if was.phase is Phase.WAITING:
+            assert (now.phase, now.code, now.waits_to_be_offered) == (Phase.WAITING, "", True)
+            assert did == SAVED | {ev.LetOffer if was.linked else ev.Contact}
         case ev.FilesSeen("") if was.linked:
             assert (now.phase, now.offering, now.confirmed) == (Phase.OFFERED, True, False)
-            assert did == SAVED | {ev.SendOffer}
+            assert did == SAVED | {ev.Disarm, ev.SendOffer, ev.LetOffer}
         case ev.FilesSeen(""):
-            assert (now.phase, effects) == (Phase.WAITING, (ev.Contact(),))
+            assert (now.phase, effects) == (Phase.WAITING, (ev.Disarm(ev.Timer.LOOK), ev.Contact()))
         case ev.FilesSeen(code):
             ends(now, Phase.FAILED, code, True, effects)
         case ev.Overdue():

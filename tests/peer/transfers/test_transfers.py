@@ -356,7 +356,8 @@ async def test_many_offers_at_once_wait_for_answers_at_their_sender(parties, tmp
 
 @pytest_twisted.ensureDeferred
 async def test_of_offers_that_a_rule_refuses_so_many_are_told_a_minute(parties, tmp_path: Path) -> None:
-    alice, bob = await parties(limits=PeerLimits(offers_per_minute=3))
+    await parties(1, PeerLimits(offers_per_minute=100))
+    alice, bob = await parties(1, PeerLimits(offers_per_minute=3))
     await bob.transfers.set_rule(alice.peer, FileRule(RuleKind.REFUSE))
     path = write(tmp_path, "a", b"")
     offers = [await alice.transfers.offer(bob.peer, [path]) for _ in range(6)]
