@@ -171,4 +171,4 @@ class Trust:
             self._transfers.take_key(old, new)
         finally:
             self._outbox.let_go(old, receiver)
-        await self._open_tabs.moved(former, chat)
+        await self._open_tabs.recall()
