@@ -210,7 +210,8 @@ class PeerApi(Protocol):
         """Take the new key that uses this pinned person's name; ``prefix``: its first 16 characters.
 
         They are the key that the person means, as they had it from the other one: 80 bits.  What was held goes
-        to the new key, and so does what is said or offered in the former chat, while that is nobody else's.
+        to the new key, and so does what is said or offered in the former chat, while that is nobody else's.  The
+        rule for the offers of the old key ends; who was muted stays so.
         Fails with LocalError("unknown-peer" | "no-new-key" | "wrong-prefix": another key uses the name |
         "verified": a person whose key was verified needs ``confirm`` instead).
         """

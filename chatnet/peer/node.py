@@ -386,6 +386,7 @@ class Node:
             self.short_codes,
             self.transfers,
             self.open_tabs,
+            self,
             wall_ms,
             self.waiting_clock.ms,
         )
@@ -643,6 +644,12 @@ class Node:
         """Nothing is wanted of somebody any more."""
         self.known_sources.forget(peer)
         self.requests.blocked(peer)
+
+    def key_replaced(self, old: PeerID, new: PeerID) -> None:
+        """A person has the key ``new``, and ``old`` is nobody's: nothing is kept of it, or done for it, as a person."""
+        self.known_sources.forget(old)
+        self.requests.replaced(old)
+        self._tasks.spawn(self.alerts.take_key(old, new), "muting the new key of a person")
 
     def _learn_sources(self, peer: PeerID, link: Link | None = None) -> None:
         """Where somebody comes from, if we know them: where ``link`` proved their key, and what the list says."""

@@ -298,17 +298,20 @@ class Transfers:
         """A person has the key ``peer`` in the place of ``former``, also in the store.
 
         Our offers that are not answered are made to it.  All else that is open ends: it was agreed with a key
-        that is not this person's any more.
+        that is not this person's any more.  Each is saved, since a change of before may have missed its row.
         """
+        self._preferences.drop_rule(former)
         for transfer in self._table.of_peer(former):
             self._table.take_key(transfer, peer)
+            self._executor.give(transfer, ev.ChatDown(True))  # nothing of it is on its way any more
             if isinstance(transfer, Outgoing) and transfer.machine.is_unanswered:
-                self._executor.give(transfer, ev.ChatDown(True))  # nothing of it is on its way any more
                 transfer.machine, transfer.answer = OutgoingTransfer(transfer.fid, self._limits), None
                 self._begin(transfer)
             else:
                 self._executor.give(transfer, ev.PersonShuns())
-            self._table.tell(transfer)
+                if peer in self._tasks.lines:
+                    self._executor.give(transfer, ev.ChatUp())
+            self._executor.carry_out(transfer, (ev.Persist(), ev.Tell()))
 
     def sender_accepted(self, peer: PeerID) -> None:
         """``peer`` is no stranger any more: their unanswered offers hold nothing of what strangers have."""
