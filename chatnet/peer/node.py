@@ -686,6 +686,10 @@ class Node:
         """All but those of requests."""
         return tuple(one for one in self.transfers.snapshot() if not self.requests.hides(PeerID(one.peer)))
 
+    def receiver(self, peer: PeerID) -> PeerID:
+        """Return the key that an offer for ``peer`` may be made to.  Raises LocalError: unknown-peer, held, blocked."""
+        return self.send_policy.check_offer(peer)
+
     def _receiver(self, chat: ChatID) -> PeerID:
         """Return the person that files are offered to.  Raises LocalError: unknown-peer, held, blocked."""
         known = self.send_policy.check_offer(chat)

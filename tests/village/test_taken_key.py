@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
@@ -14,6 +18,7 @@ from chatnet.core.identity import key_text
 from chatnet.core.messages import ListEntry, ListPage
 from chatnet.core.records import endpoint
 from chatnet.core.transfer.transfer_machine import Phase
+from chatnet.peer.transfers import manager
 from tests.support.village import PEER_PORT, Village, Villager
 from tests.village.test_files import made, offered
 from tests.village.test_trust import failure, tabs_of
@@ -55,6 +60,23 @@ async def restarted(village: Village, ann: Villager) -> None:
     ann.start()
     await village.until(lambda: ann.has_begun, within=60)
     await village.pass_time(5)
+
+
+@contextmanager
+def slow_look(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Until what is given is called, files are looked at before they are offered."""
+    go_on, prepare = threading.Event(), manager.prepare
+
+    def slowly(paths: tuple[bytes, ...]) -> manager.Prepared:
+        go_on.wait(10)
+        return prepare(paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manager, "prepare", slowly)
+        try:
+            yield go_on.set
+        finally:
+            go_on.set()
 
 
 # --- what is stored for the old key behind the commit ----------------------------------------------
@@ -199,6 +221,56 @@ async def test_an_old_key_that_is_a_person_again_has_a_chat_of_its_own(village: 
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_offer_that_is_being_prepared_is_made_to_the_new_key(
+    village: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob, new = await rival_of_bob(village)
+    await village.done(ann.door.keep_key(bob.peer, new.peer))  # or nothing could be offered
+    with slow_look(monkeypatch) as go_on:
+        offering = ann.door.offer(bob.chat, (made(village, "a.txt", 10),))
+        await village.done(take(ann, bob, new))
+        go_on()
+        transfer = await village.done(offering)
+    assert transfer.peer == new.peer
+    await village.until(lambda: transfer.fid in new.transfers)
+    assert bob.transfers == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_offer_that_is_being_stored_is_made_to_the_new_key(village: Village) -> None:
+    ann, bob, new = await rival_of_bob(village)
+    await village.done(ann.door.keep_key(bob.peer, new.peer))
+    await take_while(village, ann, bob, new, lambda: ann.door.offer(bob.chat, (made(village, "a.txt", 10),)))
+    await village.until(lambda: [one.title for one in new.transfers.values()] == ["a.txt"])
+    assert ann.only_transfer().peer == new.peer
+    assert bob.transfers == {}
+    page = await village.done(ann.door.history(new.chat))
+    assert [row.body for row in page.messages] == ["hello", "a.txt"]
+
+
+@pytest.mark.parametrize("moment", ["prepared", "stored"])
+@pytest_twisted.ensureDeferred
+async def test_an_offer_that_is_being_made_to_somebody_who_is_blocked_is_not_made(
+    village: Village, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await village.done(ann.door.say(bob.chat, "hello"))
+    with slow_look(monkeypatch) as go_on:
+        offering = ann.door.offer(bob.chat, (made(village, "a.txt", 10),))
+        if moment == "prepared":
+            await village.done(ann.door.block(bob.peer, True))
+            go_on()
+        else:
+            go_on()
+            await village.until(lambda: bool(ann.node.transfers._unstored))
+            ann.node.transfers.end_all_with(bob.peer)
+    assert await failure(village, offering) == "blocked"
+    await village.pass_time(5)
+    assert (ann.transfers, bob.transfers) == ({}, {})
+    assert await village.done(ann.node.store.transfers.all()) == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_ends_with_the_old_key_needs_no_link_to_it(village: Village) -> None:
     """The link with the old key is open, and that is no link with the new one."""
     ann, bob, new = await village.people("ann", "bob", "carol")
@@ -209,6 +281,29 @@ async def test_what_ends_with_the_old_key_needs_no_link_to_it(village: Village) 
     machine = ann.node.transfers._table.known(fid).machine
     assert machine.phase is Phase.DECLINED
     await village.until(lambda: machine.told and machine.linked)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_old_key_has_heard_the_new_one_has_not(village: Village) -> None:
+    ann, bob, new = await village.people("ann", "bob", "carol")
+    await village.done(ann.door.say(bob.chat, "hello"))
+    await village.done(ann.door.connect(new.peer))
+    await list_rival(village, ann, bob, new)
+    await village.done(ann.door.keep_key(bob.peer, new.peer))
+    village.freeze(bob)
+    village.freeze(new)
+    transfer = await village.done(ann.door.offer(bob.chat, (made(village, "a.txt", 10),)))
+    managed = ann.node.transfers._table.known(transfer.fid)
+    assert isinstance(managed, manager.Outgoing)
+    await village.until(lambda: managed.machine.phase is Phase.OFFERED)
+    await village.done(take(ann, bob, new))
+    await village.until(lambda: managed.machine.phase is Phase.OFFERED)
+    village.thaw(bob.machine.host)
+    await village.until(lambda: transfer.fid in {one.fid for one in bob.node.transfers.snapshot()})
+    await village.pass_time(1)
+    assert (managed.machine.linked, managed.machine.confirmed) == (True, False)
+    village.thaw(new.machine.host)
+    await village.until(lambda: managed.machine.confirmed and transfer.fid in new.transfers)
 
 
 @pytest_twisted.ensureDeferred

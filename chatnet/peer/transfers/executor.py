@@ -14,6 +14,7 @@ from chatnet.core.messages import OFFER_REST
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.offers import NO_REST, accept_pages, offer_pages
 from chatnet.core.transfer.queue import next_to_offer
+from chatnet.core.transfer.transfer_machine import TransferMachine
 from chatnet.net.link import LinkUser
 from chatnet.net.timers import cancel_timer
 from chatnet.peer.files.disk_threads import DiskPool
@@ -113,7 +114,9 @@ class Executor:
         self.tasks.spawn(transfer.peer, self._look(transfer), "looking at files to offer")
 
     async def _look(self, transfer: Outgoing) -> None:
-        self.give(transfer, ev.FilesSeen(await self._disk.run(trouble_of, transfer.sources)))
+        machine = transfer.machine
+        code = await self._disk.run(trouble_of, transfer.sources)
+        self._heard(transfer, machine, ev.FilesSeen(code))
 
     def _send_offer(self, transfer: Outgoing, _: ev.SendOffer) -> None:
         if line := self._line(transfer):
@@ -122,7 +125,7 @@ class Executor:
             if transfer.rest.folders and transfer.is_rest_unknown == knows_rest:
                 transfer.is_rest_unknown = not knows_rest
                 self._persist(transfer, ev.Persist((ev.Tell(),)))
-            line.confirm(lambda: self._heard(transfer, ev.WordHeard()))
+            self._await_heard(line, transfer, ev.WordHeard())
 
     def _send_accept(self, transfer: ManagedTransfer, effect: ev.SendAccept) -> None:
         if (line := self._line(transfer)) and transfer.run is not None and transfer.run.download is not None:
@@ -130,10 +133,16 @@ class Executor:
 
     def _confirm(self, transfer: ManagedTransfer, effect: ev.Confirm) -> None:
         if line := self._line(transfer):
-            line.confirm(lambda: self._heard(transfer, effect.heard))
+            self._await_heard(line, transfer, effect.heard)
 
-    def _heard(self, transfer: ManagedTransfer, event: ev.Input) -> None:
-        self.give(transfer, event)
+    def _await_heard(self, line: ChatLine, transfer: ManagedTransfer, event: ev.Input) -> None:
+        machine = transfer.machine
+        line.confirm(lambda: self._heard(transfer, machine, event))
+
+    def _heard(self, transfer: ManagedTransfer, machine: TransferMachine, event: ev.Input) -> None:
+        """What ``machine`` asked for says nothing to the one that took its place, with another key."""
+        if transfer.machine is machine:
+            self.give(transfer, event)
 
     # --- timers and the store -------------------------------------------------------------------
 
