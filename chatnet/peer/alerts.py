@@ -8,6 +8,7 @@ import msgspec
 
 from chatnet.core.errors import LocalError
 from chatnet.core.events import AlertRules, AlertsChanged, Event
+from chatnet.core.identity import PeerID
 from chatnet.core.limits import MUTED
 from chatnet.peer.store.peer_store import PeerStore
 
@@ -37,3 +38,9 @@ class AlertPreferences:
         self.rules = rules
         self._emit(AlertsChanged(rules))
         return rules
+
+    async def take_key(self, old: PeerID, new: PeerID) -> None:
+        """Who was muted stays so with another key.  Raises StoreFailed."""
+        if old in self.rules.muted:
+            muted = dict.fromkeys(new if one == old else one for one in self.rules.muted)
+            await self.change(msgspec.structs.replace(self.rules, muted=tuple(muted)))

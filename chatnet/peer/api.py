@@ -76,7 +76,7 @@ class PeerApi(Protocol):
     def resend(self, chat: ChatID, n: int) -> Deferred[None]:
         """A message of ours that was refused or expired waits again, and goes out as the one it was.
 
-        It goes to the key ``chat``, to which it was written, whoever uses the name now.
+        It goes to the key ``chat``, or to the one that was taken in its place, whoever uses the name now.
 
         Fails with LocalError("unknown-peer" | "not-failed" | "blocked"), or StoreFailed.
         """
@@ -210,8 +210,10 @@ class PeerApi(Protocol):
         """Take the new key that uses this pinned person's name; ``prefix``: its first 16 characters.
 
         They are the key that the person means, as they had it from the other one: 80 bits.  What was held goes
-        to the new key.  Fails with LocalError("unknown-peer" | "no-new-key" | "wrong-prefix": another key uses the
-        name | "verified": a person whose key was verified needs ``confirm`` instead).
+        to the new key, and so does what is said or offered in the former chat, while that is nobody else's.  The
+        rule for the offers of the old key ends; who was muted stays so.
+        Fails with LocalError("unknown-peer" | "no-new-key" | "wrong-prefix": another key uses the name |
+        "verified": a person whose key was verified needs ``confirm`` instead).
         """
 
     def keep_key(self, peer: bytes, key: bytes) -> Deferred[None]:

@@ -393,6 +393,7 @@ class Node:
             self.short_codes,
             self.transfers,
             self.open_tabs,
+            self,
             wall_ms,
             self.waiting_clock.ms,
         )
@@ -651,6 +652,12 @@ class Node:
         self.known_sources.forget(peer)
         self.requests.blocked(peer)
 
+    def key_replaced(self, old: PeerID, new: PeerID) -> None:
+        """A person has the key ``new``, and ``old`` is nobody's: nothing is kept of it, or done for it, as a person."""
+        self.known_sources.forget(old)
+        self.requests.replaced(old)
+        self._tasks.spawn(self.alerts.take_key(old, new), "muting the new key of a person")
+
     def _learn_sources(self, peer: PeerID, link: Link | None = None) -> None:
         """Where somebody comes from, if we know them: where ``link`` proved their key, and what the list says."""
         if self.roster.always_gets_in(peer):
@@ -685,6 +692,10 @@ class Node:
     def shown_transfers(self) -> tuple[Transfer, ...]:
         """All but those of requests."""
         return tuple(one for one in self.transfers.snapshot() if not self.requests.hides(PeerID(one.peer)))
+
+    def receiver(self, peer: PeerID) -> PeerID:
+        """Return the key that an offer for ``peer`` may be made to.  Raises LocalError: unknown-peer, held, blocked."""
+        return self.send_policy.check_offer(peer)
 
     def _receiver(self, chat: ChatID) -> PeerID:
         """Return the person that files are offered to.  Raises LocalError: unknown-peer, held, blocked."""

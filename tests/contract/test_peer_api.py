@@ -535,6 +535,10 @@ async def a_new_key_that_is_taken(world: World) -> None:
     assert (people[key].new_key, people[key].verified) == (None, VerifiedLevel.NOT)
     page = await world.done(world.api.history(chat_with(key)))
     assert "for whoever bob is" in [message.body for message in page.messages]
+    # A client that has not heard of it yet means the new key.
+    row = await world.done(world.api.say(chat, "for bob"))
+    offer = await world.done(world.api.offer(chat, (file(world, "b.txt"),)))
+    assert (row.chat, offer.peer) == (chat_with(key), key)
 
 
 @shows("keep_key", *fails("keep_key", "no-new-key", "another-key"))

@@ -156,6 +156,7 @@ class ScriptedPeer(PeerApi):
         )
         self.people: dict[bytes, Person] = {}
         self.rows: dict[bytes, list[ChatMessage]] = {}
+        self.successors: dict[bytes, bytes] = {}  # former key -> the one that was taken in its place
         self.read_n: dict[bytes, int] = {}
         self.transfers: dict[bytes, Transfer] = {}
         self.contents: dict[bytes, list[OfferedName]] = {}
@@ -507,7 +508,7 @@ class ScriptedPeer(PeerApi):
         return self.people[peer]
 
     def _receiver(self, chat: ChatID) -> Person:
-        person = self._known(chat)
+        person = self._known(chat if chat in self.people else self.successors.get(chat, chat))
         if person.blocked:
             raise LocalError("blocked", f"You have blocked {person.name}.")
         return person
@@ -515,6 +516,7 @@ class ScriptedPeer(PeerApi):
     @answered
     async def say(self, chat: ChatID, body: str) -> ChatMessage:
         person = self._receiver(chat)
+        chat = chat_with(person.peer)
         if not body.strip():
             raise LocalError("empty", "There is nothing to send.")
         if (size := len(body.encode("utf-8", "replace"))) > limits.MAX_BODY_BYTES:
@@ -549,6 +551,7 @@ class ScriptedPeer(PeerApi):
     @answered
     async def resend(self, chat: ChatID, n: int) -> None:
         person = self._receiver(chat)
+        chat = chat_with(person.peer)
         message = next((row for row in self.rows.get(chat, []) if row.n == n), None)
         if message is None or message.state not in (MessageState.REFUSED, MessageState.EXPIRED):
             raise LocalError("not-failed", "This message has not failed: there is nothing to send again.")
@@ -651,7 +654,7 @@ class ScriptedPeer(PeerApi):
         self._check_offer(person)
         files = (file.offered for file in found.files)
         transfer = self.offered(
-            chat,
+            chat_with(person.peer),
             summary.title,
             summary.size,
             mine=True,
@@ -666,8 +669,9 @@ class ScriptedPeer(PeerApi):
 
     @answered
     async def offer_text(self, chat: ChatID, text: str, name: str) -> Transfer:
-        self._check_offer(self._may_offer(chat))
-        return self.offered(chat, name, len(text.encode()), mine=True)
+        person = self._may_offer(chat)
+        self._check_offer(person)
+        return self.offered(chat_with(person.peer), name, len(text.encode()), mine=True)
 
     def _may_offer(self, chat: ChatID) -> Person:
         person = self._receiver(chat)
@@ -833,6 +837,7 @@ class ScriptedPeer(PeerApi):
         self._store()
         person, former, chat = self.people.pop(peer), chat_with(peer), chat_with(new)
         self.rows[chat] = [msgspec.structs.replace(row, chat=chat) for row in self.rows.pop(former, [])]
+        self.successors[former] = chat
         self.emit(ChatMoved(former, chat))
         self.put_people(somebody(person.name, self.now_ms(), peer=new, verified=verified, waiting=person.waiting))
         self.emit(PersonGone(peer))

@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from chatnet.console.actions.base import ActionBase
+from chatnet.console.overlays.file_picker import FilePicker
 from chatnet.console.panes.conversation import ConversationPane
 from chatnet.core.chats import joined_drafts
 from chatnet.core.errors import ChatnetError
@@ -39,6 +40,8 @@ class DraftActions(ActionBase):
             if former in drafts:
                 drafts[chat] = joined_drafts(drafts.pop(former), drafts.get(chat, ""))
         self._told_tabs = tuple(dict.fromkeys(chat if one == former else one for one in self._told_tabs))
+        if self.view.chat == former and isinstance(self.view.overlay, FilePicker):
+            self.view.back()  # it would send to the key that it was opened for
         self.view.move_chat(former, chat)
         index, draft = self.view.tab_of(chat), self._drafts.get(chat)
         if index is not None and draft is not None:

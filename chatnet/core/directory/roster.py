@@ -79,6 +79,7 @@ class Roster:
         self.blocked: set[PeerID] = set()
         self.unwanted: set[PeerID] = set()  # keys under a pinned name that the person decided against
         self._verified: dict[PeerID, VerifiedLevel] = {}
+        self._successors: dict[PeerID, PeerID] = {}  # former key -> the key that was taken in its place, in this run
         self._acquaintances: dict[PeerID, PeerStats] = {}
         self._snapshot: set[PeerID] | None = None  # keys seen in the pages of a snapshot so far
         self._told: set[PeerID] = set()  # on this link to the registry, since its last snapshot began
@@ -249,6 +250,8 @@ class Roster:
         What a person decided about the old key itself, as that it was verified, does not go along.
         """
         self.pin(name, new, since_ms, verified)
+        self._successors.pop(new, None)
+        self._successors = {one: new if now == old else now for one, now in self._successors.items()} | {old: new}
         self.unwanted.discard(new)
         self._verified.pop(old, None)
         was, now = self.acquaintance(old), self.acquaintance(new)
@@ -256,6 +259,15 @@ class Roster:
         now.waiting, now.unread = now.waiting + waiting, unread
         was.talked = was.written_to = was.accepted = was.more_waits = False
         was.waiting, was.unread = max(0, was.waiting - waiting), 0
+
+    def current(self, peer: PeerID) -> PeerID:
+        """Return the key that was taken in the place of ``peer``, which a client may not have heard of yet.
+
+        It is ``peer`` itself if none was taken, or if ``peer`` is somebody again: known, blocked, or listed under a
+        name of their own.
+        """
+        is_somebody = peer in self.blocked or not self.is_stranger(peer) or self.vouched_name(peer) is not None
+        return peer if is_somebody else self._successors.get(peer, peer)
 
     def pinned(self, name: str) -> PeerID | None:
         found = self._pinned.get(name)

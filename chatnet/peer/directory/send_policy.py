@@ -17,8 +17,9 @@ class SendPolicy:
         """Return ``peer`` if a message may go there; raise LocalError("unknown-peer" | "blocked") if not.
 
         A message to somebody whose key has changed may be written: it is held until the person has decided.
+        What is for a key that another one was taken for goes to that one.
         """
-        known = self._people.known(peer)
+        known = self._people.known(self._people.roster.current(PeerID(peer)))
         if known in self._people.roster.blocked:
             name = self._people.name_of(known)
             raise LocalError("blocked", f"You have blocked {name}.")

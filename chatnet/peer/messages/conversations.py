@@ -51,6 +51,7 @@ class Conversations:
         self._requests = requests
         self._read_n = read_n
         self._emit = emit
+        self._moving: dict[ChatID, ChatID] = {}  # chats of which the store still moves rows into another
         self._sent: set[int] = set()  # rows under way: shown as sent, and stored as waiting
         self._tasks = BackgroundTasks(self.log)
 
@@ -69,10 +70,18 @@ class Conversations:
         self._people.tell(person_in(chat), unread=await self._store.conversations.mark_read(self._people.me, chat, n))
 
     def moved(self, former: ChatID, chat: ChatID, read_n: int) -> None:
-        """All of one chat is in another one now, which was read up to row ``read_n``."""
+        """All of one chat is in another one now, which was read up to row ``read_n``.
+
+        Until ``all_moved`` rows of the former chat may come that are to be in the other one, too.
+        """
+        self._moving[former] = chat
         self._read_n.pop(former, None)
         self._read_n[chat] = read_n
         self._emit(ChatMoved(former, chat))
+
+    def all_moved(self, former: ChatID) -> None:
+        """A row of ``former`` that comes from now on is of that chat."""
+        self._moving.pop(former, None)
 
     # --- rows ---------------------------------------------------------------------------------
 
@@ -93,6 +102,7 @@ class Conversations:
         )
 
     def added(self, row: StoredMessage) -> None:
+        row = row._replace(chat=self._moving.get(row.chat, row.chat))
         theirs = row.sender != self._people.me
         if theirs:
             self._requests.stored(row)

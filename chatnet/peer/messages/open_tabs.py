@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatnet.core.events import Tab
-from chatnet.core.identity import ChatID, person_in
+from chatnet.core.identity import ChatID, chat_with, person_in
 from chatnet.core.limits import MAX_DRAFT_CHARS
 from chatnet.peer.directory.people import People
 from chatnet.peer.store.conversations import OpenTabRow
@@ -19,7 +19,6 @@ class OpenTabs:
         self._people = people
         self._store = store
         self._rows: dict[ChatID, OpenTabRow] = {}
-        self._moved: dict[ChatID, ChatID] = {}  # in this run: a client may not have heard of it yet
 
     async def recall(self) -> None:
         self._rows = {row.chat: row for row in await self._store.conversations.tabs()}
@@ -33,21 +32,19 @@ class OpenTabs:
             if row.draft or person_in(row.chat) in roster.entries or roster.is_known(person_in(row.chat))
         )
 
-    async def moved(self, former: ChatID, chat: ChatID) -> None:
-        """The store has one tab now for these two chats: read it again."""
-        self._moved = {old: chat if now == former else now for old, now in self._moved.items() if old != chat}
-        self._moved[former] = chat
-        await self.recall()
+    def _present(self, chat: ChatID) -> ChatID:
+        """The chat that ``chat`` has become part of; a client may not have heard of it yet."""
+        return chat_with(self._people.roster.current(person_in(chat)))
 
     async def set_tabs(self, chats: Sequence[ChatID]) -> None:
-        now = list(dict.fromkeys(self._moved.get(chat, chat) for chat in chats))
+        now = list(dict.fromkeys(self._present(chat) for chat in chats))
         drafts = {row.chat: row.draft for row in self._rows.values()}
         closed = {chat: OpenTabRow(chat, draft, False) for chat, draft in drafts.items() if draft and chat not in now}
         self._rows = {chat: OpenTabRow(chat, drafts.get(chat, ""), True) for chat in now} | closed
         await self._store.conversations.set_tabs(now)
 
     async def set_draft(self, chat: ChatID, text: str) -> None:
-        if chat in self._moved:
+        if self._present(chat) != chat:
             return  # what it had is part of the other chat's draft
         draft = text[:MAX_DRAFT_CHARS].encode("utf-8", "replace").decode()
         row = self._rows.get(chat, OpenTabRow(chat, "", False))

@@ -264,6 +264,10 @@ class Requests:
         if kept is not None and kept.is_hidden:
             self._tasks.spawn(self._show(peer, kept.last_n), "showing what a stranger has sent")
 
+    def replaced(self, peer: PeerID) -> None:
+        """Another key was taken for this one, and what was kept of it is in the chat with that one."""
+        self._release(peer)
+
     def blocked(self, peer: PeerID) -> None:
         """A person here blocked them, and what was kept of a request was deleted with that."""
         was_hidden = peer in self._kept and self._kept[peer].is_hidden

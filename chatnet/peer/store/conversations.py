@@ -150,6 +150,17 @@ def join_chats(
     return read_n, unread
 
 
+def move_late(connection: Connection, former: ChatID, chat: ChatID) -> None:
+    """Rows that were stored in ``former`` after ``join_chats`` are in ``chat`` too; what is unread of them stays so."""
+    connection.execute("UPDATE history SET chat = ? WHERE chat = ?", (chat, former))
+    connection.execute("DELETE FROM request WHERE peer = ?", (former,))
+    late = connection.execute("DELETE FROM conversation WHERE chat = ? RETURNING conversation, unread", (former,))
+    for conversation, unread in late.fetchall():
+        connection.execute("UPDATE conversation SET unread = unread + ? WHERE chat = ?", (unread, chat))
+        connection.execute("INSERT OR IGNORE INTO former_conversation VALUES (?, ?)", (chat, conversation))
+    _join_tabs(connection, former, chat)
+
+
 def _join_tabs(connection: Connection, former: ChatID, chat: ChatID) -> None:
     """One tab, where the first of the two was, with both drafts."""
     tabs = connection.execute(

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from chatnet.core.events import VerifiedLevel
 from chatnet.core.identity import PeerID, chat_with
 from chatnet.host.database import Connection, Database
-from chatnet.peer.store.conversations import join_chats
+from chatnet.peer.store.conversations import join_chats, move_late
 from chatnet.peer.store.history_rows import StoredMessage, address_to, release_held
 from chatnet.peer.store.requests import StoredRequest, delete_request, make_request
 
@@ -85,16 +85,23 @@ class PinRows:
             former, chat = chat_with(old), chat_with(new)
             numbers = [n for (n,) in connection.execute("SELECT n FROM outbox WHERE peer = ? ORDER BY n", (old,))]
             read_n, unread = join_chats(connection, former, chat, conversation, name, now_ms)
-            offered = "SELECT fid FROM transfer WHERE peer = ? AND outgoing = 1 AND state IN ('offered', 'waiting')"
-            files = connection.execute(f"SELECT n FROM history WHERE kind = 'file' AND id IN ({offered})", (old,))
-            address_to(connection, conversation, [*numbers, *(n for (n,) in files)])
-            connection.execute("UPDATE OR IGNORE transfer SET peer = ? WHERE peer = ?", (new, old))
+            address_to(connection, conversation, numbers)
+            _move_transfers(connection, old, new, conversation)
             connection.execute(
                 "UPDATE outbox SET peer = ?, since_ms = ?, id = (SELECT id FROM history WHERE history.n = outbox.n)"
                 " WHERE peer = ?",
                 (new, since_ms, old),
             )
             return TakenKey(release_held(connection, new), len(numbers), read_n, unread)
+
+        return self._database.run(job)
+
+    def move_late_rows(self, old: PeerID, new: PeerID, conversation: bytes) -> Deferred[None]:
+        """What was stored for the old key behind the commit of ``take_key``, before the peer knew of it, goes along."""
+
+        def job(connection: Connection) -> None:
+            move_late(connection, chat_with(old), chat_with(new))
+            _move_transfers(connection, old, new, conversation)
 
         return self._database.run(job)
 
@@ -159,6 +166,18 @@ class PinRows:
             )
 
         return self._database.run(job)
+
+
+def _move_transfers(connection: Connection, old: PeerID, new: PeerID, conversation: bytes) -> None:
+    """Transfers with the old key are the new key's; rows of those that are offered to it are in ``conversation``.
+
+    The rule for the offers of the old key ends: nobody has decided so about the new one.
+    """
+    offered = "SELECT fid FROM transfer WHERE peer = ? AND outgoing = 1 AND state IN ('offered', 'waiting')"
+    files = connection.execute(f"SELECT n FROM history WHERE kind = 'file' AND id IN ({offered})", (old,))
+    address_to(connection, conversation, [n for (n,) in files])
+    connection.execute("UPDATE OR IGNORE transfer SET peer = ? WHERE peer = ?", (new, old))
+    connection.execute("DELETE FROM file_rule WHERE peer = ?", (old,))
 
 
 def _pins(connection: Connection, condition: str, *values: Any) -> list[Pin]:

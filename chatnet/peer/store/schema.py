@@ -138,7 +138,7 @@ CREATE VIRTUAL TABLE history_text USING fts5(
 CREATE TABLE indexed (only INTEGER PRIMARY KEY CHECK (only = 1), n INTEGER NOT NULL) STRICT;
 INSERT INTO indexed VALUES (1, 0);
 
--- Since when a row waits: a message that was sent again waits again.
+-- Since when a row waits: a message that was sent again waits anew.
 ALTER TABLE outbox ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
 UPDATE outbox SET since_ms = (SELECT stored_ms FROM history WHERE history.n = outbox.n);
 

@@ -30,6 +30,7 @@ class ChatLine:
         self._tasks = tasks
         self._drained = drained
         self._queue: deque[Iterator[Message] | Callable[[], None]] = deque()
+        self._saying: Iterator[Message] | None = None  # pages, of which some were said
         self._busy = False
 
     @property
@@ -61,6 +62,11 @@ class ChatLine:
         else:
             ask()
 
+    def drop(self) -> None:
+        """Say nothing of what waits, and no further page; what waits for an answer never hears of one."""
+        self._queue.clear()
+        self._saying = None
+
     def _add(self, what: Iterator[Message] | Callable[[], None]) -> None:
         self._queue.append(what)
         if not self._busy:
@@ -74,8 +80,11 @@ class ChatLine:
                 if callable(what):
                     what()
                     continue
+                self._saying = what
                 for message in what:
                     await self.link.when_drained()
+                    if self._saying is not what:
+                        break
                     self.link.send(message)
                     await deferLater(self._clock, 0)  # a hundred pages are not one turn's work
         finally:

@@ -14,6 +14,7 @@ from chatnet.core.limits import PeerLimits
 from chatnet.core.messages import OFFER_REST
 from chatnet.core.transfer import transfer_events as ev
 from chatnet.core.transfer.offers import NO_REST, accept_pages, offer_pages
+from chatnet.core.transfer.transfer_machine import TransferMachine
 from chatnet.net.background import BackgroundTasks
 from chatnet.net.link import LinkUser
 from chatnet.net.timers import KeyedTimers, cancel_timer
@@ -140,7 +141,7 @@ class Executor:
             if transfer.rest.folders and transfer.is_rest_unknown == knows_rest:
                 transfer.is_rest_unknown = not knows_rest
                 self._persist(transfer, ev.Persist((ev.Tell(),)))
-            line.confirm(lambda: self._heard(transfer, ev.WordHeard()))
+            self._await_heard(line, transfer, ev.WordHeard())
             self.offering.made(transfer.peer)
 
     def _send_accept(self, transfer: ManagedTransfer, effect: ev.SendAccept) -> None:
@@ -149,10 +150,16 @@ class Executor:
 
     def _confirm(self, transfer: ManagedTransfer, effect: ev.Confirm) -> None:
         if line := self._line(transfer):
-            line.confirm(lambda: self._heard(transfer, effect.heard))
+            self._await_heard(line, transfer, effect.heard)
 
-    def _heard(self, transfer: ManagedTransfer, event: ev.Input) -> None:
-        self.give(transfer, event)
+    def _await_heard(self, line: ChatLine, transfer: ManagedTransfer, event: ev.Input) -> None:
+        machine = transfer.machine
+        line.confirm(lambda: self._heard(transfer, machine, event))
+
+    def _heard(self, transfer: ManagedTransfer, machine: TransferMachine, event: ev.Input) -> None:
+        """What ``machine`` asked for says nothing to the one that took its place, with another key."""
+        if transfer.machine is machine:
+            self.give(transfer, event)
 
     # --- timers and the store -------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -126,6 +127,7 @@ class Transfers:
         self._table = self._executor.table
         self._preferences = self._executor.preferences
         self._offers = Offers(reactor, limits, self._table, self._tasks, self._held, self._preferences, self)
+        self._unstored: set[Outgoing] = set()  # ours that are just being stored, and that nobody hears of before
         self._stopped = False
 
     # --- for the owner ------------------------------------------------------------------------
@@ -196,15 +198,25 @@ class Transfers:
         return self._table.snapshot()
 
     async def offer(self, peer: bytes, paths: Sequence[bytes]) -> Transfer:
-        """Offer files and folders; while the person is away the offer waits.  Raises what ``gather`` raises."""
-        who = PeerID(peer)
+        """Offer files and folders; while the person is away the offer waits.
+
+        To look at them may take long: who gets the offer is decided behind it.  Raises what ``gather`` raises,
+        and LocalError: unknown-peer, held, blocked.
+        """
         made = await self._disk.run(prepare, tuple(paths))
+        who = self._listener.receiver(PeerID(peer))
         fid = self._random(FID_BYTES)
         info = offered(fid, who, True, made.summary, made.details, self._table.now_ms(), made.found.warning)
         files = [file.offered for file in made.found.files]
         machine = OutgoingTransfer(fid, self._limits)
         transfer = Outgoing(info, machine, files, sources=made.found.files, rest=made.found.rest)
-        await self._table.store(transfer, made.rows, folder_pages=made.folder_pages)
+        self._unstored.add(transfer)
+        try:
+            await self._table.store(transfer, made.rows, folder_pages=made.folder_pages)
+        finally:
+            self._unstored.discard(transfer)
+        if transfer.unwanted:
+            raise LocalError("blocked", "The receiver was blocked meanwhile. Nothing is offered.")
         self._begin(transfer)
         return transfer.snapshot()
 
@@ -294,22 +306,32 @@ class Transfers:
         """The person wants nothing of ``peer`` any more: what is open ends as if it was cancelled by hand."""
         for transfer in self._table.of_peer(PeerID(peer)):
             self._executor.give(transfer, ev.PersonShuns())
+        for unstored in self._unstored:
+            unstored.unwanted |= unstored.peer == peer
 
     def take_key(self, former: PeerID, peer: PeerID) -> None:
         """A person has the key ``peer`` in the place of ``former``, also in the store.
 
         Our offers that are not answered are made to it.  All else that is open ends: it was agreed with a key
-        that is not this person's any more.
+        that is not this person's any more.  Each is saved, since a change of before may have missed its row.
         """
+        self._preferences.drop_rule(former)
+        for unstored in self._unstored:
+            if unstored.peer == former:
+                unstored.info = replace(unstored.info, peer=peer)
+        if line := self._tasks.lines.get(former):
+            line.drop()
         for transfer in self._table.of_peer(former):
             self._table.take_key(transfer, peer)
+            self._executor.give(transfer, ev.ChatDown(True))  # nothing of it is on its way any more
             if isinstance(transfer, Outgoing) and transfer.machine.is_unanswered:
-                self._executor.give(transfer, ev.ChatDown(True))  # nothing of it is on its way any more
                 transfer.machine, transfer.answer = OutgoingTransfer(transfer.fid, self._limits), None
                 self._begin(transfer)
             else:
                 self._executor.give(transfer, ev.PersonShuns())
-            self._table.tell(transfer)
+                if peer in self._tasks.lines:
+                    self._executor.give(transfer, ev.ChatUp())
+            self._executor.carry_out(transfer, (ev.Persist(), ev.Tell()))
 
     def sender_accepted(self, peer: PeerID) -> None:
         """``peer`` is no stranger any more: their unanswered offers hold nothing of what strangers have."""

@@ -38,6 +38,9 @@ class TransferListener(Protocol):
     def folder_of(self, peer: bytes) -> str:
         """The name of a person's folder, and of the person."""
 
+    def receiver(self, peer: PeerID) -> PeerID:
+        """The key that an offer for ``peer`` may be made to now.  Raises LocalError: unknown-peer, held, blocked."""
+
     def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
         """Whether there is room for one more offer of the person at ``link``; it is charged if there is."""
 

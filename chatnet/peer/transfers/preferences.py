@@ -48,3 +48,7 @@ class TransferPreferences:
         await self._store.transfers.set_file_rule(PeerID(peer), rule)
         self._rules[PeerID(peer)] = rule
         return rule
+
+    def drop_rule(self, peer: PeerID) -> None:
+        """The store has no rule for ``peer`` any more."""
+        self._rules.pop(peer, None)

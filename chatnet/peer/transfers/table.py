@@ -173,7 +173,7 @@ class TransferTable:
             transfer.conclude(self.now_ms(), self.waiting_ms())
         row = transfer.row()
         try:
-            await self._store.transfers.update(
+            saved = await self._store.transfers.update(
                 row.peer,
                 row.fid,
                 state=row.state,
@@ -192,6 +192,9 @@ class TransferTable:
         except StoreFailed as error:
             self.log.info("the state of a transfer was not stored: {text}", text=error.text)
             self._owner.give(transfer, Unsaved())
+        else:
+            if saved is None and transfer.stored and self.find(row.peer, row.fid) is transfer:
+                self.log.warn("a transfer with {peer} is not in the store", peer=short_text(row.peer))
         if transfer.forgotten and machine.told:
             self.drop(transfer)
 

@@ -10,11 +10,12 @@ decision says which key it is about, and is refused when it would be about anoth
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.logger import Logger
 
 from chatnet.core.directory.roster import Standing
-from chatnet.core.errors import LocalError
+from chatnet.core.errors import LocalError, StoreFailed
 from chatnet.core.events import SafetyNumber, VerifiedLevel
 from chatnet.core.identity import PREFIX_CHARS, PeerID, chat_with, conversation_of, is_prefix_of, short_text
 from chatnet.core.safety_number import safety_number
@@ -25,6 +26,13 @@ from chatnet.peer.messages.outbox import Outbox
 from chatnet.peer.store.peer_store import PeerStore
 from chatnet.peer.transfers.manager import Transfers
 from chatnet.peer.trust.short_code import ShortCodes
+
+
+class TrustOwner(Protocol):
+    """Who knows what else depends on the key of a person."""
+
+    def key_replaced(self, old: PeerID, new: PeerID) -> None:
+        """A person has the key ``new`` in the place of ``old``, which is nobody's from now on."""
 
 
 class Trust:
@@ -41,6 +49,7 @@ class Trust:
         short_codes: ShortCodes,
         transfers: Transfers,
         open_tabs: OpenTabs,
+        owner: TrustOwner,
         wall_ms: Callable[[], int],
         waiting_ms: Callable[[], int],
     ) -> None:
@@ -52,6 +61,7 @@ class Trust:
         self._short_codes = short_codes
         self._transfers = transfers
         self._open_tabs = open_tabs
+        self._owner = owner
         self._wall_ms = wall_ms
         self._waiting_ms = waiting_ms
 
@@ -148,19 +158,20 @@ class Trust:
     async def _take(self, old: PeerID, new: PeerID, verified: VerifiedLevel) -> None:
         """The name is the new key's from now on, and the chat with the old one goes on with the new one.
 
-        Raises StoreFailed; then nothing has changed.
+        What was asked of the store before the commit was told, and stands behind it there, still names the old
+        key: it is moved once more.  Raises StoreFailed; then nothing has changed.
         """
         name, now_ms, receiver = self._roster.name_of(old), self._wall_ms(), old
         former, chat = chat_with(old), chat_with(new)
+        conversation = conversation_of(self._people.me, new)
         self._outbox.hold_back(old)
         try:
-            taken = await self._store.pins.take_key(
-                name, old, new, verified, conversation_of(self._people.me, new), now_ms, self._waiting_ms()
-            )
+            taken = await self._store.pins.take_key(name, old, new, verified, conversation, now_ms, self._waiting_ms())
             self._roster.take_key(name, old, new, now_ms, verified, taken.waiting, taken.unread)
             self._conversations.moved(former, chat, taken.read_n)
             for row in taken.released:
                 self._conversations.changed(row.chat, row.n, row.state, row.reason)
+            self._owner.key_replaced(old, new)
             self._people.accept(new)
             self._people.tell(old)
             self._people.tell(new)
@@ -168,7 +179,13 @@ class Trust:
             receiver = new
             self._outbox.changed(old)
             self._outbox.changed(new)
+            moving = self._store.pins.move_late_rows(old, new, conversation)
             self._transfers.take_key(old, new)
         finally:
             self._outbox.let_go(old, receiver)
-        await self._open_tabs.moved(former, chat)
+        try:
+            await moving
+        except StoreFailed as error:  # the key is taken all the same
+            self.log.warn("what came while a key was taken was not moved: {text}", text=error.text)
+        self._conversations.all_moved(former)
+        await self._open_tabs.recall()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chatnet.core.events import VerifiedLevel
 from tests.support.scripted_peer import key_of
 from tests.support.typist import Typist
 
@@ -66,6 +67,15 @@ def test_esc_closes_and_sends_nothing(picking: Typist) -> None:
     assert "Send to bob" not in picking.screen()
     assert picking.calls("offer") == []
     assert "bob>" in picking.screen()
+
+
+def test_it_closes_when_another_key_is_taken_for_the_person(picking: Typist) -> None:
+    picking.type("<space>")
+    picking.peer._take_key(BOB, key_of("new bob"), VerifiedLevel.NOT)
+    picking.settle()
+    assert "Send to bob" not in picking.screen()
+    picking.type("<f5>")
+    assert "Send to bob" in picking.screen()
 
 
 def test_mouse_marks_and_a_double_click_sends(picking: Typist, folder: Path) -> None:

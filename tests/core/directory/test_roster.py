@@ -457,3 +457,24 @@ def test_a_person_with_a_new_key_is_one_person() -> None:
     assert some.standing(BOB) is Standing.REQUESTER
     assert some.people() == [MALLORY]
     assert not some.verified(BOB)
+
+
+def test_who_had_another_key_is_meant_by_it_until_it_is_somebody_again() -> None:
+    some = roster(BOB_ENTRY)
+    some.pin("bob", BOB, 1)
+    assert some.current(BOB) == BOB
+    some.apply(page(entry(MALLORY, "bob")), 5)  # a false list: bob's old key stays in it
+    some.take_key("bob", BOB, MALLORY, 9, VerifiedLevel.NOT, waiting=0, unread=0)
+    assert [some.current(key) for key in (BOB, MALLORY, DAVE)] == [MALLORY, MALLORY, DAVE]
+    some.take_key("bob", MALLORY, DAVE, 9, VerifiedLevel.NOT, waiting=0, unread=0)
+    assert [some.current(key) for key in (BOB, MALLORY, DAVE)] == [DAVE] * 3
+    some.blocked.add(BOB)
+    assert some.current(BOB) == BOB
+    some.blocked.clear()
+    some.apply(page(entry(BOB, "robert")), 5)
+    assert some.current(BOB) == BOB
+    some.apply(page(left=(BOB,)), 5)
+    some.acquaintance(MALLORY).accepted = True
+    assert [some.current(key) for key in (MALLORY, DAVE)] == [MALLORY, DAVE]
+    some.take_key("bob", DAVE, BOB, 9, VerifiedLevel.NOT, waiting=0, unread=0)
+    assert [some.current(key) for key in (BOB, DAVE)] == [BOB, BOB]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest_twisted
 from twisted.internet.defer import gatherResults
 
-from chatnet.core.events import MessageKind, MessageState, TransferState
+from chatnet.core.events import FileRule, MessageKind, MessageState, RuleKind, TransferState
 from chatnet.core.messages import Say
 from chatnet.peer.store.conversations import OpenTabRow
 from chatnet.peer.store.history_rows import NewMessage
@@ -207,6 +207,38 @@ async def test_transfers_go_along(store):
         NewMessage(OTHER, EVE, ME, b"f" * 16, MessageKind.FILE, 5, 5, "a.txt", MessageState.SENT)
     )
     assert row is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_stored_for_the_old_key_behind_the_commit_goes_along(store):
+    await store.pins.add("bob", BOB, 10)
+    read = (await hear(store, 1)).message
+    await store.conversations.mark_read(ME, BOB, read.n)
+    await store.pins.take_key("bob", BOB, EVE, NOT, OTHER, 20, 0)
+    await hear(store, 2, "apples")
+    about = (b"f" * 16, True, "a.txt", 1, 1, TransferState.WAITING, "", "", b"", 5, None)
+    await store.transfers.add(TransferRow(BOB, *about), [])
+    await store.messages.add_file_row(
+        NewMessage(TALK, BOB, ME, b"f" * 16, MessageKind.FILE, 5, 5, "a.txt", MessageState.WAITING)
+    )
+    await store.conversations.set_tabs([BOB])
+    await store.pins.move_late_rows(BOB, EVE, OTHER)
+    rows, _ = await store.messages.history(EVE, None, 10)
+    assert [(row.body, row.conversation) for row in rows] == [("ho", TALK), ("apples", TALK), ("a.txt", OTHER)]
+    assert [(one.chat, one.read_n, one.unread) for one in await store.conversations.all()] == [(EVE, read.n, 1)]
+    assert [row.peer for row in await store.transfers.all()] == [EVE]
+    assert await store.conversations.tabs() == [OpenTabRow(EVE, "", True)]
+    assert [row.body for row in (await store.search.find(understand_query("apples"), EVE)).rows] == ["apples"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_rule_for_offers_is_that_of_a_key(store):
+    auto, refuse = FileRule(RuleKind.AUTO), FileRule(RuleKind.REFUSE)
+    await store.pins.add("bob", BOB, 10)
+    await store.transfers.set_file_rule(BOB, auto)
+    await store.transfers.set_file_rule(EVE, refuse)
+    await store.pins.take_key("bob", BOB, EVE, NOT, OTHER, 20, 0)
+    assert await store.transfers.file_rules() == {EVE: refuse}
 
 
 @pytest_twisted.ensureDeferred

@@ -95,6 +95,9 @@ class Party:
 
     # --- TransferListener ---
 
+    def receiver(self, peer: bytes) -> bytes:
+        return peer
+
     def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
         return link.peer not in self.unadmitted
 
