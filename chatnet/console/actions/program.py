@@ -186,7 +186,6 @@ class ProgramActions(ActionBase):
             self._api.login,
             values.name,
             values.registry,
-            values.presentation,
             then=done,
             tell=form.failed,
             advice=advice,
