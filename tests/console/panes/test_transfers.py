@@ -54,6 +54,19 @@ def test_alt_n_refuses_and_alt_s_asks_for_a_directory(console: Typist, tmp_path:
     assert console.calls("refuse") == [("refuse", other.fid)]
 
 
+def test_an_absolute_path_behind_the_home_directory_that_alt_s_proposes_is_absolute(
+    console: Typist, tmp_path: Path
+) -> None:
+    (tmp_path / "large").mkdir()
+    console.type("/msg bob<enter>")
+    console.type("<meta s>")
+    console.type(f"{tmp_path}/la<tab>")
+    assert console.view.input.text == f"/accept 1 ~/{tmp_path}/large/"
+    console.type("<enter>")
+    fid = next(iter(console.peer.transfers))
+    assert console.calls("accept") == [("accept", fid, os.fsencode(tmp_path / "large"))]
+
+
 def test_an_offer_of_a_program_warns(console: Typist) -> None:
     console.peer.offered(BOB, "photo\u202egpj.exe", 10)
     console.wait(0.1)
