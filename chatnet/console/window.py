@@ -140,6 +140,7 @@ class Window(Box):
         self.transfers = TransfersPane(scene)
         self.tabs: list[WindowTab] = [WindowTab(self.net, make_input()), WindowTab(self.transfers, make_input())]
         self.here = 0
+        self._before = self.tab  # what Esc leads back to from a tab that is a list
         self.focus_on = Context.INPUT
         self.list_beside = True
         self.overlay: Box | None = None
@@ -206,6 +207,7 @@ class Window(Box):
         """Bring a tab to the front; its input, or its list, has the keys."""
         index = max(0, min(index, len(self.tabs) - 1))
         if index != self.here:
+            self._before = self.tab
             self.tab.pane.left()
             self.here = index
         if self.finder is not None and self.finder.chat != self.chat:
@@ -295,6 +297,12 @@ class Window(Box):
     def _leads_to_commands(self, context: Context) -> bool:
         """Whether a slash begins a command here although something is over the tab."""
         return context in _OVERLAY_CONTEXTS and bool(self._keymap.command(context, "/"))
+
+    def tab_before(self) -> int | None:
+        """Return the number of the tab to which Esc leads, the first if that was closed; None where it stays here."""
+        if self.context() is not Context.TRANSFERS or self.input.text:
+            return None
+        return next((index for index, tab in enumerate(self.tabs) if tab is self._before), 0)
 
     def back(self) -> None:
         """Esc: to the input, or to the list of a tab that is one; nothing is deleted."""

@@ -67,6 +67,26 @@ def test_an_absolute_path_behind_the_home_directory_that_alt_s_proposes_is_absol
     assert console.calls("accept") == [("accept", fid, os.fsencode(tmp_path / "large"))]
 
 
+def test_esc_leads_from_the_list_of_transfers_to_the_tab_before(console: Typist) -> None:
+    console.type("/msg bob<enter>half a text<f4><esc>")
+    assert console.view.chat == BOB
+    assert console.view.input.text == "half a text"
+    console.type("<ctrl u>more<f4>/limit<esc>")
+    assert console.view.tab.pane is console.view.transfers
+    console.type("<ctrl u><esc>")
+    assert console.view.tab.pane is console.view.transfers
+    console.type("<esc>")
+    assert console.view.chat == BOB
+
+
+def test_esc_in_the_list_of_transfers_leads_to_the_first_tab_once_the_other_is_closed(console: Typist) -> None:
+    console.type("/msg bob<enter><f4>")
+    console.view.close(1)
+    console.settle()
+    console.type("<esc>")
+    assert console.view.tab.pane is console.view.net
+
+
 def test_an_offer_of_a_program_warns(console: Typist) -> None:
     console.peer.offered(BOB, "photo\u202egpj.exe", 10)
     console.wait(0.1)
