@@ -148,7 +148,7 @@ def test_what_was_seen_meanwhile_is_not_told(away: Typist) -> None:
 
 def test_notify_tells_and_keeps(console: Typist) -> None:
     console.type("/notify<enter>")
-    assert "Notices are name: while you look elsewhere, the bell rings, and a notice says from whom." in words(console)
+    assert "While you look elsewhere, the bell rings, and a notice says from whom (/notify name)." in words(console)
     console.type("/notify Text<enter>")
     assert console.calls("set_alerts") == [("set_alerts", AlertRules(AlertContent.TEXT))]
     assert "/notify usual goes back to what the configuration says." in words(console)

@@ -35,7 +35,7 @@ class AlertActions(SubjectActions):
         kept = "" if rules.content is None else " /notify usual goes back to what the configuration says."
         muted = ", ".join(map(self._model.roster.name, rules.muted[:10]))
         silent = f" Never of: {muted}." if muted else ""
-        self.view.say(f"Notices are {content}: while you look elsewhere, {CONTENTS[content]}.{silent}{kept}")
+        self.view.say(f"While you look elsewhere, {CONTENTS[content]} (/notify {content}).{silent}{kept}")
 
     def cmd_mute(self, rest: str) -> None:
         self._mute("mute", rest, True)
