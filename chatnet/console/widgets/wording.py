@@ -283,8 +283,9 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
             cancelled = reason if transfer.code == messages.USER and reason else f"cancelled{because}"
             return f"{signs.failed} {cancelled}", "state.error"
         case TransferState.FAILED if transfer.code == messages.CHANGED and transfer.outgoing:
+            when = "while" if transfer.done_bytes else "before"
             return (
-                f"{signs.failed} {quoted(transfer.title)} changed while it was sent; /send offers it as it is now.",
+                f"{signs.failed} {quoted(transfer.title)} changed {when} it was sent; /send offers it as it is now.",
                 "state.error",
             )
         case TransferState.FAILED:

@@ -242,6 +242,9 @@ def test_a_source_that_changed_is_named(console: Typist) -> None:
     console.peer.change_transfer(offer.fid, state=TransferState.FAILED, code="changed", outgoing=True)
     console.wait(0.1)
     console.type("<f4>")
+    assert '"notes.md" changed before it was sent; /send offers it as it is now.' in console.words()
+    console.peer.change_transfer(offer.fid, done_bytes=3)
+    console.settle()
     assert '"notes.md" changed while it was sent; /send offers it as it is now.' in console.words()
 
 
