@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from chatnet.core.transfer.reasons import (
 )
 from chatnet.peer.options import PeerOptions
 from chatnet.registry.options import RegistryOptions
+from chatnet.registry.store import MIGRATIONS
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
 from tests.support.typist import new_clock
 
@@ -98,6 +100,25 @@ def test_every_option_and_variable_exists() -> None:
 def test_every_reason_to_wait_is_explained() -> None:
     reasons = {reason.format(name="NAME") for reason in wording._WHY_WAITING.values()}
     assert [reason for reason in sorted(reasons) if f"`{reason}`" not in TEXT] == []
+
+
+def test_the_databases_in_the_guide_are_where_the_programs_keep_them(tmp_path: Path) -> None:
+    unit = (ROOT / "etc" / "systemd" / "chatregistry.service").read_text(encoding="utf-8")
+    data = re.search(r"chatregistry .*--data (\S+)", unit)
+    assert data is not None
+    frees = [line for line in LINES if line.startswith("sqlite3 ") and "DELETE" in line]
+    assert [line.split()[1] for line in frees] == [
+        "~/.local/share/chatnet/registry/chatnet.db",
+        f"{data[1]}/registry/chatnet.db",
+    ]
+    database = sqlite3.connect(tmp_path / "chatnet.db")
+    for script in MIGRATIONS:
+        database.executescript(script)
+    for line in frees:
+        delete, changes = line.split('"')[1].split("; ")
+        database.execute("INSERT INTO name VALUES ('carol', x'00', 1, 1, NULL)")
+        database.execute(delete)
+        assert database.execute(changes).fetchone() == (1,)
 
 
 def test_every_state_and_reason_of_a_transfer_is_explained() -> None:
