@@ -438,6 +438,8 @@ class Window(Box):
             return [*own, *enter, ("Esc", "back"), *([("PgDn", "more")] if below else [])]
         if isinstance(self.overlay, RequestsView) and self.overlay.is_reading:
             return _FIXED_HINTS[context][1:]
+        if isinstance(self.overlay, ContentsView) and self.overlay.is_all_in_view():
+            return _FIXED_HINTS[context][1:]
         if context in _FIXED_HINTS:
             return _FIXED_HINTS[context]
         if context is Context.TRANSFERS:
