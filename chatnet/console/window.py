@@ -256,6 +256,14 @@ class Window(Box):
         self.footer.say(text, warning)
         self.changed()
 
+    def outdate(self, chat: ChatID) -> None:
+        """Something in ``chat`` asks for an answer, or has got one: what the last line says of before is old.
+
+        A warning stays for its time, since it may be about something else that has to be read.
+        """
+        if self.chat in (None, chat) and not self.footer.warning:
+            self.footer.quiet()
+
     def refresh(self) -> None:
         """The model changed: draw again what is in view, and keep the rows that did not change."""
         for widget in (self.header, self.tab_row, self.banner, self.tab.pane, self.info, self.footer):
