@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,23 @@ from twisted.application.app import ServerOptions
 from chatnet.console.commands import BY_NAME
 from chatnet.console.keymap import KEYS, stroke_text
 from chatnet.console.widgets import wording
-from chatnet.core.transfer import reasons
+from chatnet.console.widgets.theme import UNICODE
+from chatnet.core.events import TransferState
+from chatnet.core.text import SafeText
+from chatnet.core.transfer.reasons import (
+    _AT_EITHER,
+    _AT_RECEIVER,
+    _AT_SENDER,
+    _BETWEEN,
+    _WHY_TURNED_DOWN,
+    reason_of,
+    turned_down_reason,
+)
 from chatnet.peer.options import PeerOptions
 from chatnet.registry.options import RegistryOptions
+from chatnet.registry.store import MIGRATIONS
+from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
+from tests.support.typist import new_clock
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
@@ -22,6 +37,7 @@ CONTENTS = TEXT.partition("\n## ")[0]
 CODE = [*re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))]
 LINES = [line for block in re.findall(r"```\n(.*?)```", TEXT, flags=re.DOTALL) for line in block.splitlines()]
 STROKES = {stroke_text(stroke) for key in KEYS for stroke in key.strokes}
+ENDS = (*_AT_SENDER, *_AT_RECEIVER, *_AT_EITHER, *_BETWEEN)  # codes of why a transfer ended
 OPTIONS = (PeerOptions, RegistryOptions, ServerOptions)
 
 # What a new user asks, by the place in the table of contents where the answer stands.
@@ -86,12 +102,49 @@ def test_every_reason_to_wait_is_explained() -> None:
     assert [reason for reason in sorted(reasons) if f"`{reason}`" not in TEXT] == []
 
 
-def test_every_reason_of_a_transfer_is_explained() -> None:
-    """Without what it says itself to do, which stands behind a colon."""
-    pairs = [*reasons._AT_SENDER.values(), *reasons._AT_RECEIVER.values(), *reasons._AT_EITHER.values()]
-    texts = {text for pair in pairs for text in pair} | {*reasons._BETWEEN.values(), *reasons._WHY_TURNED_DOWN.values()}
-    texts.add(reasons.turned_down_reason("", by_rule=True))
-    assert [text for text in sorted(texts) if f"`{text.partition(': ')[0]}`" not in TEXT] == []
+def test_the_databases_in_the_guide_are_where_the_programs_keep_them(tmp_path: Path) -> None:
+    unit = (ROOT / "etc" / "systemd" / "chatregistry.service").read_text(encoding="utf-8")
+    data = re.search(r"chatregistry .*--data (\S+)", unit)
+    assert data is not None
+    frees = [line for line in LINES if line.startswith("sqlite3 ") and "DELETE" in line]
+    assert [line.split()[1] for line in frees] == [
+        "~/.local/share/chatnet/registry/chatnet.db",
+        f"{data[1]}/registry/chatnet.db",
+    ]
+    database = sqlite3.connect(tmp_path / "chatnet.db")
+    for script in MIGRATIONS:
+        database.executescript(script)
+    for line in frees:
+        delete, changes = line.split('"')[1].split("; ")
+        database.execute("INSERT INTO name VALUES ('carol', x'00', 1, 1, NULL)")
+        database.execute(delete)
+        assert database.execute(changes).fetchone() == (1,)
+
+
+def test_every_state_and_reason_of_a_transfer_is_explained() -> None:
+    section = TEXT.partition("### A transfer waits or failed")[2].partition("\n### ")[0]
+    cells = " ".join(re.findall(r"^\| (.*?) \| ", section, re.MULTILINE))
+    explained = [span.strip(" …") for span in re.findall(r"`([^`]+)`", cells)]
+    peer = ScriptedPeer(new_clock())
+    peer.people = {key_of("bob"): somebody("bob", 0)}
+    shown = {reason_of(code, outgoing, by_me) for code in ENDS for outgoing in (True, False) for by_me in (True, False)}
+    shown |= {turned_down_reason(code, by_rule=False) for code in _WHY_TURNED_DOWN}
+    shown.add(turned_down_reason("", by_rule=True))
+    for mine, state, code in (
+        (True, TransferState.WAITING, ""),
+        (True, TransferState.OFFERED, ""),
+        (False, TransferState.OFFERED, ""),
+        (True, TransferState.QUEUED, ""),
+        (True, TransferState.BROKEN, "lost"),
+        (True, TransferState.DECLINED, "declined"),
+        (False, TransferState.DECLINED, "declined"),
+        (True, TransferState.FAILED, "changed"),
+    ):
+        offer = peer.offered(key_of("bob"), "notes.txt", 10, mine=mine)
+        for done_bytes in (0, 5):
+            now = peer.change_transfer(offer.fid, state=state, code=code, done_bytes=done_bytes)
+            shown.add(SafeText(wording.transfer_state(now, "NAME", UNICODE)[0]))
+    assert [words for words in sorted(shown) if not any(span in words for span in explained)] == []
 
 
 def test_the_readme_leads_here() -> None:

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from chatnet.console.actions.all import Actions
 from chatnet.console.alerts import AlertQueue, alert_sequence
+from chatnet.console.coach import is_open_offer
 from chatnet.console.disk import Disk, DiskThreads
 from chatnet.console.model import ConsoleModel
 from chatnet.console.overlays.login import LoginDefaults
@@ -47,7 +48,11 @@ from chatnet.core.events import (
     RegistryChanged,
     RegistryPhase,
     TabsRestored,
+    Transfer,
+    TransferChanged,
+    TransferState,
 )
+from chatnet.core.identity import chat_with
 from chatnet.core.text import safe_line, shown_path
 from chatnet.host.local_output import write_now
 from chatnet.peer.api import PeerApi, Subscription
@@ -268,6 +273,8 @@ class Console(Service):
                 if message.chat in self.model.roster.people:
                     self._alerts.came(message, self.model.roster.name(message.chat))
                     self._tell_alerts()
+            case TransferChanged(transfer) if _outdates(transfer):
+                self.actions.view.outdate(chat_with(transfer.peer))
             case AlertsChanged(alerts):
                 self._alert_rules(alerts)
             case ChatMoved(former, chat):
@@ -382,6 +389,15 @@ class Console(Service):
 def _encoding() -> str:
     """The usual name of the encoding of the terminal: ``ascii`` for ``ANSI_X3.4-1968``."""
     return codecs.lookup(urwid.util.get_encoding()).name
+
+
+def _outdates(transfer: Transfer) -> bool:
+    """Whether a transfer asks for an answer, or one of ours has got its own: what was said before of it is old.
+
+    The command that cancels one, or blocks its receiver, says what it has done, and that stays.
+    """
+    has_ended = transfer.state.ended and transfer.state is not TransferState.CANCELLED
+    return is_open_offer(transfer) or (transfer.outgoing and has_ended)
 
 
 def _is_utf8(environ: Mapping[str, str]) -> bool:

@@ -69,7 +69,6 @@ _FIXED: dict[Context, list[Hint]] = {
     ],
     Context.FIND: [hint("find_next", Context.FIND), hint("find_previous", Context.FIND), hint("back")],
     Context.RESULTS: [("Enter", "open there"), ("Esc", "back")],
-    Context.CONTENTS: [("PgDn", "more"), ("c", "next changed name"), ("Esc", "back")],
     Context.REQUESTS: [
         ("Enter", "read"),
         ("a", "accept"),

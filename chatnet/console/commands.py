@@ -164,6 +164,13 @@ def split_words(rest: str) -> list[str]:
         return rest.split()
 
 
+def quoted_as(quote: str, word: str) -> str:
+    """The beginning of a word in quotes, without the second quote, such that split_words gives back what is in it."""
+    if quote == '"':
+        return '"' + "".join("\\" + c if c in '"\\' else c for c in word)
+    return "'" + word.replace("'", "'\\''")
+
+
 def escaped(word: str) -> str:
     """A word such that split_words gives it back as one."""
     return "".join("\\" + c if c in " \t'\"\\" else c for c in word)

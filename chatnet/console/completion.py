@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chatnet.console.commands import BY_NAME, COMMANDS, escaped, split_words
+from chatnet.console.commands import BY_NAME, COMMANDS, escaped, quoted_as, split_words
 from chatnet.console.disk import Names, common_start, first_of
 from chatnet.console.model import ConsoleModel
 
+QUOTES = ("'", '"')
 _AT_ONCE = 12  # candidates in the line that shows them
 
 
@@ -85,7 +86,8 @@ class Completer:
         return [name + end for name in dict.fromkeys(names)]
 
     def _paths(self, begin: str, only_folders: bool = False) -> Names:
-        typed = (split_words(begin) or [""])[0] if begin else ""
+        quote = begin[:1] if begin[:1] in QUOTES and not _is_closed(begin) else ""
+        typed = (split_words(begin + quote) or [""])[0] if begin else ""
         head, slash, tail = typed.rpartition("/")
         question = PathQuestion(head + slash, tail, only_folders)
         if self._answer is None or self._answer[0] != question:
@@ -98,8 +100,13 @@ class Completer:
         if answer is None or answer[0] != question:
             return Names()
         names = answer[1]
-        first = tuple(escaped(question.shown + name) for name in names.first)
-        return Names(first, names.count, escaped(question.shown + names.common), names.is_whole)
+        if not quote:
+            first = tuple(escaped(question.shown + name) for name in names.first)
+            return Names(first, names.count, escaped(question.shown + names.common), names.is_whole)
+        first = tuple(
+            quoted_as(quote, question.shown + name) + ("" if name.endswith("/") else quote) for name in names.first
+        )
+        return Names(first, names.count, quoted_as(quote, question.shown + names.common), names.is_whole)
 
 
 def _both(some: Names, others: Names) -> Names:
@@ -113,11 +120,18 @@ def _both(some: Names, others: Names) -> Names:
 
 
 def word_start(before: str) -> tuple[int, int]:
-    """Return where the word at the end of ``before`` begins, and how many words are before it."""
+    """Return where the word at the end of ``before`` begins, and how many words are before it.
+
+    In a command a word that begins with a quote ends behind the second one.
+    """
     start, words, i = 0, 0, 0
+    has_quotes = before.startswith("/") and not before.startswith("//")
     while i < len(before):
         if before[i] == "\\":
             i += 2
+            continue
+        if has_quotes and i == start and before[i] in QUOTES:
+            i = _behind_quotes(before, i)
             continue
         if before[i].isspace():
             if i > start:
@@ -127,6 +141,18 @@ def word_start(before: str) -> tuple[int, int]:
     return start, words
 
 
+def _behind_quotes(text: str, start: int) -> int:
+    """The place behind the quote that ends what the one at ``start`` began; more than the end if there is none."""
+    i = start + 1
+    while i < len(text) and text[i] != text[start]:
+        i += 2 if text[i] == "\\" and text[start] == '"' else 1
+    return i + 1
+
+
+def _is_closed(word: str) -> bool:
+    return _behind_quotes(word, 0) <= len(word)
+
+
 def shown_candidates(candidates: list[tuple[str, int]], chosen: int, count: int = 0) -> str:
     """The words of a completion for one line, the chosen one in brackets; ``count`` is how many fit in all."""
     original, at = candidates[0]
@@ -134,6 +160,8 @@ def shown_candidates(candidates: list[tuple[str, int]], chosen: int, count: int 
     words = []
     for index, (text, pos) in enumerate(candidates[1:], 1):
         word = text[start:pos].rstrip()
+        if word[:1] in QUOTES:
+            word = word.strip(word[0])
         folder, slash = word.endswith("/"), word.rstrip("/").rfind("/")
         name = word.rstrip("/")[slash + 1 :] + ("/" if folder else "") if slash > 0 else word
         words.append(f"[{name}]" if index == chosen else f" {name} ")

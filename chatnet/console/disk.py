@@ -69,6 +69,11 @@ class DiskThreads:
 # --- the names in a folder ------------------------------------------------------------------------
 
 
+def expanded(path: str) -> str:
+    """A path without ``~``; one that was typed behind ``~/`` and begins with a slash is absolute."""
+    return path[2:] if path.startswith("~//") else os.path.expanduser(path)
+
+
 @dataclass(frozen=True)
 class Names:
     """The first of the names that fit, in their order; folders end with a slash.
@@ -129,7 +134,7 @@ def names_in(folder: str, begin: str, only_folders: bool) -> Names:
                 yield f"{name}/" if is_folder else name
 
     try:
-        with os.scandir(os.path.expanduser(folder) or ".") as entries:
+        with os.scandir(expanded(folder) or ".") as entries:
             found = first_of(fitting(entries))
     except OSError:
         return Names()

@@ -123,7 +123,13 @@ _OWN_KEYS: tuple[Key, ...] = (
     ),
     Key(_ANY, ("meta m",), "mouse", "mouse on or off (off: the terminal's own selection works)"),
     Key(_ANY, ("ctrl l",), "redraw", "clear the screen and draw it again"),
-    Key(_ANY, ("esc",), "back", "back to the input; never deletes anything", "back"),
+    Key(
+        _ANY,
+        ("esc",),
+        "back",
+        "back to the input, from the transfers to the tab before; never deletes anything",
+        "back",
+    ),
     Key(
         _ANY,
         ("f10",),

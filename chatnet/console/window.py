@@ -112,6 +112,7 @@ class Window(Box):
         self.transfers = TransfersPane(scene)
         self.tabs: list[WindowTab] = [WindowTab(self.net, make_input()), WindowTab(self.transfers, make_input())]
         self.here = 0
+        self._before = self.tab  # what Esc leads back to from a tab that is a list
         self.focus_on = Context.INPUT
         self.list_beside = True
         self.overlay: Box | None = None
@@ -178,6 +179,7 @@ class Window(Box):
         """Bring a tab to the front; its input, or its list, has the keys."""
         index = max(0, min(index, len(self.tabs) - 1))
         if index != self.here:
+            self._before = self.tab
             self.tab.pane.left()
             self.here = index
         if self.finder is not None and self.finder.chat != self.chat:
@@ -226,6 +228,14 @@ class Window(Box):
         self.footer.say(text, warning)
         self.changed()
 
+    def outdate(self, chat: ChatID) -> None:
+        """Something in ``chat`` asks for an answer, or has got one: what the last line says of before is old.
+
+        A warning stays for its time, since it may be about something else that has to be read.
+        """
+        if self.chat in (None, chat) and not self.footer.warning:
+            self.footer.quiet()
+
     def refresh(self) -> None:
         """The model changed: draw again what is in view, and keep the rows that did not change."""
         for widget in (self.header, self.tab_row, self.banner, self.tab.pane, self.info, self.footer):
@@ -253,6 +263,12 @@ class Window(Box):
     def _overlay_context(self) -> Context | None:
         """The context of what is over the tab; None for nothing, and for the help, which has that of what is below."""
         return next((context for kind, context in _OVERLAYS if isinstance(self.overlay, kind)), None)
+
+    def tab_before(self) -> int | None:
+        """Return the number of the tab to which Esc leads, the first if that was closed; None where it stays here."""
+        if self.context() is not Context.TRANSFERS or self.input.text:
+            return None
+        return next((index for index, tab in enumerate(self.tabs) if tab is self._before), 0)
 
     def back(self) -> None:
         """Esc: to the input, or to the list of a tab that is one; nothing is deleted."""
@@ -484,4 +500,6 @@ class Window(Box):
 def _open_page(overlay: Box | None) -> OpenPage | None:
     if isinstance(overlay, Page):
         return OpenPage(overlay.keys, overlay.enter_shows, goes_on=not overlay.at_end())
+    if isinstance(overlay, ContentsView):
+        return OpenPage([("c", "next changed name")], goes_on=not overlay.is_all_in_view())
     return OpenPage(goes_on=not overlay.at_end()) if isinstance(overlay, Scroller) else None

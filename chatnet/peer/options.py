@@ -76,7 +76,7 @@ class PeerOptions(ProgramOptions):
             "registry",
             None,
             None,
-            f"The registry: its join string, or tcp:HOST:PORT; else {DEFAULT_HOST}:{REGISTRY_PORT} (CHATNET_REGISTRY).",
+            f"The registry: its join string, or HOST:PORT; else {DEFAULT_HOST}:{REGISTRY_PORT} (CHATNET_REGISTRY).",
         ],
         [
             "notify",

@@ -101,7 +101,7 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
 
     registry = settings.registry
     shown = registry.shown if registry.key is None else str(registry)
-    login = None if settings.name else LoginDefaults(_login_name(), shown, "")
+    login = None if settings.name else LoginDefaults(_login_name(), shown)
     theme_file = KeptChoice(settings.roots.state / THEME_FILE)
     return Console(
         peer,

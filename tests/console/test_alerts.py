@@ -149,7 +149,7 @@ def test_what_was_seen_meanwhile_is_not_told(away: Typist) -> None:
 
 def test_notify_tells_and_keeps(console: Typist) -> None:
     console.type("/notify<enter>")
-    assert "Notices are name: while you look elsewhere, the bell rings, and a notice says from whom." in words(console)
+    assert "While you look elsewhere, the bell rings, and a notice says from whom (/notify name)." in words(console)
     console.type("/notify Text<enter>")
     assert console.calls("set_alerts") == [("set_alerts", AlertRules(AlertContent.TEXT))]
     assert "/notify auto gives the choice back." in words(console)
@@ -219,7 +219,7 @@ def test_the_command_line_wins_over_what_was_kept() -> None:
     console.wait(2 * ALERT_SECONDS)
     assert told(console) == []
     console.type("/notify<enter>")
-    assert "Notices are off: while you look elsewhere, nothing is told. Never of: dave." in words(console)
+    assert "While you look elsewhere, nothing is told (/notify off). Never of: dave." in words(console)
     assert "/notify auto" not in words(console)
     console.close()
 
@@ -236,7 +236,7 @@ def test_a_choice_holds_at_once_and_says_when_it_does_not_last() -> None:
     console.type("/notify off<enter>")
     assert "/notify auto gives the choice back." in words(console)
     console.type("/notify auto<enter>")
-    assert "Notices are name:" in words(console)
+    assert "(/notify name)" in words(console)
     console.close()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatnet.console import disk
+from chatnet.console.commands import split_words
 from tests.support.scripted_peer import ScriptedPeer, key_of, somebody
 from tests.support.typist import Typist, new_clock
 
@@ -51,6 +52,38 @@ def test_of_too_large_a_folder_nothing_is_completed_and_that_is_said(
     console.type(f"/send bob {tmp_path}/im<tab>")
     assert console.view.input.text == f"/send bob {tmp_path}/im"
     assert "Tab cannot tell which begin with these letters." in " ".join(console.screen().split())
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ('"lo', '"long name (1).txt"'),
+        ("'lo", "'long name (1).txt'"),
+        ("lo", "long\\ name\\ (1).txt"),
+        ('"long na', '"long name (1).txt"'),
+        ("'a folder/i", "'a folder/it'\\''s.txt'"),
+        ('"a folder/s', '"a folder/say \\"hi\\".txt"'),
+        ('"a f', '"a folder/'),
+        ('"tw', '"two wor'),
+        ('"two words" "lo', '"two words" "long name (1).txt"'),
+    ],
+)
+def test_a_name_is_completed_in_the_quotes_that_it_begins_with(
+    console: Typist, folder: Path, typed: str, completed: str
+) -> None:
+    (folder / "a folder").mkdir()
+    for name in ("long name (1).txt", "two words", "two worlds", "a folder/it's.txt", 'a folder/say "hi".txt'):
+        (folder / name).touch()
+    console.type(f"/send bob {typed}<tab>")
+    assert console.view.input.text == f"/send bob {completed}"
+    if completed.endswith(typed[0]):
+        assert all((folder / word).is_file() for word in split_words(completed))
+
+
+def test_quotes_in_a_message_are_letters(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    console.type("don't ali<tab>")
+    assert console.view.input.text == "don't alice "
 
 
 def test_a_slow_folder_holds_up_nothing_and_tab_is_answered_when_it_is_there(console: Typist, tmp_path: Path) -> None:

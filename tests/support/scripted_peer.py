@@ -520,7 +520,7 @@ class ScriptedPeer(PeerApi):
         if not body.strip():
             raise LocalError("empty", "There is nothing to send.")
         if (size := len(body.encode("utf-8", "replace"))) > limits.MAX_BODY_BYTES:
-            raise LocalError("too-long", f"{-(-size // 1000)} kB is too long for a message (limit 16 KiB).")
+            raise LocalError("too-long", f"{-(-size // 1024)} KiB is too long for a message (limit 16 KiB).")
         self._store()
         self._take_request(chat)
         held = person.new_key is not None

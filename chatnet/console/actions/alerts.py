@@ -43,7 +43,7 @@ class AlertActions(SubjectActions):
             after = f" /notify {AUTO} gives the choice back."
         muted = ", ".join(map(self._model.roster.name, rules.muted[:10]))
         silent = f" Never of: {muted}." if muted else ""
-        self.view.say(f"Notices are {content}: while you look elsewhere, {CONTENTS[content]}.{silent}{after}")
+        self.view.say(f"While you look elsewhere, {CONTENTS[content]} (/notify {content}).{silent}{after}")
 
     def cmd_mute(self, rest: str) -> None:
         self._mute("mute", rest, True)

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from chatnet.console.commands import BY_NAME
 from chatnet.console.completion import Completer, PathQuestion, shown_candidates
-from chatnet.console.disk import Disk, Names, names_in
+from chatnet.console.disk import Disk, Names, expanded, names_in
 from chatnet.console.keymap import Context
 from chatnet.console.panes.base import PaneContext
 from chatnet.console.panes.conversation import ConversationPane
@@ -325,7 +325,7 @@ def unexpected(error: BaseException | None) -> str:
 
 def local_path(typed: str) -> bytes:
     """A path as it was typed, ``~`` and relative ones too, as the peer takes it: absolute, and bytes."""
-    return os.fsencode(os.path.abspath(os.path.join(_here(), os.path.expanduser(typed))))
+    return os.fsencode(os.path.abspath(os.path.join(_here(), expanded(typed))))
 
 
 def _here() -> str:

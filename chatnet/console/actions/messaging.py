@@ -58,7 +58,7 @@ class MessagingActions(SubjectActions):
             return True
         limit = limits.MAX_BODY_BYTES // 1024
         as_file = " Alt-s sends it as a file." if self.view.chat is not None and text == self.view.input.text else ""
-        self._wrong(f"{max(1, round(size / 1000))} kB is too long for a message (limit {limit} KiB).{as_file}")
+        self._wrong(f"{-(-size // 1024)} KiB is too long for a message (limit {limit} KiB).{as_file}")
         return False
 
     def _say(self, chat: ChatID, text: str, row: InputRow) -> None:

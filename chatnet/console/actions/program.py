@@ -73,7 +73,11 @@ class ProgramActions(ActionBase):
         self._terminal.redraw()
 
     def key_back(self, stroke: str) -> None:
-        self.view.back()
+        before = self.view.tab_before()
+        if before is not None:
+            self._show(before)
+        else:
+            self.view.back()
 
     def key_delete_or_quit(self, stroke: str) -> None:
         row = self.view.input
@@ -186,7 +190,6 @@ class ProgramActions(ActionBase):
             self._api.login,
             values.name,
             values.registry,
-            values.presentation,
             then=done,
             tell=form.failed,
             advice=advice,

@@ -369,4 +369,6 @@ def _quoting(words: list[str]) -> str:
             whole = " ".join(words[start:end])
             if os.path.lexists(os.path.expanduser(whole)):
                 return f' A name with blanks is put in quotes: "{safe_line(whole)}"'
-    return ' A name with blanks is put in quotes: "my photo.jpg"; Tab does it.' if len(words) > 1 else ""
+    if len(words) < 2:
+        return ""
+    return ' A name with blanks is put in quotes: "my photo.jpg"; Tab completes it in quotes if it begins with one.'

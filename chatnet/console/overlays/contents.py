@@ -77,6 +77,9 @@ class ContentsView(Box):
         self._rows.select(number)
         self.changed()
 
+    def is_all_in_view(self) -> bool:
+        return self.total <= self._list_size()[1]
+
     def changed(self) -> None:
         self._rows.changed()
         super().changed()

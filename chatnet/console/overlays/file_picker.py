@@ -14,7 +14,7 @@ from chatnet.console.shown import Place, Subject
 from chatnet.console.widgets.base import Box, LazyList
 from chatnet.console.widgets.text import Markup, cut, line, stack, width
 from chatnet.console.widgets.theme import Signs
-from chatnet.console.widgets.wording import count_text, size_text
+from chatnet.console.widgets.wording import size_text
 from chatnet.core.errors import system_reason
 from chatnet.core.limits import PICKER_NAMES
 from chatnet.core.text import safe_line
@@ -244,7 +244,7 @@ class FilePicker(Box):
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
         self.shows = {Place(Subject.PICKER): self._who}
         head = line([("group", f" Send to {self._who}: "), ("text", safe_line(self.directory, 1000))], cols)
-        count = count_text(len(self.marked), "file") + " marked" if self.marked else ""
+        count = f"{len(self.marked):,} marked" if self.marked else ""
         foot: Markup = ("state.error", f" {self.problem}") if self.problem else ("text.soft", f" {count}")
         if self._wanted is not None:
             foot = ("text.soft", f" Looking into {safe_line(self._wanted[0])}{self._signs.ellipsis}")

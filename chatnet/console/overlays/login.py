@@ -1,4 +1,4 @@
-"""The login form: name, registry, presentation server, a button, and why it did not work."""
+"""The login form: name, registry, a button, and why it did not work."""
 
 from __future__ import annotations
 
@@ -19,18 +19,13 @@ class LoginDefaults:
 
     name: str = ""
     registry: str = ""
-    presentation: str = ""
 
 
 _FIELDS = (
     ("Your name", "What the others call you: 1 to 32 of a-z, 0-9, - and _."),
     ("Registry", "It knows who is here: HOST or HOST:PORT, or the join string that it printed when it was started."),
-    (
-        "Presentation server (optional)",
-        "It shows the network to an audience. Nothing is told to one so far: leave this empty.",
-    ),
 )
-_LABEL_COLS = 31
+_LABEL_COLS = 10
 _BUTTON = "[ Login ]"
 _SIDE_BY_SIDE_FROM = 60
 
@@ -40,11 +35,11 @@ class _Field(urwid.Edit):
 
 
 class LoginForm(Box):
-    """Three fields and a button; Tab, arrows and mouse move, Enter logs in."""
+    """Two fields and a button; Tab, arrows and mouse move, Enter logs in."""
 
     def __init__(self, defaults: LoginDefaults, submit: Callable[[LoginDefaults], None], reason: str = "") -> None:
         super().__init__()
-        values = (defaults.name, defaults.registry, defaults.presentation)
+        values = (defaults.name, defaults.registry)
         kills: list[str | bytes] = []
         self.edits = [_Field(edit_text=value, wrap="clip", kill_buffer=kills) for value in values]
         self.at = 0  # the field, or the button behind the last one

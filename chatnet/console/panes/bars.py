@@ -14,7 +14,7 @@ from chatnet.core.events import RegistryPhase
 from chatnet.core.identity import short_text
 from chatnet.core.text import safe_line
 
-STATUS_SECONDS = 10.0
+STATUS_SECONDS = 10.0  # long enough to read two sentences, if no key and no event ends it before
 MOST_STATUS_ROWS = 4
 
 

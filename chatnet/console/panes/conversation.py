@@ -31,6 +31,7 @@ from chatnet.console.widgets.wording import (
     size_text,
     transfer_state,
     waiting_text,
+    warning_text,
 )
 from chatnet.core import limits
 from chatnet.core.chats import written_ms
@@ -318,7 +319,7 @@ class ConversationPane(ScrollPane):
         prefix = self._prefix(sign, attribute, message, at_ms, cols)
         look = "selected" if message.n == self._found_n else "text"
         late = late_text(message, at_ms)
-        state = [("text.soft", f"  ({late})" if late else ""), (attribute, f"  {sign} {word}" if word else "")]
+        state = [("text.soft", f"  ({late})" if late else ""), (attribute, f"  {word}" if word else "")]
         return _MessageRow(prefix, width(prefix), safe_text(message.body), look, state, signs)
 
     def _prefix(self, sign: str, attribute: str, message: ChatMessage, at_ms: int, cols: int) -> Markup:
@@ -351,8 +352,8 @@ class ConversationPane(ScrollPane):
             body += [("bar", f"\n{bar}"), ("state", f"  {pace_text(transfer)}")]
         else:
             body.append((attribute, f"   {words}"))
-        if transfer.warning:
-            body.append(("state.error", f"\n{signs.alarm} {safe_line(transfer.warning)}"))
+        if warning := warning_text(transfer):
+            body.append(("state.error", f"\n{signs.alarm} {warning}"))
         is_waiting = transfer.state is TransferState.OFFERED and not transfer.outgoing
         if details := details_text(transfer, "Alt-v" if newest_offer else f"/contents {number}"):
             body.append(("state.wait", f"\n{details}"))

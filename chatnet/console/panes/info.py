@@ -23,6 +23,7 @@ from chatnet.console.widgets.wording import (
     size_text,
     transfer_state,
     waiting_text,
+    warning_text,
     when_text,
 )
 from chatnet.core.events import Person, RegistryPhase, Transfer, VerifiedLevel
@@ -128,8 +129,8 @@ class Facts:
             yield _fact("went on", f"from {size_text(transfer.resumed_from)}")
         if transfer.saved_to:
             yield _fact("saved as", shown_path(transfer.saved_to))
-        if transfer.warning:
-            yield _line("state.error", f"{signs.alarm} {safe_line(transfer.warning)}")
+        if warning := warning_text(transfer):
+            yield _line("state.error", f"{signs.alarm} {warning}")
         yield _fact("offered", when_text(transfer.offered_ms, now_ms))
 
     def _title(self, transfer: Transfer) -> Row:

@@ -134,10 +134,15 @@ class NetPane(ScrollPane):
                     ("text", "From another machine: with the join string that the registry printed."),
                 ]
             twistd = self.scene.launch.twistd if registry.address.startswith(THIS_MACHINE) else "twistd"
+            join = registry_join(registry) or registry.address
+            text = f"Nobody else is here yet. {where[0].upper()}{where[1:]}:"
+            command = f"   {twistd} -n chatpeer --name YOU --registry"
+            if len(join) + 3 <= self.size[0]:
+                return [("text", text), ("key", f"{command} \\"), ("key", f"   {join}")]
             return [
-                ("text", f"Nobody else is here yet. {where[0].upper()}{where[1:]}:"),
-                ("key", f"   {twistd} -n chatpeer --name YOU --registry \\"),
-                ("key", f"   {registry_join(registry) or registry.address}"),
+                ("text", text),
+                ("key", f"{command} JOIN"),
+                ("text", "JOIN is the registry's join string: /myid shows it in one row, to be copied."),
             ]
         names = ", ".join(roster.name(online[i]) for i in range(min(len(online), _NAMES_SHOWN)))
         more = f" and {len(online) - _NAMES_SHOWN} more" if len(online) > _NAMES_SHOWN else ""

@@ -11,7 +11,7 @@ from chatnet.console.keymap import Context
 from chatnet.console.panes.base import Pane, PaneContext
 from chatnet.console.shown import Place, Subject, offer_question
 from chatnet.console.widgets.text import Markup, Row, cut, line, plain, stack, width
-from chatnet.console.widgets.wording import amount_text, bar_text, details_text, size_text, transfer_state
+from chatnet.console.widgets.wording import amount_text, bar_text, details_text, size_text, transfer_state, warning_text
 from chatnet.core.events import Transfer, TransferState
 from chatnet.core.text import quoted, safe_line, shown_path
 
@@ -149,9 +149,8 @@ class TransfersPane(Pane):
         if transfer.saved_to:
             saved: Markup = ("text.soft", f"saved as {shown_path(transfer.saved_to)}")
             rows.append(Row(" " * _INDENT, _INDENT, saved).canvas(cols))
-        if transfer.warning:
-            warning: Markup = ("state.error", f"{signs.alarm} {safe_line(transfer.warning)}")
-            rows.append(Row(" " * _INDENT, _INDENT, warning).canvas(cols))
+        if warning := warning_text(transfer):
+            rows.append(Row(" " * _INDENT, _INDENT, ("state.error", f"{signs.alarm} {warning}")).canvas(cols))
         if details := details_text(transfer, "v"):
             rows.append(Row(" " * _INDENT, _INDENT, ("state.wait", details)).canvas(cols))
         return rows

@@ -201,24 +201,44 @@ def not_sent_text(transfer: Transfer) -> str:
     parts = [count_text(count, one) for count, one in counts if count]
     if not parts:
         return ""
-    are = "is" if len(parts) == 1 and parts[0].startswith("1 ") else "are"
+    is_one = len(parts) == 1 and parts[0].startswith("1 ")
+    if transfer.state is TransferState.DONE:
+        are = "was" if is_one else "were"
+    else:
+        are = "is" if is_one else "are"
     return f"{' and '.join(filter(None, (', '.join(parts[:-1]), parts[-1])))} {are} not sent."
 
 
+def warning_text(transfer: Transfer) -> str:
+    """What to think of before an offer is accepted; empty once that has ended."""
+    return "" if transfer.state.ended and not transfer.outgoing else safe_line(transfer.warning)
+
+
 def details_text(transfer: Transfer, look: str) -> str:
-    """What is to be known of an offer beside its files; ``look`` is the key or the command that shows its names."""
+    """What is to be known of an offer beside its files; ``look`` is the key or the command that shows its names.
+
+    Of a transfer that is done it says what was; nothing of one that ended otherwise.
+    """
+    is_done = transfer.state is TransferState.DONE
+    if transfer.state.ended and not is_done:
+        return ""
     details, sentences = transfer.details, [not_sent_text(transfer)]
     renamed = count_text(details.renamed, "name") if details.renamed else ""
     if renamed and transfer.outgoing:
         cannot = _by_number(details.renamed, "cannot be sent as it is and goes", "cannot be sent as they are and go")
-        sentences.append(f"{renamed} {cannot} out changed.")
-    elif renamed and transfer.state is TransferState.DONE:
+        went = _by_number(details.renamed, "could not be sent as it is and", "could not be sent as they are and")
+        sentences.append(f"{renamed} {f'{went} went' if is_done else cannot} out changed.")
+    elif renamed and is_done:
         sentences.append(f"{renamed} {_by_number(details.renamed, 'was', 'were')} changed.")
     elif renamed:
         sentences.append(f"{renamed} will change here{f' ({look} shows which)' if look else ''}.")
     if details.executables:
-        is_are = _by_number(details.executables, "is", "are")
-        saved = _by_number(details.executables, "arrives", "arrive") if transfer.outgoing else f"{is_are} saved"
+        if transfer.outgoing:
+            saved = "arrived" if is_done else _by_number(details.executables, "arrives", "arrive")
+        elif is_done:
+            saved = _by_number(details.executables, "was saved", "were saved")
+        else:
+            saved = _by_number(details.executables, "is saved", "are saved")
         sentences.append(f"{count_text(details.executables, 'executable file')} {saved} without that permission.")
     return " ".join(filter(None, sentences))
 
@@ -258,8 +278,9 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
             cancelled = reason if transfer.code == messages.USER and reason else f"cancelled{because}"
             return f"{signs.failed} {cancelled}", "state.error"
         case TransferState.FAILED if transfer.code == messages.CHANGED and transfer.outgoing:
+            when = "while" if transfer.done_bytes else "before"
             return (
-                f"{signs.failed} {quoted(transfer.title)} changed while it was sent; /send offers it as it is now.",
+                f"{signs.failed} {quoted(transfer.title)} changed {when} it was sent; /send offers it as it is now.",
                 "state.error",
             )
         case TransferState.FAILED:

@@ -32,6 +32,7 @@ from chatnet.core.text import (
     SafeText,
     gets_other_name,
     name_warning,
+    quoted,
     safe_file_name,
     safe_line,
 )
@@ -108,7 +109,7 @@ class Summary:
     def __init__(self) -> None:
         self.files = 0
         self.size = 0
-        self.warning = ""
+        self._warned: tuple[Sequence[str], str] | None = None  # the first path with a warning, and that
         self.names: list[SafeText] = []
         self._folders = FolderCount()
         self._here: list[int] = []  # the hashes of the present folder and of those above it, from the top
@@ -134,8 +135,8 @@ class Summary:
         if file.path[0] != self._top:
             self._top = file.path[0]
             self._tops += 1
-        if not self.warning:
-            self.warning = _warning(file.path[-1], is_renamed)
+        if self._warned is None and (warning := _warning(file.path[-1], is_renamed)):
+            self._warned = file.path, warning
         return hashed
 
     def add_empty_folder(self, path: Sequence[str]) -> None:
@@ -178,6 +179,16 @@ class Summary:
         """The numbers for people."""
         renamed = self._renamed + len(set(self._holding_renamed))
         return OfferDetails(len(self._empty), renamed, executables, *not_sent)
+
+    @property
+    def warning(self) -> str:
+        """What to think of before it is accepted; among several files it names the first that it is about."""
+        if self._warned is None:
+            return ""
+        path, warning = self._warned
+        if self.files == 1:
+            return warning
+        return f"{quoted(safe_line('/'.join(clean_path(path)), 80))}: {warning}"
 
     def title_so_far(self) -> SafeText:
         """``photos/ and more``, while pages are missing, which nobody will count."""

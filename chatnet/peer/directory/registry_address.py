@@ -91,5 +91,5 @@ def _port(digits: str, text: str) -> int:
 def _wrong(text: str) -> ValueError:
     return ValueError(
         f"'{safe_line(text, 80)}' is no registry. Give the join string that the registry prints"
-        f" (chatnet:HOST:PORT/KEY), or tcp:HOST:PORT"
+        f" (chatnet:HOST:PORT/KEY), or HOST:PORT"
     )

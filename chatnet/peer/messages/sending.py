@@ -35,7 +35,7 @@ class Sending:
             raise LocalError("empty", "There is nothing to send.")
         if size > MAX_BODY_BYTES:
             limit = MAX_BODY_BYTES // 1024
-            raise LocalError("too-long", f"{-(-size // 1000)} kB is too long for a message (limit {limit} KiB).")
+            raise LocalError("too-long", f"{-(-size // 1024)} KiB is too long for a message (limit {limit} KiB).")
         self._people.pin_on_first_contact(known)
         self._people.accept(known)
         return self._outbox.say(known, body).addCallback(self._conversations.shown)

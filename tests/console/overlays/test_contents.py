@@ -57,6 +57,7 @@ def test_alt_v_shows_all_names_and_which_change(console: Typist, size: tuple[int
     console.type("<down>")
     assert "offered as photos/.git/config saved as photos/git/config" in " ".join(console.screen().split())
     assert "c next changed name" in console.lines()[-1]
+    assert "PgDn" not in console.lines()[-1]  # all are in view
     console.type("<esc>")
     assert console.view.overlay is None
 
@@ -74,6 +75,7 @@ def test_of_a_hundred_thousand_names_only_those_in_view_are_loaded(console: Typi
     transfer = offered(console, [name(f"d/{number:06d}") for number in range(100_000)])
     console.type("/contents<enter>")
     assert "d/000000" in console.screen()
+    assert "PgDn more" in console.lines()[-1]
     console.type("<end>")
     assert "d/099999" in console.screen()
     console.type("<page up>")

@@ -58,7 +58,9 @@ def test_enter_opens_a_folder_and_sends_a_file(picking: Typist, folder: Path) ->
 
 
 def test_marks_are_sent_together_in_their_order(picking: Typist, folder: Path) -> None:
-    picking.type("<down><space><up><up><space>s")
+    picking.type("<down><space><up><up><space>")
+    assert picking.lines()[-2].strip() == "2 marked"
+    picking.type("s")
     assert picking.calls("offer") == [("offer", BOB, (os.fsencode(f"{folder}/a.txt"), os.fsencode(f"{folder}/sub")))]
 
 

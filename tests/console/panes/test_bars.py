@@ -6,7 +6,7 @@ from chatnet.core.events import RegistryPhase, SpeedLimits, TransferState
 from tests.support.scripted_peer import furnished, key_of
 from tests.support.typist import Typist, new_clock
 
-BOB = key_of("bob")
+ALICE, BOB = key_of("alice"), key_of("bob")
 
 
 def test_the_header_tells_the_age_of_a_loss_every_second(console: Typist) -> None:
@@ -19,6 +19,38 @@ def test_the_header_tells_the_age_of_a_loss_every_second(console: Typist) -> Non
     console.type("/reconnect<enter>")
     assert console.calls("reconnect") == [("reconnect",)]
     assert "registry up" in console.lines()[0]
+
+
+def test_a_notice_goes_when_an_offer_asks_for_an_answer(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    console.view.say("bob is not blocked any more.")
+    console.peer.offered(ALICE, "other.txt", 10)
+    console.wait(0.1)
+    assert "bob is not blocked any more." in console.lines()[-1]  # the offer is in another tab
+    console.peer.offered(BOB, "a.txt", 10)
+    console.wait(0.1)
+    assert "Alt-y accept" in console.lines()[-1]
+
+
+def test_a_notice_goes_when_the_transfer_has_ended_otherwise(console: Typist) -> None:
+    offer = console.peer.offered(BOB, "b.txt", 10, mine=True)
+    console.wait(0.1)
+    console.type("/msg bob<enter>")
+    console.view.say('"b.txt" waits for bob to accept.')
+    console.peer.answered_there(offer.fid, accept=False)
+    console.settle()
+    assert "bob did not take it" in console.words()
+    assert "waits for bob to accept" not in console.words()
+
+
+def test_a_warning_stays_and_each_line_for_ten_seconds_at_most(console: Typist) -> None:
+    console.type("/msg bob<enter>")
+    console.view.say("The disk does not answer.", warning=True)
+    console.peer.offered(BOB, "a.txt", 10)
+    console.wait(8)
+    assert "The disk does not answer." in console.lines()[-1]
+    console.wait(3)
+    assert "Alt-y accept" in console.lines()[-1]
 
 
 def test_rates_are_summed(console: Typist) -> None:

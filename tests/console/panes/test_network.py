@@ -30,6 +30,17 @@ def test_alone_the_command_for_another_machine_is_shown() -> None:
     console.close()
 
 
+def test_where_the_join_string_needs_two_rows_myid_is_named_which_has_it_in_one() -> None:
+    console = Typist(size=(80, 24))
+    join = f"chatnet:192.0.2.1:9900/{key_text(key_of('registry'))}"
+    assert "twistd -n chatpeer --name YOU --registry JOIN" in console.screen()
+    assert "/myid shows it in one row" in console.words()
+    assert join not in "".join(line.strip() for line in console.screen().split("│"))
+    console.type("/myid<enter>")
+    assert any(join in line for line in console.lines())
+    console.close()
+
+
 def test_a_registry_that_was_never_found_is_said_with_what_to_do(console: Typist) -> None:
     console.peer.registry = msgspec.structs.replace(console.peer.registry, key=None)
     console.peer.put_registry(RegistryPhase.LOST, "connection refused", "refused-connection", 8)

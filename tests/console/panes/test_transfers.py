@@ -54,6 +54,39 @@ def test_alt_n_refuses_and_alt_s_asks_for_a_directory(console: Typist, tmp_path:
     assert console.calls("refuse") == [("refuse", other.fid)]
 
 
+def test_an_absolute_path_behind_the_home_directory_that_alt_s_proposes_is_absolute(
+    console: Typist, tmp_path: Path
+) -> None:
+    (tmp_path / "large").mkdir()
+    console.type("/msg bob<enter>")
+    console.type("<meta s>")
+    console.type(f"{tmp_path}/la<tab>")
+    assert console.view.input.text == f"/accept 1 ~/{tmp_path}/large/"
+    console.type("<enter>")
+    fid = next(iter(console.peer.transfers))
+    assert console.calls("accept") == [("accept", fid, os.fsencode(tmp_path / "large"))]
+
+
+def test_esc_leads_from_the_list_of_transfers_to_the_tab_before(console: Typist) -> None:
+    console.type("/msg bob<enter>half a text<f4><esc>")
+    assert console.view.chat == BOB
+    assert console.view.input.text == "half a text"
+    console.type("<ctrl u>more<f4>/limit<esc>")
+    assert console.view.tab.pane is console.view.transfers
+    console.type("<ctrl u><esc>")
+    assert console.view.tab.pane is console.view.transfers
+    console.type("<esc>")
+    assert console.view.chat == BOB
+
+
+def test_esc_in_the_list_of_transfers_leads_to_the_first_tab_once_the_other_is_closed(console: Typist) -> None:
+    console.type("/msg bob<enter><f4>")
+    console.view.close(1)
+    console.settle()
+    console.type("<esc>")
+    assert console.view.tab.pane is console.view.net
+
+
 def test_an_offer_of_a_program_warns(console: Typist) -> None:
     console.peer.offered(BOB, "photo\u202egpj.exe", 10)
     console.wait(0.1)
@@ -209,6 +242,9 @@ def test_a_source_that_changed_is_named(console: Typist) -> None:
     console.peer.change_transfer(offer.fid, state=TransferState.FAILED, code="changed", outgoing=True)
     console.wait(0.1)
     console.type("<f4>")
+    assert '"notes.md" changed before it was sent; /send offers it as it is now.' in console.words()
+    console.peer.change_transfer(offer.fid, done_bytes=3)
+    console.settle()
     assert '"notes.md" changed while it was sent; /send offers it as it is now.' in console.words()
 
 

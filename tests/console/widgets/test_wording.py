@@ -19,6 +19,7 @@ from chatnet.console.widgets.wording import (
     size_text,
     transfer_state,
     waiting_text,
+    warning_text,
 )
 from chatnet.core.events import MessageState, OfferDetails, TransferState
 from chatnet.core.link_policy import End
@@ -156,6 +157,33 @@ def test_what_an_offer_has_beside_files(details: OfferDetails, outgoing: bool, w
     peer.people = {key_of("bob"): somebody("bob", 0)}
     transfer = peer.offered(key_of("bob"), "p/", 1, mine=outgoing, files=3, folders=4, details=details)
     assert details_text(transfer, "Alt-v") == words
+
+
+@pytest.mark.parametrize(
+    ("details", "outgoing", "words"),
+    [
+        (OfferDetails(links=1), False, "1 link was not sent."),
+        (OfferDetails(links=3), True, "3 links were not sent."),
+        (OfferDetails(renamed=1), False, "1 name was changed."),
+        (OfferDetails(renamed=2), True, "2 names could not be sent as they are and went out changed."),
+        (OfferDetails(executables=1), False, "1 executable file was saved without that permission."),
+        (OfferDetails(executables=2), True, "2 executable files arrived without that permission."),
+    ],
+)
+def test_of_what_has_arrived_it_says_what_was(details: OfferDetails, outgoing: bool, words: str) -> None:
+    peer = ScriptedPeer(new_clock())
+    peer.people = {key_of("bob"): somebody("bob", 0)}
+    offer = peer.offered(key_of("bob"), "p/", 1, mine=outgoing, files=3, folders=4, details=details)
+    assert details_text(peer.change_transfer(offer.fid, state=TransferState.DONE), "Alt-v") == words
+    assert details_text(peer.change_transfer(offer.fid, state=TransferState.DECLINED), "Alt-v") == ""
+
+
+def test_a_warning_goes_once_the_offer_has_ended() -> None:
+    peer = ScriptedPeer(new_clock())
+    offer = peer.offered(key_of("bob"), "run.sh", 1)
+    assert "it is a program" in warning_text(offer)
+    assert "it is a program" in warning_text(peer.change_transfer(offer.fid, state=TransferState.RUNNING))
+    assert warning_text(peer.change_transfer(offer.fid, state=TransferState.DONE)) == ""
 
 
 def test_empty_folders_are_counted_with_the_others() -> None:

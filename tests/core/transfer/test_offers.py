@@ -24,7 +24,7 @@ from chatnet.core.limits import (
     PACKED_HEAD_BYTES,
 )
 from chatnet.core.messages import Accept, NotSent, Offer, OfferedFile, OfferRest, Want
-from chatnet.core.text import name_warning
+from chatnet.core.text import name_warning, safe_line
 from chatnet.core.transfer.offers import (
     ALL_SENT,
     AcceptAssembly,
@@ -101,6 +101,17 @@ def test_a_plain_name_has_no_warning_and_a_program_has() -> None:
         summary = Summary()
         summary.add(OfferedFile([name], 1, 0))
         assert bool(summary.warning) is warned, name
+
+
+def test_among_several_files_the_one_with_the_warning_is_named() -> None:
+    summary = Summary()
+    for path in (["p", "a.txt"], ["p", "tools", "run.sh"], ["p", "b.exe"]):
+        summary.add(OfferedFile(path, 1, 0))
+    assert summary.warning == f'"p/tools/run.sh": {name_warning("run.sh")}'
+    summary = Summary()
+    for path in (["a.txt"], ["p" * 150, "run" * 40 + ".sh"]):
+        summary.add(OfferedFile(path, 1, 0))
+    assert safe_line(summary.warning).endswith(name_warning("run.sh"))  # it is cut nowhere
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=32))
