@@ -127,6 +127,9 @@ def test_a_live_code_stands_until_it_is_compared(console: Typist) -> None:
     assert console.calls("confirm") == [("confirm", BOB, 1, "bob", BOB, "482913")]
     assert "482 913" not in console.screen()
     assert " ● bob ✓" in people_rows(console)
+    console.type("/verify bob same code<enter>")
+    assert len(console.calls("confirm")) == 1
+    assert "bob is verified already." in console.screen()
 
 
 def test_a_code_that_they_began_takes_nothing_from_who_types(console: Typist) -> None:
