@@ -91,7 +91,7 @@ class SubjectActions(ActionBase):
         shown = self._model.shown.compared(Place(Subject.NUMBER, person.peer), self._clock.seconds())
         if not isinstance(shown, SafetyNumber):
             self._wrong(f"No digits to compare with {person.name} were on the screen lately: /verify {person.name}")
-        elif not shown.digits or shown.key != (person.new_key or person.peer) or shown.name != person.name:
+        elif not shown.digits or shown.key != person.compared_key or shown.name != person.name:
             self._wrong(f"Another key has come since: compare again. /verify {person.name}")
         else:
             return shown

@@ -376,6 +376,7 @@ class Roster:
             waiting_code=about.waiting_code,
             next_try_ms=about.next_try_ms,
             new_key=self.new_key(peer),
+            other_key=self.rival(peer),
             known_since_ms=pinned[1] if pinned else None,
             verified=self.verified(peer),
             blocked=peer in self.blocked,
