@@ -63,7 +63,7 @@ class Person(Plain, frozen=True):
 
     peer: bytes  # PeerID
     name: str  # the claim, or "?7K2F-QM4D" where nothing vouches for it
-    online: bool  # in the registry's list now (or in the last list while the registry is away)
+    online: bool  # linked, or in the list that the registry has told since the start
     linked: bool
     address: str  # where the link goes, or the first listed endpoint; may be empty
     rtt_ms: int | None  # of the link
