@@ -79,6 +79,7 @@ class Person(Plain, frozen=True):
     next_try_ms: int | None = None  # when the next dial is, while something waits without a link
     more_waits: bool = False  # more of theirs waits at their side until somebody here writes to them or accepts them
     remembered: bool = False  # was listed and is not, and nobody here had to do with them: they can be written to
+    listed_address: str = ""  # the first listed endpoint, where others dial; may be empty
     other_key: bytes | None = None  # as ``new_key``, but also while a person here has decided to keep the known one
 
     @property

@@ -93,6 +93,7 @@ def somebody(name: str, now_ms: int, online: bool = True, **changes: Any) -> Per
         online=online,
         linked=False,
         address="192.0.2.20:34194" if online else "",
+        listed_address="192.0.2.20:34194" if online else "",
         rtt_ms=None,
         last_seen_ms=now_ms - 2_400_000,
         unread=0,

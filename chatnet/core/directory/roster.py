@@ -374,13 +374,15 @@ class Roster:
     def person(self, peer: PeerID) -> Person:
         about = self._acquaintances.get(peer) or PeerStats()
         entry = self.entries.get(peer)
+        listed_address = str(entry.endpoints[0]) if entry and entry.endpoints else ""
         pinned = self._pinned.get(self._pinned_name.get(peer, ""))
         return Person(
             peer=peer,
             name=self.name_of(peer),
             online=(peer in self.listed and peer not in self._presumed) or about.linked,
             linked=about.linked,
-            address=about.address or (str(entry.endpoints[0]) if entry and entry.endpoints else ""),
+            address=about.address or listed_address,
+            listed_address=listed_address,
             rtt_ms=about.rtt_ms,
             last_seen_ms=self._last_seen_ms(peer, about),
             unread=about.unread,

@@ -120,9 +120,10 @@ def test_who_stands_in_the_last_list_alone_is_not_online_until_the_registry_tell
     assert some.listed == {CAROL, BOB, DAVE}
     assert [(some.person(one).online, some.person(one).last_seen_ms) for one in (CAROL, BOB)] == [(False, 77)] * 2
     assert names(some) == {"carol", "bob", "dave"}
-    some.acquaintance(BOB).linked = True
+    some.acquaintance(BOB).linked, some.acquaintance(BOB).address = True, "192.0.2.1:50412"
     assert some.person(BOB).online
-    some.acquaintance(BOB).linked = False
+    assert (some.person(BOB).address, some.person(BOB).listed_address) == ("192.0.2.1:50412", "192.0.2.1:4000")
+    some.acquaintance(BOB).linked, some.acquaintance(BOB).address = False, ""
     some.acquaintance(BOB).last_seen_ms = 80
     assert (some.person(BOB).online, some.person(BOB).last_seen_ms) == (False, 80)
     assert some.apply(page(CAROL_ENTRY, left=(DAVE,), more=True), 90).changed == {CAROL, DAVE}
