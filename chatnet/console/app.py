@@ -18,6 +18,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPu
 from zope.interface import implementer
 
 from chatnet.console.actions.all import Actions
+from chatnet.console.actions.program import LOGIN_ADVICE
 from chatnet.console.alerts import AlertQueue, alert_sequence
 from chatnet.console.coach import is_open_offer
 from chatnet.console.disk import Disk, DiskThreads
@@ -80,7 +81,8 @@ class _TroubleObserver:
 class Console(Service):
     """Drives one peer, through its api only, in one terminal.
 
-    With ``login`` nobody is named yet: the form is shown first.  ``warnings`` about the start stand in the
+    With ``login`` nobody is named yet: the form is shown first.  ``registry`` is the place of the registry as it was
+    given, with its key if that was part of it; a later form begins with it.  ``warnings`` about the start stand in the
     first tab.  ``theme`` is the environment's without another choice.  ``screen`` is for tests.
     """
 
@@ -92,6 +94,7 @@ class Console(Service):
         reactor: Any,
         *,
         login: LoginDefaults | None = None,
+        registry: str = "",
         input: TextIO | None = sys.__stdin__,
         output: TextIO | None = sys.__stdout__,
         ascii_only: bool = False,
@@ -107,6 +110,7 @@ class Console(Service):
         self._launch = launch or Launch()
         self._theme = theme or ThemeChoice(environ)
         self._login = login
+        self._registry = registry
         self._input, self._output = input, output
         self._ascii_only = ascii_only
         self._warnings = warnings
@@ -285,8 +289,9 @@ class Console(Service):
                 self.actions.restore(tabs)
             case RegistryChanged(registry) if registry.phase is RegistryPhase.REFUSED and registry.code == "name-taken":
                 me = self.model.me
-                known = LoginDefaults(me.name if me is not None else "", registry.address)
-                self.actions.show_login(self._login or known, str(registry.reason))
+                started = LoginDefaults(me.name if me is not None else "", self._registry or registry.address)
+                known = self.actions.typed_login or self._login or started
+                self.actions.show_login(known, f"{registry.reason} {LOGIN_ADVICE[registry.code]}")
             case _:
                 pass
         self.request_draw()

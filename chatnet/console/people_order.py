@@ -107,6 +107,12 @@ class PeopleOrder:
         person = self.people.get(peer)
         return person.name if person is not None else f"?{short_text(peer)}"
 
+    def named_like(self, peer: bytes) -> Person | None:
+        """The person whose name the key ``peer`` uses now, although it is not theirs; None: nobody."""
+        if not self.name(peer).startswith("?"):  # a name that something vouches for is its own
+            return None
+        return next((person for person in self.people.values() if person.other_key == peer), None)
+
     def find(self, who: str) -> Person | None:
         """By name, by the beginning of exactly one name, or by the short key; None also where two would fit.
 

@@ -63,7 +63,7 @@ class Person(Plain, frozen=True):
 
     peer: bytes  # PeerID
     name: str  # the claim, or "?7K2F-QM4D" where nothing vouches for it
-    online: bool  # in the registry's list now (or in the last list while the registry is away)
+    online: bool  # linked, or in the list that the registry has told since the start
     linked: bool
     address: str  # where the link goes, or the first listed endpoint; may be empty
     rtt_ms: int | None  # of the link
@@ -79,6 +79,16 @@ class Person(Plain, frozen=True):
     next_try_ms: int | None = None  # when the next dial is, while something waits without a link
     more_waits: bool = False  # more of theirs waits at their side until somebody here writes to them or accepts them
     remembered: bool = False  # was listed and is not, and nobody here had to do with them: they can be written to
+    listed_address: str = ""  # the first listed endpoint, where others dial; may be empty
+    other_key: bytes | None = None  # as ``new_key``, but also while a person here has decided to keep the known one
+
+    @property
+    def compared_key(self) -> bytes:
+        """The key whose number is compared: their own, or another one that only a comparison can bring to the name.
+
+        Of somebody verified this is also one that was not kept, since nothing else than its number can take it.
+        """
+        return self.new_key or (self.other_key if self.verified else None) or self.peer
 
 
 class Request(Plain, frozen=True):
@@ -101,7 +111,7 @@ class SafetyNumber(Plain, frozen=True):
 
     peer: bytes  # the person who was asked about
     name: str
-    key: bytes  # whose digits these are: the person's, or the new one where another key uses the name
+    key: bytes  # whose digits these are: ``Person.compared_key``
     digits: str  # 60 in twelve groups
 
 

@@ -224,7 +224,7 @@ class PeerApi(Protocol):
         """
 
     def safety_number(self, peer: bytes) -> Deferred[SafetyNumber]:
-        """60 digits, of the new key where there is one, and what they are about: for ``confirm``.
+        """60 digits, of the person's ``compared_key``, and what they are about: for ``confirm``.
 
         Fails with LocalError("unknown-peer").
         """
@@ -243,9 +243,9 @@ class PeerApi(Protocol):
 
         ``name`` and ``key`` are what was compared: for BY_NUMBER those of the SafetyNumber that was shown, for
         BY_CODE the person's name and key, with ``code`` the six digits that were shown.  With a new key and
-        BY_NUMBER, the new key is taken.  Fails with LocalError("unknown-peer" | "no-check" | "another-key": another
-        one has come since, or the new one is gone | "another-name": the list calls the key otherwise now |
-        "another-code": another exchange has come since).
+        BY_NUMBER, the new key is taken, of somebody verified also one that was not kept.  Fails with
+        LocalError("unknown-peer" | "no-check" | "another-key": another one has come since, or the new one is gone |
+        "another-name": the list calls the key otherwise now | "another-code": another exchange has come since).
         """
 
     def block(self, peer: bytes, blocked: bool) -> Deferred[None]:

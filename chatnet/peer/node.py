@@ -298,7 +298,7 @@ class Node:
         self.roster = self.people.roster
         read_n = await self.people.recall()
         saved = await self.store.peer_list.load()
-        self.roster.restore(saved.entries)
+        self.roster.restore(saved.entries, saved.saved_ms)
         self.roster.restore_former(saved.former)
         for peer in self.roster.acquainted():
             self._learn_sources(peer)

@@ -107,6 +107,7 @@ def _console(peer: PeerService, reactor: Any, settings: PeerSettings) -> Service
         peer,
         reactor,
         login=login,
+        registry=shown,
         input=sys.__stdin__,
         output=sys.__stdout__,
         ascii_only=settings.ascii,

@@ -93,6 +93,7 @@ def somebody(name: str, now_ms: int, online: bool = True, **changes: Any) -> Per
         online=online,
         linked=False,
         address="192.0.2.20:34194" if online else "",
+        listed_address="192.0.2.20:34194" if online else "",
         rtt_ms=None,
         last_seen_ms=now_ms - 2_400_000,
         unread=0,
@@ -853,7 +854,7 @@ class ScriptedPeer(PeerApi):
         if key != person.new_key:
             raise LocalError("another-key", f"Yet another key uses the name {person.name} now. Nothing changed.")
         self._store()
-        self.change_person(peer, new_key=None)
+        self.change_person(peer, new_key=None, other_key=key)
         for row in [row for row in self.rows.get(peer, []) if row.state is MessageState.HELD]:
             self.set_state(row, MessageState.WAITING)
 
@@ -861,7 +862,7 @@ class ScriptedPeer(PeerApi):
     async def safety_number(self, peer: bytes) -> SafetyNumber:
         person = self._known(peer)
         digits = " ".join(f"{n:05d}" for n in range(11111, 11123))
-        return SafetyNumber(peer, person.name, person.new_key or peer, digits)
+        return SafetyNumber(peer, person.name, person.compared_key, digits)
 
     @answered
     async def check_live(self, peer: bytes) -> str:
@@ -892,18 +893,18 @@ class ScriptedPeer(PeerApi):
     @answered
     async def confirm(self, peer: bytes, level: VerifiedLevel, name: str, key: bytes, code: str = "") -> None:
         person = self._known(peer)
-        new = person.new_key if level is VerifiedLevel.BY_NUMBER else None
+        compared = person.compared_key if level is VerifiedLevel.BY_NUMBER else peer
         shown = self._codes.get(peer, "")
         if level is VerifiedLevel.BY_CODE and not shown:
             raise LocalError("no-check", f"No code was compared with {person.name} yet.")
-        if key != (new or peer):
+        if key != compared:
             raise LocalError("another-key", f"Another key has come since for {person.name}. Nothing changed.")
         if name != person.name:
             raise LocalError("another-name", f"This key is not called {name} any more. Nothing changed.")
         if level is VerifiedLevel.BY_CODE and code != shown:
             raise LocalError("another-code", f"Another code with {name} has come since. Nothing changed.")
-        if new is not None:
-            self._take_key(peer, new, level)
+        if compared != peer:
+            self._take_key(peer, compared, level)
         else:
             self._store()
             self.change_person(peer, verified=level)
@@ -990,7 +991,7 @@ def furnished(clock: Any, name: str = "carol", directory: str = "/tmp") -> Scrip
     people += [
         somebody("bob", now, linked=True, rtt_ms=3),
         somebody("dave", now, unread=2),
-        somebody("mallory", now, new_key=key_of("another mallory")),
+        somebody("mallory", now, new_key=key_of("another mallory"), other_key=key_of("another mallory")),
         somebody("alice", now, online=False, waiting=1),
         somebody("walter", now, online=False),
     ]

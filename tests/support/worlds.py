@@ -415,7 +415,7 @@ class ScriptedWorld:
 
     async def another_key(self, chat: ChatID) -> PeerID:
         key = key_of(f"another {self.peer.people[chat].name}")
-        self.peer.change_person(chat, new_key=key)
+        self.peer.change_person(chat, new_key=key, other_key=key)
         await self.settle()
         return key
 

@@ -10,6 +10,7 @@ import pytest_twisted
 from chatnet.core.errors import LocalError
 from chatnet.core.events import MessageState, RegistryPhase
 from chatnet.core.identity import conversation_of
+from chatnet.core.limits import RegistryLimits
 from chatnet.core.messages import Say
 from tests.support.village import Village, Villager
 
@@ -144,7 +145,8 @@ async def test_without_the_registry_the_last_list_leads_to_the_others(village: V
     await village.shut_registry()
     ann.start()
     await village.until(lambda: ann.phase is RegistryPhase.LOST)
-    assert ann.online == {"bob"}
+    assert ann.online == set()  # nobody says that bob is here
+    assert ann.people[key].last_seen_ms is not None
     await village.done(ann.door.say(key, "by the last list"))
     await village.until(lambda: ann.states(key) == [DELIVERED], within=15)
     await bob.stop()
@@ -154,6 +156,45 @@ async def test_without_the_registry_the_last_list_leads_to_the_others(village: V
     bob.start()
     await village.until(lambda: ann.states(key) == [DELIVERED] * 2, within=90)
     assert bob.texts(ann.peer) == ["while nobody is there"]
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_what_waits_is_dialled_for_at_the_start_without_a_registry(village: Village, has_left: bool) -> None:
+    ann, bob = await village.people("ann", "bob")
+    await befriend(village, ann, bob)
+    key = bob.peer
+    if not has_left:
+        await village.shut_registry()
+    await bob.stop()
+    if has_left:
+        await village.until(lambda: ann.online == set())
+        await village.shut_registry()
+    await village.done(ann.door.say(key, "for later"))
+    await ann.stop()
+    bob.start()
+    await village.until(lambda: bob.phase is RegistryPhase.LOST)
+    ann.start()
+    await village.until(lambda: ann.phase is RegistryPhase.LOST)
+    await village.until(lambda: bob.texts(ann.peer) == ["for later"], within=15)
+    assert (ann.online, bob.online) == ({"bob"}, {"ann"})  # by the link
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_left_while_the_registry_was_away_is_not_online_at_the_start(village: Village) -> None:
+    ann, bob, carol = await village.people("ann", "bob", "carol")
+    await village.shut_registry()
+    await carol.stop()
+    await ann.stop()
+    ann.start()
+    await village.until(lambda: ann.phase is RegistryPhase.LOST)
+    await village.pass_time(60)
+    assert ann.online == set()
+    assert sorted(person.name for person in ann.people.values()) == ["bob", "carol"]
+    village.open_registry()
+    await village.until(lambda: ann.phase is bob.phase is RegistryPhase.UP, within=60)
+    grace = RegistryLimits().grace_seconds
+    await village.until(lambda: ann.online == {"bob"}, within=grace + 5, step=0.5)
 
 
 @pytest_twisted.ensureDeferred

@@ -237,8 +237,8 @@ async def test_a_kept_key_can_be_replaced_after_all(village: Village) -> None:
     assert ann.people[new.peer].name == "bob"
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_verified_person_needs_the_number(village: Village) -> None:
+async def new_key_of_verified_bob(village: Village) -> tuple[Villager, PeerID, Villager]:
+    """Ann, who has verified bob's old key, this key, and who uses the name now."""
     ann, bob = await village.people("ann", "bob")
     await village.done(ann.door.say(bob.chat, "hello"))
     await village.until(lambda: ann.states(bob.peer) == [DELIVERED])
@@ -257,6 +257,12 @@ async def test_a_verified_person_needs_the_number(village: Village) -> None:
     await village.until(lambda: new.online == {"ann"})
     await village.until(lambda: ann.people[old].new_key == new.peer)
     await village.done(ann.door.say(old, "held"))
+    return ann, old, new
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_verified_person_needs_the_number(village: Village) -> None:
+    ann, old, new = await new_key_of_verified_bob(village)
     assert await failure(village, ann.door.trust(old, prefix(new))) == "verified"
     shown = await village.done(ann.door.safety_number(old))
     assert (shown.key, shown.digits) == (new.peer, safety_number(ann.peer, new.peer))
@@ -271,6 +277,39 @@ async def test_a_verified_person_needs_the_number(village: Village) -> None:
     ann.start()
     await village.until(lambda: peer in ann.people)
     assert ann.people[peer].verified is VerifiedLevel.BY_NUMBER
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_key_of_somebody_verified_that_was_not_kept_is_taken_by_its_number(
+    village: Village, restarts: bool
+) -> None:
+    ann, old, new = await new_key_of_verified_bob(village)
+    await village.done(ann.door.keep_key(old, new.peer))
+    if restarts:
+        await ann.stop()
+        ann.start()
+    await village.until(lambda: old in ann.people and ann.people[old].other_key == new.peer)
+    await village.until(lambda: ann.people[old].new_key is None)
+    assert await failure(village, ann.door.trust(old, prefix(new))) == "verified"
+    shown = await village.done(ann.door.safety_number(old))
+    assert (shown.name, shown.key, shown.digits) == ("bob", new.peer, safety_number(ann.peer, new.peer))
+    assert await failure(village, ann.door.confirm(old, VerifiedLevel.BY_NUMBER, "bob", old)) == "another-key"
+    await village.pass_time(5)
+    assert new.added == []
+    await village.done(ann.door.confirm(old, VerifiedLevel.BY_NUMBER, shown.name, shown.key))
+    await village.until(lambda: new.texts(ann.peer) == ["held"])
+    await village.until(lambda: old not in ann.people)
+    bob = ann.people[new.peer]
+    assert (bob.name, bob.verified, bob.new_key, bob.other_key) == ("bob", VerifiedLevel.BY_NUMBER, None, None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_somebody_not_verified_the_kept_key_is_compared(village: Village) -> None:
+    ann, key, new = await held_texts(village)
+    await village.done(ann.door.keep_key(key, new.peer))
+    shown = await village.done(ann.door.safety_number(key))
+    assert (shown.key, shown.digits) == (key, safety_number(ann.peer, key))
 
 
 @pytest_twisted.ensureDeferred

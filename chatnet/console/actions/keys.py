@@ -45,7 +45,8 @@ class KeyActions(SubjectActions):
         if person is None:
             return
         name = person.name
-        kept = f"The key you know stays {name}'s: what was held goes to it only. /trust takes the other one after all."
+        way = f"/verify {name}, and a comparison, takes" if person.verified else "/trust takes"
+        kept = f"The key you know stays {name}'s: what was held goes to it only. {way} the other one after all."
         self._ask(self._api.keep_key, person.peer, person.new_key, then=lambda _: self.view.say(kept))
 
     # --- comparing --------------------------------------------------------------------------------
@@ -112,8 +113,8 @@ class KeyActions(SubjectActions):
         def marked(_: None) -> None:
             if isinstance(self.view.overlay, SafetyNumberSheet):
                 self.view.cover(None)
-            if person.new_key is not None:
-                self.open_person(person.new_key)
+            if person.compared_key != person.peer:
+                self.open_person(person.compared_key)
             self.view.say(f"{person.name} is verified: you compared all sixty digits.")
 
         number = self._compared_number(person)

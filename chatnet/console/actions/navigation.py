@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatnet.console.actions.subjects import SubjectActions
 from chatnet.console.keymap import Context
 from chatnet.console.panes.conversation import ConversationPane
-from chatnet.console.widgets.wording import seen_text
+from chatnet.console.widgets.wording import rule_text, seen_text
 from chatnet.core.events import Person
 from chatnet.core.identity import chat_with, grouped_text, prefix_text
 from chatnet.core.text import safe_line
@@ -153,11 +153,17 @@ class NavigationActions(SubjectActions):
             self._tell_who(person)
 
     def _tell_who(self, person: Person) -> None:
-        facts = [f"{person.name}: key {grouped_text(person.peer)}", seen_text(person, self._scene.now_ms())]
-        if person.linked:
-            facts.append("linked")
-        if person.address:
-            facts.append(safe_line(person.address))
+        facts = [f"{person.name}: key {grouped_text(person.peer)}", "verified" if person.verified else "not verified"]
         if person.new_key is not None:
             facts.append(f"ANOTHER KEY uses the name now: {prefix_text(person.new_key)}")
-        self.view.say(", ".join(facts))
+        if person.blocked:
+            facts.append("blocked")
+        facts.append(seen_text(person, self._scene.now_ms()))
+        if person.listed_address:
+            facts.append(f"reached at {safe_line(person.listed_address)}")
+        if person.linked:
+            facts.append(f"linked with {safe_line(person.address)}")
+        known = ", ".join(facts)
+        self._ask(
+            self._api.rule, person.peer, then=lambda rule: self.view.say(f"{known}. {rule_text(rule, person.name)}")
+        )

@@ -15,11 +15,16 @@ from chatnet.core.events import Me
 from chatnet.core.text import safe_line, shown_path
 
 QUIT_TWICE_SECONDS = 2.0
-_LOGIN_ADVICE = {"twin": "Choose another name."}
+LOGIN_ADVICE = {  # by the code of a refusal
+    "twin": "Choose another name.",
+    "name-taken": "Another one makes a new key with an empty history; the registry's operator can free this one.",
+}
 
 
 class ProgramActions(ActionBase):
     """Commands and keys about the program itself."""
+
+    typed_login: LoginDefaults | None = None  # the values of the form that was sent last
 
     def key_help(self, stroke: str) -> None:
         self._help()
@@ -176,6 +181,8 @@ class ProgramActions(ActionBase):
         self.view.cover(form)
 
     def _log_in(self, form: LoginForm, values: LoginDefaults) -> None:
+        self.typed_login = values
+
         def done(me: Me) -> None:
             self._model.me = me
             if self.view.overlay is form:
@@ -184,7 +191,7 @@ class ProgramActions(ActionBase):
 
         def advice(error: ChatnetError) -> str:
             instead = error.instead if isinstance(error, CannotListen) else ""
-            return f"Start again with --listen {instead}." if instead else _LOGIN_ADVICE.get(error.code, "")
+            return f"Start again with --listen {instead}." if instead else LOGIN_ADVICE.get(error.code, "")
 
         self._ask(
             self._api.login,

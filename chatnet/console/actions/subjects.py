@@ -91,7 +91,7 @@ class SubjectActions(ActionBase):
         shown = self._model.shown.compared(Place(Subject.NUMBER, person.peer), self._clock.seconds())
         if not isinstance(shown, SafetyNumber):
             self._wrong(f"No digits to compare with {person.name} were on the screen lately: /verify {person.name}")
-        elif not shown.digits or shown.key != (person.new_key or person.peer) or shown.name != person.name:
+        elif not shown.digits or shown.key != person.compared_key or shown.name != person.name:
             self._wrong(f"Another key has come since: compare again. /verify {person.name}")
         else:
             return shown
@@ -99,11 +99,13 @@ class SubjectActions(ActionBase):
 
     def _compared_code(self, person: Person) -> str | None:
         """The six digits that the tab has shown for this person, if no others have come since; None is told."""
-        place = Place(Subject.CODE, person.peer)
+        place, code = Place(Subject.CODE, person.peer), self._model.codes.get(person.peer)
         shown = self._model.shown.compared(place, self._clock.seconds())
-        if shown is None:
+        if code is None and person.verified:
+            self.view.say(f"{person.name} is verified already.")
+        elif shown is None:
             self._wrong(f"No code with {person.name} was on the screen lately: /verify {person.name} live")
-        elif shown != self._model.codes.get(person.peer) or not self._is_settled(place):
+        elif shown != code or not self._is_settled(place):
             self._wrong(f"Another code has come since: look again. It stands in the tab {person.name}.")
         else:
             return str(shown)

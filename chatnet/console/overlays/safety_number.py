@@ -95,12 +95,18 @@ class SafetyNumberSheet(Page):
         """Whether the digits are those of another key than the person's."""
         return self._number.key != self._number.peer
 
+    @property
+    def _is_rejected(self) -> bool:
+        """Whether the digits are those of a new key that was not kept."""
+        person = self._scene.model.roster.people.get(self._number.peer)
+        return self._is_new and person is not None and person.new_key is None
+
     def _holds(self) -> bool:
         """Whether the digits are still those that are to be compared with this person."""
         person = self._scene.model.roster.people.get(self._number.peer)
         if person is None or person.name != self._number.name:
             return False
-        return (person.new_key or person.peer) == self._number.key
+        return person.compared_key == self._number.key
 
     def _digits(self) -> list[Markup]:
         groups = self._number.digits.split()
@@ -125,6 +131,7 @@ class SafetyNumberSheet(Page):
     def _valid_lines(self) -> list[Markup]:
         name, is_new = self._number.name, self._is_new
         whose = f"{name}'s NEW key" if is_new else f"{name}'s key"
+        rejected = ("state.error", "You decided to keep the old key. Esc leaves it so.")
         quicker: list[Markup] = [
             [
                 ("key", "l"),
@@ -134,6 +141,7 @@ class SafetyNumberSheet(Page):
         ]
         return [
             ("text", f"The number of {whose} and yours:"),
+            *([rejected] if self._is_rejected else []),
             "",
             *self._digits(),
             "",

@@ -371,6 +371,18 @@ class ConversationPane(ScrollPane):
     # --- what stands below the newest row ------------------------------------------------------
 
     def _tail(self) -> Block:
+        return [*self._rival_note(), *self._own_tail()]
+
+    def _rival_note(self) -> Block:
+        """That this key uses a known person's name and is not theirs; empty when it does not."""
+        known = self.scene.model.roster.named_like(self.chat)
+        if known is None:
+            return []
+        signs, name = self.scene.signs, known.name
+        text = f"This key uses the name {name} now, but it is not the key of the {name} you know: see the tab {name}."
+        return [Row("", 2, ("state.error", f"{signs.alarm} {text}"))]
+
+    def _own_tail(self) -> Block:
         if self.held():
             return self._held_note()
         if self.chat in self.scene.model.codes:
@@ -417,7 +429,6 @@ class ConversationPane(ScrollPane):
             ("text", "Usual cause: a new computer, a reinstall. Or: somebody else took the name.\n"),
             ("text", f"   known   {short_text(person.peer)}{since}\n"),
             ("text", f"   new     {prefix_text(person.new_key)}\n"),
-            ("text", f"Ask {name} on another way, by phone, to read out the first 16 characters of /myid.\n"),
             *self._ways_on(person),
             ("state.error", "Nothing you type here is sent until you choose."),
         ]
@@ -433,7 +444,11 @@ class ConversationPane(ScrollPane):
                 ("text", "  take it, once you compared it as you did before\n"),
             ]
         else:
-            take = [("key", f"   /trust {name} XXXX-XXXX-XXXX-XXXX"), ("text", "  take the new key\n")]
+            take = [
+                ("text", f"Ask {name} on another way, by phone, to read out the first 16 characters of /myid.\n"),
+                ("key", f"   /trust {name} XXXX-XXXX-XXXX-XXXX"),
+                ("text", "  take the new key\n"),
+            ]
         return [*take, ("key", "   Alt-k"), ("text", "  keep the old key\n")]
 
     def _code_note(self, code: str) -> Block:

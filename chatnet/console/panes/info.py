@@ -80,11 +80,11 @@ class Facts:
         yield _fact("presence", seen_text(person, now_ms))
 
     def _way(self, person: Person) -> Iterator[Row]:
-        if person.address:
-            yield _fact("address", safe_line(person.address))
+        if person.listed_address:
+            yield _fact("address", safe_line(person.listed_address))
         if not person.linked:
             return
-        yield _fact("link", "direct, encrypted")
+        yield _fact("link", f"direct, encrypted, with {safe_line(person.address)}")
         if person.unanswered_since_ms is not None:
             since = clock_text(person.unanswered_since_ms, seconds=True)
             yield _fact("answer", f"none since {since}", "state.wait")

@@ -6,6 +6,7 @@ from chatnet.console.panes.base import ScrollPane
 from chatnet.console.widgets.base import Block
 from chatnet.console.widgets.text import Markup, Row
 from chatnet.console.widgets.wording import age_text, clock_text, count_text
+from chatnet.core import messages
 from chatnet.core.events import NoticeLevel, RegistryPhase, RegistryState
 from chatnet.core.identity import short_text
 from chatnet.core.join_string import join_string
@@ -15,6 +16,7 @@ from chatnet.core.text import safe_line, safe_text, shown_path
 THIS_MACHINE = ("127.", "localhost:", "[::1]")
 USUAL_REGISTRY = f"127.0.0.1:{REGISTRY_PORT}"  # what a peer takes that was told of none
 _NAMES_SHOWN = 8
+_REFUSALS = frozenset({messages.BAD_RECORD, messages.BUSY, messages.STORE, messages.STRUCK})  # answers, for a while
 _NEVER_FOUND: tuple[Markup, ...] = (
     ("text", "Not started yet? On its machine:"),
     ("key", "   twistd -n chatregistry"),
@@ -86,8 +88,10 @@ class NetPane(ScrollPane):
                 known = "key remembered" if registry.first_seen else "key"
                 return [[("text", f"Registry {address} found, {known}: "), ("key", key)]]
             case RegistryPhase.LOST:
-                found: list[Markup] = [("state.error", f"No answer from registry {address}{self._because(reason)}.")]
-                if registry.key is None:
+                refused = registry.code in _REFUSALS
+                what = f"Registry {address} refused this try" if refused else f"No answer from registry {address}"
+                found: list[Markup] = [("state.error", f"{what}{self._because(reason)}.")]
+                if registry.key is None and not refused:
                     return [*found, ("text", self._retry()), *(() if self.scene.is_demo else _NEVER_FOUND)]
                 found.append(("text", f"{self._retry()} Chats and transfers continue meanwhile."))
                 return found

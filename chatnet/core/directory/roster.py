@@ -71,6 +71,8 @@ class Roster:
         self.me = me
         self.entries: dict[PeerID, ListEntry] = {}  # the last known entry of each key
         self.listed: set[PeerID] = set()
+        self._presumed: set[PeerID] = set()  # of these, who stood in the last list and whom no registry has named since
+        self._restored_ms = 0  # when that list was saved
         self._remembered: OrderedDict[PeerID, None] = OrderedDict()  # who left the list, the latest last
         self._remembered_by_name: dict[str, PeerID] = {}
         self._keys: dict[str, PeerID] = {}  # name -> key by the list
@@ -112,14 +114,18 @@ class Roster:
                 for peer in self.listed - self._snapshot:
                     self._leave(peer, now_ms, changes)
                 self._snapshot = None
+        if self._presumed and not page.more:  # the list is whole now: who is still in it is here
+            changes.changed |= self._presumed
+            self._presumed.clear()
         return changes
 
-    def restore(self, entries: list[ListEntry]) -> None:
-        """The last list, from disk."""
+    def restore(self, entries: list[ListEntry], saved_ms: int = 0) -> None:
+        """The last list, from disk, saved at ``saved_ms``: its people are not online until a registry tells so."""
         changes = Changes()
         for entry in entries:
             self._join(entry, changes)
         self._told.clear()  # it came in an earlier session
+        self._presumed, self._restored_ms = set(self.listed), saved_ms
 
     def restore_former(self, former: Sequence[tuple[ListEntry, int]]) -> None:
         """Who had left the list, and when, in milliseconds, from disk; the latest last.  ``restore`` comes first."""
@@ -139,6 +145,7 @@ class Roster:
         known = self.entries.get(peer)
         changes.came.add(peer)
         self.listed.add(peer)
+        self._presumed.discard(peer)
         for former in (peer, self._remembered_by_name.get(entry.name)):  # a name is one key's at a time
             if former is not None:
                 self._stop_remembering(former, changes)
@@ -192,6 +199,7 @@ class Roster:
         if peer not in self.listed:
             return
         self.listed.discard(peer)
+        self._presumed.discard(peer)
         changes.left.add(peer)
         changes.changed.add(peer)
         self.acquaintance(peer).last_seen_ms = now_ms
@@ -370,24 +378,32 @@ class Roster:
         entry = self.entries.get(peer)
         return entry.proven if entry else 0
 
+    def _last_seen_ms(self, peer: PeerID, about: PeerStats) -> int | None:
+        """When somebody was here last; of those who stand in the last list alone, at least when it was saved."""
+        listed_ms = self._restored_ms if peer in self._presumed else 0
+        return max(about.last_seen_ms or 0, listed_ms) or None
+
     def person(self, peer: PeerID) -> Person:
         about = self._acquaintances.get(peer) or PeerStats()
         entry = self.entries.get(peer)
+        listed_address = str(entry.endpoints[0]) if entry and entry.endpoints else ""
         pinned = self._pinned.get(self._pinned_name.get(peer, ""))
         return Person(
             peer=peer,
             name=self.name_of(peer),
-            online=peer in self.listed or about.linked,
+            online=(peer in self.listed and peer not in self._presumed) or about.linked,
             linked=about.linked,
-            address=about.address or (str(entry.endpoints[0]) if entry and entry.endpoints else ""),
+            address=about.address or listed_address,
+            listed_address=listed_address,
             rtt_ms=about.rtt_ms,
-            last_seen_ms=about.last_seen_ms,
+            last_seen_ms=self._last_seen_ms(peer, about),
             unread=about.unread,
             waiting=about.waiting,
             unanswered_since_ms=about.unanswered_since_ms,
             waiting_code=about.waiting_code,
             next_try_ms=about.next_try_ms,
             new_key=self.new_key(peer),
+            other_key=self.rival(peer),
             known_since_ms=pinned[1] if pinned else None,
             verified=self.verified(peer),
             blocked=peer in self.blocked,

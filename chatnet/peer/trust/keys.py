@@ -97,7 +97,7 @@ class Trust:
     def number(self, peer: bytes) -> SafetyNumber:
         """Return what is to be compared with this person now."""
         known = self._people.known(peer)
-        key = self._roster.new_key(known) or known
+        key = PeerID(self._roster.person(known).compared_key)
         return SafetyNumber(known, self._roster.name_of(known), key, safety_number(self._people.me, key))
 
     async def check_live(self, peer: bytes) -> str:
@@ -112,17 +112,18 @@ class Trust:
         """
         known = self._people.known(peer)
         shown = self._short_codes.shown(known)
-        new = self._roster.new_key(known) if level is VerifiedLevel.BY_NUMBER else None
+        by_number = level is VerifiedLevel.BY_NUMBER
+        compared = PeerID(self._roster.person(known).compared_key) if by_number else known
         if level is VerifiedLevel.BY_CODE and not shown:
             raise LocalError("no-check", f"No code was compared with {name} yet.")
-        if key != (new or known):
+        if key != compared:
             raise LocalError("another-key", f"Another key has come since for {name}. Nothing changed.")
         if name != self._roster.name_of(known):
             raise LocalError("another-name", f"This key is not called {name} any more. Nothing changed.")
         if level is VerifiedLevel.BY_CODE and code != shown:
             raise LocalError("another-code", f"Another code with {name} has come since. Nothing changed.")
-        if new is not None:
-            await self._take(known, new, level)
+        if compared != known:
+            await self._take(known, compared, level)
             return
         self._people.pin_on_first_contact(known)
         if self._roster.vouched_name(known) is None:

@@ -82,6 +82,7 @@ def test_a_verified_person_is_compared_again(console: Typist) -> None:
     console.type("/msg mallory<enter>")
     assert "/verify mallory take it, once you compared it as you did before" in console.words()
     assert "/trust" not in console.screen()
+    assert "first 16 characters" not in console.words()
     console.type("/verify<enter>")
     assert "The number of mallory's NEW key and yours" in console.screen()
     assert "/verify mallory live" not in console.screen()
@@ -89,6 +90,35 @@ def test_a_verified_person_is_compared_again(console: Typist) -> None:
     assert console.calls("confirm") == [("confirm", MALLORY, 2, "mallory", OTHER, "")]
     assert console.view.chat == OTHER
     assert "mallory ✓ verified" in console.screen()
+
+
+def test_a_key_of_somebody_verified_that_was_not_kept_can_be_taken_later(console: Typist) -> None:
+    console.peer.change_person(MALLORY, verified=VerifiedLevel.BY_NUMBER)
+    console.type("/msg mallory<enter>")
+    console.type("<meta k>")
+    assert "/verify mallory, and a comparison, takes the other one after all." in console.all_words()
+    assert "KEY CHANGED" not in console.screen()
+    console.type("/verify<enter>")
+    assert "The number of mallory's NEW key and yours" in console.screen()
+    assert "You decided to keep the old key. Esc leaves it so." in console.all_words()
+    assert [group for group in console.screen().split() if group in NUMBER] == NUMBER
+    console.type("<esc>")
+    assert console.calls("confirm") == []
+    console.type("/verify same<enter>")
+    assert console.calls("confirm") == [("confirm", MALLORY, 2, "mallory", OTHER, "")]
+    assert console.view.chat == OTHER
+
+
+def test_the_tab_of_a_key_that_uses_a_known_name_says_so(console: Typist) -> None:
+    console.peer.put_people(somebody(f"?{short_text(OTHER)}", console.peer.now_ms(), peer=OTHER))
+    note = "This key uses the name mallory now, but it is not the key of the mallory you know: see the tab mallory."
+    console.type(f"/msg ?{short_text(OTHER)}<enter>")
+    assert note in console.words()
+    console.type("/msg bob<enter>")
+    assert note not in console.words()
+    console.peer.change_person(MALLORY, new_key=None, other_key=None)
+    console.type(f"/msg ?{short_text(OTHER)}<enter>")
+    assert note not in console.words()
 
 
 # --- comparing -----------------------------------------------------------------------------------
@@ -127,6 +157,9 @@ def test_a_live_code_stands_until_it_is_compared(console: Typist) -> None:
     assert console.calls("confirm") == [("confirm", BOB, 1, "bob", BOB, "482913")]
     assert "482 913" not in console.screen()
     assert " ● bob ✓" in people_rows(console)
+    console.type("/verify bob same code<enter>")
+    assert len(console.calls("confirm")) == 1
+    assert "bob is verified already." in console.screen()
 
 
 def test_a_code_that_they_began_takes_nothing_from_who_types(console: Typist) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatnet.core.events import TransferState
+from chatnet.core.events import TransferState, VerifiedLevel
 from chatnet.core.identity import grouped_text
 from tests.support.scripted_peer import key_of
 from tests.support.typist import Typist
@@ -13,6 +13,7 @@ BOB = key_of("bob")
 
 
 def test_facts_on_request(console: Typist) -> None:
+    console.peer.change_person(BOB, address="192.0.2.20:50412")
     console.type("/myid<enter>")
     assert grouped_text(key_of("carol")) in console.screen().replace("\n", "")
     console.type("<esc>/log<enter>")
@@ -21,6 +22,14 @@ def test_facts_on_request(console: Typist) -> None:
     assert "chatnet 0." in console.screen()
     console.type("/whois bob<enter>")
     assert grouped_text(BOB)[:30] in console.screen()
+    for fact in (
+        "not verified, online, reached at 192.0.2.20:34194, linked with 192.0.2.20:50412.",
+        "Offers from bob wait for your answer.",
+    ):
+        assert fact in console.all_words()
+    console.peer.change_person(BOB, linked=False, blocked=True, verified=VerifiedLevel.BY_CODE)
+    console.type("/whois bob<enter>")
+    assert ", verified, blocked, online, reached at 192.0.2.20:34194. Offers" in console.all_words()
     console.type("/help send<enter>")
     assert "/send [WHO] PATH" in console.screen()
     console.type("<esc>/peers al<enter>")

@@ -7,7 +7,8 @@ from twisted.internet.defer import fail
 from chatnet.console.app import LoginDefaults
 from chatnet.core.errors import CannotListen, LocalError
 from chatnet.core.events import RegistryPhase
-from tests.support.scripted_peer import ScriptedPeer
+from chatnet.core.join_string import join_string
+from tests.support.scripted_peer import ScriptedPeer, key_of
 from tests.support.typist import Typist, new_clock
 
 
@@ -41,6 +42,7 @@ def test_refusals_stand_above_the_fields_and_the_form_is_there_again() -> None:
     reason = next(i for i, line in enumerate(lines) if "The name bob belongs to another key." in line)
     field = next(i for i, line in enumerate(lines) if "Your name" in line)
     assert reason < field
+    assert "Another one makes a new key with an empty history" in console.all_words()
     assert "bob" in lines[field]
     console.press(*["backspace"] * 3)
     console.type("x y<enter>")
@@ -93,9 +95,37 @@ def test_a_name_taken_later_brings_the_form_again(console: Typist) -> None:
     reason = "The name carol belongs to another key. Choose another name."
     console.peer.put_registry(RegistryPhase.REFUSED, reason, "name-taken")
     console.settle()
-    assert reason in console.screen()
+    assert reason in console.all_words()
+    assert "Another one makes a new key with an empty history" in console.all_words()
+    assert "operator can free this one." in console.all_words()
     assert "[ Login ]" in console.screen()
     assert "192.0.2.1:9900" in console.screen()
+
+
+def test_the_form_after_a_taken_name_has_the_registry_as_it_was_given() -> None:
+    """Its key would be taken at first sight otherwise."""
+    join = join_string("192.0.2.1", 9900, key_of("registry"))
+    console = Typist(registry=join)
+    console.peer.put_registry(RegistryPhase.REFUSED, "The name carol belongs to another key.", "name-taken")
+    console.settle()
+    console.type("carol2<enter>")
+    assert console.calls("login") == [("login", "carol2", join, "")]
+    console.close()
+
+
+def test_the_form_after_a_taken_name_has_what_was_typed_before() -> None:
+    join = join_string("192.0.2.1", 9900, key_of("registry"))
+    console = form()
+    console.type("bert<tab><ctrl a><ctrl k>")
+    console.paste(join)
+    console.type("<enter>")
+    console.wait(0.5)
+    assert "Welcome, bert" in console.screen()
+    console.peer.put_registry(RegistryPhase.REFUSED, "The name bert belongs to another key.", "name-taken")
+    console.settle()
+    console.type("<enter>")
+    assert console.calls("login") == [("login", "bert", join, "")] * 2
+    console.close()
 
 
 def test_the_form_fits_the_smallest_screen() -> None:

@@ -36,7 +36,7 @@ def test_the_column_is_there_from_132_columns(console: Typist) -> None:
 
 def test_a_person_with_a_link(wide: Typist) -> None:
     """Fault C20: 140×40 was mostly empty."""
-    wide.peer.change_person(BOB, verified=VerifiedLevel.BY_NUMBER)
+    wide.peer.change_person(BOB, verified=VerifiedLevel.BY_NUMBER, address="192.0.2.20:50412")
     wide.type("/msg bob<enter>")
     found = column(wide)
     assert grouped_text(BOB) in found.replace("- ", "-")
@@ -44,7 +44,7 @@ def test_a_person_with_a_link(wide: Typist) -> None:
         "verified: you compared all sixty digits",
         "presence online",
         "address 192.0.2.20:34194",
-        "link direct, encrypted",
+        "link direct, encrypted, with 192.0.2.20:50412",
         "answer after 3 ms",
         "transfers",
         '"video.mkv" 1.4 GiB wants to send',

@@ -49,6 +49,16 @@ def test_a_registry_that_was_never_found_is_said_with_what_to_do(console: Typist
     assert "Wrong address? Quit, and start with --registry" in console.words()
 
 
+@pytest.mark.parametrize("code", ["bad-record", "busy", "store", "struck"])
+def test_a_registry_that_answers_no_for_a_while_has_answered(console: Typist, code: str) -> None:
+    console.peer.registry = msgspec.structs.replace(console.peer.registry, key=None)
+    console.peer.put_registry(RegistryPhase.LOST, "the record's seq 5 is below 7", code, 8)
+    console.wait(0.1)
+    assert "Registry 192.0.2.1:9900 refused this try (the record's seq 5 is below 7)." in console.words()
+    assert "No answer" not in console.screen()
+    assert "Not started yet?" not in console.screen()
+
+
 def test_a_wrong_registry_key_is_no_quiet_matter(console: Typist) -> None:
     console.peer.put_registry(RegistryPhase.WRONG_KEY, "This is not the registry you used before.")
     console.settle()

@@ -114,6 +114,34 @@ def test_a_lower_number_is_remembered_of_known_people_also_while_they_are_away()
     assert some.endpoints(CAROL) == [THERE]
 
 
+def test_who_stands_in_the_last_list_alone_is_not_online_until_the_registry_tells() -> None:
+    some = Roster(ME)
+    some.restore([CAROL_ENTRY, BOB_ENTRY, DAVE_ENTRY], 77)
+    assert some.listed == {CAROL, BOB, DAVE}
+    assert [(some.person(one).online, some.person(one).last_seen_ms) for one in (CAROL, BOB)] == [(False, 77)] * 2
+    assert names(some) == {"carol", "bob", "dave"}
+    some.acquaintance(BOB).linked, some.acquaintance(BOB).address = True, "192.0.2.1:50412"
+    assert some.person(BOB).online
+    assert (some.person(BOB).address, some.person(BOB).listed_address) == ("192.0.2.1:50412", "192.0.2.1:4000")
+    some.acquaintance(BOB).linked, some.acquaintance(BOB).address = False, ""
+    some.acquaintance(BOB).last_seen_ms = 80
+    assert (some.person(BOB).online, some.person(BOB).last_seen_ms) == (False, 80)
+    assert some.apply(page(CAROL_ENTRY, left=(DAVE,), more=True), 90).changed == {CAROL, DAVE}
+    assert [some.person(one).online for one in (CAROL, BOB, DAVE)] == [True, False, False]
+    assert some.apply(page(), 91).changed == {BOB}  # the list is whole, and still has bob
+    assert some.person(BOB).online
+    assert some.person(CAROL).last_seen_ms is None
+
+
+def test_a_snapshot_takes_away_who_stands_in_the_last_list_alone() -> None:
+    some = Roster(ME)
+    some.restore([CAROL_ENTRY, BOB_ENTRY], 77)
+    some.apply(page(CAROL_ENTRY, reset=True, more=True), 90)
+    assert [some.person(one).online for one in (CAROL, BOB)] == [True, False]
+    assert some.apply(page(), 91).left == {BOB}
+    assert [some.person(one).online for one in (CAROL, BOB)] == [True, False]
+
+
 def test_a_number_orders_the_entries_of_one_link_and_one_snapshot_only() -> None:
     some = roster(entry(CAROL, "carol", 2**53, THERE))
     some.apply(page(entry(CAROL, "carol", 5, HERE), reset=True), 0)
