@@ -9,8 +9,10 @@ the WELCOME.  Control: a registry that answers before it has committed.
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections import Counter, defaultdict
+from contextlib import closing
 from functools import reduce
 from typing import Any
 
@@ -206,6 +208,15 @@ class World:
             self.seen[bob] = len(bob.added)
         return False
 
+
+def stored_texts(bob: Villager) -> set[str]:
+    """What stands in bob's history: of what came while bob was ending nobody was told, and it is there."""
+    path = bob.roots.of(bob.name).database
+    if not path.exists():
+        return set()
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return {body for (body,) in database.execute("SELECT body FROM history")}
+
     async def end(self) -> None:
         """Ann's bob comes back, and has everything that was for him."""
         await self.depart()
@@ -217,8 +228,13 @@ class World:
             await self.village.pass_time(SETTLE_SECONDS, step=1)
         check(not left, "what waited for bob does not come to him", left=len(left), **self._situation())
         self.judge("the end")
-        lost = [text for text in self.allowed if not any(texts[text] for texts in self.read.values())]
+        stored = {bob: stored_texts(bob) for bob in self.bobs}
+        lost = [text for text, allowed in self.allowed.items() if not any(text in stored[bob] for bob in allowed)]
         check(not lost, "texts are lost", lost=lost)
+        foreign = [
+            text for text, allowed in self.allowed.items() for bob in {*self.bobs} - allowed if text in stored[bob]
+        ]
+        check(not foreign, "texts stand in the history of a key that was not confirmed", texts=foreign)
 
     async def waiting(self) -> set[str]:
         """What ann's screen says of the texts for her bob that were not delivered."""
