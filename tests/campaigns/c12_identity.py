@@ -208,15 +208,6 @@ class World:
             self.seen[bob] = len(bob.added)
         return False
 
-
-def stored_texts(bob: Villager) -> set[str]:
-    """What stands in bob's history: of what came while bob was ending nobody was told, and it is there."""
-    path = bob.roots.of(bob.name).database
-    if not path.exists():
-        return set()
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-        return {body for (body,) in database.execute("SELECT body FROM history")}
-
     async def end(self) -> None:
         """Ann's bob comes back, and has everything that was for him."""
         await self.depart()
@@ -246,6 +237,15 @@ def stored_texts(bob: Villager) -> set[str]:
             if not page.more:
                 return found
             before = page.messages[0].n
+
+
+def stored_texts(bob: Villager) -> set[str]:
+    """What stands in bob's history: of what came while bob was ending nobody was told, and it is there."""
+    path = bob.roots.of(bob.name).database
+    if not path.exists():
+        return set()
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return {body for (body,) in database.execute("SELECT body FROM history")}
 
 
 async def village_of(reactor: Any, case: Case) -> Figures:

@@ -357,7 +357,7 @@ MUTANTS = (
     Mutant(
         "the digits that were compared are those of the key that is verified",
         "chatnet/peer/trust/keys.py",
-        "if key != (new or known):",
+        "if key != compared:",
         "if False:",
         ("tests/village/test_decisions.py::test_sixty_digits_of_one_key_do_not_verify_the_next_one",),
     ),
