@@ -68,7 +68,7 @@ def slow_look(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     go_on, prepare = threading.Event(), manager.prepare
 
     def slowly(paths: tuple[bytes, ...]) -> manager.Prepared:
-        go_on.wait(10)
+        go_on.wait(300)
         return prepare(paths)
 
     with monkeypatch.context() as patch:

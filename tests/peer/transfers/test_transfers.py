@@ -412,7 +412,7 @@ async def test_cancelled_and_forgotten_it_still_clears_up_before_the_end(parties
     def space(fd: int) -> Any:
         calls.append(fd)
         if len(calls) == 2:  # the file's beginning, in the disk's thread
-            go_on.wait(20)
+            go_on.wait(300)
         return SimpleNamespace(f_bavail=10_000, f_frsize=MIB, f_files=0)
 
     alice, bob = await parties(space=space)
@@ -751,7 +751,7 @@ async def test_a_disk_that_waits_stops_the_reading(parties, tmp_path: Path) -> N
     def space(fd: int) -> Any:
         calls.append(fd)
         if len(calls) == 2:  # the first file's beginning, in the disk's thread
-            go_on.wait(20)
+            go_on.wait(300)
         return SimpleNamespace(f_bavail=10_000, f_frsize=MIB, f_files=0)
 
     alice, bob = await parties(space=space)
@@ -779,7 +779,7 @@ async def test_the_next_group_comes_while_one_is_settled_and_no_more(
 
     def syncfs(folder: int) -> None:
         syncs.append(folder)
-        go_on.wait(20)
+        go_on.wait(300)
 
     monkeypatch.setattr(filesystem_module, "_syncfs", syncfs)
     alice, bob = await parties()
