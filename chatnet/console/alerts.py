@@ -35,14 +35,14 @@ class AlertQueue:
         self._count = 0
 
     def focus(self, has_focus: bool) -> None:
-        """The terminal has got the focus, or lost it."""
+        """Note that the terminal has the focus, or has lost it; with the focus, the waiting alerts are dropped."""
         self.has_focus = has_focus
         if has_focus:
             self._waiting.clear()
             self._count = 0
 
     def came(self, message: ChatMessage, name: str) -> None:
-        """A message or an offer of a person; those of requests never come here."""
+        """Queue an alert about a message or an offer of a person. Message requests never come here."""
         is_quiet = self.has_focus or self.content.value is AlertContent.OFF or message.chat in self.muted
         # What a rule refused asks for nothing.
         if is_quiet or message.mine or message.state is MessageState.REFUSED:
@@ -53,7 +53,7 @@ class AlertQueue:
             self._waiting.append((name, body))
 
     def due(self, now: float) -> str | None:
-        """What to tell now; None for nothing, an empty text for the bell alone."""
+        """Return the text of the alert that is due now; None for no alert, an empty text for the bell alone."""
         if not self._count or now - self._told_at < ALERT_SECONDS:
             return None
         self._told_at = now
@@ -76,7 +76,7 @@ class AlertQueue:
 
 
 def alert_sequence(text: str, environ: Mapping[str, str], is_utf8: bool) -> str:
-    """What tells a terminal to ring, and to show ``text`` (nothing: to ring only).
+    """Return the sequence that makes a terminal ring and show ``text``; with an empty text it only rings.
 
     The text has no character that could end or begin a sequence, whatever was in it.  ``is_utf8``: the terminal
     takes UTF-8; in another encoding a letter may be a byte that is a control character to the terminal.

@@ -258,7 +258,7 @@ class Console(Service):
         )
 
     def _input_closed(self) -> None:
-        """The terminal is gone: nobody can quit any more but we."""
+        """Close the console and stop the program, because the terminal is gone and the user cannot quit any more."""
         if self._loop is None:
             return
         self.log.info("console: the terminal was closed")
@@ -355,7 +355,7 @@ class Console(Service):
             self.redraw()
 
     def _allow_color(self) -> None:
-        """A theme with colours that was asked for wins over NO_COLOR, because of which urwid takes none."""
+        """Make urwid use colours in spite of NO_COLOR, if the theme that was asked for needs them."""
         if self._theme.needs_color and isinstance(self._screen, UnwrappedScreen):
             self._screen.set_terminal_properties(colors=16)
 
@@ -392,7 +392,7 @@ class Console(Service):
 
 
 def _encoding() -> str:
-    """The usual name of the encoding of the terminal: ``ascii`` for ``ANSI_X3.4-1968``."""
+    """Return the usual name of the terminal's encoding: ``ascii`` for ``ANSI_X3.4-1968``."""
     return codecs.lookup(urwid.util.get_encoding()).name
 
 
@@ -406,7 +406,7 @@ def _outdates(transfer: Transfer) -> bool:
 
 
 def _is_utf8(environ: Mapping[str, str]) -> bool:
-    """What the locale says; Python itself takes C for UTF-8, and then sets LC_CTYPE to say so."""
+    """Return whether the locale asks for UTF-8.  Python itself takes C for UTF-8, and then sets LC_CTYPE to say so."""
     ctype = environ.get("LC_CTYPE", "")
     told = environ.get("LC_ALL") or ("" if ctype in _COERCED else ctype) or environ.get("LANG", "")
     return told not in ("C", "POSIX") and is_utf8_encoding()

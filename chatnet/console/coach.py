@@ -83,7 +83,7 @@ _ALWAYS = [hint(command) for command in ("help", "people", "pick_file", "transfe
 
 
 def hints(now: Situation) -> list[Hint]:
-    """The keys and commands that make sense now."""
+    """Return the keys and commands that make sense in the situation ``now``."""
     if now.page is not None:
         return list(_page_hints(now.page))
     if now.context in _FIXED:

@@ -165,12 +165,12 @@ def split_words(rest: str) -> list[str]:
 
 
 def quoted_as(quote: str, word: str) -> str:
-    """The beginning of a word in quotes, without the second quote, such that split_words gives back what is in it."""
+    """Return the beginning of a word in quotes, without the closing quote, as split_words reads it back."""
     if quote == '"':
         return '"' + "".join("\\" + c if c in '"\\' else c for c in word)
     return "'" + word.replace("'", "'\\''")
 
 
 def escaped(word: str) -> str:
-    """A word such that split_words gives it back as one."""
+    """Return a word with backslashes where they are needed for split_words to give it back as one word."""
     return "".join("\\" + c if c in " \t'\"\\" else c for c in word)

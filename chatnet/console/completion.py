@@ -36,7 +36,7 @@ class Completer:
         self.found = Names()  # at the last call
 
     def answer(self, question: PathQuestion, names: Names) -> None:
-        """What stands in the folder."""
+        """Store the names in a folder, which answer ``question``."""
         self._answer = question, names
 
     def __call__(self, text: str, pos: int) -> list[tuple[str, int]]:
@@ -110,7 +110,10 @@ class Completer:
 
 
 def _both(some: Names, others: Names) -> Names:
-    """The candidates of two kinds together; nothing is common to all where the others are not all known."""
+    """Return the candidates of two kinds together.
+
+    If ``others`` are not all known, return them alone: it is not known then what all candidates begin with.
+    """
     if not some.count or not others.is_whole:
         return others
     if not others.count:
@@ -142,7 +145,7 @@ def word_start(before: str) -> tuple[int, int]:
 
 
 def _behind_quotes(text: str, start: int) -> int:
-    """The place behind the quote that ends what the one at ``start`` began; more than the end if there is none."""
+    """Return the index behind the quote that closes the one at ``start``; more than the length if there is none."""
     i = start + 1
     while i < len(text) and text[i] != text[start]:
         i += 2 if text[i] == "\\" and text[start] == '"' else 1
@@ -154,7 +157,7 @@ def _is_closed(word: str) -> bool:
 
 
 def shown_candidates(candidates: list[tuple[str, int]], chosen: int, count: int = 0) -> str:
-    """The words of a completion for one line, the chosen one in brackets; ``count`` is how many fit in all."""
+    """Return the words of a completion as one line, the chosen one in brackets; ``count`` is how many fit in all."""
     original, at = candidates[0]
     start, _ = word_start(original[:at])
     words = []

@@ -70,7 +70,7 @@ class DiskThreads:
 
 
 def expanded(path: str) -> str:
-    """A path without ``~``; one that was typed behind ``~/`` and begins with a slash is absolute."""
+    """Return a path with ``~`` expanded. A path that begins with a slash and was typed behind ``~/`` is absolute."""
     return path[2:] if path.startswith("~//") else os.path.expanduser(path)
 
 
@@ -89,7 +89,7 @@ class Names:
 
 
 def first_of(names: Iterator[str] | list[str]) -> Names:
-    """The first COMPLETIONS of the names, and what all of them begin with, in one pass."""
+    """Return the first COMPLETIONS of the names, and what all of them begin with, in one pass."""
     least, most, count = "", "", 0
 
     def counted() -> Iterator[str]:
@@ -105,13 +105,13 @@ def first_of(names: Iterator[str] | list[str]) -> Names:
 
 
 def common_start(one: str, other: str) -> str:
-    """What both begin with; of sorted names the first and the last decide for all."""
+    """Return the common beginning of two names. Of sorted names, the first and the last decide for all."""
     length = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     return one[:length]
 
 
 def names_in(folder: str, begin: str, only_folders: bool) -> Names:
-    """The names in ``folder`` that begin with ``begin``, hidden ones only if it begins with a dot.
+    """Return the names in ``folder`` that begin with ``begin``; hidden ones only if ``begin`` has a dot.
 
     Waits for the disk.  A folder that cannot be read has no names.
     """
@@ -145,7 +145,7 @@ def names_in(folder: str, begin: str, only_folders: bool) -> Names:
 
 
 def dropped_paths(text: str) -> tuple[bytes, ...]:
-    """The absolute paths that a terminal pastes for files that are dropped on it; empty for any other text.
+    """Return the absolute paths that a terminal pastes for files that are dropped on it; empty for any other text.
 
     Terminals write them in quotes, with backslashes, as they are, or as ``file://`` addresses.
     """

@@ -198,7 +198,7 @@ _OWN_KEYS: tuple[Key, ...] = (
 
 
 def _with_command_line(keys: Iterable[Key]) -> Iterator[Key]:
-    """The keys, and behind those of each context the slash, where it begins a command."""
+    """Yield the keys; behind those of each context with a command line, yield the slash that begins a command."""
     for context, those in groupby(keys, lambda key: key.context):
         yield from those
         if context not in _WITHOUT_COMMAND_LINE:
@@ -230,13 +230,13 @@ class Keymap:
         return next((other for (_, taken), other in self._keys.items() if taken == stroke), None)
 
     def command(self, context: Context, stroke: str) -> str:
-        """The command of a stroke here, or an empty string."""
+        """Return the command of a stroke in this context, or an empty string."""
         key = self._keys.get((context, stroke)) or self._keys.get((Context.ANYWHERE, stroke))
         return key.command if key is not None else ""
 
 
 def hint(command: str, context: Context | None = None) -> tuple[str, str]:
-    """The first stroke and the word for the footer of a command; KeyError when there is none."""
+    """Return the first stroke and the word for the footer of a command. Raises KeyError when there is none."""
     for key in KEYS:
         if key.command == command and key.hint and (key.context is Context.ANYWHERE or context in (None, key.context)):
             return stroke_text(key.strokes[0]), key.hint

@@ -63,7 +63,7 @@ class ChatRows:
         return self.rows[-1].n if self.rows else 0
 
     def add(self, message: ChatMessage) -> None:
-        """A new row; one that is there already is replaced."""
+        """Add a new row, or replace the row with the same number."""
         self.version += 1
         if self.newer and message.n > self.last_n:
             return  # it comes with the rows between
@@ -111,7 +111,7 @@ class ChatRows:
         self.version += 1
 
     def put_newer(self, page: HistoryPage) -> None:
-        """The rows that follow."""
+        """Append the rows that follow the loaded ones."""
         self.rows += [row for row in page.messages if row.n > self.last_n]
         self.newer, self.loading = page.more, False
         self.version += 1
@@ -222,7 +222,7 @@ class ConsoleModel:
             self.shown.changed(Place(Subject.OFFER, transfer.peer))
 
     def rows_of(self, chat: ChatID) -> ChatRows:
-        """The loaded rows of one chat; made empty when there were none."""
+        """Return the loaded rows of one chat, which is added without rows if it is new."""
         return self.chats.setdefault(chat, ChatRows(chat))
 
     def forget_ended(self) -> None:
@@ -231,21 +231,21 @@ class ConsoleModel:
             del self.transfers[fid]
 
     def offer_of(self, peer: bytes) -> Transfer | None:
-        """The newest offer of this person that waits for our answer."""
+        """Return the newest offer of this person that waits for our answer, or None."""
         for transfer in reversed(self.transfers.values()):
             if transfer.peer == peer and not transfer.outgoing and transfer.state is TransferState.OFFERED:
                 return transfer
         return None
 
     def numbered(self, number: int) -> Transfer | None:
-        """The transfer that the screen shows under this number."""
+        """Return the transfer that the screen shows under this number, or None."""
         for fid, transfer in self.transfers.items():
             if self.numbers.get(fid) == number:
                 return transfer
         return None
 
     def request_numbered(self, number: int) -> Request | None:
-        """The request that the screen shows under this number."""
+        """Return the request that the screen shows under this number, or None."""
         for peer, request in self.requests.items():
             if self.request_numbers[peer] == number:
                 return request

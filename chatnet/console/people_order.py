@@ -103,12 +103,12 @@ class PeopleOrder:
         return self.remembered if person.remembered else self.offline
 
     def name(self, peer: bytes) -> str:
-        """The person's name, or the short key of somebody unknown."""
+        """Return the person's name, or the short key behind a question mark where the key is unknown."""
         person = self.people.get(peer)
         return person.name if person is not None else f"?{short_text(peer)}"
 
     def named_like(self, peer: bytes) -> Person | None:
-        """The person whose name the key ``peer`` uses now, although it is not theirs; None: nobody."""
+        """Return the person whose name the key ``peer`` uses now although it is not theirs; None if there is nobody."""
         if not self.name(peer).startswith("?"):  # a name that something vouches for is its own
             return None
         return next((person for person in self.people.values() if person.other_key == peer), None)
@@ -130,6 +130,6 @@ class PeopleOrder:
         return found[0] if len(found) == 1 else None
 
     def names(self) -> list[str]:
-        """Every name, sorted, those who are online first, and those who are only remembered last."""
+        """Return every name, sorted within each group: people online, people offline, people only remembered."""
         orders = (self.online, self.offline, self.remembered)
         return [self.people[order[i]].name for order in orders for i in range(len(order))]

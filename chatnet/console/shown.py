@@ -73,13 +73,13 @@ class ShownQuestions:
         self._changed.add(place)
 
     def drawn(self, frame: Mapping[Place, object]) -> None:
-        """A frame with these questions was made; it counts when the terminal has it."""
+        """Note that a frame with these questions was made; it counts when the terminal has it."""
         self._drawn = frame
         self._drawn_changes |= self._changed
         self._changed.clear()
 
     def taken(self, now: float) -> None:
-        """The terminal has the frame that was made last."""
+        """Note that the terminal has the frame that was made last."""
         self._frame = self._drawn
         self._fresh = {place: at for place, at in self._fresh.items() if now - at < QUESTION_SECONDS}
         self._fresh |= dict.fromkeys(self._drawn_changes, now)
@@ -110,6 +110,6 @@ class ShownQuestions:
         return place in self._seen and self._seen[place][0] == question
 
     def compared(self, place: Place, now: float) -> Any:
-        """The digits that were on the screen there, at most COMPARED_SECONDS ago; None without such."""
+        """Return the digits that were on the screen there at most COMPARED_SECONDS ago; None without such."""
         question, at = self._seen.get(place, (None, 0.0))
         return question if now - at <= COMPARED_SECONDS else None

@@ -62,7 +62,7 @@ def is_undecoded(key: Input) -> bool:
 
 
 def pasted_text(keys: Iterable[Input]) -> str:
-    """The text that was pasted, from the keys that urwid made of it."""
+    """Return the text that was pasted, from the keys that urwid made of it."""
     out = []
     for key in keys:
         if not isinstance(key, str):
@@ -116,7 +116,7 @@ class TerminalWriter:
         self._write_on()
 
     def fileno(self) -> int:
-        """A descriptor of the terminal that is ours alone."""
+        """Return a descriptor of the terminal that nothing else uses."""
         return self._output.fd
 
     def start_over(self) -> None:
@@ -135,7 +135,7 @@ class TerminalWriter:
             self._output.write_within(left, SETTLE_SECONDS)
 
     def close(self) -> None:
-        """The terminal belongs to others again."""
+        """Drop what is not written yet, and close our descriptor: other programs may use the terminal again."""
         self._left = b""
         self._watch(False)
         self._output.close()

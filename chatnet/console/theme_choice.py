@@ -13,7 +13,7 @@ class ChoiceStore(Protocol):
     """Where a choice lasts until the next start."""
 
     def get(self) -> str:
-        """The choice; empty when there is none."""
+        """Return the choice; empty when there is none."""
 
     def put(self, choice: str) -> None:
         """Keep it; empty: forget it.  Raises OSError."""

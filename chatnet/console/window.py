@@ -143,14 +143,14 @@ class Window(Box):
         return pane.chat if isinstance(pane, ConversationPane) else None
 
     def tab_of(self, chat: ChatID) -> int | None:
-        """The number of a chat's tab."""
+        """Return the index of a chat's tab, or None."""
         for index, tab in enumerate(self.tabs):
             if isinstance(tab.pane, ConversationPane) and tab.pane.chat == chat:
                 return index
         return None
 
     def open(self, chat: ChatID) -> int:
-        """A chat's tab, made if it is not there; it is not shown by this."""
+        """Return the index of a chat's tab, and make the tab if it is not there. The tab is not shown by this."""
         index = self.tab_of(chat)
         if index is None:
             index = len(self.tabs) - 1  # the transfers stay last
@@ -162,7 +162,10 @@ class Window(Box):
         return index
 
     def move_chat(self, former: ChatID, chat: ChatID) -> None:
-        """The tab of the chat ``former`` shows ``chat``, with the texts of both inputs; another tab of it goes."""
+        """Make the tab of the chat ``former`` show ``chat``, with the texts of both inputs.
+
+        Another tab of ``chat`` is closed.
+        """
         index, other = self.tab_of(former), self.tab_of(chat)
         if index is None:
             return
@@ -207,7 +210,7 @@ class Window(Box):
         self.refresh()
 
     def _show_text(self, text: SafeText) -> None:
-        """All of a message that is too long for its row."""
+        """Show all of a message that is too long for its row."""
         title = f"All of the message, {count_text(len(text), 'character')}"
         self.cover(TextPage(title, text, self.scene.signs, self.back))
 
@@ -224,7 +227,7 @@ class Window(Box):
         self.changed()
 
     def say(self, text: str, warning: bool = False) -> None:
-        """A line at the bottom, for some seconds."""
+        """Show a line at the bottom, for some seconds."""
         self.footer.say(text, warning)
         self.changed()
 
@@ -237,7 +240,7 @@ class Window(Box):
             self.footer.quiet()
 
     def refresh(self) -> None:
-        """The model changed: draw again what is in view, and keep the rows that did not change."""
+        """Draw again what is in view after the model has changed; rows that did not change are kept."""
         for widget in (self.header, self.tab_row, self.banner, self.tab.pane, self.info, self.footer):
             widget.changed()
         self.people.refresh()
@@ -261,7 +264,10 @@ class Window(Box):
         return self._overlay_context() or self.focus_on
 
     def _overlay_context(self) -> Context | None:
-        """The context of what is over the tab; None for nothing, and for the help, which has that of what is below."""
+        """Return the context of the overlay.
+
+        None without one, and for the help, which has the context of the tab below it.
+        """
         return next((context for kind, context in _OVERLAYS if isinstance(self.overlay, kind)), None)
 
     def tab_before(self) -> int | None:
@@ -304,7 +310,7 @@ class Window(Box):
             self.cover(InfoPage(self.scene, self._about, self.back))
 
     def _about(self) -> Block:
-        """The facts about the person selected in the list while that has the keys, else about what the tab shows."""
+        """Return the facts about the person selected in the list while it has the keys, else about the tab in view."""
         pane, chosen = self.tab.pane, self.people.chosen()
         if self.focus_on is Context.PEOPLE and chosen is not None:
             return self._facts.of_person(chosen)
@@ -396,7 +402,7 @@ class Window(Box):
         return hints(self._situation())
 
     def _situation(self) -> Situation:
-        """What the bottom line depends on."""
+        """Return the situation on which the bottom line depends."""
         model, pane, context = self.scene.model, self.tab.pane, self.context()
         return Situation(
             context,
@@ -420,7 +426,7 @@ class Window(Box):
     # --- keys and mouse ------------------------------------------------------------------------
 
     def _answered(self, key: str) -> None:
-        """A click on an answer."""
+        """Handle a click on an answer."""
         if key == YES:
             self._run("answer", key)
         else:

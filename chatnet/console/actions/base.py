@@ -202,7 +202,7 @@ class ActionBase:
         return advice.format(name=self._model.roster.name(args[0])) if advice else ""
 
     def _wrong(self, text: str) -> None:
-        """A command cannot be done as it is: why, and it stands in the input again."""
+        """Show why a command cannot be done, as a warning, and put the command back into the input."""
         self.view.say(text, warning=True)
         self._put_back(self._typed)
 
@@ -264,11 +264,11 @@ class ActionBase:
             self._ask(self._api.mark_read, pane.chat, chat_rows.last_n)
 
     def has_room_for_a_tab(self) -> bool:
-        """For somebody whom nobody here has asked for."""
+        """Return whether a tab may still be opened for a chat that the user did not ask for."""
         return len(self.view.tabs) < MOST_TABS_UNASKED
 
     def arrived(self, message: ChatMessage) -> None:
-        """A new row: somebody who writes gets a tab, behind the others; what nobody looks at stays short."""
+        """Handle a new row: open a tab behind the others if somebody wrote, and trim a pane that is at its end."""
         view = self.view
         index = view.tab_of(message.chat)
         calls = not message.mine and message.state is not MessageState.REFUSED  # unasked, as an offer may be
@@ -324,7 +324,7 @@ def unexpected(error: BaseException | None) -> str:
 
 
 def local_path(typed: str) -> bytes:
-    """A path as it was typed, ``~`` and relative ones too, as the peer takes it: absolute, and bytes."""
+    """Return a typed path as the peer takes it: absolute, in bytes, with ``~`` and relative paths resolved."""
     return os.fsencode(os.path.abspath(os.path.join(_here(), expanded(typed))))
 
 

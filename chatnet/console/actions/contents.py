@@ -30,7 +30,7 @@ class ContentsActions(SubjectActions):
             self._show_contents(transfer)
 
     def _newest_here(self) -> Transfer | None:
-        """The offer of this tab that waits for an answer, else the newest transfer of it; in F4 the chosen one."""
+        """Return the offer of this tab that waits for an answer, else its newest transfer; in F4 the chosen one."""
         chat = self.view.chat
         if chat is None:
             return self.view.transfers.chosen() if self.view.tab.pane is self.view.transfers else None

@@ -139,7 +139,10 @@ class KeyActions(SubjectActions):
         self._ask(self._api.check_live, person.peer)
 
     def code_ready(self, event: CodeReady) -> None:
-        """A code stands in the person's tab until it is compared; nothing is taken from who types elsewhere."""
+        """Show a code that is ready in the person's tab, where it stays until it is compared.
+
+        The tab in view does not change.
+        """
         person, chat = self._model.roster.people.get(event.peer), chat_with(event.peer)
         if person is None:
             return
@@ -228,6 +231,6 @@ class KeyActions(SubjectActions):
 
 
 def _titles(transfers: list[Transfer]) -> str:
-    """The first titles, for a question."""
+    """Return the first titles as a question names them, and how many more there are."""
     more = f" and {len(transfers) - TITLES_ASKED} more" if len(transfers) > TITLES_ASKED else ""
     return ", ".join(asked_title(one.title) for one in transfers[:TITLES_ASKED]) + more

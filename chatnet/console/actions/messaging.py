@@ -100,7 +100,10 @@ class MessagingActions(SubjectActions):
         self.view.input.insert("\n")
 
     def paste(self, text: str) -> None:
-        """What was pasted, as one piece, into the input or the form; to a question it says no, as a key does."""
+        """Insert pasted text, as one piece, into the input, the find bar or the form.
+
+        An open question counts as answered with no, as it does with most keys.
+        """
         self.view.ask(None)
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         overlay = self.view.overlay

@@ -173,7 +173,7 @@ class ProgramActions(ActionBase):
         self.view.say(f"chatnet {__version__}")
 
     def show_login(self, defaults: LoginDefaults, reason: str = "") -> None:
-        """The form, or the form again with the reason."""
+        """Show the login form, or show it again with the reason."""
         if isinstance(self.view.overlay, LoginForm):
             self.view.overlay.failed(reason)
             return

@@ -62,7 +62,7 @@ class SearchActions(SubjectActions):
             self.view.say("This is the newest one.")
 
     def _find_more(self, finder: FindBar) -> None:
-        """The next page of what was found, and its first row in view."""
+        """Load the next page of what was found, and bring its first row into view."""
         asked, finder.searching = finder.asked, True
 
         def came(page: SearchPage) -> None:

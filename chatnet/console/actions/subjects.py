@@ -30,7 +30,7 @@ class SubjectActions(ActionBase):
         return self._model.roster.find(who) is not None
 
     def _somebody(self, who: str) -> Person | None:
-        """The person whom a command names, by name or key; None is told."""
+        """Return the person whom a command names, by name or key; None, after telling the user why."""
         person = self._model.roster.find(who)
         if person is None:
             guess = did_you_mean(who.lower(), self._model.roster.names()) or " /peers shows who is here."
@@ -44,7 +44,10 @@ class SubjectActions(ActionBase):
         return self._as_named(person)
 
     def _person_here(self, or_else: Callable[[], None] = lambda: None) -> Person | None:
-        """The person whose tab is shown; None is told, by ``or_else`` where the tab is nobody's."""
+        """Return the person whose tab is shown; None, after telling the user why.
+
+        ``or_else`` tells it where the tab is nobody's.
+        """
         person = self._model.roster.people.get(self.view.chat) if self.view.chat is not None else None
         if person is None:
             or_else()
@@ -52,14 +55,14 @@ class SubjectActions(ActionBase):
         return self._as_named(person)
 
     def _as_named(self, person: Person) -> Person | None:
-        """The person, unless the name has just come to stand for another key."""
+        """Return the person, or None after telling the user that the name has just come to stand for another key."""
         if self._is_settled(Place(Subject.NAME, person.name)):
             return person
         self._wrong(f"Another key has just come for the name {person.name}: look again, then press Enter.")
         return None
 
     def _chosen_person(self) -> Person | None:
-        """The person who is selected in the list, as it was drawn; None is told."""
+        """Return the person who is selected in the list as it was drawn; None, after telling the user why."""
         person = self.view.people.chosen()
         drawn = person is not None and self._model.shown.shows(_CHOSEN_PERSON, person.peer)
         if drawn and self._is_settled(_CHOSEN_PERSON):
@@ -70,7 +73,7 @@ class SubjectActions(ActionBase):
     # --- keys -----------------------------------------------------------------------------------
 
     def _new_key_here(self) -> Person | None:
-        """The person of this tab, with the new key that the tab shows; None is told."""
+        """Return the person of this tab, with the new key that the tab shows; None, after telling the user why."""
         pane = self.view.tab.pane
         person = pane.person if isinstance(pane, ConversationPane) else None
         if person is None or person.new_key is None:
@@ -87,7 +90,10 @@ class SubjectActions(ActionBase):
         return None
 
     def _compared_number(self, person: Person) -> SafetyNumber | None:
-        """The digits that a sheet has shown for this person, if they are the right ones still; None is told."""
+        """Return the safety number that a sheet has shown for this person, if it is still the right one.
+
+        Else tell the user why, and return None.
+        """
         shown = self._model.shown.compared(Place(Subject.NUMBER, person.peer), self._clock.seconds())
         if not isinstance(shown, SafetyNumber):
             self._wrong(f"No digits to compare with {person.name} were on the screen lately: /verify {person.name}")
@@ -98,7 +104,10 @@ class SubjectActions(ActionBase):
         return None
 
     def _compared_code(self, person: Person) -> str | None:
-        """The six digits that the tab has shown for this person, if no others have come since; None is told."""
+        """Return the six digits that the tab has shown for this person, if no others have come since.
+
+        Else tell the user why, and return None.
+        """
         place, code = Place(Subject.CODE, person.peer), self._model.codes.get(person.peer)
         shown = self._model.shown.compared(place, self._clock.seconds())
         if code is None and person.verified:
@@ -128,7 +137,10 @@ class SubjectActions(ActionBase):
     # --- offers and transfers -------------------------------------------------------------------
 
     def _offer_here(self, key: str) -> Transfer | None:
-        """The newest offer of this tab, as it was drawn; None is told, with the ``key`` to press again."""
+        """Return the newest offer of this tab, as it was drawn.
+
+        Else tell the user why, or to press ``key`` again, and return None.
+        """
         pane = self.view.tab.pane
         transfer = self._model.offer_of(pane.chat) if isinstance(pane, ConversationPane) else None
         if not isinstance(pane, ConversationPane) or transfer is None:
@@ -145,7 +157,7 @@ class SubjectActions(ActionBase):
         return None
 
     def _chosen_transfer(self) -> Transfer | None:
-        """The transfer that is selected in its tab, as it was drawn; None is told."""
+        """Return the transfer that is selected in its tab, as it was drawn; None, after telling the user why."""
         transfer = self.view.transfers.chosen()
         if transfer is None:
             self.view.say("There are no transfers here.")
@@ -166,7 +178,9 @@ class SubjectActions(ActionBase):
         return False
 
     def _transfer_named(self, words: list[str], waiting: bool) -> Transfer | None:
-        """The transfer whose number a command names, or the obvious one of the screen; None is told.
+        """Return the transfer whose number a command names, or the obvious one of the screen.
+
+        Else tell the user why, and return None.
 
         ``waiting``: only offers that wait for an answer are obvious, else only what has not ended.
         """

@@ -91,7 +91,7 @@ class TransferActions(SubjectActions):
             self._send_words(here, words)
 
     def _send_word(self, here: ChatID, person: Person, words: list[str]) -> None:
-        """The only word names somebody, and may name a file."""
+        """Send the file that the only word names, if it exists; else take the word as the person to send files to."""
 
         def told(is_file: bool) -> None:
             self._send_words(here if is_file else chat_with(person.peer), words if is_file else [])
@@ -137,7 +137,7 @@ class TransferActions(SubjectActions):
         self._ask(self._disk.run, size_of_all, paths, then=told)
 
     def _offer_to_answer(self, stroke: str) -> Transfer | None:
-        """The offer that Alt-y, Alt-n and Alt-s answer; None is told why."""
+        """Return the offer that Alt-y, Alt-n and Alt-s answer; None, after telling the user why."""
         if self.view.input.text:
             self.view.say("Only with an empty input: send or delete what is typed first.")
             return None
@@ -340,7 +340,7 @@ class TransferActions(SubjectActions):
 
 
 def _what_is_missing(paths: tuple[bytes, ...], words: list[str]) -> str:
-    """Which of the paths is not there, in words; empty if all are.  Waits for the disk."""
+    """Return a sentence about the first of the paths that does not exist; empty if all do.  Waits for the disk."""
     missing = next((path for path in paths if not os.path.lexists(path)), None)
     if missing is None:
         return ""
@@ -363,7 +363,7 @@ def _no_such_file(path: str) -> str:
 
 
 def _quoting(words: list[str]) -> str:
-    """For a name with blanks that was taken for several: how it is written."""
+    """Return a sentence on how to write a name with blanks, if one may have been taken for several words."""
     for end in range(len(words), 1, -1):
         for start in range(end - 1):
             whole = " ".join(words[start:end])

@@ -60,7 +60,7 @@ class ContentsView(Box):
     # --- the names -----------------------------------------------------------------------------
 
     def put(self, page: int, found: OfferedNames) -> None:
-        """A page has come."""
+        """Store a page of names that has come, and draw the list again."""
         self._pages[page] = found.names
         self._asked.discard(page)
         if len(self._pages) > NAMES_PAGES_KEPT:
@@ -69,7 +69,7 @@ class ContentsView(Box):
         self.changed()
 
     def failed(self, page: int) -> None:
-        """A page cannot be had now; the next key asks again."""
+        """Note that a page cannot be had now; the next key asks for it again."""
         self._failed.add(page)
 
     def choose(self, number: int) -> None:
@@ -85,7 +85,10 @@ class ContentsView(Box):
         super().changed()
 
     def name(self, number: int) -> OfferedName | None:
-        """The name with this number; None while it is not here, and then it is asked for."""
+        """Return the name with this number.
+
+        While its page is not here, return None and note that the page is needed.
+        """
         page, index = divmod(number, OFFERED_NAMES_PAGE)
         names = self._pages.get(page)
         if names is None:
@@ -128,7 +131,7 @@ class ContentsView(Box):
         return [("time", start), ("state.wait" if name.original else "text", cut(path, cols - width(start), signs))]
 
     def _about(self, cols: int, rows: int) -> urwid.Canvas:
-        """The whole of the chosen name, and how the sender calls it if that is different."""
+        """Draw the whole of the chosen name, and how the sender calls it if that is different."""
         name = self.name(self._rows.selected)
         if name is None:
             return stack([], cols, rows)
@@ -140,7 +143,7 @@ class ContentsView(Box):
         return stack(offered + saved, cols, rows)
 
     def _whole(self, what: str, path: str, look: str, cols: int, rows: int) -> list[urwid.Canvas]:
-        """A path in at most ``rows`` full rows; blanks in it do not break it."""
+        """Draw a path in at most ``rows`` full rows; blanks in it do not break it."""
         room = max(1, cols - len(what) - 2)
         rest = cut_inside(path, room * rows, self._scene.signs)
         lines: list[urwid.Canvas] = []

@@ -38,7 +38,7 @@ class Listing:
 
 
 def entries_of(directory: str, hidden: bool) -> Listing:
-    """What stands in a folder.  Waits for the disk."""
+    """Return the folders and files in a folder, at most PICKER_NAMES of them.  Waits for the disk."""
     found: dict[bool, list[FileEntry]] = {True: [], False: []}  # folders, and files
     is_whole = True
     try:

@@ -22,7 +22,7 @@ def help_lines() -> list[tuple[str, str, str]]:
 
 
 def as_markdown() -> str:
-    """The same rows for docs/keys.md."""
+    """Return the rows of the help as Markdown, for docs/keys.md."""
     out = [
         "# Keys and commands",
         "",

@@ -54,7 +54,7 @@ class LoginForm(Box):
         return LoginDefaults(*(str(edit.edit_text).strip() for edit in self.edits))
 
     def failed(self, reason: str) -> None:
-        """The form is there again, with the reason above the fields."""
+        """Show the form again, with the reason above the fields."""
         self.busy = False
         self.reason = reason
         self.at = 0

@@ -17,7 +17,10 @@ _HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
 
 
 def qr_rows(text: str) -> list[str]:
-    """A QR code in half blocks, two modules above each other a character: dark is drawn, light is blank."""
+    """Return a QR code in half blocks, each character with two modules above each other.
+
+    Dark is drawn, light is blank.
+    """
     code = segno.make(text, error="l", micro=False)
     modules = [list(row) for row in code.matrix_iter(border=QR_BORDER)]
     if len(modules) % 2:

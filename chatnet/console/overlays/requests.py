@@ -77,7 +77,7 @@ class RequestsView(Box):
         return self._page is not None
 
     def requests(self) -> list[Request]:
-        """The latest first."""
+        """Return the requests, the latest first."""
         return list(reversed(self._scene.model.requests.values()))
 
     def changed(self) -> None:
@@ -89,11 +89,14 @@ class RequestsView(Box):
     # --- choosing ------------------------------------------------------------------------------
 
     def chosen(self) -> Request | None:
-        """The request that was on the screen as the chosen one; None when it is gone, or there is none."""
+        """Return the request that was on the screen as the chosen one; None when it is gone, or there is none."""
         return self._scene.model.requests.get(self._chosen or b"")
 
     def _follow(self) -> None:
-        """The selection stays with its key although others come and go; without it, the one in its place is chosen."""
+        """Keep the selection on its key although others come and go.
+
+        If the key is gone, choose the request in its place.
+        """
         requests = self.requests()
         request = self.chosen()
         if request is None and requests:
@@ -186,7 +189,7 @@ class RequestsView(Box):
         return [("time", start), ("key", key), ("text.soft", f"  {name}{gap}"), ("text", facts)]
 
     def first_line(self, request: Request, cols: int) -> Markup:
-        """The beginning of what they said; of offers the title, in quotes."""
+        """Return the line with the beginning of what they wrote; for an offer, with its title in quotes."""
         text = safe_line(request.first_line)
         said = text if request.messages else f'offers "{text}"'
         return ("text", f"    {cut(said, max(4, cols - 5), self._scene.signs)}")
@@ -242,7 +245,7 @@ def _about_name(request: Request) -> str:
 
 
 def _shortened(text: str, signs: Signs) -> list[str]:
-    """The lines of a message that are worth laying out before it is accepted; at least one."""
+    """Return the lines of a message that are worth laying out before it is accepted; at least one."""
     lines = text[:REQUEST_CHARS].split("\n", REQUEST_LINES)
     if len(lines) > REQUEST_LINES or len(text) > REQUEST_CHARS:
         lines[REQUEST_LINES:] = []

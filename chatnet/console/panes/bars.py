@@ -184,7 +184,7 @@ class Footer(Box):
             self.quiet()
 
     def needed_rows(self, cols: int) -> int:
-        """A long status takes more rows than the coach."""
+        """Return how many rows the status needs, at most MOST_STATUS_ROWS; a long one needs more than the coach."""
         return min(MOST_STATUS_ROWS, Row("", 1, self.status).canvas(cols).rows())
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:

@@ -43,11 +43,11 @@ class Pane(Box):
         self.scene = scene
 
     def title(self) -> str:
-        """The word in the row of tabs."""
+        """Return the word for the row of tabs."""
         raise NotImplementedError
 
     def news(self) -> int:
-        """The number in brackets behind it; 0 for nothing."""
+        """Return the number in brackets behind the title; 0 for none."""
         return 0
 
     def alarm(self) -> bool:

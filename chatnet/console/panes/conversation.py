@@ -218,7 +218,7 @@ class ConversationPane(ScrollPane):
         return {Place(Subject.CODE, self.chat): code} if code is not None else {}
 
     def _transfer_in(self, message: ChatMessage) -> Transfer | None:
-        """The transfer that a row is about."""
+        """Return the transfer that a row is about, or None."""
         return self.scene.model.transfers.get(message.id) if message.kind is MessageKind.FILE else None
 
     def show_offer(self) -> None:
@@ -304,7 +304,7 @@ class ConversationPane(ScrollPane):
         return block
 
     def _shown_ms(self, index: int) -> int:
-        """The time that the row shows."""
+        """Return the time that the row shows, in milliseconds since the epoch."""
         rows = self.chat_rows.rows
         before_ms = rows[index - 1].stored_ms if index else None
         return written_ms(rows[index].sent_ms, rows[index].stored_ms, before_ms)

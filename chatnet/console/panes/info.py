@@ -49,7 +49,7 @@ class Facts:
         return [*self._who(person), *self._way(person), *self._waiting(person), *self._transfers(person)]
 
     def of_transfer(self, transfer: Transfer) -> Block:
-        """What is sent, how far it is, and with whom."""
+        """Return the facts about a transfer: what is sent, how far it is, and with whom."""
         person = self._scene.model.roster.people.get(transfer.peer)
         rows: list[Row | Rule] = [*self._what(transfer)]
         if person is not None:
@@ -100,7 +100,7 @@ class Facts:
             yield _fact("waiting", "more of theirs, until you write to them", "state.wait")
 
     def _transfers(self, person: Person) -> Iterator[Row | Rule]:
-        """The unfinished ones first, the newest of each first."""
+        """Yield the rows for the person's transfers: the unfinished ones first, and the newest of each kind first."""
         theirs = [one for one in reversed(self._scene.model.transfers.values()) if one.peer == person.peer]
         theirs.sort(key=lambda one: one.state.ended)
         if theirs:

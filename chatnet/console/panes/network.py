@@ -35,7 +35,7 @@ def registry_join(registry: RegistryState) -> str:
 
 
 def on_where(registry: RegistryState) -> str:
-    """From where the registry's address, as it is known here, leads to it."""
+    """Return where the registry's address, as it is known here, can be used; as words for a sentence."""
     return "in another terminal" if registry.address.startswith(THIS_MACHINE) else "on another machine"
 
 

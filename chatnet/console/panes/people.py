@@ -76,7 +76,7 @@ class PeopleList(LazyList):
         return self._at(index) is not None
 
     def chosen(self) -> Person | None:
-        """The person who is selected."""
+        """Return the person who is selected, or None."""
         return self.scene.model.roster.people.get(self._chosen) if self._chosen is not None else None
 
     @property
@@ -89,7 +89,7 @@ class PeopleList(LazyList):
         return REQUESTS if self.leads_to_requests(index) else self.peer_at(index)
 
     def _index_of(self, chosen: bytes) -> int | None:
-        """The row of a person, or that of the requests; None if there is none now."""
+        """Return the index of the row of a person, or of the requests; None if there is no such row now."""
         if chosen == REQUESTS:
             return 0 if self._above() else None
         roster = self.scene.model.roster
@@ -109,7 +109,7 @@ class PeopleList(LazyList):
         self._chosen = self._at(self.selected)
 
     def begin(self) -> None:
-        """The list has the keys now: somebody is selected."""
+        """Select somebody, because the list has the keyboard focus now."""
         self._follow()
         self.select(max(self._above() + 1, self.selected) if self._chosen is None else self.selected)
 
@@ -213,7 +213,7 @@ class PeopleList(LazyList):
         return True
 
     def type(self, key: str) -> bool:
-        """A key while the filter is open; whether it was for the filter."""
+        """Handle a key while the filter is open, and return whether it was for the filter."""
         if self.filter is None:
             return False
         if key == "backspace":

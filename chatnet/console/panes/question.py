@@ -39,7 +39,7 @@ class Question:
 
 
 def asked_title(title: str) -> str:
-    """The title of a file as a question names it: no title leaves the answers, or what is lost, out of view."""
+    """Return the title of a file as a question names it, cut so that the rest of the question stays in view."""
     return quoted(safe_line(title, TITLE_CHARS))
 
 
@@ -62,7 +62,7 @@ class QuestionBar(Box):
         self.changed()
 
     def needed_rows(self, cols: int) -> int:
-        """The rows of the question and the one of its answers."""
+        """Return how many rows the question and the line of its answers need."""
         assert self.question is not None
         return min(MOST_ROWS, Row("", 1, safe_line(self.question.text(), QUESTION_CHARS)).canvas(cols).rows() + 1)
 

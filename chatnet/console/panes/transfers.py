@@ -46,7 +46,7 @@ class TransfersPane(Pane):
         return list(reversed(self.scene.model.transfers))
 
     def chosen(self) -> Transfer | None:
-        """The selected transfer."""
+        """Return the selected transfer, or None. If the selected one is gone, the first one is selected."""
         fids = self.fids()
         if not fids:
             return None

@@ -73,7 +73,7 @@ class LazyList(Box):
         raise NotImplementedError
 
     def markup(self, index: int, cols: int) -> Markup:
-        """The text of a row."""
+        """Return the text of a row."""
         raise NotImplementedError
 
     def can_select(self, index: int) -> bool:
@@ -146,7 +146,7 @@ class Scroller(Box):
         raise NotImplementedError
 
     def block(self, index: int) -> Block:
-        """The rows of a block, from above."""
+        """Return the rows of a block, from the top."""
         raise NotImplementedError
 
     def at_end(self) -> bool:

@@ -116,7 +116,7 @@ class InputRow(urwid.Widget):
         self._invalidate()
 
     def take(self) -> str:
-        """The text, which then is in the history and no longer in the input."""
+        """Return the text, and move it from the input into the history."""
         text = self.text
         self.remember(text)
         self.put("")
@@ -138,7 +138,7 @@ class InputRow(urwid.Widget):
         self.put(self._draft if back == 0 else self.history[-back])
 
     def _find_sent(self) -> None:
-        """The line before that has what was typed; the next older one after that."""
+        """Put the newest earlier line that contains what was typed into the input; after that, the next older one."""
         if self._back == 0:
             self._draft = self.text
         for back in range(self._back + 1, len(self.history) + 1):

@@ -102,12 +102,12 @@ def beside(parts: list[tuple[urwid.Canvas, int]]) -> urwid.CompositeCanvas:
 
 
 def plain(markup: Markup) -> str:
-    """The text of a markup."""
+    """Return the text of a markup without its looks."""
     return _taken_apart(markup)[0] if markup else ""
 
 
 def _taken_apart(markup: Markup) -> tuple[str, list[tuple[Any, int]]]:
-    """The text, and which look holds for how many of its characters."""
+    """Return the text, and which look holds for how many of its characters."""
     text, runs = urwid.util.decompose_tagmarkup(markup)
     return str(text), runs
 
@@ -171,7 +171,7 @@ def wrapped(text: str, cols: int) -> Iterator[tuple[int, int]]:
 
 
 def _fitting(text: str, start: int, line_end: int, cols: int) -> int:
-    """The end of what fits into ``cols`` columns."""
+    """Return the end of what fits into ``cols`` columns.  Raises CanNotDisplayText if no character fits."""
     if 2 * (line_end - start) <= cols:  # no character has more than two columns
         return line_end
     end = min(line_end, start + cols)
@@ -184,7 +184,7 @@ def _fitting(text: str, start: int, line_end: int, cols: int) -> int:
 
 
 def _fitting_everywhere(text: str, start: int, end: int, cols: int) -> int:
-    """The end of what fits into ``cols`` columns also in a terminal that counts the parts of a letter one by one.
+    """Return the end of what fits into ``cols`` columns even if a terminal counts the parts of a letter one by one.
 
     Terminals count Indic letters of several parts and emoji of several parts differently; what is too long for
     one of them would be cut off there.  Such a row leaves the last column free: the blanks behind it are written
@@ -284,7 +284,7 @@ class Row:
         return beside([(self._margin(indent, canvas.rows()), indent), (canvas, cols - indent)]) if indent else canvas
 
     def _margin(self, cols: int, rows: int) -> urwid.Canvas:
-        """The prefix, and what is blank below it."""
+        """Draw the prefix, and blanks below it."""
         canvas = line(self._prefix, cols)
         canvas.pad_trim_top_bottom(0, rows - 1)
         return canvas

@@ -82,13 +82,13 @@ def palette(theme: Theme) -> list[Entry]:
 
 
 def _as_given(name: str | None, look: str, mono: str) -> Entry:
-    """In the colours of the terminal's palette."""
+    """Return an entry in the colours of the terminal's palette."""
     foreground, background = _parts(look, "default")
     return name, foreground, background, mono, foreground, background
 
 
 def _fixed(name: str | None, look: str, mono: str) -> Entry:
-    """In the colours of ``_FIXED``."""
+    """Return an entry in the colours of ``_FIXED``."""
     text, background = _parts(look, "black")
     color, *settings = text.split(",")
     basic, _, high = _FIXED[color]
@@ -106,7 +106,7 @@ def _without_color(mono: str) -> str:
 
 
 def theme_of(environ: Mapping[str, str]) -> Theme:
-    """The theme where nobody has chosen one: NO_COLOR, what the terminal says of its background, else dark."""
+    """Return the theme where nobody has chosen one: by NO_COLOR, by the terminal's background, else dark."""
     if environ.get("NO_COLOR"):
         return Theme.MONO
     background = environ.get("COLORFGBG", "").rpartition(";")[2]

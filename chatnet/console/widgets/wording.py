@@ -54,7 +54,7 @@ def age_text(seconds: float) -> str:
 
 
 def clock_text(at_ms: int, seconds: bool = False) -> str:
-    """The local time of day, ``17:02`` or ``17:02:45``."""
+    """Return the local time of day, ``17:02`` or ``17:02:45``."""
     return time.strftime("%H:%M:%S" if seconds else "%H:%M", time.localtime(at_ms / 1000))
 
 
@@ -76,14 +76,14 @@ def date_text(at_ms: int) -> str:
 
 
 def when_text(at_ms: int, now_ms: int) -> str:
-    """The time of day if it is of the same day as ``now_ms``, else the date as well."""
+    """Return the time of day if it is of the same day as ``now_ms``, else the date as well."""
     if day_of(at_ms) == day_of(now_ms):
         return clock_text(at_ms)
     return f"{date_text(at_ms)} {clock_text(at_ms)}"
 
 
 def late_text(message: ChatMessage, shown_ms: int) -> str:
-    """When a message arrived that shows the time ``shown_ms`` and came much later; empty for others."""
+    """Return when a message arrived that shows the time ``shown_ms`` and came much later; empty for others."""
     if message.mine or not came_late(shown_ms, message.stored_ms):
         return ""
     return f"arrived {when_text(message.stored_ms, shown_ms)}"
@@ -156,13 +156,13 @@ def waiting_text(person: Person, now_ms: int) -> str:
 
 
 def bar_text(done: int, total: int, width: int, signs: Signs) -> str:
-    """A bar of ``width`` cells."""
+    """Return a bar of ``width`` cells, filled as ``done`` of ``total`` is."""
     filled = width if total <= 0 else min(width, max(0, done * width // total))
     return signs.full * filled + signs.empty * (width - filled)
 
 
 def percent(transfer: Transfer) -> int:
-    """How much of a transfer is done, 0–100; a transfer of nothing is done."""
+    """Return how much of a transfer is done, in percent, 0–100; a transfer of nothing is done."""
     if transfer.total_bytes <= 0:
         return 100
     return min(100, max(0, transfer.done_bytes * 100 // transfer.total_bytes))
@@ -210,14 +210,14 @@ def not_sent_text(transfer: Transfer) -> str:
 
 
 def warning_text(transfer: Transfer) -> str:
-    """What to think of before an offer is accepted; empty once that has ended."""
+    """Return what to think of before an offer is accepted; empty once an incoming one has ended."""
     return "" if transfer.state.ended and not transfer.outgoing else safe_line(transfer.warning)
 
 
 def details_text(transfer: Transfer, look: str) -> str:
-    """What is to be known of an offer beside its files; ``look`` is the key or the command that shows its names.
+    """Return what is to be known of an offer beside its files; ``look`` is the key or command that shows its names.
 
-    Of a transfer that is done it says what was; nothing of one that ended otherwise.
+    For a transfer that is done the text says what happened; for one that ended otherwise it is empty.
     """
     is_done = transfer.state is TransferState.DONE
     if transfer.state.ended and not is_done:
@@ -296,7 +296,7 @@ def rate_of(text: str) -> int | None:
 
 
 def rate_text(rate: int | None) -> str:
-    """A speed limit."""
+    """Return a speed limit as text; ``rate`` is in bytes a second, None for no limit."""
     return "off" if rate is None else f"{size_text(rate)}/s"
 
 
