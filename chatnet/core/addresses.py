@@ -20,7 +20,7 @@ def host_port(host: str, port: int) -> str:
 
 
 def unmapped(ip: bytes) -> bytes:
-    """The IPv4 address in an IPv4-mapped one; every other as it is."""
+    """Return the IPv4 address in an IPv4-mapped one, and every other address as it is."""
     return ip[12:] if len(ip) == 16 and ip.startswith(_MAPPED) else ip
 
 
@@ -31,7 +31,7 @@ def is_loopback_ip(ip: bytes) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """The same of an address in text; False for what is no address, as a name or ``unix``."""
+    """Return whether an address in text is a loopback address; False for what is no address, as a name or ``unix``."""
     try:
         return is_loopback_ip(ipaddress.ip_address(host.partition("%")[0]).packed)
     except ValueError:

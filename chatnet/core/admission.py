@@ -66,7 +66,7 @@ class Admission:
         self._placed: dict[Hashable, Sources] = {}  # strangers
 
     def __len__(self) -> int:
-        """How many have a place."""
+        """Return how many connections have a place."""
         return len(self._placed) + len(self._reserved) - len(self._first)
 
     @property
@@ -80,7 +80,7 @@ class Admission:
         return len(self._first) + len(self._waiting)
 
     def arrive(self, ticket: Hashable, host: str, now: float) -> Arrival:
-        """A connection is accepted: it waits for its turn, or may not try at all."""
+        """Admit a connection that was accepted, which then waits for its turn, or refuse it."""
         who, sources = Claimant(b"", host, known=False), sources_of(host)
         if not self._rates.take(host, now) or not SOURCE_SHARES.keys().isdisjoint(self._budget.lacking(who)):
             return Arrival(admitted=False)

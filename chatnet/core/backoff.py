@@ -24,7 +24,7 @@ def registry_wait(failures: int, listed: int, uniform: Uniform) -> float:
 
 
 def obeyed(retry_after_s: float, uniform: Uniform) -> float:
-    """The wait that the other side asked for, spread by a fifth."""
+    """Return the seconds to wait that the other side asked for, spread by up to a fifth."""
     return retry_after_s * uniform(0.8, 1.2)
 
 

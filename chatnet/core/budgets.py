@@ -50,7 +50,7 @@ class Shares(NamedTuple):
     address: int
 
     def of(self, level: Level) -> int:
-        """The most that one sum at ``level`` may be."""
+        """Return the most that one sum at ``level`` may be."""
         if level in SOURCE_SHARES:
             return self.address * SOURCE_SHARES[level]
         return int(getattr(self, level))
@@ -86,11 +86,11 @@ class Budget:
         self.refused: Counter[str] = Counter({level.value: 0 for level in Level})
 
     def lacks(self, who: Claimant, amount: int = 1) -> Level | None:
-        """The first level at which ``who`` cannot have ``amount`` more; None if it fits everywhere."""
+        """Return the first level at which ``who`` cannot have ``amount`` more; None if it fits everywhere."""
         return next(iter(self.lacking(who, amount)), None)
 
     def lacking(self, who: Claimant, amount: int = 1) -> tuple[Level, ...]:
-        """Every level at which ``who`` cannot have ``amount`` more."""
+        """Return every level at which ``who`` cannot have ``amount`` more."""
         return self._lacking(self._accounts(who), amount)
 
     def take(self, holder: Hashable, who: Claimant, amount: int = 1) -> Level | None:
@@ -133,15 +133,15 @@ class Budget:
                 del self._sums[account]
 
     def held(self, level: Level = Level.ALL, name: Hashable = None) -> int:
-        """The sum at one level: of one key, address, network or site, if it is one of these."""
+        """Return the sum at one level: the whole one, or that of the key, address, network or site ``name``."""
         return self._sums[level, name]
 
     def fullest(self, level: Level) -> int:
-        """The greatest sum at a level: of the key or the source that holds most."""
+        """Return the greatest sum at a level: that of the key or the source that holds most."""
         return max((amount for (at, _), amount in self._sums.items() if at is level), default=0)
 
     def fullness(self) -> float:
-        """How full the fullest of its levels is: of all, of all strangers, of one key or source; 1 is full."""
+        """Return how full the fullest level is, of all, of all strangers, of one key or of one source; 1 is full."""
         return max((self.fullest(level) / self.shares.of(level) for level in Level), default=0.0)
 
     def _lacking(self, accounts: Accounts, amount: int) -> tuple[Level, ...]:
@@ -159,9 +159,10 @@ Member = TypeVar("Member", bound=Hashable)
 
 
 def counted_sources(host: str, count_loopback: bool) -> Sources:
-    """The sources whose sums hold for ``host``: none for this machine and its unix sockets, unless they are counted.
+    """Return the sources whose sums hold for ``host``: none for this machine and its unix sockets.
 
-    None either for "", a host that is not known any more.
+    With ``count_loopback``, these are counted as well.  There is no source either for "", a host that is not known any
+    more.
     """
     if not host:
         return ()
@@ -169,10 +170,10 @@ def counted_sources(host: str, count_loopback: bool) -> Sources:
 
 
 def greediest(members: Mapping[Member, Sources], newcomer: Sources = ()) -> list[Member]:
-    """The members of the source that has most of them: of the widest sources, then of the narrower ones within.
+    """Return the members of the source that has most of them: of the widest sources, then of narrower ones within.
 
-    With ``newcomer``, the sources of somebody who wants the place of one of them: those of a source that has
-    more members than the newcomer's own of the same width.  In the order of ``members``.
+    With ``newcomer``, the sources of a member that wants the place of another one, return only members of a source that
+    has more of them than the newcomer's own source of the same width.  They come in the order of ``members``.
     """
     left = list(members)
     for depth in range(-1, -len(SOURCE_SHARES) - 1, -1):
@@ -190,13 +191,13 @@ def greediest(members: Mapping[Member, Sources], newcomer: Sources = ()) -> list
 
 
 def _source_at(sources: Sources, depth: int) -> str:
-    """The source ``depth`` from the widest, -1, on; the narrowest for those that have no more levels."""
+    """Return the source at ``depth``, counted from the widest, -1, on; the narrowest if there are fewer levels."""
     return sources[max(depth, -len(sources))][1]
 
 
 @lru_cache(SOURCES_REMEMBERED)  # asked several times about each connection
 def sources_of(host: str) -> Sources:
-    """The sources that an address belongs to, the narrowest first.
+    """Return the sources that an address belongs to, the narrowest first.
 
     Anything that is not an IP address is a source by itself.
     """
@@ -256,11 +257,11 @@ class PeerBudgets:
     )
 
     def levels(self, name: str) -> tuple[str, ...]:
-        """The levels of a budget, the whole first; empty if there is no such budget."""
+        """Return the levels of a budget, the whole first; empty if there is no such budget."""
         return Shares._fields if name in {item.name for item in fields(self)} else ()
 
     def changed(self, name: str, level: str, value: int) -> Self:
-        """The table with one number of one budget changed."""
+        """Return a copy of the table with one number of one budget changed."""
         shares: Shares = getattr(self, name)
         changes: dict[str, Any] = {name: shares._replace(**{level: value})}
         return replace(self, **changes)

@@ -6,7 +6,7 @@ from chatnet.core.limits import LATE_MS, MAX_DRAFT_CHARS, OLDEST_WRITTEN_MS
 
 
 def written_ms(sent_ms: int, stored_ms: int, before_ms: int | None = None) -> int:
-    """The time that a row shows: when it was written, or when it was stored where that cannot be.
+    """Return the time that a row shows: when it was written, or when it was stored where that cannot be.
 
     ``sent_ms`` is the sender's word, ``stored_ms`` our own time.  A time of writing is not believed if it is later
     than ``stored_ms``, or more than 30 days before ``before_ms``, when the row before was stored (None: there is no

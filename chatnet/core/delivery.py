@@ -270,37 +270,37 @@ class Outgoing(Generic[R]):
         return self._handle(Input.CHANGED)
 
     def link_up(self) -> list[Effect[R]]:
-        """A link is open; it took the place of another one where there was one."""
+        """Handle a link that has opened; it took the place of another one where there was one."""
         self._note(Phase.FULL, False)
         self._note(Phase.UNLINKED, False)
         return self._handle(Input.LINK_UP)
 
     def link_down(self) -> list[Effect[R]]:
-        """The link is gone, for whatever reason."""
+        """Handle the end of the link, for whatever reason."""
         self._note(Phase.FULL, False)
         self._note(Phase.UNLINKED, True)
         return self._handle(Input.LINK_DOWN)
 
     def congested(self) -> list[Effect[R]]:
-        """The transport asks us to wait: ``written`` follows when it takes bytes again."""
+        """Wait, because the transport asks us to; ``written`` follows when it takes bytes again."""
         self._note(Phase.FULL, True)
         return self._handle(Input.CONGESTED)
 
     def written(self) -> list[Effect[R]]:
-        """The transport took what was sent, or takes bytes again."""
+        """Note that the transport took what was sent, or takes bytes again."""
         self._note(Phase.FULL, False)
         return self._handle(Input.WRITTEN)
 
     def acknowledged(self, ids: Sequence[bytes]) -> list[Effect[R]]:
-        """The other side has stored these; ids that are not under way are none of ours."""
+        """Note that the other side has stored these messages; ids that are not under way are ignored."""
         return self._handle(Input.ACKNOWLEDGED, ids)
 
     def refused(self, id: bytes, code: str) -> list[Effect[R]]:
-        """The other side will never store this one."""
+        """Note that the other side will never store this message."""
         return self._handle(Input.REFUSED, (id, code))
 
     def rows_read(self, after_n: int, rows: Sequence[R]) -> list[Effect[R]]:
-        """The answer to ``Read(after_n)``."""
+        """Handle the answer to ``Read(after_n)``."""
         self._reading = False
         return self._handle(Input.ROWS_READ, (after_n, rows))
 
@@ -310,11 +310,11 @@ class Outgoing(Generic[R]):
         return self._handle(Input.READ_FAILED)
 
     def timer(self) -> list[Effect[R]]:
-        """The time of ``ReadLater`` is over."""
+        """Handle the end of the time of ``ReadLater``."""
         return self._handle(Input.TIMER)
 
     def store_works(self, works: bool) -> list[Effect[R]]:
-        """The disk takes what is written, or does not."""
+        """Note whether the store takes what is written."""
         return self._obstacle(Phase.STORE_DOWN, not works, Input.STORE_DOWN if not works else Input.STORE_UP)
 
     def key_held(self, held: bool) -> list[Effect[R]]:
@@ -322,13 +322,13 @@ class Outgoing(Generic[R]):
         return self._obstacle(Phase.HELD, held, Input.KEY_HELD if held else Input.KEY_RELEASED)
 
     def stop(self) -> list[Effect[R]]:
-        """Nothing is sent any more."""
+        """Stop: nothing is sent from now on."""
         return self._obstacle(Phase.STOPPED, True, Input.STOP)
 
     # --- the table at work ------------------------------------------------------------------------
 
     def _note(self, obstacle: Phase, present: bool) -> None:
-        """An obstacle is there, or gone; this happens seldom, and inputs are handled for each message."""
+        """Note that an obstacle is there, or gone. Inputs come for each message, this call seldom."""
         if (obstacle in self._obstacles) is not present:
             self._obstacles ^= {obstacle}
             self.phase = next(phase for phase in Phase if phase in self._obstacles or phase is Phase.OPEN)

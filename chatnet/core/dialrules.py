@@ -38,14 +38,14 @@ def may_dial(endpoint: Endpoint, own_networks: Sequence[Network], loopback: bool
 
 
 def _is_private(network: Network) -> bool:
-    """Every machine has loopback and link-local networks, also one that has no other private one."""
+    """Return whether a network is private, not counting loopback and link-local ones, which every machine has."""
     return network.is_private and not network.is_loopback and not network.is_link_local
 
 
 def preferred(endpoints: Iterable[Endpoint], own_networks: Sequence[Network], proven: int = 0) -> list[Endpoint]:
-    """The order to dial in: the first ``proven``, which the registry has reached, before the others,
+    """Return ``endpoints`` in the order to dial in: the first ``proven``, which the registry has reached, come first.
 
-    so that who only claims an address is dialled last.  Within both the nearest first: our own
+    So an address that somebody only claims is dialled last.  Within both parts the nearest come first: our own
     machine, our own networks, then the rest in the given order.
     """
     given = list(endpoints)
@@ -84,7 +84,7 @@ class DialRules:
         return 0.0
 
     def proven(self, endpoint: Endpoint) -> None:
-        """The expected key answered there."""
+        """Note that the expected key answered at this endpoint."""
         self._proven[endpoint] = None
         self._proven.move_to_end(endpoint)
         while len(self._proven) > MAX_SOURCES:

@@ -31,7 +31,7 @@ class FairQueue(Generic[Item]):
             self._sources.move_to_end(source, last=False)
 
     def pop(self) -> Item:
-        """The first item of the source whose turn it is.  Raises KeyError if the queue is empty."""
+        """Take the first item of the source whose turn it is.  Raises KeyError if the queue is empty."""
         source, items = self._sources.popitem(last=False)
         item = next(iter(items))
         del items[item], self._source_of[item]

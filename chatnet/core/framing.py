@@ -40,7 +40,7 @@ class Framer:
             self._buffer += data
 
     def next_frame(self) -> bytes | None:
-        """The next complete frame; between two calls the consumer may ``take`` or ``stop``.
+        """Return the next complete frame, or None. Between two calls the consumer may ``take`` or ``stop``.
 
         Raises BadFrame for a length of zero or above the limit.
         """

@@ -25,32 +25,32 @@ ED25519_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 
 
 def peer_id_of(public_key: bytes) -> PeerID:
-    """The PeerID of a raw 32-byte Ed25519 public key; ValueError on another length."""
+    """Return the PeerID of a raw 32-byte Ed25519 public key.  Raises ValueError on another length."""
     if len(public_key) != PUBLIC_KEY_BYTES:
         raise ValueError(f"an Ed25519 public key has {PUBLIC_KEY_BYTES} bytes, not {len(public_key)}")
     return PeerID(hashlib.sha256(ED25519_SPKI_PREFIX + public_key).digest())
 
 
 def key_text(peer_id: bytes) -> str:
-    """All 52 base-32 characters (RFC 4648, no padding): what a join string carries."""
+    """Return all 52 base-32 characters (RFC 4648, no padding), which a join string carries."""
     return base64.b32encode(peer_id).decode("ascii").rstrip("=")
 
 
 def grouped_text(peer_id: bytes) -> str:
-    """The 52 characters in fours, for people."""
+    """Return the 52 characters in groups of four, for people."""
     text = key_text(peer_id)
     return "-".join(text[i : i + 4] for i in range(0, len(text), 4))
 
 
 def short_text(peer_id: bytes) -> str:
-    """The first 8 characters, ``7K2F-QM4D``: to tell keys apart, never to verify one."""
+    """Return the first 8 characters, ``7K2F-QM4D``, which tell keys apart but never verify one."""
     return grouped_text(peer_id)[: SHORT_CHARS + 1]
 
 
 def prefix_text(peer_id: bytes) -> str:
-    """The first 16 characters in fours, ``7K2F-QM4D-3XZA-91BC``: 80 bits, by which a person takes a new key.
+    """Return the first 16 characters in fours, ``7K2F-QM4D-3XZA-91BC``: 80 bits, by which a person takes a new key.
 
-    Eight would not do: 40 bits can be searched for by somebody who may keep a key back until one fits.
+    Eight characters would not do: an attacker can search for a key that has the same 40 bits.
     """
     return grouped_text(peer_id)[: PREFIX_CHARS + PREFIX_CHARS // 4 - 1]
 
@@ -61,7 +61,7 @@ def is_prefix_of(typed: str, peer_id: bytes) -> bool:
 
 
 def parse_key_text(text: str) -> PeerID:
-    """The PeerID in 52 base-32 characters; case and hyphens do not matter.  ValueError otherwise."""
+    """Return the PeerID in 52 base-32 characters; case and hyphens do not matter.  Raises ValueError otherwise."""
     plain = text.replace("-", "").upper()
     if len(plain) != TEXT_CHARS or not re.fullmatch(r"[A-Z2-7]+", plain):
         raise ValueError(f"a key is {TEXT_CHARS} characters of A-Z and 2-7")
@@ -77,16 +77,16 @@ def same_id(left: bytes, right: bytes) -> bool:
 
 
 def chat_with(peer: bytes) -> ChatID:
-    """The chat with a person: its id is the person's current PeerID."""
+    """Return the chat with a person, whose id is the person's current PeerID."""
     return ChatID(peer)
 
 
 def person_in(chat: ChatID) -> PeerID:
-    """The person whom one talks with in a chat of two."""
+    """Return the person whom one talks with in a chat of two."""
     return PeerID(chat)
 
 
 def conversation_of(one: PeerID, other: PeerID) -> bytes:
-    """The 32-byte id that the wire has for the conversation of two people: the same from both sides."""
+    """Return the 32-byte id that the wire has for the conversation of two people, the same from both sides."""
     low, high = sorted((one, other))
     return hashlib.sha256(low + high).digest()

@@ -55,7 +55,7 @@ class KeepAlive:
         self.rtt_ms: int | None = None  # of the last ping that was answered
 
     def set_idle(self, ping_seconds: float | None, silence_seconds: float | None) -> None:
-        """The times of a link's role, where it has its own; known once HELLO was read."""
+        """Set the seconds of a link's role, where it has its own; they are known once HELLO was read."""
         if ping_seconds is not None:
             self._idle = Times(ping_seconds * self._spread, self._idle.silence_seconds)
         if silence_seconds is not None:
@@ -79,18 +79,18 @@ class KeepAlive:
         self._said = now
 
     def moved(self, now: float) -> None:
-        """The transport, which had been full, took bytes again: the other side's system reads."""
+        """Note that the transport, which had been full, took bytes again: the other side's system reads."""
         self._moved = now
 
     def pinged(self, now: float) -> int:
-        """A ping goes out; returns its number."""
+        """Note that a ping goes out, and return its number."""
         self._pings += 1
         self._ping = (self._pings, now)
         self._asked(now)
         return self._pings
 
     def pong(self, number: int, now: float) -> bool:
-        """A pong came; True when it answers our last ping, and ``rtt_ms`` is new."""
+        """Take a pong, and return whether it answers our last ping; then ``rtt_ms`` is new."""
         if self._ping is None or self._ping[0] != number:
             return False
         self.rtt_ms = round((now - self._ping[1]) * 1000)
@@ -107,7 +107,7 @@ class KeepAlive:
             self._asked_since = self._ping[1] if self._is_asking() and self._ping is not None else None
 
     def ask(self, now: float, seconds: float) -> int:
-        """The other side has to prove within ``seconds`` that it lives; returns the number of the ping to send."""
+        """Give the other side ``seconds`` to prove that it lives, and return the number of the ping to send."""
         self._proof_until = now + seconds
         return self.pinged(now)
 
@@ -153,7 +153,7 @@ class KeepAlive:
         return self._asked_since
 
     def _times(self) -> tuple[Times, float]:
-        """The times that hold now, and since when silence counts."""
+        """Return the times that hold now, and since when silence counts."""
         if self._awaited_since is None:
             return self._idle, self._heard
         return self._awaiting, max(self._heard, self._awaited_since, self._moved)

@@ -61,5 +61,5 @@ class _Sources(NamedTuple):
 
 
 def _source(host: str) -> str:
-    """The narrowest source of an address."""
+    """Return the narrowest source of an address."""
     return sources_of(host)[0][1]

@@ -161,7 +161,7 @@ PROGRESS_SECONDS = 0.25  # progress of a transfer is told at most four times a s
 
 
 def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
-    """The number ``text`` as the value of a limit; ValueError says what is wrong with it."""
+    """Return the number ``text`` as the value of a limit.  Raises ValueError, which says what is wrong with it."""
     try:
         value = kind(text)
     except ValueError:

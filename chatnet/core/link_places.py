@@ -69,13 +69,13 @@ class LinkPlaces:
         self._hold(link, Claimant(peer, host, self._is_known(peer)), now)
 
     def heard(self, link: Hashable, now: float) -> None:
-        """A message went over ``link``."""
+        """Note that a message went over ``link`` at ``now``."""
         place = self._places.get(link)
         if place is not None:
             place.heard = now
 
     def release(self, link: Hashable) -> None:
-        """The link ends; nothing happens if it has no place."""
+        """Release the place of a link that ends; do nothing if it has none."""
         if self._places.pop(link, None) is not None:
             self._budget.release(link)
 
@@ -93,7 +93,7 @@ class LinkPlaces:
                 self._budget.charge(link, place.who)
 
     def _victim(self, newcomer: Claimant) -> Hashable | None:
-        """The stranger's link that goes for a newcomer; None where none has to."""
+        """Return the stranger's link to close for a newcomer; None where none has to be."""
         strangers = {link: sources_of(place.who.host) for link, place in self._places.items() if not place.who.known}
         links = list(strangers) if newcomer.known else greediest(strangers, sources_of(newcomer.host))
         return min(links, key=lambda link: self._places[link].heard, default=None)

@@ -232,14 +232,14 @@ LOCAL_CODES: dict[str, End] = {
 
 
 def dial_end(error: BaseException) -> End:
-    """The row of a failed dial.  Of the future: ``UNKNOWN_CODE``; not ours: ``FOREIGN``."""
+    """Return the row of a failed dial: ``UNKNOWN_CODE`` for a code of the future, ``FOREIGN`` for an error not ours."""
     if isinstance(error, (Unreachable, WrongKey, Refused, RemoteError)):
         return DIAL_CODES.get(error.code, End.UNKNOWN_CODE)
     return End.FOREIGN
 
 
 def link_end(code: str, by_remote: bool) -> End:
-    """The row of an ended link.  A code of the future is ``UNKNOWN_CODE``."""
+    """Return the row of an ended link: ``UNKNOWN_CODE`` for a code of the future."""
     return (REMOTE_CODES if by_remote else LOCAL_CODES).get(code, End.UNKNOWN_CODE)
 
 
@@ -255,7 +255,7 @@ class Step:
 def next_step(
     end: End, waiting: Waiting, failures: int, retry_after_s: float, caps: Callable[[Cap], float], uniform: Uniform
 ) -> Step:
-    """What follows an end.
+    """Return the step that follows an end.
 
     failures: dials and short-lived links in a row before and with this one, from 0.
     retry_after_s: the seconds that the other side, or a rule of ours, asked to wait; 0: none.
@@ -322,7 +322,7 @@ class LinkFacts:
 
 
 def relation(present: LinkFacts | None, new: LinkFacts, mine_is_smaller: bool) -> Present:
-    """How ``present`` (None: no open link) relates to ``new``; ``mine_is_smaller`` compares the two PeerIDs."""
+    """Return how ``present`` (None: no open link) relates to ``new``; ``mine_is_smaller`` compares the two PeerIDs."""
     if present is None:
         return Present.ABSENT
     if present.instance != new.instance:
@@ -384,5 +384,5 @@ class Replacements:
         return len(self._times[by]) >= REPLACEMENTS
 
     def clear(self) -> None:
-        """A person has taken the place back: count from zero again."""
+        """Count from zero again, because the user has taken the place back."""
         self._times.clear()

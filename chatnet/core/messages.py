@@ -410,7 +410,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 def encode(message: Message) -> bytes:
-    """The body of a frame."""
+    """Return the body of a frame with a message."""
     return _ENCODER.encode(message)
 
 

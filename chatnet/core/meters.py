@@ -24,7 +24,7 @@ class Spread:
         self.total += value
 
     def cumulated(self) -> list[tuple[str, int]]:
-        """How many values were at most each bound, as Prometheus words it."""
+        """Return how many values were at most each bound, as Prometheus words it."""
         pairs, so_far = [], 0
         for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
             so_far += count

@@ -49,7 +49,7 @@ class Endpoint(NamedTuple):
 
 
 def endpoint(host: str, port: int) -> Endpoint:
-    """The endpoint of an address in text, IPv4-mapped IPv6 unmapped; ValueError if it is none."""
+    """Return the endpoint of an address in text, IPv4-mapped IPv6 unmapped.  Raises ValueError if it is none."""
     return Endpoint(unmapped(ipaddress.ip_address(host.partition("%")[0]).packed), port)
 
 
@@ -82,13 +82,13 @@ def sign_record(
     seq: int,
     issued_ms: int,
 ) -> SignedRecord:
-    """A record of the raw public ``key``; ``sign`` makes the 64-byte signature of its argument."""
+    """Sign a record of the raw public ``key``; ``sign`` makes the 64-byte signature of its argument."""
     payload = msgspec.msgpack.encode(RecordFields(1, name, endpoints[:MAX_ENDPOINTS], seq, issued_ms))
     return SignedRecord(key, payload, sign(SIGNED_PREFIX + payload))
 
 
 def verify_record(record: SignedRecord, expected: PeerID) -> RecordFields:
-    """What the record says, once the key is the expected one and the signature holds.
+    """Return what the record says, once the key is the expected one and the signature holds.
 
     Raises RemoteError("bad-record") otherwise.
     """

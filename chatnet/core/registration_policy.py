@@ -156,13 +156,13 @@ CODES: dict[str, RegistryEnd] = {
 
 
 def registry_end(code: str, *, again: bool) -> RegistryEnd:
-    """The row for a code; ``again``: another instance has taken our place once too often."""
+    """Return the row for a code; ``again``: another instance has taken our place once too often."""
     end = CODES.get(code, RegistryEnd.UNKNOWN_CODE)
     return RegistryEnd.ELSEWHERE if end is RegistryEnd.REPLACED and again else end
 
 
 def attempt_end(error: BaseException) -> RegistryEnd:
-    """The row for a failed attempt.  An exception that is not ours is ``FOREIGN``."""
+    """Return the row for a failed attempt: ``FOREIGN`` for an exception that is not ours."""
     if isinstance(error, WrongKey):
         return RegistryEnd.WRONG_KEY
     if isinstance(error, StoreFailed):
@@ -182,7 +182,7 @@ class Step:
 
 
 def next_step(end: RegistryEnd, failures: int, listed: int, retry_after_s: float, uniform: Uniform) -> Step:
-    """What follows an end.
+    """Return the step that follows an end.
 
     failures: attempts and short-lived links in a row that ended before, from 0.
     listed: the length of the last known list, by which the wait is spread.

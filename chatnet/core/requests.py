@@ -14,7 +14,7 @@ TEXT_COPIES = 2  # of the text on disk: the row, and its words in the search ind
 
 
 def request_bytes(text_bytes: int) -> int:
-    """What a message with so many bytes of text, or an offer with such a title, takes on disk."""
+    """Return how many bytes a message with ``text_bytes`` of text, or an offer with such a title, takes on disk."""
     return REQUEST_BYTES + TEXT_COPIES * text_bytes
 
 
@@ -53,7 +53,7 @@ class RequestLedger:
         self.release(peer, {id})
 
     def held(self, peer: bytes) -> set[bytes]:
-        """What ``peer`` holds now, for ``release``."""
+        """Return what ``peer`` holds now, for ``release``."""
         return set(self._held.get(peer, ()))
 
     def release(self, peer: bytes, ids: set[bytes] | None = None) -> None:

@@ -79,10 +79,10 @@ class Decoder:
         self._of_tag = {str(kind.__struct_config__.tag): kind for kind in kinds}
 
     def decode(self, body: bytes) -> Message:
-        """The message in a frame's body.
+        """Return the message in a frame's body.
 
-        Raises UnknownMessage for what only another version can read, and BadFrame for what none can: whatever
-        the bytes are.  This is the only place that decodes.
+        Raises UnknownMessage if only another version can read it, and BadFrame if none can, whatever the bytes are.
+        This is the only place that decodes messages.
         """
         try:
             return self._read(body)
@@ -93,9 +93,9 @@ class Decoder:
             raise BadFrame(wire_line(f"not a message that can come here: {error}")) from None
 
     def _unknown_part(self, body: bytes) -> str:
-        """What of a body that cannot be read is new to this version; empty where the body is no message at all.
+        """Return what part of a body that cannot be read is new to this version; empty if it is no message at all.
 
-        New is a well-formed message with another tag, or one of ours with more fields behind those that are known.
+        A well-formed message is new with another tag, or if it is one of ours with more fields behind the known ones.
         """
         if not 1 <= array_length(body) <= MAX_MESSAGE_VALUES:  # a long one would cost memory to look at
             return ""
@@ -115,7 +115,7 @@ class Decoder:
 
 
 def array_length(body: bytes) -> int:
-    """How many values the MessagePack array has that ``body`` begins with; -1 where it begins with something else."""
+    """Return how many values the MessagePack array at the start of ``body`` has; -1 if there is something else."""
     head = body[0] if body else 0
     if head & 0xF0 == FIXED_ARRAY:
         return head & 0x0F
@@ -147,7 +147,7 @@ class Role:
         ping_seconds: float | None = None,
         silence_seconds: float | None = None,
     ) -> Role:
-        """The row of a role whose sides send these kinds, beside those of every link."""
+        """Return the row of a role whose sides send these kinds, beside those of every link."""
         if dialler == listener:
             to = back = Decoder(name, dialler + EVERY_LINK)
         else:

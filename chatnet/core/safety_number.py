@@ -27,7 +27,7 @@ def safety_number(one: PeerID, other: PeerID) -> str:
 
 
 def short_commitment(nonce: bytes) -> bytes:
-    """What the first side says before it has seen the other's nonce."""
+    """Return what the first side says before it has seen the other's nonce."""
     return hashlib.sha256(b"chatnet short check v1 commit" + nonce).digest()
 
 

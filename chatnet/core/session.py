@@ -92,7 +92,7 @@ class Session:
     state: State = State.HANDSHAKE
 
     def handle(self, event: Input) -> tuple[Effect, ...]:
-        """The effects of ``event``, in order; RemoteError if it cannot come now."""
+        """Return the effects of ``event``, in order.  Raises RemoteError if it cannot come now."""
         row = TABLES[self.dialled].get((self.state, event))
         if row is None:
             raise RemoteError(BAD_FRAME, f"{event.value} cannot come in state {self.state.value}")
@@ -100,7 +100,7 @@ class Session:
         return effects
 
     def deadline_seconds(self, limits: LinkLimits) -> float | None:
-        """How long this state may last; None: as long as the link lives."""
+        """Return how many seconds this state may last; None: as long as the link lives."""
         if self.state is State.OPEN:  # asked of every link every second
             return None
         return {

@@ -40,7 +40,7 @@ class Strikes:
 
 
 def refusal(ban_seconds: int) -> Refused:
-    """What who is left alone is told."""
+    """Return the refusal that is sent to a peer that is banned for ``ban_seconds``."""
     return Refused(
         STRUCK, f"your program broke the protocol too often; it may come again in {in_words(ban_seconds)}", ban_seconds
     )

@@ -147,7 +147,7 @@ def safe_text(text: str, limit: int = MAX_BODY_BYTES, newlines: bool = True) -> 
 
 
 def _without_surplus(text: str) -> str:
-    """A text whose marks follow ``_IS_MARK``, without that, and without the marks that are not shown."""
+    """Return a text whose marks follow ``_IS_MARK`` without that, and without the marks that are not shown."""
     if _IS_MARK not in text:
         return text
     return _DOUBTFUL.sub(_shown_cluster, text).replace(_IS_MARK, "")
@@ -170,7 +170,7 @@ class _Clusters(dict[str, str]):
         return shown
 
     def shown(self, cluster: str) -> str:
-        """The same, not kept."""
+        """Return what is shown of ``cluster``, without keeping it."""
         base, _, marks = cluster.partition(_IS_MARK)
         return base + _marks_shown(base, marks[::2], MARKS_IN_TEXT)
 
@@ -249,10 +249,10 @@ _TRAITS = _AllTraits()
 
 
 def json_escaped(encoded: str) -> str:
-    """A JSON document that says the same and is harmless where it is shown: in it stands escaped as ``\\uXXXX``
-    whatever ``safe_text`` hides or replaces.
+    """Return a JSON document that says the same as ``encoded`` and is harmless where it is shown.
 
-    ``encoded`` is JSON of one line, in which nothing but ASCII needs to be escaped already.
+    Whatever ``safe_text`` hides or replaces is escaped in it as ``\\uXXXX``.  ``encoded`` is JSON of one line, in which
+    nothing but ASCII needs to be escaped already.
     """
     if encoded.isascii() and encoded.isprintable():
         return encoded
@@ -261,7 +261,7 @@ def json_escaped(encoded: str) -> str:
 
 
 def _escape_surplus(found: re.Match[str]) -> str:
-    """A character with its marks, up to the first that is not shown as it is, and the others escaped."""
+    """Return a character with its marks; those from the first on that is not shown as it is are escaped."""
     base, marks = found[1], found[2][1::2]
     shown = commonprefix((marks, _marks_shown(base, marks, MARKS_IN_TEXT)))
     return base + shown + "".join(map(_json_escape, marks[len(shown) :]))
@@ -278,17 +278,17 @@ def safe_line(text: str, limit: int = 200) -> SafeText:
 
 
 def quoted(title: str) -> SafeText:
-    """A title of somebody's choice as it stands in a sentence or a row: no title can look like words of ours."""
+    """Return a title of somebody's choice in quotes, for a sentence or a row: it cannot look like words of ours."""
     return SafeText(f'"{safe_line(title).replace(chr(34), chr(39))}"')
 
 
 def shown_path(path: bytes, limit: int = 1000) -> SafeText:
-    """A path of this machine, for the screen or the log; bytes that are not UTF-8 become U+FFFD."""
+    """Return a path of this machine for the screen or the log; bytes that are not UTF-8 become U+FFFD."""
     return safe_line(path.decode("utf-8", "replace"), limit)
 
 
 def wire_line(text: str) -> str:
-    """A reason as an ERROR carries it: one line of ASCII."""
+    """Return a reason as an ERROR carries it: one line of ASCII."""
     return safe_line(text).encode("ascii", "backslashreplace").decode()[:MAX_TEXT_BYTES]
 
 
@@ -314,7 +314,7 @@ def safe_file_name(offered: str, fallback: str = "file") -> SafeName:
 
 
 def _harmless(offered: str) -> str:
-    """The last part of an offered path in visible characters that no system takes for something else; any length."""
+    """Return the last part of an offered path, of any length, in visible characters that no system takes for others."""
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", offered[:1024]))[-1]
     visible = "".join(c for c in last if _may_stand_in_name(c))
     while (name := _few_marks(unicodedata.normalize("NFC", visible))) != visible:
@@ -330,8 +330,9 @@ def _may_stand_in_name(c: str) -> bool:
 
 
 def _few_marks(name: str) -> str:
-    """A name without marks and joiners that are too many or mean nothing, and without characters that a system
-    keeps for itself.
+    """Return a name without marks and joiners that are too many or mean nothing.
+
+    Characters that a system keeps for itself are replaced.
     """
     out = []
     for c in name:
@@ -383,7 +384,7 @@ def _hides_something(offered: str) -> bool:
 
 
 def name_warning(offered: str) -> str:
-    """What to tell about an offered file name before it is accepted; empty when nothing."""
+    """Return what to tell about an offered file name before it is accepted; empty when nothing."""
     warnings = []
     if _hides_something(offered):
         warnings.append("hidden characters were taken out of the name")

@@ -37,7 +37,7 @@ class WaitingTime:
 
 
 def _parse(saved: str, wall_ms: int) -> tuple[int, int]:
-    """What the clock showed and the time of day then; both are now where ``saved`` cannot be read."""
+    """Return what the clock showed and the time of day then; both are now where ``saved`` cannot be read."""
     shown, _, at = saved.partition(" ")
     if shown.isdecimal() and at.isdecimal():
         return int(shown), int(at)

@@ -210,7 +210,7 @@ class ChangeLog:
         return revision < self.floor
 
     def kept_since(self, revision: int) -> Iterator[Change]:
-        """Every change after ``revision``, in their order.
+        """Yield every change after ``revision``, in their order.
 
         With those up to ``revision`` they are the whole log as of ``head``, once each takes the
         place of an earlier one of its peer, and departures up to ``floor`` are left out; unless
@@ -240,7 +240,7 @@ class ChangeLog:
     # --- reading ------------------------------------------------------------------------------
 
     def reader(self, since: bytes | None, local: bool) -> Reader:
-        """A reader that goes on behind the cursor ``since``, or begins with a snapshot."""
+        """Return a reader that goes on behind the cursor ``since``, or begins with a snapshot."""
         position = self._position(since)
         if position is None:
             return Reader(local, 0, began=self.head, reset=True)
@@ -254,7 +254,7 @@ class ChangeLog:
         return not reader.told or reader.reset or reader.position < self.head
 
     def next_page(self, reader: Reader) -> bytes | None:
-        """The frame with what comes next for ``reader``, who has read it now; None at the end.
+        """Return the frame with what comes next for ``reader``, which counts as read from then on; None at the end.
 
         Its ``more`` tells that another page follows at once.
         """
@@ -288,7 +288,10 @@ class ChangeLog:
         return page
 
     def _rest(self, segment: _Segment, reader: Reader, flavour: _Flavour) -> bytes:
-        """The changes of ``segment`` behind the reader: mostly the newest, the same for nearly all."""
+        """Return the frame with the changes of ``segment`` that ``reader`` has not read.
+
+        They are mostly the newest ones and the same for nearly all readers, so recent frames are kept.
+        """
         place = (reader.position, flavour)
         piece = self._pieces.get(place)
         if piece is None:
@@ -314,7 +317,7 @@ class ChangeLog:
         return frame(msgspec.msgpack.encode((_TAG, flavour.reset, more, joined, left, self.cursor(upto))))
 
     def _position(self, cursor: bytes | None) -> int | None:
-        """The position that a cursor of ours names, if departures since then are all remembered."""
+        """Return the position that a cursor of ours names, if departures since then are all remembered; else None."""
         if cursor is None or len(cursor) != EPOCH_BYTES + REVISION_BYTES:
             return None
         epoch, position = cursor[:EPOCH_BYTES], int.from_bytes(cursor[EPOCH_BYTES:], "big")

@@ -65,7 +65,7 @@ class SavedDirectory(NamedTuple):
     whole: bool = False
 
     def parts(self, most: int) -> Iterator[SavedDirectory]:
-        """The same with at most so many rows each, one at least."""
+        """Yield copies with at most ``most`` of the rows each; at least one copy."""
         for at in range(0, max(1, len(self.rows)), most):
             yield self._replace(rows=self.rows[at : at + most])
 
@@ -118,11 +118,11 @@ class Directory:
             self._uncommitted[peer] = network
 
     def confirm(self, peer: PeerID) -> None:
-        """The claim is committed."""
+        """Note that the claim of ``peer`` is committed."""
         self._uncommitted.pop(peer, None)
 
     def release(self, peer: PeerID) -> None:
-        """The commit failed: the name is free again, unless another attempt succeeded meanwhile."""
+        """Make the name free again, as its commit failed, unless another attempt succeeded meanwhile."""
         if peer in self._uncommitted:
             network = self._uncommitted.pop(peer)
             del self._keys[self._names.pop(peer)]
@@ -155,7 +155,7 @@ class Directory:
     # --- presence -----------------------------------------------------------------------------
 
     def checked(self, record: SignedRecord, peer: PeerID, name: str) -> RecordFields:
-        """What the record says, once it is the peer's own, names it ``name`` and is no older than the last.
+        """Return what the record says, if it is the peer's own, names it ``name`` and is no older than the last.
 
         Raises RemoteError("bad-record"): the program that made it is faulty or hostile.
         """
@@ -205,7 +205,7 @@ class Directory:
         return held[0] if held else None
 
     def __len__(self) -> int:
-        """How many are listed."""
+        """Return how many peers are listed."""
         return len(self._present)
 
     # --- restarts -----------------------------------------------------------------------------
@@ -248,9 +248,9 @@ class Directory:
         return self._log.head
 
     def reader(self, since: bytes | None, local: bool) -> Reader:
-        """A subscriber: ``since`` is the cursor it has, ``local`` whether it came over loopback."""
+        """Return the reader of a subscriber; ``since`` is its cursor, ``local`` whether it came over loopback."""
         return self._log.reader(since, local)
 
     def next_page(self, reader: Reader) -> bytes | None:
-        """The next frame for ``reader``, shared by all; None when it has read everything."""
+        """Return the next frame for ``reader``, which all share; None when it has read everything."""
         return self._log.next_page(reader)

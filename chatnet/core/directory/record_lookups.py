@@ -41,5 +41,5 @@ class RecordLookups:
         return True
 
     def new_link(self) -> None:
-        """The link to the registry is another one: what was under way is not answered any more."""
+        """Forget the lookups under way: there is another link to the registry, and they are not answered any more."""
         self._open.clear()

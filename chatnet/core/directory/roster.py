@@ -120,7 +120,10 @@ class Roster:
         return changes
 
     def restore(self, entries: list[ListEntry], saved_ms: int = 0) -> None:
-        """The last list, from disk, saved at ``saved_ms``: its people are not online until a registry tells so."""
+        """Restore the last list, which the disk had saved at ``saved_ms``.
+
+        Its people are not online until a registry says so.
+        """
         changes = Changes()
         for entry in entries:
             self._join(entry, changes)
@@ -128,7 +131,10 @@ class Roster:
         self._presumed, self._restored_ms = set(self.listed), saved_ms
 
     def restore_former(self, former: Sequence[tuple[ListEntry, int]]) -> None:
-        """Who had left the list, and when, in milliseconds, from disk; the latest last.  ``restore`` comes first."""
+        """Restore from disk who had left the list, and when, in milliseconds; the latest last.
+
+        Call ``restore`` first.
+        """
         for entry, left_ms in former:
             peer = PeerID(entry.peer)
             if peer != self.me and peer not in self.listed and entry.name not in self._keys:
@@ -177,7 +183,10 @@ class Roster:
     # --- signed records -----------------------------------------------------------------------
 
     def has_record(self, peer: PeerID, seq: int) -> None:
-        """A record of a pinned person with this number was verified, now or earlier: older entries do not count."""
+        """Note that a record of a pinned person with the number ``seq`` is verified.
+
+        Older entries do not count any more.
+        """
         self._floors[peer] = max(seq, self._floors.get(peer, 0))
 
     def take_record(self, peer: PeerID, record: RecordFields) -> ListEntry | None:
@@ -285,7 +294,7 @@ class Roster:
         return peer in self._pinned_name
 
     def vouched_name(self, peer: PeerID) -> str | None:
-        """The name that pin or list give to this key; None where nothing vouches for one."""
+        """Return the name that pin or list give to this key; None where nothing vouches for one."""
         name = self._pinned_name.get(peer)
         if name is not None:
             return name
@@ -299,18 +308,18 @@ class Roster:
         return self.vouched_name(peer) or "?" + short_text(peer)
 
     def rival(self, peer: PeerID) -> PeerID | None:
-        """The other key that the list gives this pinned person's name to."""
+        """Return the other key that the list gives this pinned person's name to, or None."""
         name = self._pinned_name.get(peer)
         other = self._keys.get(name) if name else None
         return other if other != peer else None
 
     def new_key(self, peer: PeerID) -> PeerID | None:
-        """A rival that the person has not decided about."""
+        """Return the rival of this key, unless the user does not want it; else None."""
         rival = self.rival(peer)
         return rival if rival not in self.unwanted else None
 
     def verified(self, peer: PeerID) -> VerifiedLevel:
-        """How people compared this key."""
+        """Return how this key was compared."""
         return self._verified.get(peer, VerifiedLevel.NOT)
 
     def set_verified(self, peer: PeerID, level: VerifiedLevel) -> None:
@@ -325,7 +334,7 @@ class Roster:
         return found
 
     def waiting(self, peer: PeerID) -> int:
-        """How many messages wait for this key; makes no acquaintance of it."""
+        """Return how many messages wait for this key, without making an acquaintance of it."""
         found = self._acquaintances.get(peer)
         return found.waiting if found is not None else 0
 
@@ -374,12 +383,15 @@ class Roster:
         return list(entry.endpoints) if entry else []
 
     def proven(self, peer: PeerID) -> int:
-        """How many of these, from the first on, the registry has reached."""
+        """Return how many of the peer's endpoints, from the first on, the registry has reached."""
         entry = self.entries.get(peer)
         return entry.proven if entry else 0
 
     def _last_seen_ms(self, peer: PeerID, about: PeerStats) -> int | None:
-        """When somebody was here last; of those who stand in the last list alone, at least when it was saved."""
+        """Return when somebody was here last, or None.
+
+        Whoever stands only in the last list was here at least when that was saved.
+        """
         listed_ms = self._restored_ms if peer in self._presumed else 0
         return max(about.last_seen_ms or 0, listed_ms) or None
 

@@ -159,7 +159,7 @@ class IncomingTransfer(TransferMachine):
         yield from self._change(phase, code, by_me=PausedBy.HERE in by)
 
     def _hold(self, code: str) -> Iterator[Effect]:
-        """The disk, or the store, takes nothing at present: look again from time to time."""
+        """Wait while the disk, or the store, takes nothing, and look again from time to time."""
         yield from self._stop_for(Phase.HELD, PausedBy.HERE, code, Leave.WAIT)
         yield from self._arm(Timer.SPACE, SPACE_SECONDS)
         yield from self._say_paused() if self.linked else self._doubt()
@@ -180,14 +180,14 @@ class IncomingTransfer(TransferMachine):
         yield OpenDownload()
 
     def _go_on(self, _: Input | None = None) -> Iterator[Effect]:
-        """From BROKEN: the receiver begins, over an open chat link."""
+        """Go on from BROKEN: the receiver begins, over an open chat link."""
         if self.linked:
             yield from self._open()
         else:
             yield Contact()
 
     def _finish(self) -> Iterator[Effect]:
-        """Everything stands under its name; that is saved before it is said."""
+        """Finish, as everything stands under its name; that is saved before it is said."""
         self.told = False
         yield from self._disarm(*Timer)
         self._set(Phase.DONE)
@@ -230,7 +230,7 @@ class IncomingTransfer(TransferMachine):
             yield from self._go_on()
 
     def _look_again(self, _: Input) -> Iterator[Effect]:
-        """A person, or the disk, says that it may be possible now."""
+        """Look again, because a person, or the disk, says that it may be possible now."""
         self.paused = PausedBy.NOBODY
         yield from self._open()
 
@@ -279,7 +279,7 @@ class IncomingTransfer(TransferMachine):
         yield from self._accept_again(event)
 
     def _accept_again(self, _: Input) -> Iterator[Effect]:
-        """The sender has no use for it any more, if it ever had it; said twice it changes nothing."""
+        """Repeat the ACCEPT of the present run. That changes nothing if the sender has it already."""
         assert self.run is not None
         yield SendAccept(self.run.token)
 

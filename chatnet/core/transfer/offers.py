@@ -47,12 +47,12 @@ PACK_LEVEL = 1  # of zlib: a page of names costs half a millisecond, and takes a
 
 
 def clean_path(path: Sequence[str]) -> tuple[SafeName, ...]:
-    """An offered path as it will stand on this disk: each component harmless by itself."""
+    """Return an offered path as it will stand on this disk: each component harmless by itself."""
     return (*clean_folder(path[:-1]), safe_file_name(path[-1]))
 
 
 def clean_folder(path: Sequence[str]) -> tuple[SafeName, ...]:
-    """The same for the path of a folder."""
+    """Return the path of an offered folder as it will stand on this disk."""
     return tuple(safe_file_name(part, "folder") for part in path)
 
 
@@ -176,7 +176,7 @@ class Summary:
         return len(empty) == len(self._empty) and empty.isdisjoint(self._holding) and empty.isdisjoint(files)
 
     def details(self, not_sent: NotSent = ALL_SENT, executables: int = 0) -> OfferDetails:
-        """The numbers for people."""
+        """Return the numbers of the offer that people see."""
         renamed = self._renamed + len(set(self._holding_renamed))
         return OfferDetails(len(self._empty), renamed, executables, *not_sent)
 
@@ -225,7 +225,7 @@ def size_text(size: int) -> str:
 
 
 def disk_bytes(size: int, files: int, folders: int) -> int:
-    """What ``size`` bytes in so many files and folders take of a disk."""
+    """Return how many bytes of a disk ``size`` bytes in so many files and folders take."""
     return size + DISK_BLOCK_BYTES * (files + folders)
 
 
@@ -283,7 +283,7 @@ class OfferSize:
 
 
 def offer_pages(fid: bytes, files: Sequence[OfferedFile], rest: Rest = NO_REST) -> Iterator[Offer | OfferRest]:
-    """The frames of one offer, each well below the greatest frame: OFFER, and OFFER-REST if there is a ``rest``."""
+    """Yield the frames of one offer, each well below the greatest frame: OFFER, then OFFER-REST for a ``rest``."""
     for page, more in _cut((file, file.path) for file in files):
         yield Offer(fid, page, more or rest.has_something)
     if rest.has_something:
@@ -309,7 +309,7 @@ def _cut(items: Iterable[tuple[T, Sequence[str]]]) -> Iterator[tuple[list[T], bo
 
 
 def accept_pages(fid: bytes, token: bytes, wants: Sequence[Want]) -> Iterator[Accept]:
-    """The ACCEPT frames: 1,000 wants are at most 19 kB."""
+    """Yield the ACCEPT frames: 1,000 wants are at most 19 kB."""
     for start in range(0, max(1, len(wants)), MAX_OFFER_PAGE_FILES):
         end = start + MAX_OFFER_PAGE_FILES
         yield Accept(fid, token, list(wants[start:end]), end < len(wants))
@@ -320,7 +320,7 @@ _packed_folders = msgspec.msgpack.Decoder(list[tuple[str, ...]])
 
 
 def packed(page: Sequence[OfferedFile] | Sequence[Sequence[str]]) -> bytes:
-    """A page of files as it is kept until its offer is accepted, or one of empty folders.
+    """Pack a page of files as it is kept until its offer is accepted, or one of empty folders.
 
     ``unpacked`` and ``unpacked_folders`` read it.
     """
@@ -328,23 +328,23 @@ def packed(page: Sequence[OfferedFile] | Sequence[Sequence[str]]) -> bytes:
 
 
 def packed_pages(folders: Sequence[Sequence[str]]) -> list[bytes]:
-    """The same of any number of empty folders; no page of none."""
+    """Pack any number of empty folders into pages; into no page if there are none."""
     return [packed(page) for page, _ in _cut((path, path) for path in folders) if page]
 
 
 def packed_count(start: bytes) -> int:
-    """How many files or folders a ``packed`` page has, of which the first ``PACKED_HEAD_BYTES`` are enough."""
+    """Return how many files or folders a ``packed`` page has, of which the first ``PACKED_HEAD_BYTES`` are enough."""
     return array_length(zlib.decompressobj().decompress(start, 5))
 
 
 def unpacked_folders(pages: Iterable[bytes]) -> Iterator[tuple[str, ...]]:
-    """The folders of ``packed`` pages, with one page at a time in memory."""
+    """Yield the folders of ``packed`` pages, with one page at a time in memory."""
     for page in pages:
         yield from _packed_folders.decode(zlib.decompress(page))
 
 
 def unpacked(pages: Iterable[bytes]) -> Iterator[OfferedFile]:
-    """The files of ``packed`` pages, with one page at a time in memory."""
+    """Yield the files of ``packed`` pages, with one page at a time in memory."""
     for page in pages:
         yield from _packed_files.decode(zlib.decompress(page))
 

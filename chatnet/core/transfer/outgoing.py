@@ -138,7 +138,7 @@ class OutgoingTransfer(TransferMachine):
         return self.phase in (Phase.PREPARING, Phase.OFFERED)
 
     def offer(self) -> tuple[Effect, ...]:
-        """What brings a new offer to the other side."""
+        """Return the effects that bring a new offer to the other side."""
         return (LetOffer(),) if self.linked else (Contact(),)
 
     # --- parts ---
@@ -150,7 +150,7 @@ class OutgoingTransfer(TransferMachine):
             yield LetOffer()
 
     def _end_unsaid(self, phase: Phase, code: str) -> Iterator[Effect]:
-        """The other side has not heard of it, and need not."""
+        """End a transfer that the other side has not heard of, and need not."""
         self.told = True
         yield from self._disarm(Timer.LOOK)
         yield from self._change(phase, code)
@@ -320,7 +320,7 @@ class OutgoingTransfer(TransferMachine):
             yield Contact()
 
     def _look_late(self, _: LookLate) -> Iterator[Effect]:
-        """A disk that does not answer is in nobody's way."""
+        """Wait because the disk is slow to answer. Other transfers do not wait for this one meanwhile."""
         self.hindered = True
         yield from self._change(Phase.WAITING, messages.SLOW_DISK)
 
@@ -390,7 +390,7 @@ class OutgoingTransfer(TransferMachine):
         yield from self._break(messages.LOST)
 
     def _ask_to_go_on(self, _: HeardResume) -> Iterator[Effect]:
-        """The receiver believes that we hold it, or has forgotten that it has everything, and sees so then."""
+        """Ask how the receiver stands: it believes that we hold it, or has forgotten that it has everything."""
         yield from self._ask()
 
     def _ask_again(self, _: AskDue) -> Iterator[Effect]:

@@ -14,7 +14,7 @@ def has_turn(peer: bytes, running: Sequence[bytes], limits: PeerLimits) -> bool:
 
 
 def next_to_offer(machines: Sequence[TransferMachine], limits: PeerLimits) -> TransferMachine | None:
-    """Which of the transfers with one peer, in the order of their making, is offered next; None while none may be.
+    """Return the transfer to offer next of those with one peer, in the order of their making; None while none may be.
 
     No more are unanswered at a time than the other side takes, so that none is refused for being one too many.
     The files of one are looked at and the offer is made before the next one follows.

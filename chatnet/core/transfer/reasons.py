@@ -96,7 +96,7 @@ _WHY_SKIPPED = {
 
 
 def skipped_text(files: Sequence[OfferedFile], skipped: Mapping[int, str]) -> SafeText:
-    """Which files of a transfer that is done could not be sent, and why; ``skipped`` gives codes by number."""
+    """Return which files of a done transfer could not be sent, and why; ``skipped`` gives codes by number."""
     named = [
         f"{quoted('/'.join(clean_path(files[number].path)))} ({_WHY_SKIPPED.get(code, code)})"
         for number, code in sorted(skipped.items())[:NAMES_SHOWN]

@@ -108,7 +108,7 @@ STATE_OF: dict[Phase, TransferState] = {
 
 
 def phase_of(state: TransferState, kind: type[TransferMachine]) -> Phase:
-    """The phase in which a transfer of this kind is recalled that the store has in this state; ``Recalled`` follows."""
+    """Return the phase in which a transfer of this kind is recalled from its stored state.  ``Recalled`` follows."""
     return next(phase for phase in kind.PHASES if STATE_OF[phase] is state)
 
 
@@ -136,7 +136,7 @@ Table: TypeAlias = Mapping[tuple[Phase, type[Input]], Row]
 def table_of(
     phases: tuple[Phase, ...], inputs: tuple[type[Input], ...], rows: Mapping[type[Input], Mapping[Any, Row]]
 ) -> Table:
-    """The table with one row for each phase and input.  ``rows`` names phases alone or as tuples.
+    """Make the table with one row for each phase and input.  ``rows`` names phases alone or as tuples.
 
     Raises ValueError for a pair that is missing, stands twice, or is none of the machine's.
     """
@@ -154,7 +154,10 @@ def table_of(
 
 
 def outcome_of(fid: bytes, outgoing: bool, state: TransferState, code: str) -> Message:
-    """The word that says how a transfer has ended here; a receiver says DONE, a sender has nothing left to give."""
+    """Return the message that says how a transfer has ended here.
+
+    Of a done one a receiver says VERIFIED, and a sender CANCEL with LOST, as it has nothing left to give.
+    """
     if state is TransferState.DONE:
         return Cancel(fid, messages.LOST) if outgoing else Verified(fid)
     if state is TransferState.DECLINED and not outgoing:
@@ -163,7 +166,7 @@ def outcome_of(fid: bytes, outgoing: bool, state: TransferState, code: str) -> M
 
 
 def ending_of(code: str) -> Phase:
-    """How a transfer has ended that the other side ended with CANCEL and this code."""
+    """Return the phase of a transfer that the other side ended with CANCEL and this code."""
     return {messages.USER: Phase.CANCELLED, messages.DECLINED: Phase.DECLINED}.get(code, Phase.FAILED)
 
 
@@ -228,7 +231,10 @@ class TransferMachine:
         return self.phase is Phase.CALLING and self.run is not None and hmac.compare_digest(self.run.token, token)
 
     def handle(self, event: Input) -> tuple[Effect, ...]:
-        """What is to be done about ``event``, in this order; the machine stands as if it was done."""
+        """Return the effects of ``event``, to be carried out in this order.
+
+        The machine's state is as if they already were.
+        """
         self.armed.discard(TIMER_OF_INPUT.get(type(event)))
         row = self.TABLE[self.phase, type(event)]
         return () if isinstance(row, Nothing) else tuple(row(self, event))
@@ -259,15 +265,15 @@ class TransferMachine:
         self.failures += 1
 
     def _doubt(self) -> Iterator[Effect]:
-        """What is known here and there may differ: how does it stand there?
+        """Ask for a chat link, because what is known here and there of the transfer may differ.
 
-        So after each start (the store may not have taken a last change), and after a word that could not be said.
+        This happens after each start (the store may not have taken a last change), and after a message that was not sent.
         """
         self.doubtful = True
         yield Contact()
 
     def _compare(self) -> Iterator[Effect]:
-        """The question, or what answers it, was just said: give the other side's store time to answer."""
+        """Give the other side's store time to answer a question, or the answer to one, that was just sent."""
         if self.doubtful:
             yield from self._arm(Timer.ASK, SETTLE_SECONDS)
 
@@ -279,7 +285,7 @@ class TransferMachine:
         yield from ()
 
     def _waiting_linked(self, event: Input) -> Iterator[Effect]:
-        """Of what waits for a person, here or there."""
+        """Handle a chat link while the transfer waits for a person, here or there."""
         self._note_link(event)
         yield from self._say_paused() if PausedBy.HERE in self.paused else self._ask()
         yield from self._compare()
@@ -294,7 +300,7 @@ class TransferMachine:
         yield Objection(code)
 
     def _ask(self, _: Input | None = None) -> Iterator[Effect]:
-        """How does it stand there?"""
+        """Ask the other side how the transfer stands there."""
         yield Send(Resume(self.fid))
 
     def _say_paused(self, _: Input | None = None) -> Iterator[Effect]:
@@ -305,7 +311,7 @@ class TransferMachine:
     # --- outcomes ---
 
     def outcome(self) -> Message:
-        """The word that says how it ended."""
+        """Return the message that says how it ended."""
         return outcome_of(self.fid, self.OUTGOING, self.state, self.code)
 
     def _say_outcome(self, _: Input | None = None) -> Iterator[Effect]:
@@ -317,7 +323,10 @@ class TransferMachine:
             yield Contact()
 
     def _answer_outcome(self, _: Input) -> Iterator[Effect]:
-        """The other side speaks of what has ended here: it cannot know.  A word on the link means that there is one."""
+        """Send how the transfer ended here to the other side, which does not know.
+
+        Its message shows that there is a link.
+        """
         yield Send(self.outcome())
         if not self.told:
             yield Confirm(OutcomeHeard())
@@ -335,7 +344,7 @@ class TransferMachine:
             yield Persist()
 
     def _miss_contact(self, event: Input) -> Iterator[Effect]:
-        """The chat link is gone from under what has ended."""
+        """Note that the chat link is lost, and ask for another while the other side does not know of the end."""
         self._note_link(event)
         if not self.told:
             yield Contact()
