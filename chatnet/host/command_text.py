@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def command_text(program: Path) -> str:
-    """What starts ``program`` from the current directory: its name where the shell finds it by that, else its path."""
+    """Return the command for ``program`` from the current directory: its name if the shell finds it, else its path."""
     found = shutil.which(program.name)
     if found and program.exists() and os.path.samefile(found, program):
         return program.name

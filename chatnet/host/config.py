@@ -93,7 +93,10 @@ class ConfigFile:
 
     @classmethod
     def read(cls, path: Path, section: str, required: bool = False) -> ConfigFile:
-        """The file's section; a file that is not there is an empty one, unless ``required``."""
+        """Read the section of a file. A file that is not there is an empty one, unless ``required``.
+
+        Raises BadSetting.
+        """
         try:
             source = _read(path)
             document = tomllib.loads(source)
@@ -151,7 +154,7 @@ class ConfigFile:
 
 
 def from_environment(environ: Mapping[str, str], variable: str, kind: str = "text") -> Setting | None:
-    """A variable as a value of ``kind`` text, flag or list (separated by blanks); unset or empty is none."""
+    """Return a variable as a value of ``kind`` text, flag or list (separated by blanks); None if unset or empty."""
     text = environ.get(variable, "")
     if not text:
         return None
@@ -188,7 +191,7 @@ def _lines_of(source: str) -> dict[tuple[str, str], int]:
 
 
 def _read(path: Path) -> str:
-    """The text of a regular file that is not larger than a configuration is.
+    """Return the text of a regular file that is not larger than a configuration is.
 
     Raises OSError, BadSetting, or ValueError if it is not UTF-8.  A device may never end, and a pipe waits for
     its writer.

@@ -156,7 +156,7 @@ class Database:
         return job.done
 
     def _end(self, opened: Deferred[None] | None = None, error: StoreFailed | None = None) -> None:
-        """The thread is through: after close(), or because it could not open."""
+        """Clean up after the thread, which ended after close() or because it could not open the database."""
         assert self._thread is not None
         self._thread.join()
         self._thread = None
@@ -361,7 +361,7 @@ class _Bunch(_Job[Sequence[T]], Generic[Item, T]):
 
 
 def _commit(connection: Connection, batch: list[_Job[Any]]) -> None:
-    """All of ``batch`` in one transaction; a job that fails is undone alone."""
+    """Commit all of ``batch`` in one transaction; a job that fails is undone alone."""
     lasting = any(job.lasting for job in batch if not job.reads)
     try:
         connection.execute("PRAGMA synchronous = FULL" if lasting else "PRAGMA synchronous = NORMAL")
@@ -391,7 +391,7 @@ def _own(error: Exception) -> Exception:
 
 
 def _store_failed(error: Exception) -> StoreFailed:
-    """The words for what went wrong; a new object each time, since each caller gets its own."""
+    """Return the StoreFailed for an error; a new object each time, since each caller gets its own."""
     if isinstance(error, StoreFailed):
         return StoreFailed(error.code, error.text)
     whole = getattr(error, "sqlite_errorcode", 0)
@@ -405,7 +405,7 @@ def _store_failed(error: Exception) -> StoreFailed:
 
 
 def _make_private_database(path: Path) -> None:
-    """An empty file that only its owner may open, whatever the umask; SQLite gives its own the same mode."""
+    """Make an empty file that only its owner may open, whatever the umask; SQLite gives its own files the same mode."""
     make_private_directories(path.parent)
     if not make_private_file(path):
         for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):

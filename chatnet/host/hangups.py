@@ -38,13 +38,13 @@ def is_at_terminal() -> bool:
 
 
 def note_hangups() -> None:
-    """From now on SIGHUP is noted; one that is ignored, as under nohup, stays ignored."""
+    """Note SIGHUP from now on; one that is ignored, as under nohup, stays ignored."""
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, EarlyHangup())
 
 
 def handle_hangups(reactor: Any, handle: Callable[[], object]) -> EarlyHangup:
-    """From now on ``handle`` is called in the reactor's thread for each SIGHUP; what was noted until now."""
+    """Call ``handle`` in the reactor's thread for each SIGHUP from now on, and return what was noted until now."""
     before = signal.getsignal(signal.SIGHUP)
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(handle))
     return before if isinstance(before, EarlyHangup) else EarlyHangup()

@@ -18,7 +18,7 @@ class KeptChoice:
         self._file = file
 
     def get(self) -> str:
-        """The choice; empty when there is none, or when the file is not one that ``put`` has written."""
+        """Return the choice; empty when there is none, or when the file is not one that ``put`` has written."""
         try:
             with open(self._file, "rb", opener=_open_at_once) as file:
                 is_ours = stat.S_ISREG(os.fstat(file.fileno()).st_mode)

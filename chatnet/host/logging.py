@@ -60,7 +60,7 @@ class ProgramLog:
         return self._path
 
     def open(self, path: Path) -> None:
-        """From now on into ``path``, after everything that waited; its directory must exist."""
+        """Write into ``path`` from now on, after everything that waited; its directory must exist."""
         with self._lock:
             if not self._chosen:
                 self._path = path
@@ -84,7 +84,7 @@ class ProgramLog:
                 self._write(line)
 
     def _limited(self, event: LogEvent) -> Iterator[str]:
-        """The lines of an event, and before them what was left out in an earlier second."""
+        """Yield the lines of an event, and before them a count of what was left out in an earlier second."""
         second = int(event.get("log_time", 0))
         if second != self._second:
             stamp = _stamp(float(self._second))
@@ -163,7 +163,7 @@ def _stamp(seconds: float | None) -> str:
 
 
 def _log_file(path: Path | None, private: bool) -> RotatingFile | LineOutput:
-    """The log of a program at ``path``; None is standard output.
+    """Return the log of a program at ``path``; None is standard output.
 
     A pipe, a FIFO or a device is written to as far as its reader takes it, and left as it is.
     """

@@ -82,7 +82,7 @@ class MetricsService(Service):
 
 
 def _site(measures: Callable[[], Iterable[Measure]]) -> Any:
-    """A site with nothing but ``/metrics``, asked for by an address, localhost or this machine's host name."""
+    """Return a site with nothing but ``/metrics``, asked for by an address, localhost or this machine's host name."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
     from twisted.web.resource import Resource

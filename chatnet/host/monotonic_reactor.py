@@ -14,7 +14,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def steady_seconds() -> Callable[[], float]:
-    """A clock that shows the time of day as it is now, and from here on never steps."""
+    """Return a clock that shows the time of day as it is now, and from here on never steps."""
     offset = time.time() - time.clock_gettime(_CLOCK)
     return lambda: offset + time.clock_gettime(_CLOCK)
 

@@ -137,20 +137,20 @@ class ProgramOptions(usage.Options):
             log.warn("{warning}", warning=warning)
 
     def make_settings(self, twistd: Mapping[str, Any]) -> ProgramSettings:
-        """The settings of this program."""
+        """Return the settings of this program."""
         raise NotImplementedError
 
     def check(self, twistd: Mapping[str, Any]) -> None:
-        """What concerns several settings together; Wrong when they do not fit."""
+        """Check settings that depend on each other.  Raises Wrong when they do not fit."""
 
     # --- what subclasses make their settings from -------------------------------------------
 
     def find(self, key: str, kind: str = "text", variable: str = "") -> Setting | None:
-        """The value of ``key`` from the first place that has one: option, variable, user's file, system's."""
+        """Return the value of ``key`` from the first place that has one: option, variable, user's file, system's."""
         return self.find_at_start(key, kind, variable) or self.find_in_files(key)
 
     def find_at_start(self, key: str, kind: str = "text", variable: str = "") -> Setting | None:
-        """The value of ``key`` that this start was given: by the option, or else by the variable."""
+        """Return the value of ``key`` that this start was given: by the option, or else by the variable."""
         if kind == "flag" and self[key]:
             return Setting(True, f"--{key}")
         if kind == "text" and self[key] is not None:
@@ -158,7 +158,7 @@ class ProgramOptions(usage.Options):
         return from_environment(self._environ, variable, kind) if variable else None
 
     def find_in_files(self, key: str) -> Setting | None:
-        """The value of ``key`` in the user's file, else in the system's."""
+        """Return the value of ``key`` in the user's file, else in the system's."""
         return next((found for file in self._files if (found := file.get(key)) is not None), None)
 
     def roots(self, downloads: Setting | None = None) -> Roots:
@@ -183,7 +183,7 @@ class ProgramOptions(usage.Options):
         return given.checked(checked_endpoint) if given else ""
 
     def reread(self) -> ProgramSettings:
-        """The settings as they are with what the files say now.  Raises LocalError, and keeps the former."""
+        """Read the files again, and return the settings that follow.  Raises LocalError, and keeps the former."""
         before = self._files
         try:
             self._files = self._read_files()
@@ -225,7 +225,9 @@ def forks(twistd: Mapping[str, Any]) -> bool:
 
 
 def checked_endpoint(text: str) -> str:
-    """A server endpoint string that can be listened on, as far as reading it shows; ValueError otherwise.
+    """Return a server endpoint string that can be listened on, as far as reading it shows.
+
+    Raises ValueError otherwise.
 
     Only the usual kinds are taken apart here: other kinds may start programs while being read.
     """

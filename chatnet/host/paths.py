@@ -38,7 +38,7 @@ class Roots:
         )
 
     def of(self, name: str) -> ProfilePaths:
-        """The directories of the profile ``name``, which must be a valid name (or ``registry``)."""
+        """Return the directories of the profile ``name``, which must be a valid name (or ``registry``)."""
         return ProfilePaths(name, self.data / name, self.state / name, self.downloads)
 
 

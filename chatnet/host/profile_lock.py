@@ -64,7 +64,10 @@ class ProfileLock:
         self._descriptors = []
 
     def _lock_directory(self) -> list[int]:
-        """Its descriptor; none where the file system cannot lock it."""
+        """Lock the directory, and return its descriptor; none where the file system cannot lock it.
+
+        Raises LocalError.
+        """
         try:
             descriptor = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -110,7 +113,7 @@ class ProfileLock:
         return descriptor
 
     def _note_pid(self, descriptor: int) -> None:
-        """For people; a full disk may have no room for it."""
+        """Write our process id into the lock file, for people; a full disk may have no room for it."""
         os.ftruncate(descriptor, 0)
         with suppress(OSError):
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -122,7 +125,7 @@ class ProfileLock:
         return LocalError("twin", f"{self._name} is already running here{whose}.")
 
     def _pid(self) -> str:
-        """Of the process that holds the lock file; empty if none does, or the file was removed."""
+        """Return the id of the process that holds the lock file; empty if none does, or the file was removed."""
         try:
             descriptor = self._opened()
         except LocalError:

@@ -68,6 +68,6 @@ class StartReport:
         os._exit(START_FAILED if told.startswith(_FAILED) else 0)
 
     def _read(self, seconds: float) -> bytes:
-        """What is told within ``seconds``; nothing when nothing more will be."""
+        """Return what is told within ``seconds``; nothing when nothing more will be."""
         ready, _, _ = select.select([self._reads], [], [], seconds)
         return os.read(self._reads, START_REPORT_BYTES) if ready else b""

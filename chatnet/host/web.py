@@ -38,12 +38,12 @@ def on_loopback(endpoint: str) -> str:
 
 
 def any_host(host: str) -> bool:
-    """The check of a site that may be asked for under every name."""
+    """Return True: this is the check of a site that may be asked for under every name."""
     return True
 
 
 def own_host(host: str) -> bool:
-    """The check of a site that is asked for by an address, as localhost, or by the host name of this machine.
+    """Return whether a site of this machine is asked for: by an address, as localhost, or by the machine's host name.
 
     A foreign web page has a domain of its own in its Host header, wherever that points, and never an address.
     """
@@ -128,7 +128,7 @@ class WebPort:
 
 
 def quiet_site(pages: Mapping[bytes, IResource], is_expected_host: Callable[[str], bool] = any_host) -> Site:
-    """A site with ``pages`` below its root and nothing else, which logs no request and shows no traceback.
+    """Return a site with ``pages`` below its root and nothing else, which logs no request and shows no traceback.
 
     ``is_expected_host`` is asked about the name in each request's Host header, without its port; a
     request for another name is refused before any page sees it.  A page that trusts whoever

@@ -50,7 +50,7 @@ def _port_of(error: Exception, endpoint: str) -> int | None:
 
 
 def _free_beside(port: int) -> int:
-    """The next port above that nobody listens on now."""
+    """Return the next port above ``port`` on which nothing listens now; 0 without one."""
     taken = {number for number, _ in _listening()}
     for candidate in range(port + 1, 65_536):
         if candidate not in taken:

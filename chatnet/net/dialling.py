@@ -54,10 +54,10 @@ class Dialler:
         expected: PeerID | None,
         made: Callable[[Link], None] = lambda link: None,
     ) -> Link:
-        """An open link to the key ``expected`` (None: whoever answers).  ``made`` hears of it before it is open.
+        """Return an open link to the key ``expected`` (None: whoever answers).
 
-        Raises WrongKey, Refused (with the other's code), RemoteError or Unreachable.  A
-        cancelled dial leaves nothing behind.
+        ``made`` is called with it before it is open.  Raises WrongKey, Refused (with the other's code), RemoteError or
+        Unreachable.  A dial that is cancelled closes its connection.
         """
         ban_seconds = self._settings.strikes.ban_seconds(expected, self._settings.clock.seconds()) if expected else 0
         if ban_seconds:
@@ -105,7 +105,7 @@ class Dialler:
         stagger_seconds: float,
         tried: Callable[[tuple[str, int], ChatnetError], None] = lambda address, error: None,
     ) -> Link:
-        """The first link that opens; the others are cut.  ``tried`` hears of each failure.
+        """Return the first link that opens; the others are cut.  ``tried`` is called with each failure.
 
         Raises the most telling failure: WrongKey, then Refused, then Unreachable with one clause
         for each address, then an exception that is not ours.

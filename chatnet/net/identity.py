@@ -37,7 +37,7 @@ class Identity:
 
 
 def load_or_make_identity(directory: Path, database: Path | None = None) -> Identity:
-    """The key in ``directory``, made there if there is none.
+    """Return the key in ``directory``, made there if there is none.
 
     Raises LocalError("key") if the file is open to others, not ours, or not an Ed25519 key, or if there is none
     and ``database`` exists: what stands there belongs to a key that is lost.

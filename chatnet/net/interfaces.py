@@ -19,7 +19,7 @@ from chatnet.net.timers import cancel_timer
 
 
 def _adapters() -> list[Any]:
-    """All interfaces of this machine.  Raises LocalError("interfaces"), as without free file descriptors."""
+    """Return all interfaces of this machine.  Raises LocalError("interfaces"), as without free file descriptors."""
     try:
         return list(ifaddr.get_adapters())
     except OSError as error:
@@ -29,7 +29,7 @@ def _adapters() -> list[Any]:
 
 
 def own_networks() -> list[Network]:
-    """The networks that our interfaces are in, loopback among them.  Raises LocalError("interfaces")."""
+    """Return the networks that our interfaces are in, loopback among them.  Raises LocalError("interfaces")."""
     found: list[Network] = []
     for adapter in _adapters():
         for ip in adapter.ips:
@@ -39,7 +39,7 @@ def own_networks() -> list[Network]:
 
 
 def own_addresses() -> frozenset[tuple[str, int]]:
-    """The addresses of our interfaces with their prefix lengths, by which a change is seen.
+    """Return the addresses of our interfaces with their prefix lengths, by which a change is seen.
 
     Raises LocalError("interfaces").
     """

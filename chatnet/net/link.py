@@ -70,7 +70,7 @@ class LinkUser(Protocol):
     def opened(self, link: Link) -> None: ...
 
     def received(self, link: Link, message: Message) -> None:
-        """A message of the kinds of this link; may raise RemoteError, which drops the link."""
+        """Handle a message of the kinds of this link.  Raises RemoteError to drop the link."""
 
     def lost(self, link: Link, end: LinkEnd) -> None:
         """Called once for each link that was opened, after its end."""
@@ -252,7 +252,10 @@ class Link(TwistedProtocol):
         self._give_up(LinkEnd(code, text))
 
     def strike(self) -> None:
-        """The other side did what no honest program does: once too often ends the link, and its key is refused."""
+        """Count a strike: the other side did what no honest program does.
+
+        Once too often ends the link and bans its key.
+        """
         strikes, now = self._settings.strikes, self._settings.clock.seconds()
         strikes.add(self.peer, now)
         ban_seconds = strikes.ban_seconds(self.peer, now)
@@ -318,7 +321,7 @@ class Link(TwistedProtocol):
         return waiting
 
     def _confirm(self, number: float, processed: bool) -> None:
-        """What was sent before the ping with this number was processed, or never will be."""
+        """Tell whether what was sent before the ping with this number was processed, or never will be."""
         due = [waiting for n, waiting in self._unconfirmed if n <= number]
         self._unconfirmed = [(n, waiting) for n, waiting in self._unconfirmed if n > number]
         for waiting in due:
@@ -349,7 +352,7 @@ class Link(TwistedProtocol):
         return not self._paused_by
 
     def _await_turn(self) -> None:
-        """The other connections have their turn first."""
+        """Stop reading until the other connections have had their turn."""
         self.pause_reading("turn")
         self._settings.frame_share.wait(self._settings.clock, self._have_turn, self.comes_first)
 
@@ -358,7 +361,7 @@ class Link(TwistedProtocol):
             self._continue()
 
     def expect_raw(self, count: int, sink: Callable[[bytes], None]) -> None:
-        """The next ``count`` bytes behind the present frame go to ``sink``; then frames go on."""
+        """Pass the next ``count`` bytes behind the present frame to ``sink``; then frames go on."""
         self._raw_left = count
         self._raw_sink = sink if count else None
 
@@ -414,7 +417,7 @@ class Link(TwistedProtocol):
             self._on_drained()
 
     def stopProducing(self) -> None:
-        """The transport is closing; ``connectionLost`` follows."""
+        """Called when the transport is closing; ``connectionLost`` follows."""
 
     # --- frames and raw bytes -------------------------------------------------------------------
 
@@ -574,7 +577,7 @@ class Link(TwistedProtocol):
             _EFFECTS[effect](self)
 
     def _drop(self, error: RemoteError) -> None:
-        """The other side broke the protocol."""
+        """Drop the link, because the other side broke the protocol."""
         self._log_drop(error.text)
         self._failure = self._failure or error
         self._framer.stop()

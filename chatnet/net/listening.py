@@ -246,7 +246,10 @@ class Listener:
 
 
 def bound(endpoint: Any, factory: Any) -> IListeningPort:
-    """The port of an endpoint whose listening needs no waiting, as all of Twisted's own do."""
+    """Return the port of an endpoint whose listening needs no waiting, as all of Twisted's own do.
+
+    Raises LocalError("listen") otherwise.
+    """
     outcome: list[Any] = []
     endpoint.listen(factory).addBoth(outcome.append)
     if not outcome:

@@ -57,10 +57,10 @@ class PersistentLinkOwner(Protocol):
     def received(self, link: Link, message: Message) -> None: ...
 
     def lost(self, link: Link, end: LinkEnd) -> None:
-        """The link ended; ``waiting`` or ``gave_up`` follows."""
+        """Called when the link ended; ``waiting`` or ``gave_up`` follows."""
 
     def waiting(self, error: ChatnetError, wait_seconds: float) -> None:
-        """The next attempt begins in ``wait_seconds``, because of ``error``."""
+        """Called when the next attempt begins in ``wait_seconds``, because of ``error``."""
 
     def gave_up(self, error: ChatnetError) -> None:
         """No attempt follows before ``retry_now``, because of ``error``."""

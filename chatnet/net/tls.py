@@ -143,7 +143,7 @@ class _TLSSwitch(Protocol):
 
 
 def proven_peer(connection: SSL.Connection, expected: PeerID | None, *, dialled: bool) -> tuple[PeerID, bytes]:
-    """The PeerID and raw public key that the handshake proved; the one pin check.
+    """Return the PeerID and raw public key that the handshake proved. This is the only pin check.
 
     ``dialled``: this side dialled.  Raises WrongKey if ``expected`` is another, RemoteError("bad-handshake") if
     the handshake is not one of ours.  The context enforces most of the latter too: an edit there must not switch it
@@ -169,7 +169,7 @@ def proven_peer(connection: SSL.Connection, expected: PeerID | None, *, dialled:
 
 
 def _single_certificate(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
-    """A chain has no meaning here; one longer than a single certificate is not ours."""
+    """Accept a certificate that stands alone: a chain has no meaning here, and a longer one is not ours."""
     return depth == 0
 
 

@@ -39,7 +39,7 @@ class UpperProtocol(Protocol):
     def makeConnection(self, transport: Any) -> object: ...
 
     def handshakeCompleted(self) -> object:
-        """The other side's key is proven; no byte comes before this."""
+        """Called when the other side's key is proven; no byte comes before this."""
 
     def dataReceived(self, data: bytes) -> object: ...
 
@@ -129,7 +129,7 @@ class SocketTLS:
             self._socket.abortConnection()
 
     def lost(self, reason: Failure) -> None:
-        """The socket is closed."""
+        """Clean up after the socket is closed, and tell the protocol above."""
         self._stop()
         above, producer, self._producer = self._above, self._producer, None
         del self._above, self._tls  # a cycle would keep OpenSSL's buffers until the next collection
@@ -151,7 +151,7 @@ class SocketTLS:
         self._offered, self._unsent, self._unsent_bytes = b"", [], 0
 
     def _queue_up(self) -> None:
-        """The next step of the handshake, when it is its turn."""
+        """Queue the next step of the handshake, which runs when it is its turn."""
         if not self._queued:
             self._queued = True
             self._turns.run(self._reactor, self._step, self._first)
@@ -275,7 +275,7 @@ class SocketTLS:
             self._reactor.addReader(self)
 
     def _receive(self) -> Exception | None:
-        """A turn's share, some records at once: a call upwards costs more than joining them."""
+        """Receive a turn's share, some records at once: a call upwards costs more than joining them."""
         for _ in range(STEPS_PER_TURN // RECORDS_AT_ONCE):
             if self._closed or self._paused:
                 break
@@ -386,7 +386,7 @@ class SocketTLS:
         return True
 
     def _gathered(self) -> bytes | memoryview:
-        """The next piece; small ones that had to wait leave together."""
+        """Return the next piece to send; small ones that had to wait are joined."""
         count, size = 1, len(self._unsent[0])
         while count < len(self._unsent) and size + len(self._unsent[count]) <= PIECE_BYTES:
             size += len(self._unsent[count])

@@ -48,7 +48,7 @@ class TurnBudget:
             clock.callLater(0, self._go_on, clock)
 
     def _go_on(self, clock: IReactorTime) -> None:
-        """The next turn of the reactor."""
+        """Do what waits, as long as the share of the reactor's turn lasts; the rest follows in the next turn."""
         self._begun, self._left = False, TURN_SHARE_SECONDS
         if self._next() is not None:
             self._begun = True
