@@ -40,7 +40,7 @@ class AlertPreferences:
         return rules
 
     async def take_key(self, old: PeerID, new: PeerID) -> None:
-        """Who was muted stays so with another key.  Raises StoreFailed."""
+        """Keep somebody muted who was muted, under another key.  Raises StoreFailed."""
         if old in self.rules.muted:
             muted = dict.fromkeys(new if one == old else one for one in self.rules.muted)
             await self.change(msgspec.structs.replace(self.rules, muted=tuple(muted)))

@@ -54,7 +54,7 @@ class PeerApi(Protocol):
     """
 
     def subscribe(self, listener: Callable[[Event], None]) -> Subscription:
-        """The state now; every later event goes to ``listener``, each a reactor turn later."""
+        """Return the state now; every later event goes to ``listener``, each a reactor turn later."""
 
     def login(self, name: str, registry: str, presentation: str = "") -> Deferred[Me]:
         """Lock the profile ``name``, make or read its key, register.
@@ -74,7 +74,7 @@ class PeerApi(Protocol):
         """
 
     def resend(self, chat: ChatID, n: int) -> Deferred[None]:
-        """A message of ours that was refused or expired waits again, and goes out as the one it was.
+        """Send again a message of ours that was refused or expired: it waits, and goes out as the message it was.
 
         It goes to the key ``chat``, or to the one that was taken in its place, whoever uses the name now.
 
@@ -84,7 +84,7 @@ class PeerApi(Protocol):
     def history(
         self, chat: ChatID, before: int | None = None, limit: int = 100, after: int | None = None
     ) -> Deferred[HistoryPage]:
-        """The last ``limit`` rows before row ``before`` (None: from the end).
+        """Return the last ``limit`` rows before row ``before`` (None: from the end).
 
         With ``after``, the first ones behind that row; ``more`` then says whether newer ones exist.
         """
@@ -161,7 +161,7 @@ class PeerApi(Protocol):
         """
 
     def next_renamed(self, fid: bytes, start: int = 0) -> Deferred[int | None]:
-        """The number, from ``start`` on, of the next name that is saved here under another one; None without such.
+        """Return the number, from ``start`` on, of the next name that is saved here under another one, or None.
 
         Fails as ``offered_names`` does.
         """
@@ -239,7 +239,7 @@ class PeerApi(Protocol):
         """
 
     def confirm(self, peer: bytes, level: VerifiedLevel, name: str, key: bytes, code: str = "") -> Deferred[None]:
-        """The person read out the same safety number (BY_NUMBER), or the same short code (BY_CODE).
+        """Mark the person as verified: they read out the same safety number (BY_NUMBER), or short code (BY_CODE).
 
         ``name`` and ``key`` are what was compared: for BY_NUMBER those of the SafetyNumber that was shown, for
         BY_CODE the person's name and key, with ``code`` the six digits that were shown.  With a new key and

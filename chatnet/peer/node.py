@@ -211,7 +211,7 @@ class Node:
         self.log.info("{name} {peer} listens on {shown}", name=self.name, peer=short_text(self.me), shown=shown)
 
     async def sign_in(self) -> None:
-        """The first attempt at the registry.  Raises Refused or WrongKey when that was final."""
+        """Make the first attempt at the registry.  Raises Refused or WrongKey when that was final."""
         self.contacts.start()
         await self.registration.start()
 
@@ -276,7 +276,10 @@ class Node:
             )
 
     async def _complete_chats(self) -> None:
-        """A former process may have been killed between storing a transfer and its row in the chat."""
+        """Complete the rows of transfers.
+
+        A former process may have been killed between storing a transfer and its row.
+        """
         with suppress(StoreFailed):  # a later start does it
             if count := await self.store.messages.complete_file_rows(self.me):
                 self.log.info("rows of transfers that were not up to date: {count}", count=count)
@@ -444,7 +447,7 @@ class Node:
         return self.hello_builder.hello(ROLE_REGISTRY, record=record, since=since)
 
     def _addresses_changed(self) -> None:
-        """The machine is in another network, or has left one: tell the registry, and try what waits at once."""
+        """Tell the registry, and try what waits at once, because the machine is in another network or has left one."""
         self._networks = own_networks()
         self._tasks.spawn(self._announce(), "announcing our addresses")
         self.contacts.network_changed()
@@ -581,7 +584,7 @@ class Node:
         link.send(message)
 
     async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:
-        """A file link.  Raises Unreachable, WrongKey, Refused."""
+        """Dial a file link.  Raises Unreachable, WrongKey, Refused."""
         link = await self.links.dial(peer, user, self.hello_builder.hello(ROLE_FILE, fid=fid, token=token))
         self.links.proven(link)
         return link
@@ -591,11 +594,11 @@ class Node:
         self.contacts.wake(peer)
 
     def transfer_changed(self, transfer: Transfer) -> None:
-        """A new or changed transfer."""
+        """Pass a new or changed transfer on to the conversations."""
         self.conversations.transfer_changed(transfer)
 
     def folder_of(self, peer: bytes) -> str:
-        """The name of a person's folder."""
+        """Return the name of a person's folder."""
         return self.people.folder_of(peer)
 
     def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
@@ -608,11 +611,11 @@ class Node:
             raise StoreFailed(NO_SPACE.code, NO_SPACE.text)
 
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
-        """An offer that was admitted is not stored after all."""
+        """Give back the room of an offer that was admitted but is not stored after all."""
         self.requests.give_back(peer, fid)
 
     def offer_turned_down(self, link: Link, fid: bytes, title: SafeText, reason: SafeText) -> None:
-        """The chat tells of an offer that was declined unasked, but for requests, and if there is room for a row."""
+        """Tell the chat of an offer that was declined unasked, unless it is a request or there is no room for a row."""
         peer = link.peer
         if self.requests.hides(peer):
             return
@@ -633,11 +636,11 @@ class Node:
         self.people.tell(peer)
 
     def request_unwanted(self, peer: PeerID) -> None:
-        """A request is about to be refused or cleared, or was blocked."""
+        """Drop the offers under way of a request that is about to be refused or cleared, or was blocked."""
         self.transfers.drop_offers_under_way(peer)
 
     def request_deleted(self, peer: PeerID) -> None:
-        """A request was refused, cleared, or blocked."""
+        """Forget the offers of a request that was refused, cleared, or blocked."""
         self.transfers.forget_offers(peer)
         self.people.tell(peer)
 
@@ -648,24 +651,27 @@ class Node:
         self._learn_sources(peer, self.links.open_link(peer))
 
     def _blocked(self, peer: PeerID) -> None:
-        """Nothing is wanted of somebody any more."""
+        """Forget the sources and the request of somebody who was blocked."""
         self.known_sources.forget(peer)
         self.requests.blocked(peer)
 
     def key_replaced(self, old: PeerID, new: PeerID) -> None:
-        """A person has the key ``new``, and ``old`` is nobody's: nothing is kept of it, or done for it, as a person."""
+        """Note that a person has the key ``new``, and ``old`` is nobody's.
+
+        Nothing is kept of it, or done for it, as a person.
+        """
         self.known_sources.forget(old)
         self.requests.replaced(old)
         self._tasks.spawn(self.alerts.take_key(old, new), "muting the new key of a person")
 
     def _learn_sources(self, peer: PeerID, link: Link | None = None) -> None:
-        """Where somebody comes from, if we know them: where ``link`` proved their key, and what the list says."""
+        """Learn where somebody whom we know comes from: where ``link`` proved their key, and what the list says."""
         if self.roster.always_gets_in(peer):
             proven = [link.remote[0]] if link is not None else []
             self.known_sources.learn(peer, proven, [at.host for at in self.roster.endpoints(peer)])
 
     def offer_accepted(self, peer: PeerID) -> None:
-        """Who made it is no stranger any more."""
+        """Note that whoever made the offer is no stranger any more."""
         self.people.accept(peer)
 
     def is_stranger(self, peer: PeerID) -> bool:
@@ -690,7 +696,7 @@ class Node:
         return await self.transfers.offer_text(self._receiver(chat), folder, name, text)
 
     def shown_transfers(self) -> tuple[Transfer, ...]:
-        """All but those of requests."""
+        """Return all transfers but those of requests."""
         return tuple(one for one in self.transfers.snapshot() if not self.requests.hides(PeerID(one.peer)))
 
     def receiver(self, peer: PeerID) -> PeerID:

@@ -47,7 +47,7 @@ class Notices:
         self.tell(NoticeLevel.WARNING, text, code="elsewhere")
 
     def history_missing(self) -> None:
-        """A key without a database, as where only the key was copied."""
+        """Warn that there is a key without a database, as where only the key was copied."""
         text = (
             "Your key was here, but no history: whom you knew is unknown now, and the key that comes first under a "
             "name is taken for theirs. Compare keys."

@@ -131,13 +131,13 @@ def wants_console(settings: PeerSettings, stdin: TextIO | None = None, stdout: T
 
 
 def _umask(twistd: Mapping[str, Any]) -> int:
-    """The umask that the user has set, or has named to twistd, which in the background would make it 077."""
+    """Return the umask that the user has set, or has named to twistd, which in the background would make it 077."""
     named = twistd.get("umask")
     return process_umask() if named is None else int(named)
 
 
 def _one_of(words: type[E], given: Setting | None) -> E | None:
-    """The word that was given, in letters of any case.  Raises BadSetting for another one."""
+    """Return the word that was given, in letters of any case.  Raises BadSetting for another one."""
     if given is None:
         return None
     try:

@@ -116,7 +116,7 @@ class PeerService(Service):
             await node.close()
 
     async def _start(self, node: Node) -> None:
-        """The login with the name of the command line."""
+        """Log in with the name of the command line."""
         try:
             await node.open()
         except BaseException:
@@ -168,7 +168,7 @@ class PeerService(Service):
             self._feed.emit(StoreChanged(False, node.watch.trouble))
 
     async def _give_up(self, node: Node) -> None:
-        """The registry refused: what was made for this login goes, its reason stays."""
+        """Undo what was made for this login, which the registry refused; the reason stays."""
         self._refusal = node.registry_state
         if self._node is node:
             self._node = self._me = None

@@ -107,7 +107,7 @@ class Echo:
 
 
 def start_echo_peer(reactor: Any, arguments: Sequence[str]) -> IService:
-    """The service of a headless peer with ``arguments`` of chatpeer, and an Echo that drives it."""
+    """Start a headless peer with ``arguments`` of chatpeer and an Echo that drives it, and return its service."""
     from chatnet.programs.peer import Options, PeerProgram
 
     twistd = usage.Options()
@@ -175,7 +175,7 @@ class Demo:
                 process.wait()
 
     def _behind(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
-        """A process without this terminal: neither its Ctrl-C nor its words come here."""
+        """Start a process without this terminal: neither its Ctrl-C nor its words come here."""
         with open(self._directory / f"{name}.out", "wb") as output:
             return self._start(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -246,7 +246,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def show(twistd: Path) -> int:
-    """The whole demonstration with this ``twistd``; the exit code of the console."""
+    """Show the whole demonstration with this ``twistd``, and return the exit code of the console."""
     try:
         with orderly(), tempfile.TemporaryDirectory(prefix="chatnet-demo-", ignore_cleanup_errors=True) as directory:
             demo = Demo(Path(directory), twistd)

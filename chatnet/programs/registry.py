@@ -170,7 +170,7 @@ def makeService(options: RegistryOptions) -> IService:
 
 
 def _joins(registry: RegistryService) -> list[str]:
-    """The join strings of every address that others may reach, IPv4 first."""
+    """Return the join strings of every address that others may reach, IPv4 first."""
     endpoints = sorted(published_endpoints(registry.addresses), key=lambda endpoint: len(endpoint.ip))
     return [join_string(endpoint.host, endpoint.port, registry.peer_id) for endpoint in endpoints]
 
@@ -180,7 +180,7 @@ def _option(port: int) -> str:
 
 
 def leave_join(path: Path, join: str) -> None:
-    """For ``make demo`` and scripts: whole or not at all, and nobody else can put another registry there."""
+    """Write the join string for ``make demo`` and scripts: whole or not at all, where nobody else can put another."""
     unfinished = path.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     make_private_file(unfinished)

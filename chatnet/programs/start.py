@@ -57,7 +57,7 @@ class Start:
         stop_with(reactor, START_FAILED, line)
 
     def line(self, error: BaseException) -> str:
-        """What is said of ``error``."""
+        """Return what is said of ``error``."""
         return f"{self._command}: {self._words(error)}"
 
     def _refuse(self, error: Exception) -> NoReturn:

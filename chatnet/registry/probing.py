@@ -78,7 +78,7 @@ class Prober:
             resting.cancel()
 
     def stop(self) -> None:
-        """Nothing of ours is under way afterwards."""
+        """Stop: nothing of ours is under way afterwards."""
         self._stopped = True
         for peer in tuple(self._wanted):
             self.forget(peer)
@@ -149,10 +149,10 @@ class Prober:
         raise Refused(messages.ROLE_UNKNOWN, "a probe dials, it does not listen")
 
     def opened(self, link: Link) -> None:
-        """The dial tells."""
+        """Do nothing: the dial tells of it."""
 
     def received(self, link: Link, message: Message) -> None:
-        """A probe is greeted, and that is all."""
+        """Ignore a message: a probe is greeted, and that is all."""
 
     def lost(self, link: Link, end: LinkEnd) -> None:
-        """The probe waits for the end by itself."""
+        """Do nothing: the probe waits for the end by itself."""

@@ -109,7 +109,7 @@ class RegistryProtocol:
         self._stopping = False
 
     def begin(self, bindings: Iterable[Binding], kept: SavedDirectory) -> None:
-        """The names and the last list are read: answer those who wait, and all who come."""
+        """Begin with the names and the last list, which are read: answer those who wait, and all who come."""
         self._directory.load(bindings)
         self._look_how_full()
         self._keeper.begin(kept)
@@ -149,7 +149,7 @@ class RegistryProtocol:
         return Welcome(messages.VERSION, sorted(self._features), self._instance, self._name, link.observed)
 
     def opened(self, link: Link) -> None:
-        """The peer has its WELCOME: list it, and tell it the list."""
+        """List the peer, which has its WELCOME, and tell it the list."""
         new, old = self._let_in[link], self._present.get(link.peer)
         self._present[link.peer] = new
         self.joins += 1
@@ -178,7 +178,7 @@ class RegistryProtocol:
             self.log.info("announced {peer}", peer=admitted)
 
     def lost(self, link: Link, end: LinkEnd) -> None:
-        """The link ended, however: the peer is gone unless it has a newer one."""
+        """Handle the end of a link, however it ended: the peer is gone unless it has a newer one."""
         admitted = self._let_in[link]
         cancel_timer(admitted.resting)
         self._known_sources.learn(link.peer, [link.remote[0]])
@@ -193,7 +193,7 @@ class RegistryProtocol:
             self.log.info("left {peer}: {code}", peer=admitted, code=end.code)
 
     def stop(self) -> None:
-        """All leave from now on: that is no change of the list, neither told nor kept."""
+        """Stop: all leave from now on, which is no change of the list, neither told nor kept."""
         self._stopping = True
         if self._answering is not None:
             self._answering.cancel()
@@ -220,7 +220,7 @@ class RegistryProtocol:
         return self._pusher.seconds
 
     def queues(self) -> tuple[int, int]:
-        """How many are still to be told, and how many do not take what they are told."""
+        """Return how many are still to be told, and how many do not take what they are told."""
         return self._pusher.depths()
 
     @property
@@ -311,7 +311,7 @@ class RegistryProtocol:
         )
 
     def _network_of(self, link: Link) -> str | None:
-        """The widest source of the other side; None for one that is not counted."""
+        """Return the widest source of the other side; None for one that is not counted."""
         sources = counted_sources(link.remote[0], self._counts_loopback)
         return sources[-1][1] if sources else None
 
@@ -340,7 +340,7 @@ class RegistryProtocol:
         self._changed()
 
     def _changed(self) -> None:
-        """The list changed."""
+        """Let the pusher tell, and the keeper save, that the list changed."""
         self._pusher.changed()
         self._keeper.changed()
 

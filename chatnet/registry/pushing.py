@@ -61,7 +61,7 @@ class Pusher:
         self.seconds = Spread()  # from the first change of a round until all were told
 
     def add(self, link: Subscriber, reader: Reader) -> None:
-        """A new subscriber: it is told in the next turn what it does not know."""
+        """Add a new subscriber, which is told in the next turn what it does not know."""
         self._readers[link] = reader
         link.on_drained(partial(self._tell, link))
         self._new.append(link)
@@ -72,11 +72,11 @@ class Pusher:
             link.on_drained(None)
 
     def depths(self) -> tuple[int, int]:
-        """How many are to be told in this turn and the next, and how many do not take what they are told."""
+        """Return how many are to be told in this turn and the next, and how many do not take what they are told."""
         return len(self._new) + len(self._untold), sum(link.congested for link in self._readers)
 
     def changed(self) -> None:
-        """The directory changed."""
+        """Schedule a round of telling all subscribers, because the directory changed."""
         if self._changed_at is None:
             self._changed_at = self._clock.seconds()
         if self._untold:

@@ -189,7 +189,7 @@ class RegistryService(MultiService):
         self.log.info("serving: {names} names are bound", names=len(bindings))
 
     def _learn_sources(self, kept: SavedDirectory) -> None:
-        """Who was here before a restart will be back: the first address of an entry is where they came from."""
+        """Learn where those who were here before a restart come from: the first address of an entry is that."""
         for row in kept.rows:
             if row.entry is not None:
                 self._known_sources.learn(row.peer, [at.host for at in row.entry.endpoints[:1]])

@@ -55,7 +55,7 @@ class SnapshotWriter:
         self.changed()
 
     def changed(self) -> None:
-        """The directory changed."""
+        """Schedule a save, because the directory changed."""
         if self._next is None and self._writing is None and self._begun and not self._stopped:
             self._next = self._clock.callLater(self._limits.keep_seconds, self._write)
 
@@ -68,7 +68,7 @@ class SnapshotWriter:
         self._next = self._grace = None
 
     async def flush(self) -> None:
-        """Everything is on disk.  Raises StoreFailed."""
+        """Write everything to the disk.  Raises StoreFailed."""
         if self._writing is not None:
             await self._writing
         if self._begun:

@@ -60,7 +60,7 @@ class RegistryStore(Settings):
         self._seen: dict[PeerID, int] = {}
 
     def load(self) -> Deferred[list[Binding]]:
-        """Every name, in no order."""
+        """Return every name, in no order."""
 
         def job(connection: Connection) -> list[Binding]:
             return [Binding(*row) for row in connection.execute("SELECT name, peer, network FROM name")]
@@ -108,7 +108,7 @@ class RegistryStore(Settings):
     # --- who was here -------------------------------------------------------------------------
 
     def load_list(self) -> Deferred[SavedDirectory]:
-        """The list as it was last kept."""
+        """Return the list as it was last kept."""
 
         def job(connection: Connection) -> SavedDirectory:
             spans = connection.execute("SELECT epoch, upto, floor FROM epoch ORDER BY n").fetchall()

@@ -27,7 +27,7 @@ class LookupsOwner(Protocol):
         """Send a LOOKUP."""
 
     def entry_corrected(self, entry: ListEntry) -> None:
-        """A verified record has corrected what is known of somebody."""
+        """Called when a verified record has corrected what is known of somebody."""
 
 
 class Lookups:
@@ -46,16 +46,16 @@ class Lookups:
         self._rules = RecordLookups(clock.seconds())
 
     def want(self, peer: PeerID) -> None:
-        """The list may be wrong about ``peer``: ask for the record, unless that was done a moment ago."""
+        """Ask for the record of ``peer``, about whom the list may be wrong, unless that was done a moment ago."""
         if self._roster.is_pinned(peer) and self._owner.is_registered and self._rules.ask(peer, self._clock.seconds()):
             self._owner.ask_registry(peer)
 
     def new_link(self) -> None:
-        """The link to the registry is another one."""
+        """Note that there is another link to the registry."""
         self._rules.new_link()
 
     def found(self, found: Found) -> None:
-        """An answer of the registry; one that nobody asked for is passed over."""
+        """Take an answer of the registry. One that nobody asked for, or that is false, is passed over."""
         peer = PeerID(found.peer)
         if not self._rules.answered(peer) or found.record is None or not self._roster.is_pinned(peer):
             return

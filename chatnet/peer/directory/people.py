@@ -101,7 +101,7 @@ class People:
             self.tell(peer, waiting=max(0, self.roster.acquaintance(peer).waiting + by))
 
     def _tell_changed(self) -> None:
-        """A slice of those that changed; the next turn has the next."""
+        """Tell of at most PEOPLE_PER_EVENT people who changed; the next turn tells of the next."""
         self._telling = None
         now = [peer for peer, _ in zip(self._changed, range(PEOPLE_PER_EVENT), strict=False)]
         for peer in now:
@@ -129,7 +129,7 @@ class People:
         return self.roster.name_of(PeerID(peer))
 
     def pin_on_first_contact(self, peer: PeerID) -> None:
-        """The first exchange binds the name to the key.
+        """Bind the name to the key at the first exchange.
 
         The store is asked before this returns, so that it does this ahead of what is asked of it
         next; nobody waits for it, or a second message would overtake the first.
@@ -144,7 +144,9 @@ class People:
             self._keep(lambda: self._store.conversations.touch(conversation, chat_with(peer), name or "", now))
 
     def accept(self, peer: PeerID) -> None:
-        """A person here writes to ``peer``, or takes something of theirs: they are no stranger, also after a restart.
+        """Note that a person here writes to ``peer``, or takes something of theirs.
+
+        They are no stranger then, also after a restart.
 
         The store is asked before this returns, behind what ``pin_on_first_contact`` asked of it.
         """
@@ -155,7 +157,7 @@ class People:
             self.on_accepted(peer)
 
     def store_again(self) -> None:
-        """The disk takes things again: also what it did not take before."""
+        """Store what the disk did not take before, because it takes things again."""
         unkept, self._unkept = self._unkept, []
         for write in unkept:
             self._keep(write)

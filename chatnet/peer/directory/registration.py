@@ -65,7 +65,7 @@ class RegistrationOwner(Protocol):
     """Who is signed in, and hears what the registry says."""
 
     async def registry_hello(self, outdated: bool) -> Hello:
-        """The HELLO of one attempt, with our record and the cursor of the list; raises ChatnetError.
+        """Return the HELLO of one attempt, with our record and the cursor of the list.  Raises ChatnetError.
 
         ``outdated``: the registry knows a newer record of ours than it was told last.
         """
@@ -74,25 +74,25 @@ class RegistrationOwner(Protocol):
         """Keep the key that answered first.  Raises StoreFailed."""
 
     def listed(self) -> int:
-        """The length of the last list."""
+        """Return the length of the last list."""
 
     def registry_changed(self, state: RegistryState) -> None:
-        """The registration stands otherwise than before."""
+        """Called when the state of the registration has changed."""
 
     def registry_opened(self) -> None:
-        """A new link to the registry is open; what comes over it comes after this."""
+        """Called when a new link to the registry is open; what comes over it comes after this."""
 
     def list_page(self, page: ListPage) -> None:
-        """A page of the list came; may raise RemoteError."""
+        """Handle a page of the list.  Raises RemoteError if it cannot be one."""
 
     def record_found(self, found: Found) -> None:
-        """The registry answers a look-up, or says that it does."""
+        """Handle the registry's answer to a look-up, or its word that it answers them."""
 
     def registered_elsewhere(self) -> None:
         """Another instance of our key is signed in, and this one gives way."""
 
     def wall_ms(self) -> int:
-        """The time of day."""
+        """Return the time of day, in milliseconds since the epoch."""
 
 
 class Registration:
@@ -132,12 +132,12 @@ class Registration:
         self._connection.retry_now()
 
     def take_over(self) -> None:
-        """A person wants to be here, whatever other instances of our key there are."""
+        """Register again, because the user wants to be here, whatever other instances of our key there are."""
         self._policy.replacements.clear()
         self.reconnect()
 
     def recount(self) -> None:
-        """The list has another length now."""
+        """Tell the state of the registration if the list has another length now."""
         if self._owner.listed() != self.state.listed:
             self.state = msgspec.structs.replace(self.state, listed=self._owner.listed())
             self._owner.registry_changed(self.state)

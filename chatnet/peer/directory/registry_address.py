@@ -38,9 +38,9 @@ class RegistryAddress:
 
 
 def parse_registry_address(text: str) -> RegistryAddress:
-    """A join string, ``tcp:HOST:PORT`` (or ``tcp:host=HOST:port=PORT``), or ``HOST[:PORT]``.
+    """Parse a join string, ``tcp:HOST:PORT`` (or ``tcp:host=HOST:port=PORT``), or ``HOST[:PORT]``.
 
-    ValueError says what is wrong with it.
+    Raises ValueError, which says what is wrong with it.
     """
     text = text.strip()
     if text.startswith("chatnet:"):

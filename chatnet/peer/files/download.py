@@ -158,7 +158,7 @@ class Download:
         return part.written - part.synced if part is not None else 0
 
     def begin(self, index: int, offset: int = 0) -> None:
-        """The bytes of the offered file ``index`` follow, from ``offset`` on."""
+        """Begin the offered file ``index``, whose bytes follow from ``offset`` on."""
         self.index, file = index, self._files[index]
         with _DISK_ERRORS:
             if offset and self._former[index].like:
@@ -177,7 +177,7 @@ class Download:
                 self._space.taken(index, missing, look=False)
 
     def write(self, chunks: Sequence[bytes]) -> None:
-        """The next bytes of the part; they are hashed as they are written."""
+        """Write the next bytes of the part, and hash them."""
         part = self._part
         if part is None:
             raise RemoteError(messages.BAD_FRAME, "bytes of a file that is here")
@@ -193,7 +193,10 @@ class Download:
         part.write_back(WRITE_BACK_BYTES, self._filesystem)
 
     def next_mark(self) -> Mark | None:
-        """What ``sync`` is to make certain now, if anything; to be asked between two steps, and passed to it."""
+        """Return what ``sync`` is to make certain now, or None.
+
+        Call this between two steps, and pass the result to ``sync``.
+        """
         part = self._part
         if part is None or self.unmarked < SYNC_BYTES or part.written == part.file.size:
             return None
@@ -217,13 +220,19 @@ class Download:
         return len(self._whole) >= GROUP_FILES or len(self._same) >= GROUP_FILES
 
     def settle(self) -> None:
-        """The next group becomes certain and gets its final names; beside the other steps, in a thread of its own."""
+        """Make the next group certain, and give it its final names.
+
+        This runs beside the other steps, in a thread of its own.
+        """
         with _DISK_ERRORS, self._settling:
             self._note_same()
             self._settle_group()
 
     def end(self, digest: bytes) -> None:
-        """The file is complete: with the right digest it gets its final name, a small one when ``settle`` comes."""
+        """End the file, which is complete.
+
+        With the right digest it gets its final name; a small one gets it in ``settle``.
+        """
         if self._likeness is not None:
             self._compare(self._likeness, digest)
             return
@@ -246,7 +255,7 @@ class Download:
                 self._settle()
 
     def skip(self, index: int) -> None:
-        """The file ``index`` does not come, or came in vain: nothing of it stays."""
+        """Remove all of the file ``index``, which does not come, or came in vain."""
         part, self._part, self._likeness = self._part, None, None
         self._space.settled(index)
         with _DISK_ERRORS:
@@ -256,7 +265,7 @@ class Download:
         self._journal.reset([index])
 
     def finish(self) -> None:
-        """Everything has come: what still waits gets its final name too, and the empty folders are made."""
+        """Finish, as everything has come: what still waits gets its final name too, and the empty folders are made."""
         with _DISK_ERRORS:
             self._note_same()
             self._settle()
@@ -298,7 +307,7 @@ class Download:
     # --- what there is from before ---
 
     def _look(self) -> None:
-        """What is missing; what was about to be named when the process ended gets its name now."""
+        """Find out what is missing, and name the files that were about to get their names when the process ended."""
         names, corrupt = self._parts.names(), []
         former = [(index, self._former.get(index, Former())) for index in range(len(self._files))]
         for index, file in former:
@@ -423,13 +432,13 @@ class Download:
         part.synced = count
 
     def _settle(self) -> None:
-        """All that are whole become certain, and get their names."""
+        """Make all files that are whole certain, and give them their names."""
         with self._settling:
             while self._group or self._whole:
                 self._settle_group()
 
     def _settle_group(self) -> None:
-        """The same for so many as share a sync.  Others may come to be whole meanwhile."""
+        """Make as many files certain as share a sync, and name them.  Others may come to be whole meanwhile."""
         group = self._group
         if not group:  # else it failed, and is tried again
             group += self._whole[:GROUP_FILES]
@@ -472,7 +481,7 @@ class Download:
             self._forget_parts()
 
     def _forget_parts(self) -> None:
-        """The parts of what is named and noted are needed no more."""
+        """Remove the parts of the files that are named and noted."""
         noted, self._unnoted = self._unnoted, []
         for part, _ in noted:
             self._nice.remove_part(partial(self._parts.remove, part.name))  # unless a rename took it away
@@ -482,7 +491,7 @@ class Download:
         self._last = (file, path)
 
     def _where(self, file: OfferedFile, path: bytes) -> bytes:
-        """The file if there was one, the folder if all were in one, else where they lie side by side."""
+        """Return the file if there was one, the folder if all were in one, else where they lie side by side."""
         tops = {(other.path[0], len(other.path) > 1) for other in self._files}
         if len(self._files) > 1 and tops != {(file.path[0], True)}:
             return self._names.path

@@ -112,7 +112,7 @@ def disk_name(name: SafeName) -> SafeName:
 
 
 def opened_folder(parent: int, name: str, shared: Filesystem | None = None) -> int:
-    """The folder ``name``, made if it is not there; OSError if a link or a file has that name.
+    """Open the folder ``name``, made if it is not there.  Raises OSError if a link or a file has that name.
 
     A new one is for its owner alone, or with ``shared`` for whom the umask lets in.
     """
@@ -132,12 +132,12 @@ def opened_folder(parent: int, name: str, shared: Filesystem | None = None) -> i
 
 
 def is_own_file(status: os.stat_result) -> bool:
-    """A file of ours that has one name."""
+    """Return whether it is a regular file of ours that has one name."""
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
 
 
 def is_there(path: bytes, size: int) -> bool:
-    """A file of this size, with something in it."""
+    """Return whether there is a file of this size, with something in it."""
     try:
         status = os.stat(path, follow_symlinks=False)
     except OSError:

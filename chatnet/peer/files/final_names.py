@@ -46,11 +46,11 @@ class FinalNames:
             self._open = None
 
     def made(self) -> int:
-        """How many offered folders have got their names here."""
+        """Return how many offered folders have got their names here."""
         return len(self._made)
 
     def folder_of(self, file: OfferedFile) -> int:
-        """The descriptor of its folder, made in this transfer: never one that was there before."""
+        """Return the descriptor of its folder, made in this transfer: never one that was there before."""
         path = tuple(file.path[:-1])
         if self._open is not None and self._open[0] == path:
             return self._open[1]
@@ -73,7 +73,7 @@ class FinalNames:
         return fd
 
     def are_certain(self, folder: int) -> None:
-        """The whole file system of ``folder`` was synced: with it all names that were given there."""
+        """Note that the whole file system of ``folder`` was synced, and with it all names that were given there."""
         if os.fstat(folder).st_dev == os.fstat(self._target).st_dev:
             self.touched.clear()
 
@@ -88,7 +88,7 @@ class FinalNames:
                 os.close(fd)
 
     def path_of(self, file: OfferedFile) -> bytes:
-        """The path of its folder, which is made if it is not there."""
+        """Return the path of its folder, which is made if it is not there."""
         self.folder_of(file)
         assert self._open is not None
         return self._open[2]
@@ -108,7 +108,7 @@ class FinalNames:
             os.close(parent)
 
     def learn(self, file: OfferedFile, folder: bytes) -> None:
-        """A file of this offer lies in ``folder`` already: so its folders have got these names."""
+        """Learn from a file of this offer that lies in ``folder`` already which names its folders have got."""
         offered = file.path[:-1]
         names = os.fsdecode(os.path.relpath(folder, self.path)).split(os.sep)
         if offered and len(names) == len(offered) and os.pardir not in names:
@@ -116,7 +116,7 @@ class FinalNames:
                 self._made.setdefault(tuple(offered[:depth]), name)
 
     def give(self, part: PartFile, parts: int) -> str:
-        """The name that a part of the folder ``parts`` has got.  LocalError(unwritable)."""
+        """Give a part of the folder ``parts`` its final name, and return it.  Raises LocalError(unwritable)."""
         folder = self.folder_of(part.file)
         for name in self._free_names(tuple(part.file.path[:-1]), disk_name(safe_file_name(part.file.path[-1]))):
             try:
@@ -132,7 +132,7 @@ class FinalNames:
         raise LocalError(messages.UNWRITABLE, "there are too many files of that name already")
 
     def find(self, file: OfferedFile, inode: tuple[int, int] | None, digest: bytes) -> str | None:
-        """The final name that the process before this one gave, but could not note."""
+        """Return the final name that the process before this one gave, but could not note; None if there is none."""
         folder = self.folder_of(file)
         for name in _numbered(disk_name(safe_file_name(file.path[-1]))):
             try:
@@ -237,7 +237,10 @@ def _is_empty_folder(parent: int, name: SafeName) -> bool:
 
 
 def _name_of(inode: tuple[int, int], folder: int) -> str | None:
-    """The name of a file in a folder whose numbers are all taken: a random one."""
+    """Return the name that a file with this inode has in a folder whose numbers are all taken: a random one.
+
+    None without one.
+    """
     with os.scandir(folder) as found:
         named = (entry for entry in found if entry.inode() == inode[1])
         return next((entry.name for entry in named if entry.stat(follow_symlinks=False).st_dev == inode[0]), None)

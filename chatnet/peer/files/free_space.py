@@ -31,7 +31,7 @@ class Room(NamedTuple):
 
 
 def free_room(filesystem: Filesystem, folder: int) -> Room:
-    """What a transfer may take below ``folder``, an open descriptor; negative when others took of the reserve.
+    """Return the room for a transfer below ``folder``, an open descriptor; negative when others took of the reserve.
 
     A file system that does not know its free space, or makes inodes as they are needed, has enough.
     """
@@ -62,7 +62,7 @@ class SpaceAccount:
         self._shares: dict[SpaceShare, tuple[int, Room]] = {}
 
     def promised(self, device: int, but: SpaceShare | None = None) -> Room:
-        """The sum on one file system, without the share ``but``."""
+        """Return the sum on one file system, without the share ``but``."""
         rooms = [room for share, (where, room) in tuple(self._shares.items()) if where == device and share is not but]
         return Room(sum(room.bytes for room in rooms), sum(room.inodes for room in rooms))
 
@@ -94,7 +94,7 @@ class SpaceShare:
         self._unlooked = 0  # bytes of small files since the last look
 
     def promise(self, due: Mapping[int, int], folders: int) -> None:
-        """So many bytes of each file are to come, in ``folders`` folders.  Raises NoSpace as ``look`` does."""
+        """Promise so many bytes of each file, in ``folders`` folders.  Raises NoSpace as ``look`` does."""
         self._due, self._folders = dict(due), folders
         self._sum = sum(due.values())
         self.look()
@@ -130,13 +130,13 @@ class SpaceShare:
             self._account.note(self, self._device, self._room())
 
     def settled(self, index: int) -> None:
-        """Nothing more comes of this file."""
+        """Give back what was promised for this file: nothing more comes of it."""
         with self._account.lock:
             self._sum -= self._due.pop(index, 0)
             self._account.note(self, self._device, self._room())
 
     def close(self) -> None:
-        """The download is closed."""
+        """Give the share back, because the download is closed."""
         self._account.close(self)
 
     def _room(self) -> Room:

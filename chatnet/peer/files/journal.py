@@ -21,7 +21,7 @@ class Journal(Protocol):
     """
 
     def synced(self, index: int, part: str, count: int) -> None:
-        """The first ``count`` bytes of ``part`` are on the disk."""
+        """Note that the first ``count`` bytes of ``part`` are on the disk."""
 
     def whole(self, files: Sequence[tuple[int, str, bytes, bytes]], placed: Sequence[tuple[int, bytes]] = ()) -> None:
         """Index, part, digest and folder of files that are there and verified, about to be named.
@@ -33,7 +33,7 @@ class Journal(Protocol):
         """Index and path of files that have their names, for certain."""
 
     def reset(self, indices: Sequence[int]) -> None:
-        """What ``synced`` and ``whole`` said of these files is true no more."""
+        """Forget what ``synced`` and ``whole`` said of these files: it is true no more."""
 
 
 class StoreJournal:

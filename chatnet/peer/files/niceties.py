@@ -118,7 +118,10 @@ class Niceties:
             )
 
     def set_time(self, fd: int, mtime_ms: int) -> None:
-        """The time that a file had where it came from, if it is one; whatever goes wrong, the file is worth more."""
+        """Set the time that a file had where it came from, if it is a valid one.
+
+        A failure is only noted: the file is worth more.
+        """
         if 0 < mtime_ms < LATEST_FILE_MS:
             self.set_time_ns(fd, mtime_ms * 1_000_000)
 
@@ -131,7 +134,7 @@ class Niceties:
             self.note(Nicety.TIMES, error)
 
     def set_mode(self, fd: int, mode: int) -> None:
-        """Who may open it, beside what the system has set, such as that a folder passes its group on."""
+        """Set who may open it, beside what the system has set, such as that a folder passes its group on."""
         self.attempt(Nicety.MODE, _set_mode, fd, mode)
 
     def sync_file(self, fd: int) -> None:

@@ -81,7 +81,7 @@ class PartFiles:
         return is_own_file(status) and status.st_size >= count
 
     def held_bytes(self, index: int, size: int) -> int:
-        """How much of ``size`` bytes the disk has given to this part already; nothing when there is none."""
+        """Return how much of ``size`` bytes the disk has given to this part already; nothing when there is none."""
         try:
             status = os.stat(self.name_of(index), dir_fd=self.folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -89,7 +89,7 @@ class PartFiles:
         return min(size, status.st_blocks * 512)
 
     def reopened(self, index: int, file: OfferedFile, offset: int) -> tuple[PartFile, blake3]:
-        """The part of before, hashed up to what is certain.
+        """Open the part of before again, and return it, hashed up to what is certain.
 
         What lies behind is written over; it is not cut, since others could take the space.
         """
@@ -121,7 +121,7 @@ class PartFiles:
 
 
 def parts_of(place: DownloadTarget, target: int, stem: str) -> PartFiles:
-    """Where the parts of a transfer lie whose files get their names in the open folder ``target``.
+    """Return where the parts of a transfer lie whose files get their names in the open folder ``target``.
 
     That is the usual download folder, unless it lies on another file system, from which a part could not be linked,
     or cannot be written at all, which a folder that the user chose has not to wait for.
@@ -149,7 +149,7 @@ def _usual_parts(place: DownloadTarget, target: int, stem: str) -> PartFiles | N
 
 
 def remove_parts(place: DownloadTarget) -> None:
-    """The parts of a transfer that has ended, wherever they lie."""
+    """Remove the parts of a transfer that has ended, wherever they lie."""
     if not place.stem:
         return
     for parent in (place.downloads, place.directory):

@@ -89,13 +89,13 @@ class Gathered:
         return Rest(self.empty_folders, NotSent(self.links, self.specials, len(self.unread)), self.executables)
 
     def name(self, name: bytes, used: set[str]) -> str:
-        """The name for the wire of a name of this disk, another one than those ``used`` in its folder."""
+        """Return the name for the wire of a name of this disk, another one than those ``used`` in its folder."""
         new = _unused(wire_name(name), used)
         self.renamed += new.encode() != name
         return new
 
     def add(self, path: bytes, parts: list[str], status: os.stat_result) -> None:
-        """A file.  Raises LocalError: too-many, too-large, too-deep."""
+        """Add a file.  Raises LocalError: too-many, too-large, too-deep."""
         if len(parts) > MAX_PATH_PARTS:
             raise _too_deep()
         mtime_ms = max(0, min(MAX_SENT_INTEGER, status.st_mtime_ns // 1_000_000))
@@ -107,7 +107,7 @@ class Gathered:
         self.executables += bool(status.st_mode & _EXECUTABLE)
 
     def add_empty_folder(self, parts: list[str]) -> None:
-        """A folder of which nothing is offered.  Raises LocalError: too-many, too-deep."""
+        """Add a folder of which nothing is offered.  Raises LocalError: too-many, too-deep."""
         if len(parts) >= MAX_PATH_PARTS:
             raise _too_deep()
         objection = self.size.add_empty_folder(parts)
@@ -117,13 +117,13 @@ class Gathered:
 
 
 def fingerprint_of(status: os.stat_result) -> Fingerprint:
-    """Of a file; a time that our records cannot hold is the nearest one that they can."""
+    """Return the fingerprint of a file. A time that our records cannot hold becomes the nearest one that they can."""
     mtime_ns = max(-MAX_STORED_INTEGER, min(MAX_STORED_INTEGER, status.st_mtime_ns))
     return Fingerprint(status.st_dev, status.st_ino, status.st_size, mtime_ns)
 
 
 def gather(paths: Sequence[bytes]) -> Gathered:
-    """The regular files and the empty folders at and below ``paths``, folders in order.
+    """Gather the regular files and the empty folders at and below ``paths``, folders in order.
 
     Links inside folders are not followed: they, and whatever else is no file, are counted.
 
@@ -200,7 +200,7 @@ def _too_deep() -> LocalError:
 
 
 def wire_name(name: bytes) -> str:
-    """A name of this disk as UTF-8 that fits into an offer; bytes that are no UTF-8 become U+FFFD."""
+    """Return a name of this disk as UTF-8 that fits into an offer; bytes that are no UTF-8 become U+FFFD."""
     text = name.decode("utf-8", "replace")
     return text.encode()[:MAX_PATH_PART_BYTES].decode("utf-8", "ignore")
 
@@ -286,7 +286,7 @@ class Source:
             raise
 
     def read(self, count: int) -> bytes:
-        """The next bytes, at most ``count``; empty at the end, or when something is wrong."""
+        """Return the next bytes, at most ``count``; empty at the end, or when something is wrong."""
         if self.trouble or not self._left:
             return b""
         try:
@@ -300,7 +300,10 @@ class Source:
         return data
 
     def finish(self) -> bytes:
-        """The digest of the whole file.  LocalError(changed | unreadable) if it is not what was offered."""
+        """Return the digest of the whole file.
+
+        Raises LocalError(changed | unreadable) if it is not what was offered.
+        """
         if not self.trouble and not self._is_the_same():
             self.trouble = messages.CHANGED
         if self.trouble or self._left:

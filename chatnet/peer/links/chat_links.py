@@ -44,19 +44,22 @@ class ChatLinksOwner(Protocol):
     """Who hears of the chat links, and of what comes over them."""
 
     def networks(self) -> Sequence[Network]:
-        """The networks of our own interfaces."""
+        """Return the networks of our own interfaces."""
 
     def chat_link_up(self, link: Link) -> None:
-        """A link is open; where it took the place of another one, ``chat_link_down`` was told of that before."""
+        """Called when a link is open.
+
+        If it took the place of another one, ``chat_link_down`` was called for that before.
+        """
 
     def chat_link_down(self, link: Link, end: LinkEnd) -> None:
-        """A link that was told as up is gone."""
+        """Called when a link is gone for which ``chat_link_up`` was called."""
 
     def chat_message(self, link: Link, message: Message) -> None:
-        """A message came; may raise RemoteError, which drops the link."""
+        """Handle a message.  Raises RemoteError to drop the link."""
 
     def chat_link_measured(self, link: Link) -> None:
-        """The round-trip time is another one, or the other side does not answer, or does so again."""
+        """Called when the round-trip time is another one, or the other side does not answer, or does so again."""
 
 
 class ChatLinks:
@@ -105,11 +108,14 @@ class ChatLinks:
     # --- dialling -----------------------------------------------------------------------------
 
     async def dial_chat(self, peer: PeerID) -> Link:
-        """A new chat link; another one may be open when it is.  Raises Unreachable, WrongKey, Refused, RemoteError."""
+        """Dial a new chat link; another one may be open when it is.
+
+        Raises Unreachable, WrongKey, Refused, RemoteError.
+        """
         return await self.dial(peer, self, self._hello.hello(ROLE_CHAT))
 
     async def dial(self, peer: PeerID, user: LinkUser, greeting: Hello) -> Link:
-        """A link of any role to ``peer``, by the rules for dialling."""
+        """Dial a link of any role to ``peer``, by the rules for dialling."""
         addresses = self._addresses(peer)
         return await self._dials.run(
             lambda: Deferred.fromCoroutine(
@@ -141,7 +147,7 @@ class ChatLinks:
         self._rules.disproven(endpoint(*address))
 
     def proven(self, link: Link) -> None:
-        """The expected key answered at the address that we dialled."""
+        """Note that the expected key answered at the address that we dialled."""
         if link.dialled:
             self._rules.proven(endpoint(*link.remote))
 

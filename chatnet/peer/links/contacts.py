@@ -44,26 +44,26 @@ class Waiter(Protocol):
         """Whether something is unfinished with ``peer`` that needs a link."""
 
     def link_up(self, link: Link) -> None:
-        """A chat link is open; it may have taken the place of another one."""
+        """Called when a chat link is open; it may have taken the place of another one."""
 
     def link_down(self, link: Link, end: LinkEnd) -> None:
-        """A chat link is gone.  What follows is ``Contacts``' business."""
+        """Called when a chat link is gone.  What follows is ``Contacts``' business."""
 
 
 class ContactsOwner(Protocol):
     """Who hears of people that are reached, and of those that are not."""
 
     def link_up(self, link: Link) -> None:
-        """A chat link is open; told before the waiters."""
+        """Called when a chat link is open, before the waiters are."""
 
     def link_down(self, link: Link, end: LinkEnd) -> None:
-        """A chat link is gone; told before the waiters."""
+        """Called when a chat link is gone, before the waiters are."""
 
     def contact_changed(self, peer: PeerID, code: str, next_try_ms: int | None) -> None:
         """Why what waits for ``peer`` has to wait (the name of an End), and when the next try is by the wall clock."""
 
     def not_reached(self, peer: PeerID, error: ChatnetError) -> None:
-        """A dial for something that waits came to nothing."""
+        """Called when a dial for something that waits has failed."""
 
     def runs_elsewhere(self) -> None:
         """Another instance of our own key takes our place again and again: this one stops trying."""
@@ -153,7 +153,7 @@ class Contacts:
                 contact.retry.now()
 
     def came_online(self, peer: PeerID) -> None:
-        """The registry says that ``peer`` is back, or has another address: one early try for what waits."""
+        """Dial early once for what waits, because the registry says that ``peer`` is back, or has another address."""
         if not self._waits(peer):
             return
         contact = self._contact(peer)
@@ -171,7 +171,7 @@ class Contacts:
             link.ping()
 
     def link_to(self, peer: PeerID) -> Deferred[Link]:
-        """The open link to ``peer``, dialled if there is none.
+        """Return the open link to ``peer``, dialled if there is none.
 
         Fails with Unreachable, WrongKey, or Refused with the other side's code.
         """
@@ -197,7 +197,7 @@ class Contacts:
             contact.retry.cancel()
 
     def take_over(self) -> None:
-        """A person wants to be here: dial again, whatever other instances there are."""
+        """Dial again, because the user wants to be here, whatever other instances there are."""
         self._elsewhere = False
         self.replacements.clear()
         for contact in self._contacts.values():
@@ -208,7 +208,7 @@ class Contacts:
     # --- from the links -------------------------------------------------------------------------
 
     def link_up(self, link: Link) -> None:
-        """A chat link is open: every waiter may use it."""
+        """Handle a chat link that is open: every waiter may use it."""
         contact = self._contact(link.peer)
         contact.retry.cancel()
         contact.up_since = self._clock.seconds()
@@ -220,7 +220,7 @@ class Contacts:
             self._guard(waiter.link_up, link)
 
     def link_down(self, link: Link, end: LinkEnd) -> None:
-        """A chat link is gone: what waits is dialled for, as the table says."""
+        """Handle the end of a chat link, and dial for what waits as the table says."""
         contact, now = self._contact(link.peer), self._clock.seconds()
         if now - contact.up_since >= STEADY_LINK_SECONDS:
             contact.failures = 0
@@ -312,7 +312,10 @@ class Contacts:
         return self._stopped or self._elsewhere or contact.elsewhere
 
     def _look_around(self) -> None:
-        """The safety net: everybody for whom something waits has a link, a dial or a timer."""
+        """Try to reach everybody for whom something waits without a link, a dial or a timer.
+
+        This is repeated from time to time.
+        """
         self._looking = self._clock.callLater(LOOK_AROUND_SECONDS, self._look_around)
         for peer in self._roster.acquainted():
             if self._waits(peer):
@@ -345,7 +348,7 @@ class Contacts:
             self._owner.contact_changed(peer, code, at_ms)
 
     def _guard(self, hook: Callable[..., None], *about: Any) -> None:
-        """An internal error in one part must not keep the others from being told."""
+        """Call ``hook``; an internal error in it is logged, so that the other parts are told as well."""
         try:
             hook(*about)
         except Exception:
@@ -363,7 +366,7 @@ def _settle(contact: _Contact, outcome: Link | ChatnetError) -> None:
 
 
 def _asked_seconds(error: BaseException) -> float:
-    """How long the other side, or a rule of ours, asked to wait; 0: not at all."""
+    """Return how many seconds the other side, or a rule of ours, asked to wait; 0: none."""
     if isinstance(error, Refused):
         return error.retry_after_s
     return error.seconds if isinstance(error, TooSoon) else 0.0

@@ -27,7 +27,7 @@ class IncomingLinks:
         welcome: Callable[[Link], Welcome],
         take_place: Callable[[Link], None],
     ) -> None:
-        """From now on everybody is served.
+        """Serve everybody from now on.
 
         ``take_place`` gives a probe the place of a link, or raises Refused; ``chat`` sees to that by itself,
         and ``file`` takes one link for each transfer that has its turn.

@@ -56,7 +56,7 @@ class Conversations:
         self._tasks = BackgroundTasks(self.log)
 
     def stop(self) -> None:
-        """Nothing of ours is under way afterwards."""
+        """Stop: nothing of ours is under way afterwards."""
         self._tasks.stop()
 
     # --- reading ------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ class Conversations:
         self._people.tell(person_in(chat), unread=await self._store.conversations.mark_read(self._people.me, chat, n))
 
     def moved(self, former: ChatID, chat: ChatID, read_n: int) -> None:
-        """All of one chat is in another one now, which was read up to row ``read_n``.
+        """Note that all of one chat is in another one now, which was read up to row ``read_n``.
 
         Until ``all_moved`` rows of the former chat may come that are to be in the other one, too.
         """
@@ -80,13 +80,16 @@ class Conversations:
         self._emit(ChatMoved(former, chat))
 
     def all_moved(self, former: ChatID) -> None:
-        """A row of ``former`` that comes from now on is of that chat."""
+        """Note that a row of ``former`` that comes from now on is of that chat."""
         self._moving.pop(former, None)
 
     # --- rows ---------------------------------------------------------------------------------
 
     def shown(self, row: StoredMessage, text: SafeText | None = None) -> ChatMessage:
-        """A row as the screen may have it, with ``text`` if that was cleaned already: the store keeps the original."""
+        """Return a row as the screen may have it, with ``text`` if that was cleaned already.
+
+        The store keeps the original.
+        """
         return ChatMessage(
             n=row.n,
             chat=row.chat,
@@ -130,7 +133,7 @@ class Conversations:
     # --- files --------------------------------------------------------------------------------
 
     def transfer_changed(self, transfer: Transfer) -> None:
-        """Every offer has a row in its chat, which says whether it waits here, and how it ended."""
+        """Keep the row that the offer has in its chat up to date: whether it waits here, and how it ended."""
         peer = PeerID(transfer.peer)
         if not self._requests.hides(peer):
             self._emit(TransferChanged(transfer))
@@ -154,7 +157,7 @@ class Conversations:
             self.added(row)
 
     def offer_turned_down(self, peer: PeerID, fid: bytes, title: str, reason: str, now_ms: int) -> None:
-        """An offer that nobody was asked about has a row that says why; it counts as read."""
+        """Store a row about an offer that nobody was asked about; it says why, and counts as read."""
         self._tasks.spawn(self._keep_refused_row(peer, fid, title, reason, now_ms), "storing a refused offer")
 
     async def _keep_refused_row(self, peer: PeerID, fid: bytes, title: str, reason: str, now_ms: int) -> None:

@@ -57,7 +57,7 @@ class Expiry:
         self._stopped = False
 
     def add(self, part: Expiring) -> None:
-        """From the next look on, this part is asked as well."""
+        """Ask this part as well, from the next look on."""
         self._parts.append(part)
 
     async def look(self) -> None:

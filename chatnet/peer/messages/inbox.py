@@ -173,7 +173,7 @@ class Inbox:
             link.close(no_room.code, no_room.text, NO_ROOM_RETRY_SECONDS)
 
     def _turn_away(self, known: list[bool], link: Link, inbound: _Inbound, says: list[Say]) -> None:
-        """Nothing new is taken from a blocked key."""
+        """Take nothing new from a blocked key: acknowledge what is stored already, and refuse the rest."""
         self._stored_some(len(says), link, inbound)
         self._acknowledge(link, [say.id for say, stored in zip(says, known, strict=True) if stored])
         for say, stored in zip(says, known, strict=True):
@@ -216,7 +216,10 @@ class Inbox:
             link.send(Ack(ids[start : start + MAX_ACKS]))
 
     def _failed(self, failure: Failure, link: Link) -> None:
-        """Nothing is acknowledged: the sender keeps it, and comes again."""
+        """Close the link, as a message could not be stored.
+
+        Nothing is acknowledged, so the sender keeps it and sends it again.
+        """
         if isinstance(failure.value, StoreFailed):
             self.log.info("not stored: {text}", text=failure.value.text)
         else:

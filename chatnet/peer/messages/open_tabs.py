@@ -24,7 +24,10 @@ class OpenTabs:
         self._rows = {row.chat: row for row in await self._store.conversations.tabs()}
 
     def tabs(self) -> tuple[Tab, ...]:
-        """From the left, then the closed ones with a draft; nobody who is neither known nor written to."""
+        """Return the tabs from the left, then the closed ones with a draft.
+
+        Whoever is neither known nor written to has none.
+        """
         roster = self._people.roster
         return tuple(
             Tab(row.chat, row.draft, row.open)
@@ -33,7 +36,7 @@ class OpenTabs:
         )
 
     def _present(self, chat: ChatID) -> ChatID:
-        """The chat that ``chat`` has become part of; a client may not have heard of it yet."""
+        """Return the chat that ``chat`` has become part of; a client may not have heard of it yet."""
         return chat_with(self._people.roster.current(person_in(chat)))
 
     async def set_tabs(self, chats: Sequence[ChatID]) -> None:

@@ -163,7 +163,10 @@ class Outbox:
             self._feed(peer, out, lambda out=out, rows=rows: out.machine.stored(rows))  # type: ignore[misc]
 
     async def resend(self, peer: PeerID, n: int) -> StoredMessage | None:
-        """A message that failed waits again; None when row ``n`` is none.  Raises StoreFailed."""
+        """Let a message that failed wait again, and return its row; None when row ``n`` is none.
+
+        Raises StoreFailed.
+        """
         held = self._roster.new_key(peer) is not None
         state = MessageState.HELD if held else MessageState.WAITING
         row = await self._store.messages.resend(self._roster.me, chat_with(peer), n, state, self._waiting_ms())
@@ -227,12 +230,12 @@ class Outbox:
     # --- what comes over a link -----------------------------------------------------------------
 
     def ack(self, link: Link, ack: Ack) -> None:
-        """The other side has stored messages of ours."""
+        """Note that the other side has stored messages of ours."""
         out = self._out(link.peer)
         self._feed(link.peer, out, lambda: out.machine.acknowledged(ack.ids))
 
     def nack(self, link: Link, nack: Nack) -> None:
-        """The other side will not store a message of ours."""
+        """Note that the other side will not store a message of ours."""
         out = self._out(link.peer)
         self._feed(link.peer, out, lambda: out.machine.refused(nack.id, nack.code))
 

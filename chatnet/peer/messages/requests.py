@@ -59,7 +59,7 @@ class RequestsOwner(Protocol):
         """Hear that what is kept of this key is about to be deleted: what is just being stored shall not stay."""
 
     def request_deleted(self, peer: PeerID) -> None:
-        """Nothing is kept of this key any more."""
+        """Called when nothing is kept of this key any more."""
 
 
 @dataclass
@@ -146,7 +146,7 @@ class Requests:
         self._tasks.stop()
 
     def all(self) -> tuple[Request, ...]:
-        """All requests, the latest last."""
+        """Return all requests, the latest last."""
         found = [_request(peer, kept) for peer, kept in self._kept.items() if self._is_request(peer, kept)]
         return tuple(sorted(found, key=lambda request: request.last_ms)[-self._most :])
 
@@ -198,12 +198,12 @@ class Requests:
             self._kept.pop(peer, None)
 
     def source(self, peer: PeerID) -> Source | None:
-        """From where the stranger came of whom something is about to be stored; None for others."""
+        """Return from where the stranger came of whom something is about to be stored; None for others."""
         kept = self._kept.get(peer)
         return kept.source if kept is not None else None
 
     def stored(self, row: StoredMessage) -> None:
-        """A message or an offer of somebody is in the store."""
+        """Count a message or an offer of somebody that is in the store."""
         peer = person_in(row.chat)
         kept = self._kept.get(peer)
         if kept is None:
@@ -257,7 +257,10 @@ class Requests:
         self._ledger.release(b"")
 
     def settled(self, peer: PeerID) -> None:
-        """A person here wrote to them, or took something of theirs; the store knows of it."""
+        """Show what is kept of them, because a person here wrote to them or took something of theirs.
+
+        The store knows of it.
+        """
         kept = self._kept.get(peer)
         self._release(peer)
         self._more_waits(peer, False)
@@ -269,7 +272,7 @@ class Requests:
         self._release(peer)
 
     def blocked(self, peer: PeerID) -> None:
-        """A person here blocked them, and what was kept of a request was deleted with that."""
+        """Forget the request of somebody whom a person here blocked; what was kept of it was deleted with that."""
         was_hidden = peer in self._kept and self._kept[peer].is_hidden
         self._release(peer)
         if was_hidden:
@@ -277,7 +280,7 @@ class Requests:
             self._owner.request_deleted(peer)
 
     def unblocked(self, row: StoredRequest) -> None:
-        """A requester is blocked no more of whom something is kept: that is a request again."""
+        """Take up what is kept of a requester who is blocked no more: that is a request again."""
         if row.peer not in self._kept:
             self._take_up(row, self.hides(row.peer))
         self._tell()

@@ -13,7 +13,7 @@ class RowListener(Protocol):
     """The calls of outbox, inbox and expiry."""
 
     def added(self, row: StoredMessage) -> None:
-        """A new row."""
+        """Called with a new row."""
 
     def changed(self, chat: ChatID, n: int, state: MessageState, reason: str) -> None:
         """Row ``n`` has another state; SENT is one that only the outbox knows."""

@@ -133,7 +133,7 @@ class _Writer:
         self._descriptor = -1
 
     def give_up(self) -> None:
-        """A file that is not whole does not stay."""
+        """Close the file and remove it, because it is not whole."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

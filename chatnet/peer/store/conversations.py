@@ -35,7 +35,10 @@ class ConversationRows:
         self._database = database
 
     def all(self) -> Deferred[list[Conversation]]:
-        """All but requests, the latest first; one without a name of its own has that of the key's pin."""
+        """Return all conversations but requests, the latest first.
+
+        One without a name of its own has that of the key's pin.
+        """
 
         def job(connection: Connection) -> list[Conversation]:
             rows = connection.execute(
@@ -49,7 +52,7 @@ class ConversationRows:
         return self._database.read(job)
 
     def touch(self, conversation: bytes, chat: ChatID, name: str, now_ms: int) -> Deferred[None]:
-        """The conversation exists, with this name, and something happened in it now."""
+        """Note that the conversation exists, with this name, and that something happened in it now."""
 
         return self._database.run(lambda connection: touch(connection, conversation, chat, name, now_ms))
 
@@ -86,7 +89,7 @@ class ConversationRows:
         return self._database.run(job)
 
     def tabs(self) -> Deferred[list[OpenTabRow]]:
-        """From the left; then those that are closed and have a draft."""
+        """Return the tabs from the left; then those that are closed and have a draft."""
 
         def job(connection: Connection) -> list[OpenTabRow]:
             rows = connection.execute("SELECT chat, draft, place IS NOT NULL FROM tab ORDER BY place IS NULL, place")
@@ -123,7 +126,7 @@ class ConversationRows:
 def join_chats(
     connection: Connection, former: ChatID, chat: ChatID, conversation: bytes, name: str, now_ms: int
 ) -> tuple[int, int]:
-    """All that is in the chat of a person's former key is in ``chat`` from now on; rows keep their numbers.
+    """Move all that is in the chat of a person's former key into ``chat``; rows keep their numbers.
 
     ``conversation`` is the id that ``chat`` has on the wire.  Returns the last row that was read, and how many of
     the person's are unread.

@@ -11,7 +11,7 @@ from chatnet.peer.store.requests import make_request
 
 
 def file_row_state(outgoing: bool, state: TransferState, reason: str, saved_to: bytes) -> tuple[MessageState, str]:
-    """The state and the reason in the row of a transfer that stands so."""
+    """Return the state and the reason for the row of a transfer in this state."""
     if state.ended and state is not TransferState.DONE:
         return MessageState.REFUSED, reason
     if state is TransferState.DONE:
@@ -55,7 +55,7 @@ def _add(
     state: MessageState,
     offered_ms: int,
 ) -> int | None:
-    """The number of a new row; None if the sender has used the id of the offer for a message, too."""
+    """Add a row and return its number; None if the sender has used the id of the offer for a message, too."""
     conversation, sender = conversation_of(me, peer), me if outgoing else peer
     if present_messages(connection, conversation, sender, [fid]):
         return None

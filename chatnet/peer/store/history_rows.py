@@ -48,7 +48,7 @@ class StoredMessage(NamedTuple):
 
 
 def select_messages(connection: Connection, sql: str, values: Sequence[Any]) -> list[StoredMessage]:
-    """The rows of a statement that gives the columns of MESSAGE."""
+    """Return the rows of a statement that gives the columns of MESSAGE."""
     found = (StoredMessage(*row) for row in connection.execute(sql, values))
     return [row._replace(kind=MessageKind(row.kind), state=MessageState(row.state)) for row in found]
 
@@ -63,7 +63,7 @@ def messages_at(connection: Connection, numbers: Sequence[int]) -> list[StoredMe
 def present_messages(
     connection: Connection, conversation: bytes, sender: PeerID, ids: Sequence[bytes]
 ) -> dict[bytes, StoredMessage]:
-    """The rows of these ids that are there already."""
+    """Return the rows of these ids that are there already, by id."""
     found: dict[bytes, StoredMessage] = {}
     for start in range(0, len(ids), MOST_VALUES):
         some = ids[start : start + MOST_VALUES]

@@ -53,7 +53,7 @@ class MessageRows:
         self._search = search
 
     def add_outgoing(self, message: NewMessage, since_ms: int | None = None) -> Deferred[StoredMessage]:
-        """A message of ours, in the history and in the outbox.  Its id is new.
+        """Add a message of ours to the history and to the outbox.  Its id is new.
 
         ``since_ms``: since when it waits, by the waiting clock; None: since it was stored.
         """
@@ -95,7 +95,7 @@ class MessageRows:
         return self._database.run(job, chain)
 
     def heard_before(self, peer: PeerID, says: Sequence[Say]) -> Deferred[list[bool]]:
-        """Which of these messages of ``peer``, all of one conversation, are in the history already, as they are."""
+        """Return which of these messages of ``peer``, all of one conversation, are in the history as they are."""
 
         def job(connection: Connection) -> list[bool]:
             present = present_messages(connection, says[0].conversation, peer, [say.id for say in says])
@@ -118,7 +118,7 @@ class MessageRows:
         return self._database.read(job)
 
     def waiting(self) -> Deferred[dict[PeerID, int]]:
-        """How many messages wait for whom."""
+        """Return how many messages wait for whom."""
 
         def job(connection: Connection) -> dict[PeerID, int]:
             return {
@@ -163,7 +163,7 @@ class MessageRows:
     def resend(
         self, me: PeerID, chat: ChatID, n: int, state: MessageState, since_ms: int
     ) -> Deferred[StoredMessage | None]:
-        """A message of ours that was refused or expired waits again, with the id it had, since ``since_ms``.
+        """Let a message of ours that was refused or expired wait again, with the id it had, since ``since_ms``.
 
         It goes to the key that the chat has now.  None, and nothing changed, when row ``n`` of ``chat`` is no
         such message.
@@ -189,7 +189,7 @@ class MessageRows:
         return self._database.run(job)
 
     def add_file_row(self, offer: NewMessage, source: Source | None = None) -> Deferred[StoredMessage | None]:
-        """An offer's row in the conversation; None when the offer has one already.
+        """Add an offer's row to the conversation, and return it; None when the offer has one already.
 
         ``source``: it is a request of a stranger, who came from there.
         """
@@ -210,7 +210,7 @@ class MessageRows:
     def add_refused_offer(
         self, offer: NewMessage, reason: str, source: Source | None = None
     ) -> Deferred[StoredMessage | None]:
-        """The row of an offer that was not taken, for ``reason``; None when the offer has a row already.
+        """Add the row of an offer that was not taken, for ``reason``; return None when the offer has a row already.
 
         ``source`` as in ``add_file_row``.
         """
@@ -243,17 +243,17 @@ class MessageRows:
         return self._database.run(job)
 
     def history(self, chat: ChatID, before: int | None, limit: int) -> Deferred[Page]:
-        """The last rows before row ``before`` in rising ``n``, and whether older ones exist."""
+        """Return the last rows before row ``before`` in rising ``n``, and whether older ones exist."""
         return self._database.read(lambda connection: _before(connection, chat, before, limit))
 
     def history_after(self, chat: ChatID, after: int, limit: int) -> Deferred[Page]:
-        """The first rows behind row ``after`` in rising ``n``, and whether newer ones exist."""
+        """Return the first rows behind row ``after`` in rising ``n``, and whether newer ones exist."""
         return self._database.read(lambda connection: _after(connection, chat, after, limit))
 
     def history_to_show(
         self, chat: ChatID, before: int | None, after: int | None, limit: int
     ) -> Deferred[tuple[list[ShownRow], bool]]:
-        """A page as ``history_after`` gives it if ``after`` is a row, else as ``history``, with the texts to show.
+        """Return a page as ``history_after`` if ``after`` is a row, else as ``history``, with the texts to show.
 
         They are cleaned in the store's thread: a page of long texts would hold up the reactor.
         """

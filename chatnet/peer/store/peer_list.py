@@ -34,7 +34,7 @@ class PeerListRows:
         self._database = database
 
     def load(self) -> Deferred[SavedList]:
-        """The list as it was last saved; empty, without a registry, before that."""
+        """Return the list as it was last saved; empty, without a registry, before that."""
 
         def job(connection: Connection) -> SavedList:
             state = connection.execute("SELECT registry, cursor, saved_ms FROM list_state").fetchone()

@@ -37,7 +37,7 @@ class PeerStore:
         self.transfers = TransferRows(database)
 
     def next_seq(self, at_least: int = 1, step: int = 1) -> Deferred[int]:
-        """The number for our next record: ``step`` more than the last, and ``at_least`` this; never twice."""
+        """Return the number for our next record: ``step`` more than the last, at least ``at_least``, never twice."""
 
         def job(connection: Connection) -> int:
             (value,) = connection.execute(

@@ -67,7 +67,7 @@ class PinRows:
         now_ms: int,
         since_ms: int,
     ) -> Deferred[TakenKey]:
-        """The name belongs to the new key from now on, and so does all that was exchanged with the old one.
+        """Give the name to the new key, and all that was exchanged with the old one as well.
 
         One commit: never the one without the other.  The old key's pin stays, not current.  History, what
         waits, draft and tab move into the chat of the new key.  What waits goes out in ``conversation``, the
@@ -97,7 +97,7 @@ class PinRows:
         return self._database.run(job)
 
     def move_late_rows(self, old: PeerID, new: PeerID, conversation: bytes) -> Deferred[None]:
-        """What was stored for the old key behind the commit of ``take_key``, before the peer knew of it, goes along."""
+        """Move what was stored for the old key behind the commit of ``take_key``, before the peer knew of it."""
 
         def job(connection: Connection) -> None:
             move_late(connection, chat_with(old), chat_with(new))
@@ -147,7 +147,7 @@ class PinRows:
         return self._database.run(job)
 
     def registry_pin(self, address: str) -> Deferred[PeerID | None]:
-        """The key that answered first at the address, or was last pinned there."""
+        """Return the key that answered first at the address, or was last pinned there; None if there is none."""
 
         def job(connection: Connection) -> PeerID | None:
             row = connection.execute("SELECT peer FROM registry_pin WHERE address = ?", (address,)).fetchone()

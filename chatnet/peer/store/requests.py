@@ -60,7 +60,7 @@ class RequestRows:
         self._database = database
 
     def summary(self, limit: int) -> Deferred[StoredRequests]:
-        """The ``limit`` strangers whose conversations are the latest, and sums for all the others."""
+        """Return the ``limit`` strangers whose conversations are the latest, and sums for all the others."""
 
         def job(connection: Connection) -> StoredRequests:
             found = connection.execute(
@@ -74,7 +74,7 @@ class RequestRows:
         return self._database.read(job)
 
     def accept(self, chat: ChatID) -> Deferred[None]:
-        """A person here took something of this key, or wrote to it: its messages are no request any more."""
+        """Note that a person here took something of this key, or wrote to it: its messages are no request any more."""
 
         def job(connection: Connection) -> None:
             connection.execute("DELETE FROM request WHERE peer = ?", (chat,))
@@ -83,7 +83,7 @@ class RequestRows:
         return self._database.run(job)
 
     def peers(self) -> Deferred[list[PeerID]]:
-        """All strangers of whom something is kept."""
+        """Return all strangers of whom something is kept."""
         return self._database.read(lambda c: [PeerID(peer) for (peer,) in c.execute("SELECT peer FROM request")])
 
     def delete(self, peers: Collection[PeerID]) -> Deferred[None]:

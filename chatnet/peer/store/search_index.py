@@ -101,7 +101,7 @@ def _index(connection: Connection) -> bool:
 
 
 def _candidates(connection: Connection, query: Query, chat: ChatID | None, before_n: int) -> Iterator[StoredMessage]:
-    """The newest SEARCH_ROWS rows below ``before_n`` that have the words, read as they are needed."""
+    """Return the newest SEARCH_ROWS rows below ``before_n`` that have the words, read as they are needed."""
     columns = ", ".join(f"history.{column}" for column in MESSAGE.split(", "))
     values: tuple[Any, ...] = ()
     if query.words:
@@ -123,7 +123,7 @@ def _candidates(connection: Connection, query: Query, chat: ChatID | None, befor
 
 
 def _conversations_of(connection: Connection, chat: ChatID) -> list[bytes]:
-    """The ids on the wire of all that may stand in a chat: with the present key, and with former ones."""
+    """Return the ids on the wire of all that may stand in a chat: with the present key, and with former ones."""
     rows = connection.execute(
         "SELECT conversation FROM conversation WHERE chat = ?1"
         " UNION SELECT conversation FROM former_conversation WHERE chat = ?1",

@@ -28,7 +28,7 @@ class Query(NamedTuple):
     pieces: tuple[str, ...]
 
     def match(self, conversations: Collection[bytes] = ()) -> str:
-        """The expression, for rows of these conversations, or for all."""
+        """Return the expression, for rows of these conversations, or for all."""
         here = " OR ".join(f'"{talk_word(conversation)}"' for conversation in conversations)
         return f"body : ({self.words})" + (f" AND talk : ({here})" if here else "")
 
@@ -63,7 +63,7 @@ def understand_query(text: str) -> Query:
 
 
 def talk_word(conversation: bytes) -> str:
-    """A conversation as a word of the index: hex(substr(conversation, 1, 6)) in SQL.
+    """Return a conversation as a word of the index: hex(substr(conversation, 1, 6)) in SQL.
 
     Two with the same word are told apart by their rows.
     """

@@ -113,7 +113,7 @@ class TransferRows:
         pages: Sequence[bytes] = (),
         folder_pages: Sequence[bytes] = (),
     ) -> Deferred[None]:
-        """An offer, either way, with its files or, where it waits for an answer, with ``packed`` pages of them.
+        """Add an offer, either way, with its files or, where it waits for an answer, with ``packed`` pages of them.
 
         ``folder_pages`` are those of its empty folders.
 
@@ -150,7 +150,7 @@ class TransferRows:
         return self._database.run(job)
 
     def unpack(self, peer: PeerID, fid: bytes) -> Deferred[None]:
-        """An offer is accepted: its pages become rows, one for each file.  Nothing happens the second time."""
+        """Turn the pages of an accepted offer into rows, one for each file.  The second time, nothing happens."""
 
         def job(connection: Connection) -> None:
             t = _number_of(connection, peer, fid)
@@ -186,7 +186,7 @@ class TransferRows:
         return self._database.run(job)
 
     def held(self) -> Deferred[dict[tuple[PeerID, bytes], int]]:
-        """How many bytes each unanswered offer that came in takes, by peer and fid."""
+        """Return how many bytes each unanswered offer that came in takes, by peer and fid."""
 
         def job(connection: Connection) -> dict[tuple[PeerID, bytes], int]:
             rows = connection.execute(
@@ -203,7 +203,7 @@ class TransferRows:
         return self._database.read(job)
 
     def progress(self, peer: PeerID, fid: bytes) -> Deferred[tuple[int, int]]:
-        """How many files of a transfer that comes in are done, and how many bytes are here for certain."""
+        """Return how many files of a transfer that comes in are done, and how many bytes are here for certain."""
 
         def job(connection: Connection) -> tuple[int, int]:
             files, size = connection.execute(
@@ -247,7 +247,10 @@ class TransferRows:
         return self._database.run(job)
 
     def all(self) -> Deferred[list[TransferRow]]:
-        """All that were not forgotten, or whose end the other side does not know, in the order of offering."""
+        """Return all transfers that were not forgotten, or whose end the other side does not know.
+
+        They come in the order of offering.
+        """
 
         def job(connection: Connection) -> list[TransferRow]:
             rows = connection.execute(
@@ -258,7 +261,7 @@ class TransferRows:
         return self._database.read(job)
 
     def files(self, peer: PeerID, fid: bytes) -> Deferred[list[FileRow]]:
-        """The files of one transfer by their numbers; none once it is forgotten."""
+        """Return the files of one transfer by their numbers; none once it is forgotten."""
 
         def job(connection: Connection) -> list[FileRow]:
             rows = connection.execute(
@@ -270,7 +273,7 @@ class TransferRows:
         return self._database.read(job)
 
     def empty_folders(self, peer: PeerID, fid: bytes) -> Deferred[list[tuple[str, ...]]]:
-        """The empty folders of one transfer, in the order of the offer."""
+        """Return the empty folders of one transfer, in the order of the offer."""
 
         def job(connection: Connection) -> list[tuple[str, ...]]:
             pages = connection.execute(
@@ -328,7 +331,10 @@ class TransferRows:
         return self._database.run(job)
 
     def file_synced(self, peer: PeerID, fid: bytes, number: int, part: str, synced: int) -> Deferred[None]:
-        """The first ``synced`` bytes of ``part`` are on the disk; forgotten, they are sent again."""
+        """Note that the first ``synced`` bytes of ``part`` are on the disk.
+
+        If this is lost in a crash, they are sent again.
+        """
 
         def job(connection: Connection) -> None:
             connection.execute(
@@ -370,7 +376,10 @@ class TransferRows:
         return self._database.run(job, lasting=False)
 
     def reset_files(self, peer: PeerID, fid: bytes, numbers: Sequence[int]) -> Deferred[None]:
-        """Nothing of these files is on the disk any more; forgotten, that is found out again."""
+        """Note that nothing of these files is on the disk any more.
+
+        If this is lost in a crash, it is found out again.
+        """
 
         def job(connection: Connection) -> None:
             connection.executemany(

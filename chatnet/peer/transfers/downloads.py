@@ -56,7 +56,7 @@ class Downloads:
         self._stopped = False
 
     def stop(self) -> None:
-        """What is being opened is closed again."""
+        """Stop: downloads that are being opened are closed again."""
         self._stopped = True
 
     # --- opening --------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def _not_opened(code: str) -> Input:
 
 
 def offered_files(rows: Sequence[FileRow]) -> list[OfferedFile]:
-    """The files of an offer as they were offered."""
+    """Return the files of an offer as they were offered."""
     return [OfferedFile(list(row.path), row.size, row.mtime_ms) for row in rows]
 
 

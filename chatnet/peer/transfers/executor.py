@@ -84,7 +84,7 @@ class Executor:
         return effects
 
     def give_all(self, event: ev.Input) -> None:
-        """The same event to every transfer."""
+        """Give the same event to every transfer."""
         for transfer in self.table.all():
             self.give(transfer, event)
 
@@ -94,7 +94,7 @@ class Executor:
             _EFFECTS[type(effect)](self, transfer, effect)
 
     def start(self) -> None:
-        """From now on files can be looked at."""
+        """Start: from now on files can be looked at."""
         self._look_threads.start()
 
     def stop(self) -> None:
@@ -157,7 +157,7 @@ class Executor:
         line.confirm(lambda: self._heard(transfer, machine, event))
 
     def _heard(self, transfer: ManagedTransfer, machine: TransferMachine, event: ev.Input) -> None:
-        """What ``machine`` asked for says nothing to the one that took its place, with another key."""
+        """Give ``event`` to the transfer, unless another machine has taken the place of the one that asked for it."""
         if transfer.machine is machine:
             self.give(transfer, event)
 

@@ -45,12 +45,12 @@ class HeldOffers:
         self._budgets.offered_files.charge((peer, fid), who, entries)
 
     def sender_accepted(self, peer: PeerID, fid: bytes) -> None:
-        """Its sender is no stranger any more: it makes room for those who are."""
+        """Count the offer no longer among those of strangers, because its sender was accepted."""
         who = Claimant(peer, "", known=True)
         self._budgets.offers.recharge((peer, fid), who)
         self._budgets.offered_files.recharge((peer, fid), who)
 
     def release(self, peer: PeerID, fid: bytes) -> None:
-        """The offer was answered, or is given up."""
+        """Release what the offer holds, because it was answered or is given up."""
         self._budgets.offers.release((peer, fid))
         self._budgets.offered_files.release((peer, fid))

@@ -19,7 +19,7 @@ CHUNKS_PER_SECOND = 20  # of a slow transfer: small pieces, so that it does not 
 
 
 def chunk_bytes(pace: Pace) -> int:
-    """What one piece holds at the present limit."""
+    """Return how many bytes one piece holds at the present limit."""
     if not pace.rate:
         return WRITE_CHUNK_BYTES
     return max(LEAST_CHUNK_BYTES, min(WRITE_CHUNK_BYTES, pace.rate // CHUNKS_PER_SECOND))
@@ -87,7 +87,7 @@ class RateLimitedProducer:
         self._go()
 
     def _go(self) -> None:
-        """The next piece, when it may go; each in a turn of its own."""
+        """Schedule the next piece for when it may go; each goes in a turn of its own."""
         self._rest()
         if self._producer is not None and not self._paused:
             self._timer = self._clock.callLater(self._pace.delay(self._clock.seconds()), self._produce)

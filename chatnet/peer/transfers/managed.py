@@ -194,7 +194,7 @@ class ManagedTransfer:
         )
 
     def count(self, missing_files: int, missing_bytes: int) -> None:
-        """A run begins that has so much to do."""
+        """Note how much a run that begins has to do."""
         self.progress.files = self.info.total_files - missing_files
         self.progress.bytes = self.progress.resumed_from = self.info.total_bytes - missing_bytes
 
@@ -284,7 +284,7 @@ def offered(
     now_ms: int,
     warning: str = "",
 ) -> OfferInfo:
-    """A new offer; ``warning`` takes the place of the one about its names."""
+    """Return the facts about a new offer; ``warning`` takes the place of the one about its names."""
     return OfferInfo(
         fid,
         peer,
@@ -324,7 +324,7 @@ def prepare(paths: tuple[bytes, ...]) -> Prepared:
 
 
 def file_rows(files: Sequence[OfferedFile], sources: Sequence[SourceFile] = ()) -> list[FileRow]:
-    """The files of an offer as the store keeps them."""
+    """Return the files of an offer as the store keeps them."""
     return [
         FileRow(
             number,

@@ -155,7 +155,7 @@ class Transfers:
             )
 
     async def _recall(self, row: TransferRow) -> ManagedTransfer:
-        """A transfer of a former process, with the files of none that still waits for an answer here."""
+        """Recall a transfer of a former process, with the files of none that still waits for an answer here."""
         files: list[FileRow] = []
         folders: list[tuple[str, ...]] = []
         progress = 0, 0
@@ -181,20 +181,20 @@ class Transfers:
         self._disk.stop()
 
     def expire(self) -> None:
-        """What has waited too long for an answer, or to be offered, is given up."""
+        """Give up what has waited too long for an answer, or to be offered."""
         now_ms = self._table.waiting_ms()
         for transfer in self._table.all():
             if transfer.stored and has_waited_too_long(transfer.since_ms, self._limits, now_ms):
                 self._executor.give(transfer, ev.Overdue())
 
     def store_back(self) -> None:
-        """The store writes again: what it did not take is saved."""
+        """Save what the store did not take, because it writes again."""
         self._executor.give_all(ev.StoreBack())
 
     # --- for a person ---------------------------------------------------------------------------
 
     def snapshot(self) -> tuple[Transfer, ...]:
-        """Every transfer that is not forgotten, in the order of offering."""
+        """Return every transfer that is not forgotten, in the order of offering."""
         return self._table.snapshot()
 
     async def offer(self, peer: bytes, paths: Sequence[bytes]) -> Transfer:
@@ -275,7 +275,7 @@ class Transfers:
         return OfferedNames(await self._disk.run(shown_names, rows, transfer.info.outgoing), total)
 
     async def next_renamed(self, fid: bytes, start: int) -> int | None:
-        """The number of the first name from ``start`` on that is saved under another one; None without such.
+        """Return the number of the first name from ``start`` on that is saved under another one; None without such.
 
         A folder that gets another name counts with the first file in it.  Raises LocalError: unknown-transfer, ended.
         """
@@ -296,21 +296,21 @@ class Transfers:
         return None
 
     def _with_names(self, fid: bytes) -> ManagedTransfer:
-        """A transfer of which all names are in the store."""
+        """Return a transfer of which all names are in the store.  Raises LocalError: unknown-transfer, ended."""
         transfer = self._table.known(fid)
         if transfer.ended and transfer.machine.state is not TransferState.DONE:
             raise LocalError("ended", "The names of a transfer that has ended are not kept.")
         return transfer
 
     def end_all_with(self, peer: bytes) -> None:
-        """The person wants nothing of ``peer`` any more: what is open ends as if it was cancelled by hand."""
+        """End what is open with ``peer``, of whom the user wants nothing any more, as if it was cancelled by hand."""
         for transfer in self._table.of_peer(PeerID(peer)):
             self._executor.give(transfer, ev.PersonShuns())
         for unstored in self._unstored:
             unstored.unwanted |= unstored.peer == peer
 
     def take_key(self, former: PeerID, peer: PeerID) -> None:
-        """A person has the key ``peer`` in the place of ``former``, also in the store.
+        """Handle that a person has the key ``peer`` in the place of ``former``, also in the store.
 
         Our offers that are not answered are made to it.  All else that is open ends: it was agreed with a key
         that is not this person's any more.  Each is saved, since a change of before may have missed its row.
@@ -339,14 +339,17 @@ class Transfers:
             self._held.sender_accepted(peer, transfer.fid)
 
     def drop_offers_under_way(self, peer: bytes) -> None:
-        """The offers of ``peer`` that are just being stored shall not stay in the store."""
+        """Drop the offers of ``peer`` that are just being stored, so that they do not stay in the store."""
         for transfer in self._table.of_peer(PeerID(peer)):
             if isinstance(transfer, Incoming) and not transfer.stored:
                 transfer.unwanted = True
                 self._table.drop(transfer)
 
     def forget_offers(self, peer: bytes) -> None:
-        """The unanswered offers of ``peer`` were deleted from the store; it is not told, and may make them again."""
+        """Forget the unanswered offers of ``peer``, which were deleted from the store.
+
+        The peer is not told, and may make them again.
+        """
         for transfer in self._table.of_peer(PeerID(peer)):
             is_offered = transfer.stored and transfer.machine.state is TransferState.OFFERED
             if isinstance(transfer, Incoming) and is_offered:
@@ -364,7 +367,7 @@ class Transfers:
         return await self._opened(self._want(fid, ev.PersonResumes()))
 
     def speed_limits(self) -> SpeedLimits:
-        """The limits of all transfers together."""
+        """Return the limits of all transfers together."""
         return self._preferences.speed_limits()
 
     async def set_speed_limits(self, up: int | None, down: int | None) -> SpeedLimits:
@@ -380,7 +383,7 @@ class Transfers:
         return self._preferences.rule(peer)
 
     async def set_rule(self, peer: bytes, rule: FileRule) -> FileRule:
-        """From the next offer on."""
+        """Set the rule for offers of ``peer``, and return it; it holds from the next offer on."""
         return await self._preferences.set_rule(peer, rule)
 
     async def forget_ended(self) -> None:
@@ -401,7 +404,10 @@ class Transfers:
                 raise LocalError(code, transfer.reason if code == "ended" and transfer.reason else text)
 
     async def _opened(self, transfer: ManagedTransfer) -> Transfer:
-        """How it stands once the disk was looked at, if it is; raises what that found."""
+        """Return how the transfer stands once the disk was looked at, if it is.
+
+        Raises LocalError with what that found.
+        """
         error: ChatnetError | None = None
         if isinstance(transfer, Incoming) and transfer.opening is not None:
             error = await _shared(transfer)
@@ -418,7 +424,7 @@ class Transfers:
         return needs_contact([transfer.machine for transfer in self._table.of_peer(peer)], self._limits)
 
     def link_up(self, link: Link) -> None:
-        """A chat link is open, perhaps in the place of another: each side says how its transfers stand."""
+        """Handle a chat link that is open, perhaps in the place of another: each side says how its transfers stand."""
         if self._stopped:
             return
         self._offers.link_down(link.peer)
@@ -429,14 +435,14 @@ class Transfers:
             self._executor.give(transfer, ev.ChatUp())
 
     def link_down(self, link: Link, end: LinkEnd) -> None:
-        """A chat link is gone: what was to begin by it breaks off; what has a file link runs on."""
+        """Handle the end of a chat link. What was to begin by it breaks off; what has a file link runs on."""
         if self._tasks.link_down(link):
             self._offers.link_down(link.peer)
             for transfer in self._table.of_peer(link.peer):
                 self._executor.give(transfer, ev.ChatDown(end.code in IN_ORDER))
 
     def received(self, link: Link, message: Message) -> None:
-        """A message about transfers.  Raises RemoteError for what cannot be."""
+        """Handle a message about transfers.  Raises RemoteError for what cannot be."""
         if not self._stopped:
             self._tasks.throttle(link)
             _MESSAGES[type(message)](self, link, message)
@@ -457,7 +463,7 @@ class Transfers:
             self._hear(link.peer, message.fid, ev.HeardCancel(message.code))
 
     def _hear(self, peer: PeerID, fid: bytes, word: ev.Input) -> None:
-        """A word about a transfer, or about one that is not here any more."""
+        """Handle a message about a transfer, or about one that is not here any more."""
         transfer = self._table.find(peer, fid)
         if transfer is not None:
             self._executor.give(transfer, word)
@@ -494,19 +500,19 @@ class Transfers:
         await self._listener.check_space(peer)
 
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
-        """An offer that was admitted is not stored after all."""
+        """Tell the listener that an offer that was admitted is not stored after all."""
         self._listener.offer_dropped(peer, fid)
 
     def offer_turned_down(self, link: Link, fid: bytes, title: SafeText, reason: SafeText) -> None:
-        """An offer was declined without anybody being asked."""
+        """Tell the listener that an offer was declined without anybody being asked."""
         self._listener.offer_turned_down(link, fid, title, reason)
 
     def offer_said_again(self, peer: PeerID, fid: bytes) -> None:
-        """A sender repeats an offer that is known here: it is told how that stands, as if it had asked."""
+        """Tell a sender that repeats an offer known here how that stands, as if it had asked."""
         self._hear(peer, fid, ev.HeardResume())
 
     async def offer_arrived(self, transfer: Incoming) -> None:
-        """A whole offer is in the store: the rule for this person, or the person, answers it."""
+        """Answer a whole offer in the store by the rule for this person; else the user answers it."""
         rule = self.rule(transfer.peer)
         try:
             if rule.kind is RuleKind.REFUSE:  # since its first page
@@ -524,15 +530,15 @@ class Transfers:
         return transfer is not None and not self._stopped and transfer.machine.expects(token or b"")
 
     def file_link_opened(self, link: Link, fid: bytes | None) -> None:
-        """A file link is open."""
+        """Handle a file link that is open."""
         self._executor.runs.opened(None if self._stopped else self._table.find(link.peer, fid or b""), link)
 
     def file_received(self, link: Link, message: Message) -> None:
-        """A message on a file link.  Raises RemoteError for what cannot be."""
+        """Handle a message on a file link.  Raises RemoteError for what cannot be."""
         self._executor.runs.received(link, message)
 
     def file_link_lost(self, link: Link, end: LinkEnd) -> None:
-        """A file link has ended."""
+        """Handle the end of a file link."""
         self._executor.runs.lost(link, end)
 
 

@@ -25,7 +25,7 @@ def _shown(row: OfferedRow, outgoing: bool) -> OfferedName:
 
 
 def first_renamed(rows: Sequence[OfferedRow], above: Sequence[str]) -> int | None:
-    """The index of the first row with a name that changes and that the path before it did not have.
+    """Return the index of the first row with a name that changes and that the path before it did not have; or None.
 
     ``above`` is the path before the first row.
     """

@@ -41,7 +41,7 @@ class OfferReceiver(Protocol):
     """Who decides about offers."""
 
     async def offer_arrived(self, transfer: Incoming) -> None:
-        """A whole offer is in the store, and nobody has answered it."""
+        """Called when a whole offer is in the store, and nobody has answered it."""
 
     def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
         """Whether there is room for one more offer of the person at ``link``; it is charged if there is."""
@@ -50,13 +50,13 @@ class OfferReceiver(Protocol):
         """Look whether the disk has space for an offer of ``peer``.  Raises StoreFailed."""
 
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
-        """An offer that was admitted is not stored after all."""
+        """Called when an offer that was admitted is not stored after all."""
 
     def offer_turned_down(self, link: Link, fid: bytes, title: SafeText, reason: SafeText) -> None:
-        """An offer was declined without anybody being asked; there are no more of these than of offers."""
+        """Called when an offer was declined without anybody being asked; no more often than offers come."""
 
     def offer_said_again(self, peer: PeerID, fid: bytes) -> None:
-        """An offer came that is known here already: its sender shall hear how it stands."""
+        """Called when an offer came that is known here already: its sender has to be told how it stands."""
 
 
 @dataclass(eq=False)
@@ -166,7 +166,7 @@ class Offers:
             asker.late = self._clock.callLater(self._limits.offer_page_seconds, self._page_late, asker)
 
     def _give_up(self, asker: _Asker) -> None:
-        """Nothing of the offer that is coming is held any more."""
+        """Release all that is held of the offer that is coming."""
         cancel_timer(asker.late)
         asker.late = None
         if asker.assembly is not None:
@@ -181,7 +181,7 @@ class Offers:
             self._give_up(asker)
 
     def _overdue(self, asker: _Asker, page: Offer | OfferRest) -> None:
-        """A sender that was slow is told, with its last page, that the offer is not here: it says it again."""
+        """Tell a slow sender, at the last page, that the offer is not here, so that it sends the offer again."""
         if not page.more:
             asker.overdue = b""
             self._receiver.offer_said_again(asker.link.peer, page.fid)
@@ -250,7 +250,7 @@ class Offers:
             self._receiver.offer_turned_down(asker.link, page.fid, title, turned_down_reason(code, by_rule))
 
     def _decline_whole(self, peer: PeerID, fid: bytes, code: str) -> None:
-        """A whole offer is not taken: what it held is free again."""
+        """Decline a whole offer, and release what it held."""
         self._held.release(peer, fid)
         self._say(peer, Decline(fid, code))
 

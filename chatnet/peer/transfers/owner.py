@@ -23,7 +23,7 @@ class TransferLinks(Protocol):
     """The ways to the others; the node has them."""
 
     async def dial_file(self, peer: PeerID, fid: bytes, token: bytes, user: LinkUser) -> Link:
-        """An open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
+        """Return an open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
 
     def wake(self, peer: PeerID) -> None:
         """Something waits for ``peer`` (see ``Transfers.waits_for``): see that there is a chat link in time."""
@@ -33,13 +33,16 @@ class TransferListener(Protocol):
     """Who hears of transfers, and knows people; the node has it."""
 
     def transfer_changed(self, transfer: Transfer) -> None:
-        """A new or changed transfer, once it is in the store."""
+        """Called with a new or changed transfer, once it is in the store."""
 
     def folder_of(self, peer: bytes) -> str:
-        """The name of a person's folder, and of the person."""
+        """Return the name of a person's folder, and of the person."""
 
     def receiver(self, peer: PeerID) -> PeerID:
-        """The key that an offer for ``peer`` may be made to now.  Raises LocalError: unknown-peer, held, blocked."""
+        """Return the key that an offer for ``peer`` may be made to now.
+
+        Raises LocalError: unknown-peer, held, blocked.
+        """
 
     def admit_offer(self, link: Link, fid: bytes, title: str) -> bool:
         """Whether there is room for one more offer of the person at ``link``; it is charged if there is."""
@@ -48,13 +51,13 @@ class TransferListener(Protocol):
         """Look whether the disk has space for an offer of ``peer``.  Raises StoreFailed."""
 
     def offer_dropped(self, peer: PeerID, fid: bytes) -> None:
-        """An offer that was admitted is not stored after all."""
+        """Called when an offer that was admitted is not stored after all."""
 
     def offer_turned_down(self, link: Link, fid: bytes, title: SafeText, reason: SafeText) -> None:
-        """An offer of the person at ``link`` was declined without anybody being asked."""
+        """Called when an offer of the person at ``link`` was declined without anybody being asked."""
 
     def offer_accepted(self, peer: PeerID) -> None:
-        """A person here, or the rule that they made, took an offer of ``peer``."""
+        """Called when a person here, or the rule that they made, took an offer of ``peer``."""
 
     def is_stranger(self, peer: PeerID) -> bool:
         """Whether nobody here has written to this key, accepted anything of it, or verified it."""

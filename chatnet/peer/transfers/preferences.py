@@ -44,11 +44,11 @@ class TransferPreferences:
         return self._rules.get(PeerID(peer), FileRule())
 
     async def set_rule(self, peer: bytes, rule: FileRule) -> FileRule:
-        """From the next offer on."""
+        """Set the rule for offers of ``peer``, and return it; it holds from the next offer on.  Raises StoreFailed."""
         await self._store.transfers.set_file_rule(PeerID(peer), rule)
         self._rules[PeerID(peer)] = rule
         return rule
 
     def drop_rule(self, peer: PeerID) -> None:
-        """The store has no rule for ``peer`` any more."""
+        """Forget the rule for ``peer``: the store has none any more."""
         self._rules.pop(peer, None)

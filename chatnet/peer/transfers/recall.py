@@ -51,7 +51,7 @@ def recalled(
     limits: PeerLimits,
     downloads: bytes,
 ) -> ManagedTransfer:
-    """A transfer of a former process; ``Recalled`` is to follow.
+    """Recall a transfer of a former process; ``Recalled`` is to follow.
 
     ``rows`` and ``empty_folders`` are those of one that goes out and has not ended; ``progress`` are the files
     and bytes that are here of one that comes in: its files are read when it goes on.

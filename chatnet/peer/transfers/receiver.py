@@ -271,7 +271,7 @@ class Receiver:
             self._done.errback(self._error)
 
     def _make_certain(self) -> None:
-        """What was written, beside the next visits: the files that are whole, or a part of one."""
+        """Make certain what was written, beside the next visits: the files that are whole, or a part of one."""
         if self._beside is not None:
             return
         if self._download.due:

@@ -103,7 +103,7 @@ class Runs:
             self._owner.give(transfer, FileDialFailed())
 
     def opened(self, transfer: ManagedTransfer | None, link: Link) -> None:
-        """A file link is open; the rules decide whether it is wanted."""
+        """Handle a file link that is open; the rules decide whether it is wanted."""
         if transfer is None:
             link.close(messages.NOT_EXPECTED, "nobody waits for this any more")
             return
@@ -112,7 +112,7 @@ class Runs:
         self._owner.give(transfer, FileLinkOpened())
 
     def received(self, link: Link, message: Message) -> None:
-        """A message on a file link.  Raises RemoteError for what cannot be."""
+        """Handle a message on a file link.  Raises RemoteError for what cannot be."""
         transfer = self._of_link.get(link)
         if transfer is None:
             pass_over(link, message)
@@ -124,7 +124,7 @@ class Runs:
             raise RemoteError(messages.BAD_FRAME, "nothing was sent that this could answer")
 
     def lost(self, link: Link, end: LinkEnd) -> None:
-        """A file link has ended."""
+        """Handle the end of a file link."""
         cancel_timer(self._leaving.pop(link, None))
         transfer = self._of_link.pop(link, None)
         if transfer is not None:

@@ -92,13 +92,13 @@ class TransferTable:
         return transfer
 
     def snapshot(self) -> tuple[Transfer, ...]:
-        """Every transfer that is shown, in the order of offering."""
+        """Return every transfer that is shown, in the order of offering."""
         return tuple(one.snapshot() for one in self._transfers.values() if one.stored and not one.forgotten)
 
     # --- keeping --------------------------------------------------------------------------------
 
     def enter(self, transfer: ManagedTransfer) -> None:
-        """From now on it hears what happens; it is shown when it is stored."""
+        """Enter a transfer: from now on it hears what happens; it is shown when it is stored."""
         self._transfers[transfer.fid] = transfer
         self._of_peer.setdefault(transfer.peer, {})[transfer.fid] = transfer
 

@@ -32,7 +32,7 @@ class TrustOwner(Protocol):
     """Who knows what else depends on the key of a person."""
 
     def key_replaced(self, old: PeerID, new: PeerID) -> None:
-        """A person has the key ``new`` in the place of ``old``, which is nobody's from now on."""
+        """Called when a person has the key ``new`` in the place of ``old``, which is nobody's from now on."""
 
 
 class Trust:
@@ -157,7 +157,7 @@ class Trust:
         return known, new
 
     async def _take(self, old: PeerID, new: PeerID, verified: VerifiedLevel) -> None:
-        """The name is the new key's from now on, and the chat with the old one goes on with the new one.
+        """Give the name to the new key, and let the chat with the old key go on as the chat with the new one.
 
         What was asked of the store before the commit was told, and stands behind it there, still names the old
         key: it is moved once more.  Raises StoreFailed; then nothing has changed.

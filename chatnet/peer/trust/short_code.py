@@ -76,7 +76,7 @@ class ShortCodes:
             self._end(peer, LocalError("stopped", "The program ends."))
 
     def shown(self, peer: PeerID) -> str:
-        """The last code with ``peer`` in this run, so that a person may say it is the same; empty without one."""
+        """Return the last code with ``peer`` in this run, so that a person may say it is the same; else empty."""
         return self._shown.get(peer, "")
 
     async def begin(self, peer: PeerID, name: str) -> str:
@@ -103,7 +103,7 @@ class ShortCodes:
         return await done
 
     async def received(self, peer: PeerID, check: Check) -> None:
-        """A step of theirs; one that does not belong to an exchange is ignored."""
+        """Handle a step of theirs; one that does not belong to an exchange is ignored."""
         exchange = self._exchanges.get(peer)
         if check.step is CheckStep.COMMIT:
             await self._answer(peer, exchange, check.value)
