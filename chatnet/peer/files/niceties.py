@@ -120,7 +120,7 @@ class Niceties:
     def set_time(self, fd: int, mtime_ms: int) -> None:
         """Set the time that a file had where it came from, if it is a valid one.
 
-        A failure is only noted: the file is worth more.
+        A failure is only noted, once for each kind.
         """
         if 0 < mtime_ms < LATEST_FILE_MS:
             self.set_time_ns(fd, mtime_ms * 1_000_000)
