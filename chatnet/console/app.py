@@ -215,7 +215,7 @@ class Console(Service):
             self.actions.view.say(f"{warnings[0]}{more}", warning=True)
 
     def _undecoded(self) -> None:
-        """Something was typed that is no character in the encoding of the terminal."""
+        """Tell the user that something was typed that is no character in the encoding of the terminal."""
         self.trouble(f"What is no character in {_encoding()}, the encoding of this terminal, was left out. {_SET_UTF8}")
 
     def _close(self) -> None:
@@ -300,7 +300,7 @@ class Console(Service):
         self._alert_content.kept, self._alerts.muted = rules.content, rules.muted
 
     def trouble(self, text: str) -> None:
-        """Something failed that nobody waits for."""
+        """Show that something failed for which nobody waits."""
         if self.actions is not None:
             self.actions.view.say(text, warning=True)
             self.request_draw()

@@ -139,7 +139,7 @@ def _transfer_hints(chosen: Transfer | None, some_ended: bool) -> list[Hint]:
 
 
 def _command_hints(typed: str) -> list[Hint]:
-    """While the input holds a command; none while it does not."""
+    """Return the hints for an input that holds a command; none if it does not."""
     if not typed.startswith("/") or typed.startswith("//"):
         return []
     return [("Enter", "run"), ("Tab", "complete"), ("Ctrl-U", "delete it"), hint("help")]

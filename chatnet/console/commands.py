@@ -157,7 +157,7 @@ def understand(typed: str) -> PlainText | RunCommand | UnknownCommand:
 
 
 def split_words(rest: str) -> list[str]:
-    """Words with quotes and backslashes as in a shell; an open quote is taken as it stands."""
+    """Split a line into words, with quotes and backslashes as in a shell. An open quote is taken as it stands."""
     try:
         return shlex.split(rest)
     except ValueError:

@@ -25,7 +25,7 @@ class Disk(Protocol):
     """Does work that waits for the file system."""
 
     def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
-        """Fires with what ``work`` returns or raises; with LocalError("busy") when too much waits already."""
+        """Return a Deferred of what ``work`` returns or raises; LocalError("busy") when too much waits already."""
 
 
 class DiskThreads:
@@ -57,7 +57,7 @@ class DiskThreads:
         return done
 
     def close(self) -> None:
-        """Nobody waits any more."""
+        """Note that nobody waits for the disk any more."""
         self._is_closed = True
 
     def _ended(self, done: Deferred[Any], result: Any) -> None:
@@ -167,7 +167,10 @@ def _path_of(word: str) -> str:
 
 
 def size_of_all(paths: tuple[bytes, ...]) -> int | None:
-    """Bytes of the files, folders counting nothing; None if one is not there, or is neither.  Waits for the disk."""
+    """Return the bytes of the files, folders counting nothing; None if one is not there, or is neither.
+
+    Waits for the disk.
+    """
     total = 0
     for path in paths:
         if os.path.isfile(path):

@@ -50,7 +50,7 @@ _NAMES = {"page up": "PgUp", "page down": "PgDn", " ": "Space"}
 
 
 def stroke_text(stroke: str) -> str:
-    """``meta enter`` as ``Alt-Enter``."""
+    """Return a stroke as people read it: ``meta enter`` as ``Alt-Enter``."""
     rest, parts = stroke, []
     while rest.partition(" ")[0] in _MODIFIERS and rest.partition(" ")[2]:
         modifier, _, rest = rest.partition(" ")
@@ -244,5 +244,5 @@ def hint(command: str, context: Context | None = None) -> tuple[str, str]:
 
 
 def help_rows() -> list[tuple[Context, str, str]]:
-    """Context, keys and meaning of every row, in the order of the table."""
+    """Return context, keys and meaning of every row, in the order of the table."""
     return [(key.context, key.shown, key.help) for key in KEYS]

@@ -77,14 +77,14 @@ class ChatRows:
             self.rows.insert(index, message)
 
     def change(self, event: MessageChanged) -> None:
-        """Another state of a row, if it is loaded."""
+        """Set another state of a row, if it is loaded."""
         index = bisect_left(self.rows, event.n, key=lambda row: row.n)
         if index < len(self.rows) and self.rows[index].n == event.n:
             self.version += 1
             self.rows[index] = msgspec.structs.replace(self.rows[index], state=event.state, reason=event.reason)
 
     def put_page(self, page: HistoryPage) -> int:
-        """Rows from the store, older than those here (or the newest, at first); how many were put before them."""
+        """Put rows from the store before those here, or the newest at first, and return how many were put there."""
         self.version += 1
         self.loading = False
         if not self.loaded:
@@ -103,7 +103,7 @@ class ChatRows:
         return len(older)
 
     def put_window(self, older: HistoryPage, newer: HistoryPage) -> None:
-        """Rows around one in the middle of the history, in place of all that are here."""
+        """Replace all rows by those around one in the middle of the history."""
         self.rows = [*older.messages, *newer.messages]
         self.more, self.newer = older.more, newer.more
         self.loaded, self.loading = True, False
@@ -259,17 +259,17 @@ class ConsoleModel:
             self.request_numbers.setdefault(peer, max(self.request_numbers.values(), default=0) + 1)
 
     def active(self) -> list[Transfer]:
-        """Transfers under way, either way."""
+        """Return the transfers under way, in either direction."""
         moving = (TransferState.QUEUED, TransferState.RUNNING, TransferState.CHECKING)
         return [transfer for transfer in self.transfers.values() if transfer.state in moving]
 
     def unfinished(self) -> int:
-        """Transfers that are neither ended nor merely offered, or to be offered, by us."""
+        """Return how many transfers are neither ended nor merely offered, or to be offered, by us."""
         unanswered = (TransferState.WAITING, TransferState.OFFERED)
         return sum(not t.state.ended and not (t.outgoing and t.state in unanswered) for t in self.transfers.values())
 
     def rates(self) -> tuple[float, float]:
-        """Bytes a second in and out, all running transfers together."""
+        """Return the bytes a second in and out, of all running transfers together."""
         down = up = 0.0
         for transfer in self.transfers.values():
             if transfer.state is TransferState.RUNNING and transfer.bytes_per_second:
@@ -280,5 +280,5 @@ class ConsoleModel:
         return down, up
 
     def unread(self) -> int:
-        """Messages nobody has seen yet, from everybody."""
+        """Return how many messages from everybody nobody has seen yet."""
         return sum(person.unread for person in self.roster.people.values())

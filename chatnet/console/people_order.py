@@ -114,9 +114,9 @@ class PeopleOrder:
         return next((person for person in self.people.values() if person.other_key == peer), None)
 
     def find(self, who: str) -> Person | None:
-        """By name, by the beginning of exactly one name, or by the short key; None also where two would fit.
+        """Find a person by name, by the beginning of exactly one name, or by the short key; None if two would fit.
 
-        Beginnings count of those alone who stand in the list of the screen.
+        Beginnings count only of the names that stand in the list of the screen.
         """
         plain = who.strip().lower()
         if not plain:

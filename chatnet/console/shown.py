@@ -69,7 +69,7 @@ class ShownQuestions:
     # --- what happens ---------------------------------------------------------------------------
 
     def changed(self, place: Place) -> None:
-        """Something else stands there, without a doing of the person."""
+        """Note that something else stands at ``place``, without the user having done something."""
         self._changed.add(place)
 
     def drawn(self, frame: Mapping[Place, object]) -> None:

@@ -193,7 +193,7 @@ class DrawPace:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Something is drawn meanwhile."""
+        """Measure how long a draw takes, which happens inside of the context."""
         began = self._seconds()
         try:
             yield
@@ -202,7 +202,7 @@ class DrawPace:
             self._took = self._ended - began
 
     def wait_seconds(self, rest: float) -> float:
-        """Until a draw may begin that comes ``rest`` times what the last one took after its end."""
+        """Return the seconds until a draw may begin that comes ``rest`` times what the last one took after its end."""
         return max(0.0, self._ended + rest * self._took - self._seconds())
 
 
@@ -254,11 +254,11 @@ class GuardedLoop(urwid.MainLoop):
         return self._writer is not None and self._writer.is_behind
 
     def wait_seconds(self, rest: float = DRAW_REST) -> float:
-        """Until a draw may begin that comes ``rest`` times what the last one took after its end."""
+        """Return the seconds until a draw may begin that comes ``rest`` times what the last one took after its end."""
         return self._pace.wait_seconds(rest)
 
     def entering_idle(self) -> None:
-        """Keys were handled: draw what they changed."""
+        """Draw what keys have changed, at once or when the last draw is long enough ago."""
         wait = self.wait_seconds(KEY_DRAW_REST)
         if not wait:
             super().entering_idle()
@@ -279,7 +279,7 @@ class GuardedLoop(urwid.MainLoop):
         self._on_caught_up()
 
     def process_input(self, keys: Iterable[Input]) -> bool:
-        """Keys one by one, each guarded; what is pasted is gathered, and nothing in it acts."""
+        """Handle keys one by one, each guarded. What is pasted is gathered, and nothing in it acts."""
         handled, undecoded = False, False
         for key in keys:
             if key in (FOCUS_IN, FOCUS_OUT):
@@ -376,7 +376,7 @@ class UnwrappedScreen(urwid.display.raw.Screen):
         self._writer = writer
 
     def alert(self, sequence: str) -> None:
-        """Ring, or show a notice; a terminal that is behind has enough to read."""
+        """Ring, or show a notice, unless the terminal is behind with what it has to show."""
         if self.started and not self._writer.is_behind:
             self.write(sequence)
             self.flush()
@@ -399,5 +399,5 @@ class UnwrappedScreen(urwid.display.raw.Screen):
 
 
 def free_the_signal_keys(screen: Any, input: Any) -> None:
-    """Ctrl-C, -\\, -S, -Q, -Z arrive as keys; urwid gives the terminal its own back at the end."""
+    """Let Ctrl-C, -\\, -S, -Q, -Z arrive as keys; urwid gives the terminal its own back at the end."""
     screen.tty_signal_keys("undefined", "undefined", "undefined", "undefined", "undefined", fileno=input.fileno())

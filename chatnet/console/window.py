@@ -232,9 +232,9 @@ class Window(Box):
         self.changed()
 
     def outdate(self, chat: ChatID) -> None:
-        """Something in ``chat`` asks for an answer, or has got one: what the last line says of before is old.
+        """Remove the last line, because something in ``chat`` asks for an answer or has got one.
 
-        A warning stays for its time, since it may be about something else that has to be read.
+        What the line says may be out of date.  A warning stays for its time, since it may be about something else that has to be read.
         """
         if self.chat in (None, chat) and not self.footer.warning:
             self.footer.quiet()
@@ -250,7 +250,7 @@ class Window(Box):
         self.changed()
 
     def tick(self) -> None:
-        """Once a second."""
+        """Called once a second: draw again what shows a time."""
         self.footer.tick()
         self.header.changed()
         self.info.changed()
@@ -277,7 +277,7 @@ class Window(Box):
         return next((index for index, tab in enumerate(self.tabs) if tab is self._before), 0)
 
     def back(self) -> None:
-        """Esc: to the input, or to the list of a tab that is one; nothing is deleted."""
+        """Go back, as Esc does: to the input, or to the list of a tab that is one; nothing is deleted."""
         self.overlay = None
         self.finder = None
         self.people.filter = None
@@ -291,7 +291,10 @@ class Window(Box):
         self.refresh()
 
     def toggle_people(self) -> None:
-        """F2: show and focus; again: hide; on a small screen it takes the place of the pane."""
+        """Show the people and focus them, as F2 does, or hide them again.
+
+        On a small screen they take the place of the pane.
+        """
         if self.focus_on is Context.PEOPLE:
             self.list_beside = self.size[0] < PEOPLE_BESIDE_FROM
             self.back()
@@ -302,7 +305,7 @@ class Window(Box):
         self.refresh()
 
     def toggle_info(self) -> None:
-        """F6: show or hide the column of facts; a window without room for it shows them on a page."""
+        """Show or hide the column of facts, as F6 does; a window without room for it shows them on a page."""
         if self.size[0] >= INFO_FROM:
             self.info_beside = not self.info_beside
             self.refresh()

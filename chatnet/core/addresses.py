@@ -15,7 +15,7 @@ _THIS_NETWORK = b"\x00"  # 0.0.0.0/8: some systems take any of it for themselves
 
 
 def host_port(host: str, port: int) -> str:
-    """``host:port`` as people write it: an IPv6 address in brackets, a name or an IPv4 address without."""
+    """Return ``host:port`` as people write it: an IPv6 address in brackets, a name or an IPv4 address without."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -113,7 +113,7 @@ class Admission:
         return Turn(ticket, evicted)
 
     def done(self, ticket: Hashable) -> None:
-        """It has proven its key and said hello, or is gone."""
+        """Forget a connection that has proven its key and said hello, or is gone."""
         self._reserved.pop(ticket, None)
         self._first.pop(ticket, None)
         self._waiting.pop(ticket, None)
@@ -122,7 +122,7 @@ class Admission:
         self._reserve.release(ticket)
 
     def drain(self) -> Iterator[Hashable]:
-        """Everybody who waits; none of them gets a place any more."""
+        """Yield everybody who waits; none of them gets a place any more."""
         for ticket in (*self._first, *self._waiting):
             self.done(ticket)
             yield ticket

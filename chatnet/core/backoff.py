@@ -12,7 +12,7 @@ Uniform = Callable[[float, float], float]
 
 
 def registry_wait(failures: int, listed: int, uniform: Uniform) -> float:
-    """Seconds before the next try, after ``failures`` of them in a row.
+    """Return the seconds before the next try, after ``failures`` of them in a row.
 
     ``listed`` is the length of the last known list: a small net does not wait for a herd that is
     not there.
@@ -29,10 +29,10 @@ def obeyed(retry_after_s: float, uniform: Uniform) -> float:
 
 
 def peer_wait(failures: int, cap_seconds: float, uniform: Uniform) -> float:
-    """Seconds before a peer that did not answer is dialled again: 2, 4, 8 … with full jitter."""
+    """Return the seconds before a peer that did not answer is dialled again: 2, 4, 8 … with full jitter."""
     return uniform(0.5, min(cap_seconds, 2.0 * 2 ** min(failures, 16)))
 
 
 def online_wait(listed: int, uniform: Uniform) -> float:
-    """Seconds after somebody came online before what waits for them is tried."""
+    """Return the seconds after somebody came online before what waits for them is tried."""
     return uniform(0.0, min(max(listed / 200, 0.1), 5.0))

@@ -37,7 +37,7 @@ class TokenBucket:
         return -self._tokens / self._rate if self._rate > 0 else float("inf")
 
     def delay(self, now: float, n: float = 1) -> float:
-        """Seconds until ``n`` tokens are there if nobody takes any; infinity for more than fit in."""
+        """Return the seconds until ``n`` tokens are there if nobody takes any; infinity for more than fit in."""
         self._fill(now)
         if self._tokens >= n:
             return 0.0

@@ -267,7 +267,7 @@ class PeerBudgets:
         return replace(self, **changes)
 
     def rows(self) -> Iterator[str]:
-        """One line a budget: name, shares, unit, reason."""
+        """Yield one line a budget: name, shares, unit, reason."""
         for item in fields(self):
             unit, reason = item.metadata["unit"], item.metadata["reason"]
             yield f"{item.name:<30} {getattr(self, item.name)} {unit}: {reason}"
@@ -285,5 +285,5 @@ class Budgets:
         self.requesters = Budget(table.requesters, count_loopback=count_loopback)
 
     def all(self) -> dict[str, Budget]:
-        """Each budget by its name."""
+        """Return each budget by its name."""
         return dict(vars(self))

@@ -22,5 +22,5 @@ def came_late(shown_ms: int, stored_ms: int) -> bool:
 
 
 def joined_drafts(*drafts: str) -> str:
-    """One draft that has all of these, each on a line of its own, cut to what is kept of a draft."""
+    """Return one draft that has all of these, each on a line of its own, cut to what is kept of a draft."""
     return "\n".join(dict.fromkeys(filter(None, drafts)))[:MAX_DRAFT_CHARS]

@@ -262,11 +262,11 @@ class Outgoing(Generic[R]):
         return self._handle(Input.STORED, rows)
 
     def resent(self, n: int) -> list[Effect[R]]:
-        """Row ``n`` had failed, and waits again."""
+        """Note that row ``n``, which had failed, waits again."""
         return self._handle(Input.RESENT, n)
 
     def changed(self) -> list[Effect[R]]:
-        """Rows in the store have expired, or are to be sent to another key."""
+        """Note that rows in the store have expired, or are to be sent to another key."""
         return self._handle(Input.CHANGED)
 
     def link_up(self) -> list[Effect[R]]:
@@ -305,7 +305,7 @@ class Outgoing(Generic[R]):
         return self._handle(Input.ROWS_READ, (after_n, rows))
 
     def read_failed(self) -> list[Effect[R]]:
-        """``Read`` failed."""
+        """Note that ``Read`` failed."""
         self._reading = False
         return self._handle(Input.READ_FAILED)
 
@@ -318,7 +318,7 @@ class Outgoing(Generic[R]):
         return self._obstacle(Phase.STORE_DOWN, not works, Input.STORE_DOWN if not works else Input.STORE_UP)
 
     def key_held(self, held: bool) -> list[Effect[R]]:
-        """Somebody has to decide about a new key of this person, or has done so."""
+        """Note whether somebody has to decide about a new key of this person."""
         return self._obstacle(Phase.HELD, held, Input.KEY_HELD if held else Input.KEY_RELEASED)
 
     def stop(self) -> list[Effect[R]]:
@@ -389,7 +389,7 @@ class Outgoing(Generic[R]):
         self._awaiting = False  # the new link's keep-alive knows of nothing yet
 
     def _send(self, _: object) -> None:
-        """Small messages leave together: one write, one TLS record for many."""
+        """Send small messages together: one write, one TLS record for many."""
         room, size, ready = self._window - len(self.under_way), 0, self._ready
         rows: list[R] = []
         while ready and len(rows) < room and size < WRITE_CHUNK_BYTES:

@@ -69,7 +69,7 @@ class DialRules:
         self._proven: OrderedDict[Endpoint, None] = OrderedDict()
 
     def wait(self, endpoint: Endpoint, now: float) -> float:
-        """Seconds until this address may be dialled; 0 takes the turn."""
+        """Return the seconds until this address may be dialled; 0 takes the turn."""
         if endpoint in self._proven:
             return 0.0
         spacing = self._last.get(endpoint, float("-inf")) + self._spacing - now
@@ -91,5 +91,5 @@ class DialRules:
             self._proven.popitem(last=False)
 
     def disproven(self, endpoint: Endpoint) -> None:
-        """Nobody, or another key, answered there."""
+        """Note that nobody, or another key, answered there."""
         self._proven.pop(endpoint, None)

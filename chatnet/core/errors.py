@@ -16,7 +16,7 @@ _REASONS = {
 
 
 def system_reason(error: OSError) -> str:
-    """Why the system refused, in plain words that begin with a small letter."""
+    """Return why the system refused, in plain words that begin with a small letter."""
     return _REASONS.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__).lower()
 
 

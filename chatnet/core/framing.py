@@ -12,7 +12,7 @@ PREFIX_BYTES = 4
 
 
 def frame(body: bytes) -> bytes:
-    """``body`` with its length before it."""
+    """Return ``body`` with its length before it."""
     return len(body).to_bytes(PREFIX_BYTES, "big") + body
 
 
@@ -61,7 +61,7 @@ class Framer:
         return body
 
     def take(self, count: int) -> bytes:
-        """Up to ``count`` raw bytes that already lie behind the last frame: the head of a file."""
+        """Take up to ``count`` raw bytes that already lie behind the last frame: the head of a file."""
         head = bytes(memoryview(self._buffer)[:count])
         del self._buffer[:count]
         return head

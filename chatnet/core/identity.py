@@ -72,7 +72,7 @@ def parse_key_text(text: str) -> PeerID:
 
 
 def same_id(left: bytes, right: bytes) -> bool:
-    """Equality in constant time."""
+    """Compare two ids in constant time."""
     return hmac.compare_digest(left, right)
 
 

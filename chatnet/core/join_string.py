@@ -11,12 +11,12 @@ _JOIN = re.compile(r"chatnet:(?P<host>\[[0-9a-fA-F:.%a-z]+\]|[^:/\[\]\s]+):(?P<p
 
 
 def join_string(host: str, port: int, peer_id: bytes) -> str:
-    """``chatnet:HOST:PORT/KEY``; an IPv6 address stands in brackets."""
+    """Return ``chatnet:HOST:PORT/KEY``; an IPv6 address stands in brackets."""
     return f"chatnet:{host_port(host, port)}/{key_text(peer_id)}"
 
 
 def parse_join_string(text: str) -> tuple[str, int, PeerID]:
-    """``(host, port, PeerID)`` of a join string; ValueError says what is wrong with it."""
+    """Return ``(host, port, PeerID)`` of a join string.  Raises ValueError, which says what is wrong with it."""
     match = _JOIN.fullmatch(text.strip())
     if match is None:
         raise ValueError("a join string looks like chatnet:HOST:PORT/KEY")

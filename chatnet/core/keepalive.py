@@ -69,13 +69,13 @@ class KeepAlive:
     # --- what happened --------------------------------------------------------------------------
 
     def heard(self, now: float) -> None:
-        """Bytes came: the other side lives."""
+        """Note that bytes came: the other side lives."""
         self._heard = now
         self._asked_since = None if self._awaited_since is None else now
         self._proof_until = None
 
     def said(self, now: float) -> None:
-        """Bytes of ours were handed to the transport."""
+        """Note that bytes of ours were handed to the transport."""
         self._said = now
 
     def moved(self, now: float) -> None:
@@ -112,11 +112,11 @@ class KeepAlive:
         return self.pinged(now)
 
     def pause(self) -> None:
-        """We do not read: nobody is silent meanwhile."""
+        """Stop counting silence, because we do not read."""
         self._reading = False
 
     def resume(self, now: float) -> None:
-        """We read again; silence is counted from now on."""
+        """Count silence from now on, because we read again."""
         self._reading = True
         self._restart(now)
 
@@ -144,7 +144,7 @@ class KeepAlive:
         return Beat.NOTHING
 
     def unanswered_since(self, now: float) -> float | None:
-        """Since when the other side has not answered, once that is worth saying; None while it answers.
+        """Return since when the other side has not answered, once that is worth saying; None while it answers.
 
         The time is that of the first thing which we said after we last heard something.
         """

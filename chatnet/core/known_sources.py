@@ -31,9 +31,9 @@ class KnownSources:
         return _source(host) in self._keys_at
 
     def learn(self, key: bytes, proven: Iterable[str] = (), listed: Iterable[str] = ()) -> None:
-        """``key``, of somebody known, was proven now at the hosts ``proven``, and a list gives it the hosts ``listed``.
+        """Learn where ``key``, of somebody known, was proven just now, and which hosts a list gives it.
 
-        Of the proven ones the latest are kept; those of a list replace the ones that it gave before.
+        Of the hosts in ``proven`` the latest are kept; those in ``listed`` replace the ones that the list gave before.
         """
         before = self._sources.pop(key, _Sources((), ()))
         latest = dict.fromkeys([*map(_source, proven), *before.proven])
@@ -45,7 +45,7 @@ class KnownSources:
             self.forget(next(iter(self._sources)))
 
     def forget(self, key: bytes) -> None:
-        """``key`` is not known any more; nothing happens if it never was."""
+        """Forget ``key``, which is not known any more; nothing happens if it never was."""
         self._forget(self._sources.pop(key, _Sources((), ())))
 
     def _forget(self, sources: _Sources) -> None:

@@ -228,14 +228,14 @@ class LinkLimits:
         return dataclasses.replace(self, **changes)
 
     def differences(self, other: Self) -> Iterator[tuple[str, Any, Any]]:
-        """Name, value here and value there of each limit that is another there."""
+        """Yield name, value here and value there of each limit that is another there."""
         for item in dataclasses.fields(self):
             here, there = getattr(self, item.name), getattr(other, item.name)
             if here != there:
                 yield item.name, here, there
 
     def rows(self) -> Iterator[str]:
-        """One line a limit: name, value, reason."""
+        """Yield one line a limit: name, value, reason."""
         for item in dataclasses.fields(self):
             if "reason" in item.metadata:
                 yield f"{item.name:<30} {getattr(self, item.name)!s:>12}  {item.metadata['reason']}"
@@ -288,7 +288,7 @@ class RegistryLimits(LinkLimits):
         return self.connections + unproven + LINKS_CLOSING + OWN_FILES
 
     def within(self, files: int) -> Self:
-        """These limits where only so many ``files`` may be open.
+        """Return these limits where only so many ``files`` may be open.
 
         Those who have not proven a key yet give room first, down to their part; then fewer peers can be connected.
         """
@@ -361,6 +361,6 @@ class PeerLimits(LinkLimits):
         return dataclasses.replace(self, budgets=self.budgets.changed(budget, level or levels[0], value))
 
     def rows(self) -> Iterator[str]:
-        """One line a limit, then one a budget: name, shares, unit and reason."""
+        """Yield one line a limit, then one a budget: name, shares, unit and reason."""
         yield from super().rows()
         yield from self.budgets.rows()

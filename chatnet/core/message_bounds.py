@@ -118,7 +118,7 @@ class FrameAllowance:
         self._flooding_since: float | None = None
 
     def said(self, kind: type[Message]) -> None:
-        """This side has said a message of ``kind``."""
+        """Note that this side has said a message of ``kind``."""
         if kind in _QUESTIONS and self._awaited[kind] < MOST_AWAITED:
             self._awaited[kind] += 1
 

@@ -415,12 +415,12 @@ def encode(message: Message) -> bytes:
 
 
 def _check_ip(endpoint: Endpoint) -> None:
-    """msgspec knows a range of lengths, not two of them."""
+    """Check the length of an address, of which msgspec knows a range and not two values.  Raises ValueError."""
     if len(endpoint.ip) not in (4, 16):
         raise ValueError("an address is neither 4 nor 16 bytes")
 
 
 def _check_utf8(text: str, limit: int) -> None:
-    """msgspec counts code points; the limits are bytes."""
+    """Check the bytes of a text, of which msgspec counts the code points.  Raises ValueError."""
     if len(text) * 4 > limit and len(text.encode()) > limit:
         raise ValueError(f"text above {limit} bytes")

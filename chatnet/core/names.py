@@ -20,7 +20,7 @@ def is_valid_name(name: str) -> bool:
 
 
 def why_not_a_name(text: str) -> str:
-    """Why ``text`` cannot be claimed as a name, as one sentence for people; empty when it can be."""
+    """Return why ``text`` cannot be claimed as a name, as one sentence for people; empty when it can be."""
     if is_valid_name(text):
         return ""
     shown = safe_line(text, 60)

@@ -49,7 +49,7 @@ class RequestLedger:
         self._charge(who, b"", count, size)
 
     def give_back(self, peer: bytes, id: bytes) -> None:
-        """This one was not stored after all."""
+        """Give back the room of this one, which was not stored after all."""
         self.release(peer, {id})
 
     def held(self, peer: bytes) -> set[bytes]:
@@ -57,7 +57,7 @@ class RequestLedger:
         return set(self._held.get(peer, ()))
 
     def release(self, peer: bytes, ids: set[bytes] | None = None) -> None:
-        """These are free again, None: all of ``peer``; what came since is not."""
+        """Release ``ids``, or with None all of ``peer``; what came since stays held."""
         held = self._held.get(peer)
         if held is None:
             return

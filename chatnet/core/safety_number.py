@@ -10,7 +10,7 @@ _ROUNDS = 5200  # Signal's count: slow enough to make a search of look-alike key
 
 
 def safety_number(one: PeerID, other: PeerID) -> str:
-    """60 decimal digits that two people compare; the same on both sides.
+    """Return 60 decimal digits that two people compare; the same on both sides.
 
     Signal's shape: 30 digits from each key by itself, the halves in order.  Not a hash of the
     pair: somebody in the middle chooses two keys, and against a hash of the pair needs only a
@@ -32,7 +32,7 @@ def short_commitment(nonce: bytes) -> bytes:
 
 
 def short_code(one: PeerID, other: PeerID, first_nonce: bytes, second_nonce: bytes) -> str:
-    """Six digits that two people compare while both are on line.
+    """Return six digits that two people compare while both are on line.
 
     Safe in this order only: the first side sends ``short_commitment(first_nonce)``, the second its
     nonce, the first reveals its own and the second checks it against the commitment.  Nobody in

@@ -38,6 +38,6 @@ class SourceRates:
         return True
 
     def delay(self, host: str, now: float) -> float:
-        """Seconds until ``take`` would succeed if nobody else takes any."""
+        """Return the seconds until ``take`` would succeed if nobody else takes any."""
         sources = counted_sources(host, self._count_loopback)
         return max((self._buckets[level].delay(source, now) for level, source in sources), default=0.0)

@@ -32,7 +32,7 @@ class Strikes:
         self.given += 1
 
     def ban_seconds(self, peer: PeerID, now: float) -> int:
-        """Seconds for which ``peer`` is still left alone; 0 for who may come."""
+        """Return the seconds for which ``peer`` is still refused; 0 for who may come."""
         times = self._times.get(peer, [])
         if len(times) < self._limits.strikes:
             return 0

@@ -137,7 +137,7 @@ _ESCAPED = _Escaped()
 
 
 def safe_text(text: str, limit: int = MAX_BODY_BYTES, newlines: bool = True) -> SafeText:
-    """Text that cannot move the cursor, hide, or reorder what stands around it; idempotent."""
+    """Return text that cannot move the cursor, hide, or reorder what stands around it; idempotent."""
     if len(text) <= limit and text.isascii() and text.isprintable():
         return SafeText(text)
     shown = _without_surplus(text[:limit].translate(_SHOWN[newlines]))
@@ -179,7 +179,7 @@ _CLUSTERS = _Clusters()
 
 
 def _marks_shown(base: str, marks: str, most: int) -> str:
-    """Those of the marks and joiners behind ``base`` that are shown: they belong there, and are few.
+    """Return those of the marks and joiners behind ``base`` that are shown: they belong there, and are few.
 
     A mark with nothing before it would be drawn on the cell to its left, which is not ours.  One that is not seen
     could make two texts look the same: it is shown only where it changes how the letters look.
@@ -273,7 +273,7 @@ def _json_escape(c: str) -> str:
 
 
 def safe_line(text: str, limit: int = 200) -> SafeText:
-    """One short line: a reason, a name, an address, for the screen or the log."""
+    """Return one short line: a reason, a name, an address, for the screen or the log."""
     return safe_text(text, limit, newlines=False)
 
 
@@ -297,7 +297,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 
 def safe_file_name(offered: str, fallback: str = "file") -> SafeName:
-    """One path component that is harmless on Linux, macOS and Windows; idempotent; never raises."""
+    """Return one path component that is harmless on Linux, macOS and Windows; idempotent; never raises."""
     if len(offered) <= _PLAIN_CHARS and _PLAIN_NAME.fullmatch(offered) and offered.split(".")[0].lower() not in DEVICES:
         return SafeName(offered)  # most names by far, and twenty times quicker
     name = _harmless(offered)
@@ -362,7 +362,7 @@ def gets_other_name(offered: str) -> bool:
 
 
 def _without_edges(name: str) -> str:
-    """No space, dot, joiner or mark at the edges that hides, or is read as an option.
+    """Remove spaces, dots, joiners and marks at the edges that hide, or are read as an option.
 
     A character that is lost takes its marks along.
     """

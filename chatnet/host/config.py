@@ -46,11 +46,11 @@ class Setting:
     place: str
 
     def wrong(self, what: str) -> BadSetting:
-        """This place must be ``what``."""
+        """Return the error that this place must be ``what``."""
         return BadSetting(f"{self.place} must be {what}, not {_shown(self.value)}")
 
     def checked(self, check: Callable[[str], T]) -> T:
-        """``check`` of the text; its ValueError is told with the place."""
+        """Return ``check`` of the text.  Raises BadSetting with the place for its ValueError."""
         try:
             return check(self.text())
         except ValueError as error:
@@ -67,7 +67,7 @@ class Setting:
         raise self.wrong("true or false")
 
     def texts(self) -> tuple[str, ...]:
-        """One text, or a list of them."""
+        """Return one text, or a list of them, as a tuple.  Raises BadSetting for anything else."""
         values = [self.value] if isinstance(self.value, str) else self.value
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise self.wrong("a text in quotes or a list of them")
@@ -119,7 +119,7 @@ class ConfigFile:
         return Setting(table[key], self.place(self.section, key)) if key in table else None
 
     def limits(self) -> Iterator[Setting]:
-        """``NAME=VALUE`` of each entry of ``[SECTION.limits]``, in the file's order."""
+        """Yield ``NAME=VALUE`` of each entry of ``[SECTION.limits]``, in the file's order.  Raises BadSetting."""
         given = self.get(LIMITS)
         if given is None:
             return
@@ -132,7 +132,7 @@ class ConfigFile:
             yield Setting(f"{name}={value}", place)
 
     def unknown(self, known: Iterable[str]) -> Iterator[str]:
-        """Warnings about sections and keys of ours that mean nothing, with the nearest that do; a few of many."""
+        """Yield warnings about sections and keys of ours that mean nothing, with the nearest that do; a few of many."""
         known = tuple(known)
         sections = [name for name in self.document if name not in SECTIONS]
         keys = [name for name in self.document.get(self.section, {}) if name not in known]

@@ -126,9 +126,10 @@ class Database:
         return self._enqueue(_Job(job, reads=False, chain=chain, lasting=lasting))
 
     def run_together(self, work: Callable[[Connection, Sequence[Item]], Sequence[T]], item: Item) -> Deferred[T]:
-        """``run`` for one of many: what ``work`` returns for ``item``, in the order of the items.
+        """Run ``work`` for one of many items; the result is what ``work`` returns for ``item``.
 
-        Those asked for one after the other are one job as long as it has not begun, and are done or fail together.
+        ``work`` returns its results in the order of the items.  Items that are given one after the other are one job
+        as long as it has not begun, and are done or fail together.
         """
         if self._thread is None or self._closing:
             return fail(StoreFailed("closed", "the database is closed"))
@@ -227,7 +228,7 @@ class Database:
         return connection
 
     def _next_batch(self) -> list[_Job[Any]]:
-        """Reads up to the next write, or a group for one commit; empty once closed and done."""
+        """Return the reads up to the next write, or a group for one commit; empty once closed and done."""
         with self._wake:
             while not self._queue:
                 if self._closing:
@@ -257,7 +258,10 @@ class Database:
             self._reactor.callFromThread(self._report, found)
 
     def _end_check(self, checker: threading.Thread) -> None:
-        """Nobody waits for a large file; again until it hears, for it may be about to begin."""
+        """Interrupt the check of a large file, for which nobody waits.
+
+        This is repeated until it stops, for it may be about to begin.
+        """
         while checker.is_alive():
             with suppress(sqlite3.ProgrammingError):  # it has just closed its connection
                 if self._checking is not None:

@@ -23,7 +23,7 @@ def say(text: str) -> None:
 
 
 def complain(line: str) -> None:
-    """One plain line on the terminal's error output."""
+    """Write one plain line to the terminal's error output."""
     write_now(sys.__stderr__, f"{safe_text(line)}\n", LAST_WORDS_SECONDS)
 
 

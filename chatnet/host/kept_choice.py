@@ -44,5 +44,5 @@ class KeptChoice:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Without waiting, whatever has the name: a pipe would wait for a writer."""
+    """Open a file without waiting, whatever has the name: a pipe would wait for a writer."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

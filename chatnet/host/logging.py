@@ -70,7 +70,7 @@ class ProgramLog:
                 self._write(line)
 
     def close(self) -> None:
-        """Back to memory: the profile was given up."""
+        """Keep lines in memory again, because the profile was given up."""
         with self._lock:
             if self._file is not None:
                 self._file.close()
@@ -134,7 +134,7 @@ class LoggedService(MultiService):
 
 
 def lines_of(event: LogEvent) -> Iterator[str]:
-    """One event as clean lines: time, level, where, what; a traceback's lines are indented.
+    """Yield one event as clean lines: time, level, where, what; a traceback's lines are indented.
 
     The indentation is what keeps an exception's text from passing as a line of its own.
     """
@@ -179,14 +179,14 @@ def _log_file(path: Path | None, private: bool) -> RotatingFile | LineOutput:
 
 
 def _standard_output() -> LocalOutput:
-    """Raises OSError where there is none."""
+    """Open standard output.  Raises OSError where there is none."""
     if sys.__stdout__ is None:
         raise OSError(errno.EBADF, "there is no standard output")
     return LocalOutput(sys.__stdout__.fileno())
 
 
 def _opened(path: Path) -> LocalOutput:
-    """Raises OSError, also for a FIFO that nobody reads."""
+    """Open the output at ``path``.  Raises OSError, also for a FIFO that nobody reads."""
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         return LocalOutput(fd)

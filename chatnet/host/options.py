@@ -52,7 +52,7 @@ class LogChoice:
         return cls(file, bool(twistd.get("logger") or twistd.get("syslog")))
 
     def make(self) -> ProgramLog | None:
-        """Our log; None when the user told twistd to log elsewhere."""
+        """Make our log; None when the user told twistd to log elsewhere."""
         return None if self.elsewhere else ProgramLog(self.file)
 
 
@@ -107,7 +107,7 @@ class ProgramOptions(usage.Options):
         sys.exit(0)
 
     def parseOptions(self, options: list[str] | None = None) -> None:
-        """Under twistd a mistake is one plain line, not the whole help with the line below it."""
+        """Parse the options; under twistd a mistake is one plain line, not the whole help with the line below it."""
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
@@ -194,7 +194,7 @@ class ProgramOptions(usage.Options):
         return self.settings
 
     def limits_of(self, limits: L) -> L:
-        """``limits`` with what the files and the command line change, in this order."""
+        """Return ``limits`` with what the files and the command line change, in this order.  Raises BadSetting."""
         changes = [given for file in reversed(self._files) for given in file.limits()]
         changes += [Setting(assignment, "--limit") for assignment in self._limits]
         for given in changes:

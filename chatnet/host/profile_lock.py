@@ -119,7 +119,7 @@ class ProfileLock:
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def _twin(self) -> LocalError:
-        """Another process has this profile."""
+        """Return the error that another process has this profile."""
         pid = self._pid()
         whose = f" (pid {pid})" if pid.isdigit() else ""
         return LocalError("twin", f"{self._name} is already running here{whose}.")

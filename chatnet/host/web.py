@@ -33,7 +33,7 @@ MISDIRECTED = 421  # RFC 9110, section 15.5.20
 
 
 def on_loopback(endpoint: str) -> str:
-    """``endpoint``, on 127.0.0.1 only unless it names an interface."""
+    """Return ``endpoint``, on 127.0.0.1 only unless it names an interface."""
     return endpoint + LOOPBACK if re.match(r"tcp:(?!.*interface=)", endpoint) else endpoint
 
 

@@ -49,7 +49,7 @@ class BackgroundTasks:
 
 
 def log_failure(log: Logger, failure: Failure, what: str) -> None:
-    """One line for an error of ours; nothing for a cancelled task; a traceback for every other exception."""
+    """Log one line for an error of ours, nothing for a cancelled task, and a traceback for every other exception."""
     if failure.check(CancelledError):
         return
     if failure.check(ChatnetError):

@@ -59,7 +59,7 @@ def _free_beside(port: int) -> int:
 
 
 def _by_whom(port: int | None) -> str:
-    """`` (by pid 4711, chatregistry)``, when the kernel lets us see it."""
+    """Return `` (by pid 4711, chatregistry)``, when the kernel lets us see it; else an empty text."""
     inodes = {inode for number, inode in _listening() if number == port}
     targets = {f"socket:[{inode}]" for inode in inodes}
     for process in Path("/proc").glob("[0-9]*") if targets else ():
@@ -80,7 +80,7 @@ def _program(process: Path) -> str:
 
 
 def _listening() -> Iterator[tuple[int, str]]:
-    """``(port, inode)`` of every listening TCP socket of this machine; nothing where there is no /proc."""
+    """Yield ``(port, inode)`` of every listening TCP socket of this machine; nothing where there is no /proc."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             rows = Path(table).read_text().splitlines()[1:]

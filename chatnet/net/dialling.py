@@ -157,7 +157,7 @@ class Dialler:
 
 
 def explain(error: BaseException) -> tuple[str, str]:
-    """``(code, words)`` of a failed connect."""
+    """Return ``(code, words)`` of a failed connect."""
     if isinstance(error, ConnectionRefusedError):
         return "connection-refused", "connection refused"
     if isinstance(error, (TimeoutError, UserError)):

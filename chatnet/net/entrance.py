@@ -34,7 +34,7 @@ class Arrived:
         self.make_transport: Callable[[Any], Any] | None = None  # Twisted's, around a protocol
 
     def makeConnection(self, transport: object) -> None:
-        """Twisted takes this for the protocol, which the connection does not have yet."""
+        """Do nothing: Twisted takes this for the protocol, which the connection does not have yet."""
 
     def refuse(self) -> None:
         """Close it without a link."""
@@ -98,7 +98,7 @@ class Entrance(ServerFactory):
     def _keep(
         self, server: Any, accepted: socket.socket, arrived: Arrived, client: Any, port: Any, number: int, reactor: Any
     ) -> Arrived:
-        """Stands in for ``server``, the class of the port's transports."""
+        """Keep an accepted connection; called in place of ``server``, the class of the port's transports."""
         arrived.socket = accepted
         arrived.make_transport = lambda protocol: server(accepted, protocol, client, port, number, reactor)
         if arrived.is_first:
@@ -108,7 +108,10 @@ class Entrance(ServerFactory):
         return arrived
 
     def _next_turn(self) -> None:
-        """Twisted takes as many as came last, and 20 more where these were all that it may take."""
+        """Set how many connections Twisted accepts in a turn.
+
+        By itself it takes as many as came last, and 20 more if these were all that it might take.
+        """
         self._accepting = False
         for port in self._ports:
             port.numberAccepts = ACCEPTS_PER_TURN

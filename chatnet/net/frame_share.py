@@ -37,7 +37,7 @@ class FrameShare:
         return self._spent < FRAMES_SHARE_SECONDS
 
     def spend(self, seconds: float) -> bool:
-        """Frames have taken so long; whether there is time for another one."""
+        """Note how long frames have taken, and return whether there is time for another one."""
         self._spent += seconds
         return self._spent < FRAMES_SHARE_SECONDS
 
@@ -61,7 +61,7 @@ class FrameShare:
                 clock.callLater(0, self._next_turn, clock)
 
     def _order(self) -> Iterator[deque[Callable[[], None]]]:
-        """Whose turn it is, once for each that waits now: one of either kind while there are both."""
+        """Yield whose turn it is, once for each that waits now: one of either kind while there are both."""
         kinds = (self._known, self._others) if self._known_begin else (self._others, self._known)
         self._known_begin = not self._known_begin
         left = [len(kind) for kind in kinds]

@@ -65,7 +65,7 @@ class LinkUser(Protocol):
     """The part of the program that a link serves."""
 
     async def answer(self, link: Link, hello: Hello) -> Welcome:
-        """Listener only: agree, or raise Refused.  The other's key is proven by now."""
+        """Agree to a HELLO, or raise Refused; of a listener only.  The other's key is proven by now."""
 
     def opened(self, link: Link) -> None: ...
 
@@ -279,7 +279,7 @@ class Link(TwistedProtocol):
         return mine
 
     def when_drained(self) -> Deferred[None]:
-        """Fires when the transport takes bytes, at once if it does; also at the end of the link."""
+        """Return a Deferred that fires when the transport takes bytes, at once if it does, or when the link ends."""
         mine: Deferred[None] = Deferred()
         if self.congested and self.is_open:
             self._drain_waiters.append(mine)
@@ -307,7 +307,7 @@ class Link(TwistedProtocol):
         return proof
 
     def confirmed(self) -> Deferred[bool]:
-        """Fires with True once the other side has processed everything that was sent here so far.
+        """Return a Deferred that fires with True once the other side has processed everything that was sent so far.
 
         It processes frames in their order, so that its answer to a ping proves it.  False at the end of the link.
         """

@@ -120,7 +120,7 @@ class LinkFactory:
         return self._settings.strikes.given
 
     def _cut(self, arrived: Hashable | None) -> None:
-        """Somebody has lost the place, or the wait for one, to another."""
+        """Close a connection that has lost its place, or the wait for one, to another."""
         if isinstance(arrived, Arrived):
             self.refusals["not-served" if arrived.link is None else "evicted"] += 1
             if arrived.link is None:
@@ -137,7 +137,10 @@ class LinkFactory:
             raise refusal(ban_seconds)
 
     def _is_closing(self, link: Link) -> None:
-        """Whoever was refused, or lost the place, counts nowhere any more: of those only so many wait for their end."""
+        """Note that a link is closing, because it was refused or has lost its place.
+
+        It counts nowhere else any more.  At most LINKS_CLOSING such links wait for their end: the oldest is cut.
+        """
         self._closing[link] = None
         if len(self._closing) > LINKS_CLOSING and not self.says_farewell:
             next(iter(self._closing)).abort("closed", "too many links were closing")
@@ -168,7 +171,7 @@ class Listener:
             raise
 
     def listen_everywhere(self, port: int) -> None:
-        """IPv4 and IPv6, each on a port of its own with the same number; 0 chooses one.
+        """Listen on IPv4 and IPv6, each on a port of its own with the same number; 0 chooses one.
 
         One dual-stack port would make every IPv4 client look like a neighbour in one /64.
         Raises CannotListenError, with nothing left open.

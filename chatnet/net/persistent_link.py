@@ -35,7 +35,7 @@ class ReconnectPolicy(Protocol):
         """After so long an open link is steady: the failures before it are forgotten."""
 
     def wait_seconds(self, failures: int, error: ChatnetError) -> float | None:
-        """Seconds until the next attempt; None: ``error`` is final, trying again would change nothing.
+        """Return the seconds until the next attempt; None: ``error`` is final, trying again would change nothing.
 
         ``failures`` counts the attempts that failed and the links that were lost in a row, ``error``
         among them, except for the loss of a steady link, which comes with 0.
@@ -63,7 +63,7 @@ class PersistentLinkOwner(Protocol):
         """Called when the next attempt begins in ``wait_seconds``, because of ``error``."""
 
     def gave_up(self, error: ChatnetError) -> None:
-        """No attempt follows before ``retry_now``, because of ``error``."""
+        """Called when no attempt follows before ``retry_now``, because of ``error``."""
 
 
 class PersistentLink:
@@ -121,7 +121,7 @@ class PersistentLink:
         self._first_over(None)
 
     def _failed(self, error: BaseException) -> float | None:
-        """Seconds until the next attempt; None for no other one."""
+        """Return the seconds until the next attempt; None if there is none."""
         if self.link is not None:  # it opened all the same
             self._first_over(None)
             return None
@@ -136,7 +136,7 @@ class PersistentLink:
         return wait
 
     def _wait(self, error: ChatnetError) -> float | None:
-        """Seconds until the next attempt, by the policy, and the owner hears of it."""
+        """Return the seconds until the next attempt, by the policy, and tell the owner of it."""
         wait = self._policy.wait_seconds(self._failures, error)
         if wait is None:
             self._owner.gave_up(error)

@@ -38,7 +38,7 @@ class Pulse:
             self._next = None
 
     def _begin(self, due: float) -> None:
-        """``due`` is when this beat was to be: the next is a second after it, or from now where that is past."""
+        """Begin a beat that was due at ``due``: the next is a second after that, or from now where that is past."""
         self._due = list(self._members)
         self._go_on(max(due + PULSE_SECONDS, self.clock.seconds()))
 

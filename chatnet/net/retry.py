@@ -85,7 +85,7 @@ class Retry:
             timer.cancel()
 
     def stop(self) -> None:
-        """End: no timer and no attempt is left."""
+        """Stop: no timer and no attempt is left."""
         self._stopped = True
         self.cancel()
         if self._running is not None:

@@ -30,7 +30,7 @@ class KeyedTimers(Generic[Key]):
             self._timers[key] = self._clock.callLater(seconds, self._fire, key)
 
     def stop(self) -> None:
-        """No timer is left."""
+        """Stop: no timer is left."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

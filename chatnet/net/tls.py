@@ -71,7 +71,7 @@ class TLS:
         return SSL.Connection(self._context, None)
 
     def wrap(self, factory: Factory, dialling: bool, send_buffer_bytes: int = 0) -> TLSFactory:
-        """``factory`` behind this TLS; ``send_buffer_bytes`` is the kernel's for each, 0 its own choice."""
+        """Wrap ``factory`` in this TLS; ``send_buffer_bytes`` is the kernel's for each, 0 its own choice."""
         return TLSFactory(self, factory, dialling, send_buffer_bytes)
 
     def connection(self, on: socket.socket) -> SSL.Connection:
@@ -95,7 +95,7 @@ class TLSFactory(Factory):
         return None if protocol is None else self.protocol_for(protocol, first=self.dialling)
 
     def protocol_for(self, above: Any, first: bool) -> Protocol:
-        """TLS under one protocol, which is made already; ``first``: its handshake has its turn before others."""
+        """Return TLS under one protocol, which is made already; ``first``: its handshake has its turn before others."""
         return _TLSSwitch(self, above, first)
 
     def doStart(self) -> None:

@@ -193,7 +193,10 @@ class SocketTLS:
         return None
 
     def _on_info(self, connection: SSL.Connection, where: int, value: int) -> None:
-        """OpenSSL does not return from reading while key updates come: nobody else would have a turn."""
+        """End reading after too many key updates.
+
+        OpenSSL does not return while they come, and nobody else would have a turn.
+        """
         if where & SSL.SSL_CB_LOOP:
             self._late_steps += 1
             if self._late_steps > MAX_LATE_STEPS:

@@ -98,7 +98,7 @@ class PeerApi(Protocol):
         limit: int = 50,
         sender: bytes | None = None,
     ) -> Deferred[SearchPage]:
-        """Rows with all these words, in one chat or everywhere, the newest first.
+        """Return rows with all these words, in one chat or everywhere, the newest first.
 
         The last word may be the beginning of one; "words in quotes" stand next to each other.
         ``sender``: only what that key said.  Fails with LocalError("empty").
@@ -121,7 +121,7 @@ class PeerApi(Protocol):
         """Keep what is told while the person looks elsewhere.  Fails with LocalError("too-many"), or StoreFailed."""
 
     def mark_read(self, chat: ChatID, n: int) -> Deferred[None]:
-        """Rows up to ``n`` were seen by a person."""
+        """Note that rows up to ``n`` were seen by a person."""
 
     def connect(self, peer: bytes) -> Deferred[None]:
         """Open a link now.  Fails with LocalError("unknown-peer"), Unreachable, WrongKey or Refused."""
@@ -154,7 +154,7 @@ class PeerApi(Protocol):
         """
 
     def offered_names(self, fid: bytes, start: int = 0, limit: int = 200) -> Deferred[OfferedNames]:
-        """Some of the files and empty folders of a transfer, from the one numbered ``start`` on.
+        """Return some of the files and empty folders of a transfer, from the one numbered ``start`` on.
 
         At most ``OFFERED_NAMES_PAGE`` of ``core.limits``; the empty folders stand behind the files.  A transfer
         that has ended without being done keeps no names.  Fails with LocalError("unknown-transfer" | "ended").
@@ -192,7 +192,10 @@ class PeerApi(Protocol):
         """Return the speed limits of all transfers together."""
 
     def set_speed_limits(self, up: int | None, down: int | None) -> Deferred[SpeedLimits]:
-        """Bytes a second, from now on and after a restart; None: no limit.  Fails with LocalError("too-slow")."""
+        """Limit the bytes a second, from now on and after a restart; None: no limit.
+
+        Fails with LocalError("too-slow").
+        """
 
     def rule(self, peer: bytes) -> Deferred[FileRule]:
         """Return the rule for the offers of the key ``peer``.  Fails with LocalError("unknown-peer")."""
@@ -224,13 +227,13 @@ class PeerApi(Protocol):
         """
 
     def safety_number(self, peer: bytes) -> Deferred[SafetyNumber]:
-        """60 digits, of the person's ``compared_key``, and what they are about: for ``confirm``.
+        """Return 60 digits, of the person's ``compared_key``, and what they are about: for ``confirm``.
 
         Fails with LocalError("unknown-peer").
         """
 
     def check_live(self, peer: bytes) -> Deferred[str]:
-        """Six digits for two people on line; the other side hears of it by a CodeReady event.
+        """Return six digits for two people on line; the other side hears of it by a CodeReady event.
 
         They are about the key ``peer``, also while another key uses the name.
 

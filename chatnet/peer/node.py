@@ -590,7 +590,7 @@ class Node:
         return link
 
     def wake(self, peer: PeerID) -> None:
-        """Something waits for ``peer``: see that there is a chat link in time."""
+        """See that there is a chat link in time, because something waits for ``peer``."""
         self.contacts.wake(peer)
 
     def transfer_changed(self, transfer: Transfer) -> None:
@@ -626,7 +626,7 @@ class Node:
     # --- RequestsOwner --------------------------------------------------------------------------
 
     def request_shown(self, peer: PeerID, rows: list[StoredMessage]) -> None:
-        """Somebody's messages and offers are no requests any more."""
+        """Show somebody's messages and offers, which are no requests any more."""
         self.people.pin_on_first_contact(peer)
         for row in rows:
             self.conversations.show(row)
@@ -645,7 +645,7 @@ class Node:
         self.people.tell(peer)
 
     def _known_now(self, peer: PeerID) -> None:
-        """Somebody is no stranger any more."""
+        """Note that somebody is no stranger any more."""
         self.transfers.sender_accepted(peer)
         self.requests.settled(peer)
         self._learn_sources(peer, self.links.open_link(peer))

@@ -29,7 +29,7 @@ class Notices:
         self._emit(notice)
 
     def not_reached(self, peer: PeerID, name: str, error: ChatnetError) -> None:
-        """Said once, until the person was reached again."""
+        """Tell that a person was not reached; once, until they were reached again."""
         if peer in self._unreached:
             return
         self._unreached.add(peer)
@@ -42,7 +42,7 @@ class Notices:
         self._unreached.discard(peer)
 
     def runs_elsewhere(self, name: str) -> None:
-        """Another instance of our own key takes our place again and again."""
+        """Tell that another instance of our own key takes our place again and again."""
         text = f"{name} also runs somewhere else. This one stops trying until you take it here."
         self.tell(NoticeLevel.WARNING, text, code="elsewhere")
 
@@ -63,7 +63,7 @@ class Notices:
         self.tell(NoticeLevel.WARNING, text, peer, "check-failed")
 
     def store_changed(self, trouble: str) -> None:
-        """``trouble``: why nothing can be stored; empty when all is well again."""
+        """Tell why nothing can be stored, or with an empty ``trouble`` that all is well again."""
         if trouble:
             self.tell(NoticeLevel.ERROR, trouble)
         else:

@@ -93,13 +93,13 @@ class PeerService(Service):
         self._logging_in: Deferred[Me] | None = None
 
     def budgets(self) -> dict[str, Budget]:
-        """Each budget of whoever is logged in, by its name."""
+        """Return each budget of whoever is logged in, by its name."""
         return self._node.budgets.all() if self._node is not None else {}
 
     # --- the service --------------------------------------------------------------------------
 
     def startService(self) -> None:
-        """Raises ChatnetError if the profile that the settings name cannot be opened here."""
+        """Start the service.  Raises ChatnetError if the profile that the settings name cannot be opened here."""
         super().startService()  # type: ignore[no-untyped-call]
         if not self._settings.name:
             return
@@ -380,7 +380,7 @@ class PeerService(Service):
         )
 
     def _nowhere(self) -> RegistryState:
-        """Before the first login."""
+        """Return the state before the first login."""
         return RegistryState(
             phase=RegistryPhase.CONNECTING,
             address=self._settings.registry.shown,

@@ -214,7 +214,7 @@ class Demo:
 
 @contextlib.contextmanager
 def orderly() -> Iterator[None]:
-    """Signals that would end this process become SystemExit once; Ctrl-C is the console's."""
+    """Turn signals that would end this process into SystemExit, once; Ctrl-C is the console's."""
     endings = (signal.SIGTERM, signal.SIGHUP)
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
@@ -223,7 +223,7 @@ def orderly() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     def pass_over(number: int, frame: FrameType | None) -> None:
-        """Not SIG_IGN: the console would inherit that."""
+        """Do nothing; SIG_IGN instead would be inherited by the console."""
 
     before = {number: signal.signal(number, leave) for number in endings}
     before[signal.SIGINT] = signal.signal(signal.SIGINT, pass_over)

@@ -113,7 +113,7 @@ class RegistryProgram(MultiService):
         self._registry = registry
 
     def _hung_up(self) -> None:
-        """SIGHUP: the files were changed, or the terminal is gone."""
+        """Handle SIGHUP: the files were changed, or the terminal is gone."""
         if not self.running:
             return
         if self._in_terminal and not is_at_terminal():

@@ -42,12 +42,12 @@ class Start:
             self._refuse(error)
 
     def done(self, line: str = "") -> None:
-        """It runs.  ``line`` is shown in front of a background process, and nowhere else."""
+        """Report that the program runs.  ``line`` is shown in front of a background process, and nowhere else."""
         if self._report is not None:
             self._report.started(f"{self._command}: {line}" if line else "")
 
     def failed(self, reactor: Any, failure: Failure) -> None:
-        """It cannot run, as the reactor runs already: stop in order, with one line and code 1."""
+        """Stop in order, with one line and code 1, because the program cannot run although the reactor does."""
         assert failure.value is not None
         if not isinstance(failure.value, ChatnetError):
             self.log.failure("{command} could not start", failure, command=self._command)

@@ -70,7 +70,7 @@ class Prober:
             self._let_queue(peer)
 
     def forget(self, peer: PeerID) -> None:
-        """``peer`` is gone."""
+        """Forget ``peer``, which is gone."""
         self._wanted.pop(peer, None)
         self._queue.discard(peer)
         resting = self._resting.pop(peer, None)

@@ -247,7 +247,7 @@ class RegistryProtocol:
     # --- letting in ---------------------------------------------------------------------------
 
     def _answer_early(self) -> None:
-        """Some in each turn: after a restart all come at once."""
+        """Answer some who came early in each turn: after a restart all come at once."""
         for _ in range(min(EARLY_AT_ONCE, len(self._early))):
             self._early.popleft().callback(None)
         more = self._early and not self._stopping
@@ -345,7 +345,7 @@ class RegistryProtocol:
         self._keeper.changed()
 
     def _spend(self, admitted: Admitted, bucket: TokenBucket) -> None:
-        """One token; who has none left is not read from until there is one."""
+        """Spend one token; who has none left is not read from until there is one."""
         now = self._clock.seconds()
         bucket.take(now)
         rest = bucket.delay(now)

@@ -205,7 +205,7 @@ class RegistryService(MultiService):
         await self._database.close()
 
     def _log_traffic(self, always: bool = False) -> None:
-        """One line that shows what went through here: that messages and files did not."""
+        """Log one line that shows what went through here: that messages and files did not."""
         traffic = self._protocol.traffic()
         if always or traffic != self._logged:
             self._logged = traffic
@@ -219,7 +219,7 @@ class RegistryService(MultiService):
 
 
 def _fitting(limits: RegistryLimits) -> RegistryLimits:
-    """``limits`` as far as the system allows so many open files, of which it is asked for as many as they need."""
+    """Return ``limits`` as far as the system allows so many open files; it is asked for as many as they need."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < limits.files:
         soft = limits.files if hard == resource.RLIM_INFINITY else min(limits.files, hard)

@@ -60,7 +60,7 @@ class SnapshotWriter:
             self._next = self._clock.callLater(self._limits.keep_seconds, self._write)
 
     def stop(self) -> None:
-        """No timer of ours runs afterwards; what is not written yet is for ``flush``."""
+        """Stop: no timer of ours runs afterwards; what is not written yet is for ``flush``."""
         self._stopped = True
         for timer in (self._next, self._grace):
             if timer is not None:

@@ -92,7 +92,7 @@ class RegistryStore(Settings):
         return done
 
     def seen(self, peer: PeerID, now_ms: int) -> None:
-        """``peer`` was here; written behind the next claim, or by ``flush``."""
+        """Note that ``peer`` was here; written behind the next claim, or by ``flush``."""
         self._seen[peer] = now_ms
 
     def flush(self) -> Deferred[None]:

@@ -240,7 +240,7 @@ class ActionBase:
         self._show(index)
 
     def _close_tab(self, index: int) -> bool:
-        """False for a tab that stays; a text not yet sent waits for the tab to open again."""
+        """Close a tab, and return False if it stays. A text not yet sent waits for the tab to open again."""
         tab = self.view.tabs[index]
         if not self.view.close(index):
             return False

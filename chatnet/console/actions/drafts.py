@@ -35,7 +35,7 @@ class DraftActions(ActionBase):
         self.view.refresh()
 
     def chat_moved(self, former: ChatID, chat: ChatID) -> None:
-        """Another key was taken for a person: tab and draft go along, as the peer has moved them already."""
+        """Move tab and draft of a person whose other key was taken, as the peer has moved them already."""
         for drafts in (self._drafts, self._told_drafts):
             if former in drafts:
                 drafts[chat] = joined_drafts(drafts.pop(former), drafts.get(chat, ""))
@@ -65,7 +65,7 @@ class DraftActions(ActionBase):
                 self._keep(self._api.set_draft(chat, draft))
 
     def _keep(self, keeping: Deferred[None]) -> None:
-        """Nobody waits for it; what the disk did not take is told again."""
+        """Note when the peer could not keep something, which is then told again; nobody waits for this."""
 
         def failed(failure: Failure) -> None:
             self._told_tabs = (ChatID(b""),)

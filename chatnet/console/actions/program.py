@@ -30,7 +30,7 @@ class ProgramActions(ActionBase):
         self._help()
 
     def _help(self, search: str = "") -> None:
-        """Over whatever is there, which is there again when the help is put away."""
+        """Show the help over whatever is there, which is there again when the help is put away."""
         under = self.view.overlay
         if isinstance(under, HelpView):
             under.close()

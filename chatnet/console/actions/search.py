@@ -207,7 +207,10 @@ class SearchActions(SubjectActions):
 
 
 def since_of(text: str, now_ms: int) -> int | None:
-    """``2026-05-31``, ``today``, ``yesterday`` or ``7d`` as the beginning of a local day; None for none of these."""
+    """Return the beginning of a local day, in milliseconds since the epoch, or None.
+
+    ``text`` is ``2026-05-31``, ``today``, ``yesterday`` or ``7d``; None is returned for anything else.
+    """
     today = datetime.fromtimestamp(now_ms / 1000).date()
     days = {"today": 0, "yesterday": 1}.get(text)
     if days is None and re.fullmatch(r"[0-9]{1,4}d", text):

@@ -123,7 +123,7 @@ class SubjectActions(ActionBase):
     # --- messages -------------------------------------------------------------------------------
 
     def _failed_here(self) -> list[ChatMessage]:
-        """Our messages of this tab that have failed, the newest last; empty is told."""
+        """Return our messages of this tab that have failed, the newest last. If there are none, tell the user why."""
         pane = self.view.tab.pane
         rows = pane.chat_rows.rows if isinstance(pane, ConversationPane) else []
         failed = [one for one in rows if one.mine and one.kind is MessageKind.TEXT and one.state in FAILED_STATES]

@@ -114,7 +114,7 @@ class TransferActions(SubjectActions):
         self._ask(self._disk.run, _what_is_missing, paths, words, then=told)
 
     def _ask_to_offer(self, chat: ChatID, paths: tuple[bytes, ...], row: InputRow) -> None:
-        """Files were dropped on the window: ask whether to offer them, while their paths stand in the input."""
+        """Ask whether to offer files that were dropped on the window, while their paths stand in the input."""
         pasted = row.text
 
         def told(size: int | None) -> None:
@@ -293,7 +293,7 @@ class TransferActions(SubjectActions):
         self._do_to_chosen("to cancel", lambda one: not one.state.ended, self._cancel)
 
     def _do_to_chosen(self, what: str, fits: Callable[[Transfer], bool], do: Callable[[Transfer], None]) -> None:
-        """``do`` to the selected transfer if it ``fits``; ``what`` says what there is nothing of, if not."""
+        """Call ``do`` with the selected transfer if it ``fits``; ``what`` says what there is nothing of, if not."""
         transfer = self._chosen_transfer()
         if transfer is not None and not fits(transfer):
             self.view.say(f"There is nothing {what} here.")

@@ -120,7 +120,7 @@ class ContentsView(Box):
         return stack(parts, cols, rows)
 
     def row(self, number: int, cols: int) -> Markup:
-        """Size, mark and path of a name."""
+        """Return the row of a name: its size, mark and path."""
         name, signs = self.name(number), self._scene.signs
         if name is None:
             return ("text.soft", f" {signs.ellipsis:>9}")

@@ -15,7 +15,7 @@ _KEY_COLS = 30
 
 
 def help_lines() -> list[tuple[str, str, str]]:
-    """Section, what to press or type, what it does."""
+    """Return the rows of the help: section, what to press or type, and what it does."""
     keys = [(str(context), shown, text) for context, shown, text in help_rows()]
     commands = [(f"{command.group} (commands)", command.shown, command.help) for command in COMMANDS]
     return keys + commands

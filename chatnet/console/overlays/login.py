@@ -61,7 +61,7 @@ class LoginForm(Box):
         self.changed()
 
     def paste(self, text: str) -> None:
-        """Pasted text goes into the field, without its line ends."""
+        """Insert pasted text into the field, without its line ends."""
         if self.at < len(self.edits) and not self.busy:
             self._touch(replace=True)
             self.edits[self.at].insert_text("".join(c for c in text if c.isprintable()).strip())
@@ -123,7 +123,7 @@ class LoginForm(Box):
     def _spread(
         self, groups: list[list[tuple[urwid.Canvas, int | None]]], cols: int, rows: int
     ) -> urwid.CompositeCanvas:
-        """Below each other, with blank rows between the groups as far as there is room for them."""
+        """Draw the groups below each other, with blank rows between them as far as there is room."""
         blanks = rows - sum(canvas.rows() for group in groups for canvas, _ in group)
         canvases: list[urwid.Canvas] = []
         height = 0

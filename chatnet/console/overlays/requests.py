@@ -180,7 +180,7 @@ class RequestsView(Box):
         return urwid.CanvasCombine([(line(title, cols), None, False), (body, None, False)])
 
     def head(self, request: Request, cols: int) -> Markup:
-        """Number, key, claimed name, when, how much."""
+        """Return the line with number, key, claimed name, time and amount of a request."""
         number = self._scene.model.request_numbers[request.peer]
         start, key = f"{number:>3} ", short_text(request.peer)
         facts = f"{when_text(request.last_ms, self._scene.now_ms())}  {_how_much(request)} "
@@ -223,7 +223,7 @@ class RequestsView(Box):
 
 
 def request_text(request: Request) -> str:
-    """Key, claimed name and amount, as a question names a request."""
+    """Return key, claimed name and amount, as a question names a request."""
     return " ".join(filter(None, (short_text(request.peer), _claim(request), f"({_how_much(request)})")))
 
 

@@ -22,13 +22,13 @@ class Comparing(Protocol):
     """What can be done about the digits of the person with the key ``peer``."""
 
     def number_is_same(self, peer: bytes) -> None:
-        """They are the same on both screens."""
+        """Called when the digits are the same on both screens."""
 
     def compare_by_code(self, peer: bytes) -> None:
-        """Six digits, instead."""
+        """Called to compare six digits instead."""
 
     def compare_again(self, peer: bytes) -> None:
-        """Other digits are the right ones now."""
+        """Called when other digits are the right ones now."""
 
 
 class SafetyNumberSheet(Page):

@@ -71,7 +71,7 @@ class Header(Box):
 
 
 def _rate_text(sign: str, rate: float, limit: int | None) -> str:
-    """``↓ 1.2M``, or with a limit ``↓ 1.2M/2.0M``."""
+    """Return a rate with its sign: ``↓ 1.2M``, or with a limit ``↓ 1.2M/2.0M``."""
     return f"  {sign} {short_rate(rate)}{f'/{short_rate(limit)}' if limit is not None else ''}"
 
 
@@ -85,7 +85,7 @@ class Banner(Box):
         self.scene = scene
 
     def needed_rows(self, cols: int) -> int:
-        """0 when all is well."""
+        """Return how many rows the trouble needs; 0 when all is well."""
         return min(MOST_STATUS_ROWS, self._text().canvas(cols).rows()) if self.scene.model.store_trouble else 0
 
     def draw(self, cols: int, rows: int, focus: bool) -> urwid.Canvas:
@@ -173,13 +173,13 @@ class Footer(Box):
         self.changed()
 
     def quiet(self) -> None:
-        """Back to the coach."""
+        """Show the coach again, in place of a status."""
         if self.status:
             self.status = ""
             self.changed()
 
     def tick(self) -> None:
-        """Once a second: a status does not stand for ever."""
+        """Called once a second: remove a status whose time is over."""
         if self.status and self.scene.now_ms() >= self._until_ms:
             self.quiet()
 

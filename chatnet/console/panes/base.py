@@ -55,7 +55,7 @@ class Pane(Box):
         return False
 
     def left(self) -> None:
-        """Another tab is shown now."""
+        """Called when another tab is shown."""
 
     def scroll(self, rows: int) -> None:
         """Move the view, negative is up."""

@@ -138,7 +138,7 @@ class ConversationPane(ScrollPane):
         super().to_end()
 
     def hold(self) -> None:
-        """Rows are put below: what is in view stays."""
+        """Keep what is in view where it is, because rows are put below."""
         if self.anchor is None and self.chat_rows.rows:
             self.anchor, self.hidden = len(self.chat_rows.rows) - 1, 0
 
@@ -374,7 +374,7 @@ class ConversationPane(ScrollPane):
         return [*self._rival_note(), *self._own_tail()]
 
     def _rival_note(self) -> Block:
-        """That this key uses a known person's name and is not theirs; empty when it does not."""
+        """Return a note that this key uses a known person's name and is not theirs; empty when it does not."""
         known = self.scene.model.roster.named_like(self.chat)
         if known is None:
             return []
@@ -395,7 +395,7 @@ class ConversationPane(ScrollPane):
         return []
 
     def _waiting_note(self) -> str:
-        """Why our newest messages and offers wait; empty when they do not."""
+        """Return why our newest messages and offers wait; empty when they do not."""
         person, rows, signs, now_ms = self.person, self.chat_rows.rows, self.scene.signs, self.scene.now_ms()
         if person is None or not any(_is_undelivered(row) for row in rows[-_NEWEST:]):
             return ""
@@ -410,7 +410,7 @@ class ConversationPane(ScrollPane):
         return ours >= {TransferState.WAITING, TransferState.OFFERED}
 
     def _more_note(self) -> str:
-        """That more of theirs does not come; empty when it does."""
+        """Return a note that more of their messages wait at their side; empty when none do."""
         if self.person is None or not self.person.more_waits:
             return ""
         name = self.name
@@ -436,7 +436,7 @@ class ConversationPane(ScrollPane):
         return [Row(prefix, width(prefix) if cols >= 40 else 2, body)]
 
     def _ways_on(self, person: Person) -> list[Markup]:
-        """By what a changed key is taken, or not."""
+        """Return the lines that say by what a changed key is taken, or not."""
         name = person.name
         if person.verified:
             take: list[Markup] = [

@@ -45,7 +45,7 @@ class Facts:
         self._scene = scene
 
     def of_person(self, person: Person) -> Block:
-        """Key and trust, the way to them, what waits and why, and their transfers."""
+        """Return the facts about a person: key and trust, the way to them, what waits and why, and their transfers."""
         return [*self._who(person), *self._way(person), *self._waiting(person), *self._transfers(person)]
 
     def of_transfer(self, transfer: Transfer) -> Block:
@@ -57,7 +57,7 @@ class Facts:
         return rows
 
     def of_network(self) -> Block:
-        """Ourselves, the registry, the people, and the limits of all transfers."""
+        """Return the facts about ourselves, the registry, the people, and the limits of all transfers."""
         return [*self._me(), *self._registry(), *self._all()]
 
     # --- a person ------------------------------------------------------------------------------

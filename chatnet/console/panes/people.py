@@ -49,7 +49,7 @@ class PeopleList(LazyList):
         return self._above() + 1 + len(roster.online) + (1 + offline if offline else 0)
 
     def _above(self) -> int:
-        """Rows above the first heading."""
+        """Return how many rows are above the first heading."""
         return 1 if self.scene.model.requests and self.filter is None else 0
 
     def leads_to_requests(self, index: int) -> bool:
@@ -227,6 +227,6 @@ class PeopleList(LazyList):
 
 
 def _justify(left: str, right: str, cols: int) -> str:
-    """``left`` after a space, ``right`` before a space, as far apart as they can be."""
+    """Return ``left`` after a space and ``right`` before a space, as far apart as they can be."""
     gap = cols - 2 - width(left) - width(right)
     return f" {left}{' ' * max(0, gap)}{right}"

@@ -175,5 +175,5 @@ class TransfersPane(Pane):
 
 
 def _filled(text: str, cols: int) -> str:
-    """``text`` with spaces behind it, counted in columns."""
+    """Fill ``text`` up with spaces to ``cols`` columns."""
     return text + " " * (cols - width(text))

@@ -178,7 +178,10 @@ class Scroller(Box):
         return None
 
     def _upward(self, last: int, hidden: int, cols: int, rows: int) -> tuple[list[Drawn], int]:
-        """Rows with their canvases that end ``hidden`` rows above the end of block ``last``, enough for ``rows``."""
+        """Return enough rows with their canvases for ``rows``, and their height.
+
+        They end ``hidden`` rows above the end of block ``last``.
+        """
         found: list[Drawn] = []
         in_view: list[int] = []
         height = 0
@@ -209,7 +212,7 @@ class Scroller(Box):
         return sum(row.canvas(cols).rows() for row in self.block(index))
 
     def _from_top(self, cols: int, rows: int) -> None:
-        """Anchor such that the first row is at the upper edge."""
+        """Anchor the view such that the first row is at the upper edge."""
         height = 0
         for index in range(self.count()):
             height += self._height(index)
@@ -259,7 +262,7 @@ class Scroller(Box):
         self.changed()
 
     def moved(self, count: int) -> None:
-        """``count`` blocks were put before the first one, or taken away (negative)."""
+        """Note that ``count`` blocks were put before the first one, or taken away (negative)."""
         if self.anchor is not None:
             self.anchor = max(0, self.anchor + count)
 

@@ -20,7 +20,7 @@ Completer = Callable[[str, int], Sequence[tuple[str, int]]]
 
 
 def readline_keys() -> urwid.CommandMap:
-    """Readline's keys for an editor; moving between widgets is ours, not urwid's."""
+    """Return readline's keys for an editor; moving between widgets is ours, not urwid's."""
     commands = urwid.CommandMap()
     for stroke in ("tab", "shift tab", "ctrl n", "ctrl p", "ctrl l"):
         commands[stroke] = None
@@ -66,7 +66,7 @@ class Editor(urwid.Edit):
             self.insert_text(text)
 
     def part(self, cols: int, top: int, rows: int) -> urwid.CompositeCanvas:
-        """Some of its rows in ``cols`` columns: a long text costs its layout alone."""
+        """Draw some of its rows in ``cols`` columns: a long text costs its layout alone."""
         layout = self.get_line_translation(cols)[top : top + rows]
         try:
             text, runs = self.get_text()
@@ -123,7 +123,7 @@ class InputRow(urwid.Widget):
         return text
 
     def remember(self, text: str) -> None:
-        """Up brings it back."""
+        """Add ``text`` to the history, from which the Up key brings it back."""
         self._back = 0
         if text.strip() and (not self.history or self.history[-1] != text):
             self.history.append(text)
@@ -180,7 +180,7 @@ class InputRow(urwid.Widget):
     # --- drawing -------------------------------------------------------------------------------
 
     def _columns(self, cols: int) -> tuple[int, int]:
-        """Columns of prompt and editor."""
+        """Return the columns of the prompt and of the editor."""
         prompt_cols = min(width(self.prompt), cols // 2)
         buttons = sum(len(text) + 1 for _, text in _BUTTONS) if cols >= _BUTTONS_FROM_COLS else 0
         return prompt_cols, max(1, cols - prompt_cols - buttons)

@@ -43,13 +43,13 @@ class GuardedText(urwid.Text):
 
 
 def escaped(text: str) -> str:
-    """``text`` in ASCII that every terminal counts alike: what is not in it as ``\\uXXXX``."""
+    """Return ``text`` in ASCII that every terminal counts alike: what is not in it as ``\\uXXXX``."""
     ascii_only = text.encode("ascii", "backslashreplace").decode()
     return "".join(c if " " <= c <= "~" or c == "\n" else "?" for c in ascii_only)
 
 
 def line(markup: Markup, cols: int, attribute: str = "") -> urwid.CompositeCanvas:
-    """One row of ``cols`` columns, cut where it is too long."""
+    """Draw one row of ``cols`` columns, cut where it is too long."""
     try:
         return urwid.CompositeCanvas(_one_row(markup, cols, attribute or None))
     except Exception:  # urwid measures it in two ways, see GuardedText
@@ -79,7 +79,7 @@ def _one_row(markup: Markup, cols: int, attribute: str | None) -> urwid.TextCanv
 
 
 def two_sided(left: Markup, right: Markup, cols: int, attribute: str = "") -> urwid.CompositeCanvas:
-    """One row with something at both ends; the left one gives way."""
+    """Draw one row with something at both ends; the left one gives way."""
     right_cols = min(cols, width(right))
     if right_cols == 0 or right_cols >= cols:
         return line(left if right_cols == 0 else right, cols, attribute)
@@ -95,7 +95,7 @@ def two_sided(left: Markup, right: Markup, cols: int, attribute: str = "") -> ur
 
 
 def beside(parts: list[tuple[urwid.Canvas, int]]) -> urwid.CompositeCanvas:
-    """Canvases next to each other, each with its columns."""
+    """Join canvases next to each other, each with its columns."""
     if len(parts) == 1:
         return urwid.CompositeCanvas(parts[0][0])
     return urwid.CanvasJoin([(canvas, None, False, cols) for canvas, cols in parts])
@@ -113,13 +113,13 @@ def _taken_apart(markup: Markup) -> tuple[str, list[tuple[Any, int]]]:
 
 
 def width(markup: Markup) -> int:
-    """Columns that a markup takes."""
+    """Return how many columns a markup takes."""
     text = plain(markup)
     return int(urwid.calc_width(text, 0, len(text)))
 
 
 def cut(text: str, cols: int, signs: Signs) -> str:
-    """``text`` in at most ``cols`` columns; what is missing is shown by an ellipsis."""
+    """Cut ``text`` to at most ``cols`` columns; an ellipsis shows that something is missing."""
     if width(text) <= cols and (text.isascii() or _fitting_everywhere(text, 0, len(text), cols) == len(text)):
         return text
     room = max(0, cols - width(signs.ellipsis))
@@ -129,7 +129,7 @@ def cut(text: str, cols: int, signs: Signs) -> str:
 
 
 def cut_inside(text: str, cols: int, signs: Signs) -> str:
-    """``text`` in at most ``cols`` columns, with its beginning and its end; an ellipsis shows what is missing."""
+    """Cut ``text`` to at most ``cols`` columns, but keep its beginning and its end; an ellipsis shows what is missing."""
     if width(text) <= cols:
         return text
     head = cut(text, cols * 2 // 3, signs)
@@ -140,7 +140,7 @@ def cut_inside(text: str, cols: int, signs: Signs) -> str:
 
 
 def stack(canvases: list[urwid.Canvas], cols: int, rows: int, from_top: bool = True) -> urwid.CompositeCanvas:
-    """Canvases below each other, filled up or cut to ``rows``; ``from_top=False`` cuts at the top."""
+    """Stack canvases below each other, filled up or cut to ``rows``; ``from_top=False`` cuts at the top."""
     if not canvases:
         return urwid.CompositeCanvas(urwid.SolidCanvas(" ", cols, rows))
     canvas = urwid.CanvasCombine([(one, None, False) for one in canvases])
@@ -204,7 +204,7 @@ def _fitting_everywhere(text: str, start: int, end: int, cols: int) -> int:
 
 
 def _columns_alone(c: str) -> int:
-    """Columns of a character where nothing stands beside it; a mark that takes room has one."""
+    """Return the columns of a character where nothing stands beside it; a mark that takes room has one."""
     return 1 if unicodedata.category(c) == "Mc" else max(0, wcwidth.wcwidth(c))
 
 
@@ -225,7 +225,7 @@ _BLANK_LINES = re.compile(r"^(?:[^\S\n]*+\n){3,}+(?:[^\S\n]*+\Z)?", re.MULTILINE
 
 
 def without_blank_lines(text: str, signs: Signs) -> str:
-    """``text`` with one line in the place of three blank ones or more."""
+    """Return ``text`` with one line in the place of three blank ones or more."""
 
     def told(found: re.Match[str]) -> str:
         blank = found[0]

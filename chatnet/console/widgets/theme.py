@@ -63,9 +63,10 @@ Entry = tuple[str | None, str, str, str, str, str]
 
 
 def palette(theme: Theme) -> list[Entry]:
-    """Rows for urwid's screen: name, foreground, background, the look without colour, and both with 256 colours.
+    """Return the rows for urwid's screen.
 
-    The name None is what has no look of its own.
+    Each has name, foreground, background, the look without colour, and both with 256 colours.  The name None is what
+    has no look of its own.
     """
     if theme is Theme.HIGH_CONTRAST:
         return [_fixed(None, "white", "default"), *(_fixed(name, look, mono) for name, _, _, look, mono in _LOOKS)]

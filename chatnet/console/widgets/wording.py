@@ -15,7 +15,7 @@ _AMOUNT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([kmg])?(?:i?b)?(?:/s)?")
 
 
 def size_text(size_bytes: int) -> str:
-    """``1.4 GiB``, ``312 KiB``, ``17 B``."""
+    """Return a size as text: ``1.4 GiB``, ``312 KiB``, ``17 B``."""
     if size_bytes < 1024:
         return f"{size_bytes} B"
     value = float(size_bytes)
@@ -27,7 +27,7 @@ def size_text(size_bytes: int) -> str:
 
 
 def short_rate(bytes_per_second: float) -> str:
-    """``48M`` for the header; ``0`` for nothing."""
+    """Return a rate for the header, ``48M``; ``0`` for nothing."""
     if bytes_per_second < 1:
         return "0"
     number, _, unit = size_text(int(bytes_per_second)).partition(" ")
@@ -35,7 +35,7 @@ def short_rate(bytes_per_second: float) -> str:
 
 
 def left_text(seconds: float) -> str:
-    """``0:11``, ``12:05``, ``3:02:17``."""
+    """Return the time that is left: ``0:11``, ``12:05``, ``3:02:17``."""
     whole = max(0, round(seconds))
     minutes, second = divmod(whole, 60)
     hours, minute = divmod(minutes, 60)
@@ -43,7 +43,7 @@ def left_text(seconds: float) -> str:
 
 
 def age_text(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3 h``, ``2 d``."""
+    """Return an age or a time to wait: ``40 s``, ``12 min``, ``3 h``, ``2 d``."""
     if seconds < 100:
         return f"{max(0, int(seconds))} s"
     if seconds < 6000:
@@ -59,18 +59,18 @@ def clock_text(at_ms: int, seconds: bool = False) -> str:
 
 
 def day_of(at_ms: int) -> tuple[int, int, int]:
-    """Year, month, day, local."""
+    """Return the local year, month and day."""
     return time.localtime(at_ms / 1000)[:3]
 
 
 def day_text(at_ms: int) -> str:
-    """``Sunday 22 November 2026``."""
+    """Return the local day: ``Sunday 22 November 2026``."""
     moment = time.localtime(at_ms / 1000)
     return f"{time.strftime('%A', moment)} {moment.tm_mday} {time.strftime('%B %Y', moment)}"
 
 
 def date_text(at_ms: int) -> str:
-    """``3 May 2026``."""
+    """Return the local date: ``3 May 2026``."""
     moment = time.localtime(at_ms / 1000)
     return f"{moment.tm_mday} {time.strftime('%b %Y', moment)}"
 
@@ -90,12 +90,12 @@ def late_text(message: ChatMessage, shown_ms: int) -> str:
 
 
 def count_text(count: int, one: str, many: str = "") -> str:
-    """``1 peer``, ``1,024 peers``, ``0 peers``."""
+    """Return a count with its noun: ``1 peer``, ``1,024 peers``, ``0 peers``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def message_state(message: ChatMessage, signs: Signs) -> tuple[str, str, str]:
-    """Sign, word and attribute of a message's state; the word is empty where the sign says the ordinary."""
+    """Return sign, word and attribute of a message's state; the word is empty where the sign is enough."""
     match message.state:
         case MessageState.RECEIVED:
             return " ", "", "state"
@@ -136,7 +136,7 @@ _WHY_WAITING = {
 
 
 def waiting_text(person: Person, now_ms: int) -> str:
-    """Why what we wrote to a person is not delivered, and what happens next; empty while all goes well."""
+    """Return why what we wrote to a person is not delivered, and what happens next; empty while all goes well."""
     name = person.name
     if person.unanswered_since_ms is not None:
         since = clock_text(person.unanswered_since_ms, seconds=True)
@@ -169,7 +169,7 @@ def percent(transfer: Transfer) -> int:
 
 
 def pace_text(transfer: Transfer) -> str:
-    """``61 %   48 MiB/s   0:11 left``."""
+    """Return how a running transfer is doing: ``61 %   48 MiB/s   0:11 left``."""
     parts = [f"{percent(transfer)} %"]
     if transfer.bytes_per_second is not None:
         parts.append(f"{size_text(int(transfer.bytes_per_second))}/s")
@@ -179,7 +179,7 @@ def pace_text(transfer: Transfer) -> str:
 
 
 def amount_text(transfer: Transfer) -> str:
-    """``312 files in 4 folders, 1 of them empty``; empty for one file in none."""
+    """Return how much is sent: ``312 files in 4 folders, 1 of them empty``; empty for one file in no folder."""
     folders = f" in {count_text(transfer.total_folders, 'folder')}"
     if transfer.total_files == 1 and not transfer.total_folders:
         return ""
@@ -190,7 +190,7 @@ def amount_text(transfer: Transfer) -> str:
 
 
 def not_sent_text(transfer: Transfer) -> str:
-    """``3 links and 2 empty folders are not sent.``; empty where all is."""
+    """Return what is left out: ``3 links and 2 empty folders are not sent.``; empty if nothing is."""
     details = transfer.details
     counts = (
         (details.links, "link"),
@@ -248,7 +248,7 @@ def _by_number(count: int, one: str, many: str) -> str:
 
 
 def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, str]:
-    """Words and attribute of a transfer's state."""
+    """Return words and attribute of a transfer's state."""
     reason = safe_line(transfer.reason)
     because = f": {reason}" if reason else ""
     match transfer.state:
@@ -288,7 +288,7 @@ def transfer_state(transfer: Transfer, name: str, signs: Signs) -> tuple[str, st
 
 
 def rate_of(text: str) -> int | None:
-    """``2M``, ``300k``, ``1.5m``, ``off`` as bytes (0 for off); None for anything else."""
+    """Return ``2M``, ``300k``, ``1.5m``, ``off`` as bytes (0 for off); None for anything else."""
     if text.lower() == "off":
         return 0
     found = _AMOUNT.fullmatch(text.lower())
@@ -313,7 +313,7 @@ def rule_text(rule: FileRule, name: str) -> str:
 
 
 def seen_text(person: Person, now_ms: int) -> str:
-    """``online``, ``offline, last seen 16:20``."""
+    """Return when somebody was seen: ``online``, ``offline, last seen 16:20``."""
     if person.online:
         return "online"
     if person.last_seen_ms is None:

@@ -120,7 +120,7 @@ class ChangeLog:
     # --- writing ------------------------------------------------------------------------------
 
     def put(self, peer: PeerID, entry: ListEntry) -> bool:
-        """``peer`` is listed as ``entry`` now; False if it was already, so that there is no change."""
+        """List ``peer`` as ``entry``; return False if it was so already, so that there is no change."""
         revision = self._revisions.get(peer)
         if revision is not None and self._segment_of(revision).changes[peer].inside == entry:
             return False
@@ -129,7 +129,7 @@ class ChangeLog:
         return True
 
     def remove(self, peer: PeerID) -> PeerID | None:
-        """``peer`` left; the result is a peer whose departure is forgotten from now on."""
+        """Note that ``peer`` left, and return a peer whose departure is forgotten from now on, or None."""
         if peer not in self._revisions or peer in self._departed:
             return None
         self._append(peer, None, None)
@@ -147,7 +147,7 @@ class ChangeLog:
         self._pieces.clear()
 
     def _place(self, change: Change) -> None:
-        """``change`` is the newest."""
+        """Add ``change`` as the newest one."""
         size = _size(change.inside)
         tail = self._segments[-1]
         tail.pages.clear()
@@ -326,14 +326,14 @@ class ChangeLog:
 
 
 def _size(entry: ListEntry | None) -> int:
-    """About the bytes of an entry, or of a departure, on the wire; never less."""
+    """Return about the bytes of an entry, or of a departure, on the wire; never less."""
     if entry is None:
         return 34
     return 48 + len(entry.name) + sum(len(endpoint.ip) + 6 for endpoint in entry.endpoints)
 
 
 def _without_loopback(entry: ListEntry) -> ListEntry:
-    """``entry`` as other machines see it."""
+    """Return ``entry`` as other machines see it."""
     outside = [endpoint for endpoint in entry.endpoints if not is_loopback_ip(endpoint.ip)]
     if len(outside) == len(entry.endpoints):
         return entry

@@ -166,7 +166,7 @@ class Directory:
         return fields
 
     def check_newest(self, record: SignedRecord, fields: RecordFields, peer: PeerID) -> None:
-        """RemoteError("bad-record") if a verified record is older than the last, or another with its seq."""
+        """Raise RemoteError("bad-record") if a verified record is older than the last, or another with its seq."""
         if peer in self._records:
             last_record, last_seq = self._records[peer]
             if fields.seq < last_seq:
@@ -185,7 +185,7 @@ class Directory:
         return entry
 
     def prove(self, peer: PeerID, reached: Endpoint) -> bool:
-        """``peer`` answered with its key at ``reached``, the first of its endpoints; False if that is old news."""
+        """Note that ``peer`` answered at ``reached``, the first of its endpoints; return False if that is old news."""
         entry = self._present.get(peer)
         if entry is None or entry.proven or entry.endpoints[:1] != [reached]:
             return False
@@ -225,7 +225,7 @@ class Directory:
                 self._presumed[row.peer] = None
 
     def expire_presumed(self, most: int) -> int:
-        """``most`` of those who did not come back leave; how many did."""
+        """Remove at most ``most`` of those who did not come back, and return how many left."""
         gone = list(islice(self._presumed, most))
         for peer in gone:
             self.leave(peer)

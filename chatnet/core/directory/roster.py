@@ -90,7 +90,7 @@ class Roster:
     # --- the list -----------------------------------------------------------------------------
 
     def new_session(self) -> None:
-        """Another link to a registry is open: the numbers of entries that came before say nothing about it."""
+        """Begin with another link to a registry: the numbers of entries that came before say nothing about it."""
         self._told.clear()
 
     def apply(self, page: ListPage, now_ms: int) -> Changes:
@@ -250,7 +250,7 @@ class Roster:
     # --- pins ---------------------------------------------------------------------------------
 
     def pin(self, name: str, peer: PeerID, since_ms: int, verified: VerifiedLevel = VerifiedLevel.NOT) -> None:
-        """``name`` is this key's from now on."""
+        """Bind ``name`` to this key."""
         self._verified[peer] = verified
         before = self._pinned.get(name)
         if before is not None:
@@ -261,10 +261,10 @@ class Roster:
     def take_key(
         self, name: str, old: PeerID, new: PeerID, since_ms: int, verified: VerifiedLevel, waiting: int, unread: int
     ) -> None:
-        """``name`` is the new key's from now on, and so is all that was known of the person.
+        """Give ``name`` to the new key, and all that was known of the person as well.
 
-        ``waiting`` messages that waited for the old key wait for the new one, of which ``unread`` are not read.
-        What a person decided about the old key itself, as that it was verified, does not go along.
+        ``waiting`` messages that waited for the old key wait for the new one; ``unread`` of the person's are not read.
+        What the user decided about the old key itself, as that it was verified, does not go along.
         """
         self.pin(name, new, since_ms, verified)
         self._successors.pop(new, None)

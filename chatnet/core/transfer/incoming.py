@@ -274,7 +274,7 @@ class IncomingTransfer(TransferMachine):
     # --- chat links ---
 
     def _accept_on_link(self, event: ChatUp) -> Iterator[Effect]:
-        """It may have gone with the link before this one."""
+        """Accept again on a new chat link: the acceptance may have gone with the link before."""
         self._note_link(event)
         yield from self._accept_again(event)
 
@@ -431,7 +431,7 @@ class IncomingTransfer(TransferMachine):
         yield RemoveParts()
 
     def _offer_stands(self, _: Input) -> Iterator[Effect]:
-        """It could not be accepted: the person is told why, and decides again."""
+        """Offer it to the user again, who is told why it could not be accepted."""
         self.phase, self.opening = Phase.OFFERED, False
         yield from ()
 

@@ -191,7 +191,7 @@ class Summary:
         return f"{quoted(safe_line('/'.join(clean_path(path)), 80))}: {warning}"
 
     def title_so_far(self) -> SafeText:
-        """``photos/ and more``, while pages are missing, which nobody will count."""
+        """Return ``photos/ and more``, while pages are missing, which nobody will count."""
         return safe_line(f"{self._shown_first()} and more") if self.files else safe_line("and more")
 
     def _shown_first(self) -> str:
@@ -215,7 +215,7 @@ def _warning(name: str, is_renamed: bool) -> str:
 
 
 def size_text(size: int) -> str:
-    """``17 B``, ``1.4 GiB``."""
+    """Return a size as text: ``17 B``, ``1.4 GiB``."""
     amount, unit = float(size), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if amount < 1024:
@@ -233,7 +233,7 @@ def disk_bytes(size: int, files: int, folders: int) -> int:
 
 
 def offered_bytes(path: Sequence[str]) -> int:
-    """At most so many bytes on the wire for a file, or for an empty folder."""
+    """Return at most how many bytes a file, or an empty folder, takes on the wire."""
     return sum(map(len, map(str.encode, path))) + 3 * len(path) + 24
 
 
@@ -295,7 +295,7 @@ def offer_pages(fid: bytes, files: Sequence[OfferedFile], rest: Rest = NO_REST) 
 
 
 def _cut(items: Iterable[tuple[T, Sequence[str]]]) -> Iterator[tuple[list[T], bool]]:
-    """Pages of things with their paths, and whether another one follows; one empty page of nothing."""
+    """Yield pages of things with their paths, and whether another one follows; one empty page of nothing."""
     page: list[T] = []
     size = 0
     for item, path in items:

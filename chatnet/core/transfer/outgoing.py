@@ -174,7 +174,7 @@ class OutgoingTransfer(TransferMachine):
             yield from self._say_outcome()
 
     def _go_on(self, _: Input | None = None) -> Iterator[Effect]:
-        """Only the receiver begins: it is asked to, and asked again."""
+        """Ask the receiver to go on, and ask again: only the receiver begins."""
         yield from self._disarm(Timer.RETRY)
         if self.linked:
             yield from self._ask()
@@ -325,7 +325,10 @@ class OutgoingTransfer(TransferMachine):
         yield from self._change(Phase.WAITING, messages.SLOW_DISK)
 
     def _look_over(self, _: FilesSeen) -> Iterator[Effect]:
-        """It was late, so that what it has found is old: there is another one before it is offered."""
+        """Offer again if the look at the files was late: what it has found is old.
+
+        The files are looked at once more before the offer.
+        """
         if self.hindered:
             self.hindered = False
             yield from self._change(Phase.WAITING)

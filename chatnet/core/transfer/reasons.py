@@ -61,7 +61,7 @@ _BETWEEN = {
 
 
 def reason_of(code: str, outgoing: bool, by_me: bool) -> SafeText:
-    """Why a transfer ended, for the person at this side; empty for an empty code.
+    """Return why a transfer ended, for the person at this side; empty for an empty code.
 
     ``by_me`` says which side found it; it decides only where the code leaves that open.
     """
@@ -82,7 +82,7 @@ _WHY_TURNED_DOWN = {
 
 
 def turned_down_reason(code: str, by_rule: bool) -> SafeText:
-    """Why an offer was not taken here although nobody was asked."""
+    """Return why an offer was not taken here although nobody was asked."""
     if by_rule:
         return safe_line("your rule refuses what they offer")
     words = _WHY_TURNED_DOWN.get(code)

@@ -15,7 +15,7 @@ class Rate:
         self._marks: deque[tuple[float, int]] = deque([(now, total)])
 
     def mark(self, now: float, total: int) -> None:
-        """``total`` bytes have gone by now; call it a few times a second."""
+        """Note that ``total`` bytes have gone by now; call it a few times a second."""
         self._marks.append((now, total))
         while len(self._marks) > 2 and now - self._marks[1][0] >= RATE_SECONDS:
             self._marks.popleft()
@@ -39,12 +39,12 @@ class Pace:
         self._free_at = 0.0
 
     def spend(self, now: float, count: int) -> None:
-        """``count`` bytes go now."""
+        """Note that ``count`` bytes go now."""
         if self.rate:
             self._free_at = max(self._free_at, now - PACE_BURST_SECONDS) + count / self.rate
 
     def delay(self, now: float) -> float:
-        """Seconds until the next ones may go."""
+        """Return the seconds until the next bytes may go."""
         if not self.rate:
             self._free_at = 0.0
             return 0.0

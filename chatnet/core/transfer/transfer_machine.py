@@ -267,7 +267,7 @@ class TransferMachine:
     def _doubt(self) -> Iterator[Effect]:
         """Ask for a chat link, because what is known here and there of the transfer may differ.
 
-        This happens after each start (the store may not have taken a last change), and after a message that was not sent.
+        Used after each start (the store may not have taken a last change), and after a message that was not sent.
         """
         self.doubtful = True
         yield Contact()
@@ -304,7 +304,7 @@ class TransferMachine:
         yield Send(Resume(self.fid))
 
     def _say_paused(self, _: Input | None = None) -> Iterator[Effect]:
-        """That it is held here, and why; only over an open chat link."""
+        """Tell the other side that it is held here, and why; only over an open chat link."""
         code = self.code if self.code in OBSTACLES else messages.PAUSED
         yield Send(Pause(self.fid, messages.NO_SPACE if code == messages.NO_INODES else code))
 
@@ -315,7 +315,7 @@ class TransferMachine:
         return outcome_of(self.fid, self.OUTGOING, self.state, self.code)
 
     def _say_outcome(self, _: Input | None = None) -> Iterator[Effect]:
-        """Until it is known to be heard."""
+        """Tell the other side how it ended, until that is known to be heard."""
         if self.linked:
             yield Send(self.outcome())
             yield Confirm(OutcomeHeard())
@@ -332,13 +332,13 @@ class TransferMachine:
             yield Confirm(OutcomeHeard())
 
     def _repeat_outcome(self, event: Input) -> Iterator[Effect]:
-        """On a new chat link."""
+        """Tell the outcome again on a new chat link, unless it was heard."""
         self._note_link(event)
         if not self.told:
             yield from self._say_outcome()
 
     def _known_there(self, _: Input) -> Iterator[Effect]:
-        """It has ended there too."""
+        """Note that it has ended there too."""
         if not self.told:
             self.told = True
             yield Persist()

@@ -46,7 +46,7 @@ class People:
         self._unkept: list[Callable[[], Deferred[Any]]] = []  # of first exchanges, while the disk takes nothing
 
     async def recall(self) -> dict[ChatID, int]:
-        """Pins, blocks, conversations and what waits, from disk; who has read up to which row."""
+        """Read pins, blocks, conversations and what waits from disk, and return up to which row each chat was read."""
         roster = self.roster
         for pin in await self._store.pins.all():
             if pin.current:
@@ -119,7 +119,7 @@ class People:
     # --- knowing ------------------------------------------------------------------------------
 
     def known(self, peer: bytes) -> PeerID:
-        """``peer`` as somebody we know; raises LocalError("unknown-peer")."""
+        """Return ``peer`` as somebody we know.  Raises LocalError("unknown-peer")."""
         known = PeerID(peer)
         if known not in self.roster.entries and not self.roster.is_known(known):
             raise LocalError("unknown-peer", "Nobody with this key is known here.")

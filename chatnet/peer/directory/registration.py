@@ -89,7 +89,7 @@ class RegistrationOwner(Protocol):
         """Handle the registry's answer to a look-up, or its word that it answers them."""
 
     def registered_elsewhere(self) -> None:
-        """Another instance of our key is signed in, and this one gives way."""
+        """Called when another instance of our key is signed in, and this one gives way."""
 
     def wall_ms(self) -> int:
         """Return the time of day, in milliseconds since the epoch."""
@@ -160,7 +160,7 @@ class Registration:
     # --- PersistentLinkOwner ------------------------------------------------------------------
 
     async def dial(self, user: LinkUser) -> Link:
-        """One attempt to sign in.  Raises ChatnetError."""
+        """Make one attempt to sign in.  Raises ChatnetError."""
         hello = await self._owner.registry_hello(self._outdated)
         self._outdated = False
         return await self._dialler.dial_host(self.place.host, self.place.port, user, hello, self.place.key)

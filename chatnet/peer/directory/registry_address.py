@@ -57,7 +57,7 @@ def parse_registry_address(text: str) -> RegistryAddress:
 
 
 def _endpoint(text: str) -> RegistryAddress:
-    """Twisted's client string; a colon inside an IPv6 address is written ``\\:``."""
+    """Parse Twisted's client string; a colon inside an IPv6 address is written ``\\:``.  Raises ValueError."""
     parts = [part.replace("\\:", ":") for part in re.split(r"(?<!\\):", text)[1:]]
     given: dict[str, str] = {}
     for word, part in zip(("host", "port"), [part for part in parts if "=" not in part], strict=False):

@@ -26,7 +26,10 @@ class SendPolicy:
         return known
 
     def check_offer(self, peer: bytes) -> PeerID:
-        """Like ``check``, for files, which wait for one key: also raise LocalError("held") if the key has changed."""
+        """Check as ``check`` does, for files, which wait for one key.
+
+        Raises also LocalError("held") if the key has changed.
+        """
         known = self.check(peer)
         if self._people.roster.new_key(known) is not None:
             raise LocalError("held", f"{self._people.name_of(known)} has another key now. Nothing is sent to it.")

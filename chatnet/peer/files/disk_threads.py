@@ -51,5 +51,5 @@ class DiskPool:
             self.log.warn("a disk does not answer: the program ends without it")
 
     def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
-        """``work`` in a thread; fires in the reactor with its result or its exception."""
+        """Run ``work`` in a thread.  The Deferred fires in the reactor with its result or its exception."""
         return deferToThreadPool(self._reactor, self._pool, work, *args, **kwargs)

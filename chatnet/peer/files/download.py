@@ -276,7 +276,7 @@ class Download:
             self.saved_to = self._where(*self._last)
 
     def hold(self) -> None:
-        """It goes on another time: what is here stays, as far as the disk takes it."""
+        """Hold the download, which goes on another time: what is here stays, as far as the disk takes it."""
         part, self._part = self._part, None
         try:
             with contextlib.suppress(OSError, LocalError):

@@ -39,7 +39,7 @@ _WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4  # SYNC_FILE_RANGE_..., linux/fs.h
 
 
 def rename(old: str, new: str, source: int, folder: int) -> None:
-    """Without replacing anything; OSError(ENOSYS) where the system has no such call."""
+    """Rename without replacing anything.  Raises OSError(ENOSYS) where the system has no such call."""
     renameat2 = getattr(_libc(), "renameat2", None)
     if renameat2 is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -63,7 +63,7 @@ def write_back(fd: int, start: int, end: int, before: int) -> None:
 
 
 def known_space(fd: int) -> os.statvfs_result:
-    """Like ``fstatvfs``; OSError(ENOSYS) from a file system that knows no sizes, and answers with zeros."""
+    """Return ``fstatvfs``.  Raises OSError(ENOSYS) for a file system that knows no sizes, and answers with zeros."""
     space = os.fstatvfs(fd)
     if space.f_blocks == 0:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -107,7 +107,7 @@ class DownloadTarget:
 
 
 def disk_name(name: SafeName) -> SafeName:
-    """``name`` as it is given to the system, so that its bytes are UTF-8 in every locale, as those of sent names."""
+    """Return ``name`` as it is given to the system: its bytes are UTF-8 in every locale, as those of sent names."""
     return cast(SafeName, os.fsdecode(name.encode()))
 
 
@@ -172,7 +172,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def write_chunks(fd: int, chunks: Sequence[bytes]) -> None:
-    """One behind the other, without joining them first: that would be one more copy of all that comes."""
+    """Write chunks one behind the other, without joining them first: that would be one more copy of all that comes."""
     for start in range(0, len(chunks), CHUNKS_AT_ONCE):
         some = chunks[start : start + CHUNKS_AT_ONCE]
         written = os.writev(fd, some)
@@ -181,7 +181,7 @@ def write_chunks(fd: int, chunks: Sequence[bytes]) -> None:
 
 
 def copy(filesystem: Filesystem, old: str, new: str, source: int, folder: int) -> None:
-    """Into a new file ``new``, durably; nothing is left of it if that fails."""
+    """Copy into a new file ``new``, durably; nothing is left of it if that fails."""
     made = os.open(new, NEW, 0o600, dir_fd=folder)
     try:
         original = os.open(old, READ, dir_fd=source)

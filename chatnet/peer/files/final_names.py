@@ -146,13 +146,16 @@ class FinalNames:
         return _name_of(inode, folder) if inode is not None else None
 
     def _is_the_part(self, status: os.stat_result, part: PartFile, name: str, folder: int) -> bool:
-        """By its inode; a file system whose inodes change with the name is asked for the content."""
+        """Return whether a file is the part, by its inode; or by its content where inodes change with the name."""
         if not stat.S_ISREG(status.st_mode):
             return False
         return (status.st_dev, status.st_ino) == part.inode or digest_at(name, folder) == part.digest
 
     def _link(self, part: PartFile, name: str, parts: int, folder: int) -> bool:
-        """FileExistsError if the name is taken; whether the file there is a copy."""
+        """Give a part its name, and return whether the file there is a copy.
+
+        Raises FileExistsError if the name is taken.
+        """
         try:
             self._filesystem.link(part.name, name, parts, folder)
             return False
@@ -215,7 +218,7 @@ class FinalNames:
         raise LocalError(messages.UNWRITABLE, "there are too many folders of that name already")
 
     def _free_names(self, path: tuple[str, ...], name: SafeName) -> Iterator[str]:
-        """Names in an offered folder for ``name``, of which none is tried twice in one transfer."""
+        """Yield names in an offered folder for ``name``, of which none is tried twice in one transfer."""
         key = path, name
         for candidate in _numbered(name, self._taken[key] + 1):
             yield candidate  # whoever asks for another found it taken

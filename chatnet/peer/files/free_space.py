@@ -71,7 +71,7 @@ class SpaceAccount:
         self._shares[share] = device, room
 
     def close(self, share: SpaceShare) -> None:
-        """It writes no more."""
+        """Remove a share that writes no more."""
         self._shares.pop(share, None)
 
 
@@ -114,7 +114,7 @@ class SpaceShare:
         raise self._lacking(mine, free, others)
 
     def taken(self, index: int, count: int, look: bool = True) -> None:
-        """``count`` more bytes of a file are about to be on the disk.
+        """Note that ``count`` more bytes of a file are about to be on the disk.
 
         Raises NoSpace as ``look`` does, which is called before every few MiB unless ``look`` is False.
         """

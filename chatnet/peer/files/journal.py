@@ -24,13 +24,13 @@ class Journal(Protocol):
         """Note that the first ``count`` bytes of ``part`` are on the disk."""
 
     def whole(self, files: Sequence[tuple[int, str, bytes, bytes]], placed: Sequence[tuple[int, bytes]] = ()) -> None:
-        """Index, part, digest and folder of files that are there and verified, about to be named.
+        """Store index, part, digest and folder of files that are there and verified, about to be named.
 
         ``placed`` are those before them, whose names are certain by now: one commit for both.
         """
 
     def placed(self, files: Sequence[tuple[int, bytes]]) -> None:
-        """Index and path of files that have their names, for certain."""
+        """Store index and path of files that have their names, for certain."""
 
     def reset(self, indices: Sequence[int]) -> None:
         """Forget what ``synced`` and ``whole`` said of these files: it is true no more."""

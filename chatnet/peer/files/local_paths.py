@@ -9,7 +9,7 @@ from chatnet.core.text import shown_path
 
 
 def absolute(path: bytes) -> bytes:
-    """``path`` without ``.`` and ``..``.
+    """Return ``path`` without ``.`` and ``..``.
 
     Raises LocalError("relative-path"): the peer does not know the directory that the caller is in.
     """

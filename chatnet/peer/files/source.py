@@ -206,7 +206,7 @@ def wire_name(name: bytes) -> str:
 
 
 def _unused(name: str, used: set[str]) -> str:
-    """``name``, with a number if it is used in its folder already: no two files of an offer have one path."""
+    """Return ``name``, with a number if it is used in its folder already: no two files of an offer have one path."""
     stem, extension = os.path.splitext(name)
     number, candidate = 1, name
     while candidate in used:
@@ -236,7 +236,7 @@ def _unreadable(error: OSError) -> LocalError:
 
 
 def trouble_of(files: Sequence[SourceFile]) -> str:
-    """Why none of these can be sent any more: the code of the first; empty once one is found that can."""
+    """Return why none of these can be sent any more: the code of the first; empty once one is found that can."""
     trouble = ""
     for file in files:
         code = _trouble_of(file)
@@ -334,7 +334,7 @@ class Source:
 
 
 def open_sources(wanted: Sequence[tuple[SourceFile, int]]) -> list[Source | LocalError]:
-    """Several files from their offsets; in the place of one that cannot be sent stands why.
+    """Open several files from their offsets; in the place of one that cannot be sent stands why.
 
     Raises LocalError("busy"), with nothing open, when this machine is short of something.
     """

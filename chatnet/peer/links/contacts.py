@@ -60,13 +60,16 @@ class ContactsOwner(Protocol):
         """Called when a chat link is gone, before the waiters are."""
 
     def contact_changed(self, peer: PeerID, code: str, next_try_ms: int | None) -> None:
-        """Why what waits for ``peer`` has to wait (the name of an End), and when the next try is by the wall clock."""
+        """Called with why what waits for ``peer`` has to wait (the name of an End), and when the next try is.
+
+        The time is by the wall clock, in milliseconds.
+        """
 
     def not_reached(self, peer: PeerID, error: ChatnetError) -> None:
         """Called when a dial for something that waits has failed."""
 
     def runs_elsewhere(self) -> None:
-        """Another instance of our own key takes our place again and again: this one stops trying."""
+        """Called when another instance of our own key takes our place again and again: this one stops trying."""
 
 
 class _Contact:
@@ -127,7 +130,7 @@ class Contacts:
         self._looking = self._clock.callLater(LOOK_AROUND_SECONDS, self._look_around)
 
     def stop(self) -> None:
-        """No timer and no dial is left; who waits for a link gets none."""
+        """Stop: no timer and no dial is left; who waits for a link gets none."""
         self._stopped = True
         if self._looking is not None:
             self._looking.cancel()
@@ -137,7 +140,7 @@ class Contacts:
             _settle(contact, Unreachable("stopped", "the program stops"))
 
     def wake(self, peer: PeerID) -> None:
-        """Something begins to wait for ``peer``: dial now, unless there is a link or a dial already.
+        """Dial ``peer`` now, for whom something begins to wait, unless there is a link or a dial already.
 
         Nothing changes where the other side asked us to wait, or has failed to answer a moment ago.
         """
@@ -164,7 +167,7 @@ class Contacts:
             self._tell(peer, contact, None)
 
     def network_changed(self) -> None:
-        """Our own addresses are others: what waits is tried at once, and every link is asked for life."""
+        """Try at once what waits, and ask every link for life, because our own addresses have changed."""
         for peer in self._roster.acquainted():
             self.came_online(peer)
         for link in tuple(self._links.links.values()):
@@ -191,7 +194,7 @@ class Contacts:
         return waiting
 
     def give_way(self) -> None:
-        """Another instance of our key took our place at the registry too often: nobody is dialled any more."""
+        """Dial nobody any more, because another instance of our key took our place at the registry too often."""
         self._elsewhere = True
         for contact in self._contacts.values():
             contact.retry.cancel()
@@ -259,7 +262,7 @@ class Contacts:
             raise Refused(messages.REPLACED, "another link took its place")
 
     def _failed(self, peer: PeerID, error: BaseException) -> float | None:
-        """Seconds until the next dial; None for no other one."""
+        """Return the seconds until the next dial; None if there is none."""
         contact, present = self._contact(peer), self._links.open_link(peer)
         known = error if isinstance(error, ChatnetError) else Unreachable("internal", "an internal error")
         _settle(contact, present or known)
@@ -271,7 +274,7 @@ class Contacts:
         return self._after(peer, contact, dial_end(error), _asked_seconds(error))
 
     def _after(self, peer: PeerID, contact: _Contact, end: End, retry_after_s: float) -> float | None:
-        """Seconds until the next dial after ``end``, by the table; None for no other one."""
+        """Return the seconds until the next dial after ``end``, by the table; None if there is none."""
         step = next_step(end, self._waiting(peer), contact.failures, retry_after_s, self._cap, self._uniform)
         contact.failures += end is not End.TOO_SOON
         contact.action = step.action

@@ -45,7 +45,7 @@ class HelloBuilder:
         return Hello(VersionRange(VERSION, VERSION), sorted(self.features), role, self.instance, self.name, **fields)
 
     async def record(self, endpoints: list[Endpoint], outdated: bool) -> SignedRecord:
-        """Our signed record; a new one, with a higher number, only if it says something new, or is ``outdated``.
+        """Return our signed record: a new one, with a higher number, only if it says something new, or is ``outdated``.
 
         The number is the time where that is higher: with a key whose database was lost we are not older than we were.
         """

@@ -86,7 +86,7 @@ class Expiry:
             self._timer = self._clock.callLater(self._limits.expire_check_seconds, self._look_again)
 
     async def stop(self) -> None:
-        """No timer is left, and the waiting clock is saved."""
+        """Stop: no timer is left, and the waiting clock is saved."""
         self._stopped = True
         cancel_timer(self._timer)
         self._tasks.stop()

@@ -181,7 +181,7 @@ class Inbox:
                 link.send(Nack(say.id, messages.NOT_ACCEPTED))
 
     def _hold(self, link: Link, inbound: _Inbound, seconds: float) -> None:
-        """Too quick: read on when the bucket has a token again."""
+        """Stop reading from a link that is too quick, until the bucket has a token again."""
         link.pause_reading("rate")
 
         def go_on() -> None:

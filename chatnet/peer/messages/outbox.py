@@ -62,7 +62,7 @@ class _Outbound:
         self._ids = 0
 
     def new_id(self) -> bytes:
-        """Rising, so that the databases on both sides put neighbours next to each other: half the writing."""
+        """Return a new id. Ids rise, so that both databases put neighbours next to each other: half the writing."""
         self._ids += 1
         return self._id_prefix + self._ids.to_bytes(8, "big")
 
@@ -110,7 +110,7 @@ class Outbox:
         self._store_works = True
 
     def stop(self) -> None:
-        """No timer of ours is left; what waits is in the store."""
+        """Stop: no timer of ours is left; what waits is in the store."""
         self._stopped = True
         self._tasks.stop()
         cancel_timer(self._storing)
@@ -134,7 +134,7 @@ class Outbox:
         return self._store.messages.add_outgoing(message, self._waiting_ms()).addCallback(self._said)
 
     def hold_back(self, peer: PeerID) -> None:
-        """Another key is being taken for this one: what is written to the person is not stored until ``let_go``."""
+        """Hold back what is written to the person until ``let_go``, because another key is being taken for this one."""
         self._undecided.setdefault(peer, [])
 
     def let_go(self, peer: PeerID, to: PeerID) -> None:
@@ -185,7 +185,7 @@ class Outbox:
             self.changed(peer)
 
     def rival_gone(self, peer: PeerID) -> None:
-        """No other key is listed under this pinned person's name any more."""
+        """Release what was held, because no other key is listed under this pinned person's name any more."""
         if self._roster.waiting(peer):
             self._tasks.spawn(self.release(peer), "releasing what was held")
 
@@ -195,11 +195,11 @@ class Outbox:
         self._feed(peer, out, out.machine.changed)
 
     def under_way(self) -> set[int]:
-        """Rows that were sent and not yet acknowledged."""
+        """Return the numbers of rows that were sent and not yet acknowledged."""
         return {row.n for out in self._outbound.values() for row in out.machine.under_way.values()}
 
     def store_changed(self, ok: bool) -> None:
-        """While the disk takes nothing, nothing goes out: what is delivered then could not be noted."""
+        """Stop sending while the disk takes nothing: what is delivered then could not be noted."""
         self._store_works = ok
         for peer, out in list(self._outbound.items()):
             self._feed(peer, out, lambda out=out: out.machine.store_works(ok))  # type: ignore[misc]

@@ -53,7 +53,10 @@ class RequestsOwner(Protocol):
     """Who shows what is no request any more, and forgets what was deleted."""
 
     def request_shown(self, peer: PeerID, rows: list[StoredMessage]) -> None:
-        """This key is a person now; ``rows`` are the latest of its messages and offers, which nobody was told of."""
+        """Called when this key is a person now.
+
+        ``rows`` are the latest of its messages and offers, which nobody was told of.
+        """
 
     def request_unwanted(self, peer: PeerID) -> None:
         """Hear that what is kept of this key is about to be deleted: what is just being stored shall not stay."""
@@ -140,7 +143,7 @@ class Requests:
         )
 
     def stop(self) -> None:
-        """No timer and no task is left."""
+        """Stop: no timer and no task is left."""
         self._stopped = True
         cancel_timer(self._telling)
         self._tasks.stop()
@@ -230,7 +233,7 @@ class Requests:
             self._tell()
 
     async def accept(self, peer: bytes) -> None:
-        """They are a person from now on.  Raises LocalError("no-request") and StoreFailed."""
+        """Accept them as a person from now on.  Raises LocalError("no-request") and StoreFailed."""
         known = self._known(peer)
         kept = self._kept[known]
         await self._store.requests.accept(chat_with(known))
@@ -268,7 +271,10 @@ class Requests:
             self._tasks.spawn(self._show(peer, kept.last_n), "showing what a stranger has sent")
 
     def replaced(self, peer: PeerID) -> None:
-        """Another key was taken for this one, and what was kept of it is in the chat with that one."""
+        """Forget the request of a key for which another one was taken.
+
+        What was kept of it is in the chat with that one.
+        """
         self._release(peer)
 
     def blocked(self, peer: PeerID) -> None:

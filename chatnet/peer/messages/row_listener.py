@@ -16,4 +16,4 @@ class RowListener(Protocol):
         """Called with a new row."""
 
     def changed(self, chat: ChatID, n: int, state: MessageState, reason: str) -> None:
-        """Row ``n`` has another state; SENT is one that only the outbox knows."""
+        """Called when row ``n`` has another state; SENT is one that only the outbox knows."""

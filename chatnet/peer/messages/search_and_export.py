@@ -175,5 +175,5 @@ class _Writer:
 
 
 def _time(ms: int) -> datetime:
-    """Local time, with its zone; of a time that no calendar has, the last one that it has."""
+    """Return the local time, with its zone; of a time that no calendar has, the last one that it has."""
     return datetime.fromtimestamp(min(ms, LAST_DAY_MS) / 1000).astimezone()

@@ -57,7 +57,7 @@ class ConversationRows:
         return self._database.run(lambda connection: touch(connection, conversation, chat, name, now_ms))
 
     def written_to(self, me: PeerID) -> Deferred[set[ChatID]]:
-        """Chats in which we ever wrote, or offered a file."""
+        """Return the chats in which we ever wrote, or offered a file."""
 
         def job(connection: Connection) -> set[ChatID]:
             rows = connection.execute(
@@ -71,7 +71,10 @@ class ConversationRows:
         return self._database.read(job)
 
     def mark_read(self, me: PeerID, chat: ChatID, n: int) -> Deferred[int]:
-        """Rows up to ``n`` were seen; the mark never goes back.  Returns how many of theirs are unread still."""
+        """Note that rows up to ``n`` were seen; the mark never goes back.
+
+        Returns how many of theirs are unread still.
+        """
 
         def job(connection: Connection) -> int:
             row = connection.execute(
@@ -154,7 +157,7 @@ def join_chats(
 
 
 def move_late(connection: Connection, former: ChatID, chat: ChatID) -> None:
-    """Rows that were stored in ``former`` after ``join_chats`` are in ``chat`` too; what is unread of them stays so."""
+    """Move rows that were stored in ``former`` after ``join_chats`` to ``chat``; what is unread of them stays so."""
     connection.execute("UPDATE history SET chat = ? WHERE chat = ?", (chat, former))
     connection.execute("DELETE FROM request WHERE peer = ?", (former,))
     late = connection.execute("DELETE FROM conversation WHERE chat = ? RETURNING conversation, unread", (former,))
@@ -165,7 +168,7 @@ def move_late(connection: Connection, former: ChatID, chat: ChatID) -> None:
 
 
 def _join_tabs(connection: Connection, former: ChatID, chat: ChatID) -> None:
-    """One tab, where the first of the two was, with both drafts."""
+    """Join two tabs into one, where the first of the two was, with both drafts."""
     tabs = connection.execute(
         "DELETE FROM tab WHERE chat IN (?, ?) RETURNING chat, place, draft", (former, chat)
     ).fetchall()

@@ -39,7 +39,7 @@ class StoreHealth:
         self._stopped = False
 
     def failed(self, error: StoreFailed) -> None:
-        """Something was not stored, or could not be read."""
+        """Note that something was not stored, or could not be read, and try again from time to time."""
         if self._stopped:
             return
         trouble = safe_line(

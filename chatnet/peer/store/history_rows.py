@@ -81,7 +81,7 @@ def only(messages: list[StoredMessage]) -> StoredMessage | None:
 
 
 def add_messages(connection: Connection, messages: Sequence[NewMessage]) -> list[StoredMessage]:
-    """New rows, counted in their conversations.  Raises IntegrityError when one is there.
+    """Add new rows, counted in their conversations.  Raises IntegrityError when one is there.
 
     In few statements: each gives Python's lock away, and may wait for it longer than it works.
     """
@@ -103,7 +103,7 @@ def add_messages(connection: Connection, messages: Sequence[NewMessage]) -> list
 
 
 def _tally(messages: Sequence[NewMessage]) -> dict[tuple[bytes, ChatID], tuple[int, int]]:
-    """By conversation and chat: how many of theirs are to be read, and when the latest was stored."""
+    """Return by conversation and chat how many of theirs are to be read, and when the latest was stored."""
     tally: dict[tuple[bytes, ChatID], tuple[int, int]] = {}
     for message in messages:
         talk = message.conversation, message.chat
@@ -114,7 +114,7 @@ def _tally(messages: Sequence[NewMessage]) -> dict[tuple[bytes, ChatID], tuple[i
 
 
 def _insert(connection: Connection, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Many rows in one statement."""
+    """Insert many rows with few statements."""
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         some = rows[start : start + _ROWS_AT_ONCE]
         marks = ", ".join("?" * len(some[0]))

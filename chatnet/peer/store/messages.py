@@ -128,11 +128,11 @@ class MessageRows:
         return self._database.read(job)
 
     def delivered(self, peer: PeerID, ids: Sequence[bytes]) -> Deferred[list[int]]:
-        """``peer`` has stored these: they leave the outbox.  Returns the ``n`` of the rows that changed."""
+        """Remove messages that ``peer`` has stored from the outbox.  Returns the ``n`` of the rows that changed."""
         return self._database.run(lambda c: settle(c, peer, ids, MessageState.DELIVERED, ""))
 
     def refused(self, peer: PeerID, id: bytes, reason: str) -> Deferred[StoredMessage | None]:
-        """``peer`` will never store it: it leaves the outbox.  None when it was not there."""
+        """Remove a message that ``peer`` will never store from the outbox.  Returns its row, None without one."""
         return self._database.run(lambda c: only(messages_at(c, settle(c, peer, [id], MessageState.REFUSED, reason))))
 
     def release(self, peer: PeerID) -> Deferred[list[StoredMessage]]:
@@ -227,7 +227,7 @@ class MessageRows:
         return self._database.run(job)
 
     def set_file_state(self, fid: bytes, state: MessageState, reason: str = "") -> Deferred[StoredMessage | None]:
-        """Another state of an offer's row, the latest with this ``fid``."""
+        """Set another state of an offer's row, the latest with this ``fid``."""
 
         def job(connection: Connection) -> StoredMessage | None:
             return only(

@@ -119,7 +119,7 @@ class PeerListRows:
 
 
 def _leave(connection: Connection, peers: Iterable[bytes], now_ms: int) -> None:
-    """These are about to leave the list: they become former entries, of which the latest are kept."""
+    """Make former entries of those who are about to leave the list; the latest of them are kept."""
     connection.executemany(
         "INSERT OR REPLACE INTO former_entry (peer, name, endpoints, seq, left_ms)"
         " SELECT peer, name, endpoints, seq, ? FROM list_entry WHERE peer = ?",

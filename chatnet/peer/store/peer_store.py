@@ -50,7 +50,7 @@ class PeerStore:
         return self._database.run(job)
 
     def free_bytes(self) -> Deferred[int | None]:
-        """Bytes that are free for us on the disk of the database; None if it does not know."""
+        """Return the bytes that are free for us on the disk of the database; None if it does not know."""
 
         def job(connection: Connection) -> int | None:
             try:

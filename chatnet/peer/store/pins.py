@@ -41,7 +41,7 @@ class PinRows:
         self._database = database
 
     def all(self) -> Deferred[list[Pin]]:
-        """All, the oldest first."""
+        """Return all pins, the oldest first."""
         return self._database.read(lambda connection: _pins(connection, "1 = 1"))
 
     def add(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Pin]:
@@ -169,7 +169,7 @@ class PinRows:
 
 
 def _move_transfers(connection: Connection, old: PeerID, new: PeerID, conversation: bytes) -> None:
-    """Transfers with the old key are the new key's; rows of those that are offered to it are in ``conversation``.
+    """Move the transfers of the old key to the new one; rows of those that are offered to it go into ``conversation``.
 
     The rule for the offers of the old key ends: nobody has decided so about the new one.
     """

@@ -24,7 +24,10 @@ class SearchHits(NamedTuple):
     texts: tuple[SafeText, ...] = ()  # of the rows, as the screen may have them
 
     def to_show(self) -> SearchHits:
-        """With their texts; long ones would hold up the reactor."""
+        """Return the hits with their texts to show.
+
+        Call this outside of the reactor, which long texts would hold up.
+        """
         return self._replace(texts=tuple(safe_text(row.body) for row in self.rows))
 
 
@@ -44,7 +47,7 @@ class SearchIndex:
         before_n: int | None = None,
         limit: int = SEARCH_PAGE,
     ) -> SearchHits:
-        """Rows that ``query`` finds, the newest first, below row ``before_n``; ``wrote`` says whose.
+        """Return the rows that ``query`` finds, the newest first, below row ``before_n``; ``wrote`` says whose.
 
         At most SEARCH_ROWS rows are looked at in one call, so that none lasts long: a page may be
         short, or empty, and there is more behind it.

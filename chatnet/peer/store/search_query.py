@@ -38,7 +38,7 @@ class Query(NamedTuple):
 
 
 def understand_query(text: str) -> Query:
-    """Raises LocalError("empty") when there is nothing to look for."""
+    """Parse what the user looks for.  Raises LocalError("empty") when there is nothing to look for."""
     words: list[str] = []
     pieces: list[str] = []
     text = text.replace("\0", " ").encode("utf-8", "replace").decode()

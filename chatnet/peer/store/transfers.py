@@ -286,7 +286,7 @@ class TransferRows:
         return self._database.read(job)
 
     def offered_rows(self, peer: PeerID, fid: bytes, start: int, limit: int) -> Deferred[tuple[list[OfferedRow], int]]:
-        """At most ``limit`` of an offer's files, and behind them its empty folders, from the one numbered ``start`` on.
+        """Return at most ``limit`` of an offer's files, and behind them its empty folders, from number ``start`` on.
 
         With them comes how many there are in all; fewer files than that are there of one that has ended badly.
         Of the packed pages only those are unpacked that hold some of them.
@@ -318,7 +318,7 @@ class TransferRows:
         return self._database.read(job)
 
     def forget_ended(self) -> Deferred[None]:
-        """Ended transfers leave ``transfers()``; their ids stay known."""
+        """Remove ended transfers from ``transfers()``; their ids stay known."""
         ended = tuple(state.value for state in ENDED)
         these = f"transfer WHERE forgotten = 0 AND state IN ({', '.join('?' * len(ended))})"
 
@@ -352,7 +352,7 @@ class TransferRows:
         files: Sequence[tuple[int, str, bytes, bytes]],
         placed: Sequence[tuple[int, bytes]] = (),
     ) -> Deferred[None]:
-        """These, ``(number, part, digest, folder)``, are on the disk and verified; their names come next.
+        """Note that these, ``(number, part, digest, folder)``, are on the disk and verified; their names come next.
 
         ``placed`` as in ``files_done``: those whose names have become certain meanwhile.
         """
@@ -368,7 +368,10 @@ class TransferRows:
         return self._database.run(job)
 
     def files_done(self, peer: PeerID, fid: bytes, files: Sequence[tuple[int, bytes]]) -> Deferred[None]:
-        """These files, ``(number, final path)``, are verified and have their names; forgotten, they are found again."""
+        """Note that these files, ``(number, final path)``, are verified and have their names.
+
+        If this is lost in a crash, they are found again.
+        """
 
         def job(connection: Connection) -> None:
             _set_done(connection, _number_of(connection, peer, fid), files)
@@ -391,7 +394,7 @@ class TransferRows:
         return self._database.run(job, lasting=False)
 
     def find(self, peer: PeerID, fid: bytes) -> Deferred[TransferRow | None]:
-        """One transfer, also a forgotten one."""
+        """Return one transfer, also a forgotten one; None if there is none."""
 
         def job(connection: Connection) -> TransferRow | None:
             row = connection.execute(
@@ -402,7 +405,7 @@ class TransferRows:
         return self._database.read(job)
 
     def received_like(self, peer: PeerID, fid: bytes) -> Deferred[dict[int, bytes]]:
-        """Files of the offer ``fid`` that this peer has sent before, by number: the path where each lies.
+        """Return files of the offer ``fid`` that this peer has sent before, by number: the path where each lies.
 
         They lay in a folder there and have the same path, size and time; the newest counts.  What is kept in memory
         is as much as the offer, however much has come before.
@@ -440,7 +443,7 @@ class TransferRows:
         return self._database.read(job)
 
     def file_rules(self) -> Deferred[dict[PeerID, FileRule]]:
-        """By person, of whom there is one."""
+        """Return the file rules by person; people without a rule are left out."""
 
         def job(connection: Connection) -> dict[PeerID, FileRule]:
             rows = connection.execute("SELECT peer, kind, max_bytes FROM file_rule")
@@ -465,7 +468,7 @@ def _number_of(connection: Connection, peer: PeerID, fid: bytes) -> int | None:
 def _pages(
     connection: Connection, t: int, table: str, column: str, start: int, end: int
 ) -> tuple[Iterator[bytes], int, int]:
-    """Packed pages of a transfer that hold the items from number ``start`` to before ``end``.
+    """Return the packed pages of a transfer that hold the items from number ``start`` to before ``end``.
 
     With them come the number of the first item in them, and how many items all pages have.
     """

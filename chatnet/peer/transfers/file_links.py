@@ -20,7 +20,7 @@ class FileLinkOwner(Protocol):
     def file_link_opened(self, link: Link, fid: bytes | None) -> None: ...
 
     def file_received(self, link: Link, message: Message) -> None:
-        """Raises RemoteError for what cannot be."""
+        """Handle a message on a file link.  Raises RemoteError for what cannot be."""
 
     def file_link_lost(self, link: Link, end: LinkEnd) -> None: ...
 

@@ -125,12 +125,12 @@ class ManagedTransfer:
         return self.note if self.note and self.machine.state is TransferState.DONE else self.machine.reason
 
     def skip(self, number: int, code: str) -> None:
-        """This file is not sent, for the reason in ``code``."""
+        """Note that this file is not sent, for the reason in ``code``."""
         self.skipped[number] = code
         self.note = skipped_text(self.files, self.skipped)
 
     def snapshot(self) -> Transfer:
-        """It as people see it."""
+        """Return the transfer as people see it."""
         info, state, progress = self.info, self.machine.state, self.progress
         rate = progress.rate if state is TransferState.RUNNING or state.ended else None
         running = state is TransferState.RUNNING
@@ -199,11 +199,11 @@ class ManagedTransfer:
         self.progress.bytes = self.progress.resumed_from = self.info.total_bytes - missing_bytes
 
     def begin(self, now: float) -> None:
-        """Bytes go from now on."""
+        """Note that bytes go from now on."""
         self.progress.rate = Rate(now, self.progress.bytes)
 
     def conclude(self, now_ms: int, waiting_ms: int) -> None:
-        """It has ended: count what is there, and drop what only an open transfer needs."""
+        """Count what is there at the end, and drop what only an open transfer needs."""
         if self.ended_ms is None:
             self.ended_ms, self.since_ms = now_ms, waiting_ms
             if self.machine.state is TransferState.DONE:

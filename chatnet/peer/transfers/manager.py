@@ -264,7 +264,7 @@ class Transfers:
         return self._want(fid, ev.PersonCancels()).snapshot()
 
     async def offered_names(self, fid: bytes, start: int, limit: int) -> OfferedNames:
-        """At most ``limit`` of an offer's names, from the one numbered ``start`` on; the empty folders come last.
+        """Return at most ``limit`` of an offer's names, from number ``start`` on; the empty folders come last.
 
         Raises LocalError: unknown-transfer, ended.
         """
@@ -334,7 +334,7 @@ class Transfers:
             self._executor.carry_out(transfer, (ev.Persist(), ev.Tell()))
 
     def sender_accepted(self, peer: PeerID) -> None:
-        """``peer`` is no stranger any more: their unanswered offers hold nothing of what strangers have."""
+        """Count the unanswered offers of ``peer``, who is no stranger any more, no longer among those of strangers."""
         for transfer in self._table.of_peer(peer):
             self._held.sender_accepted(peer, transfer.fid)
 
@@ -371,7 +371,7 @@ class Transfers:
         return self._preferences.speed_limits()
 
     async def set_speed_limits(self, up: int | None, down: int | None) -> SpeedLimits:
-        """Bytes a second of all transfers together, from now on.  Raises LocalError("too-slow")."""
+        """Limit the bytes a second of all transfers together, from now on.  Raises LocalError("too-slow")."""
         self._preferences.limit(up, down)
         for transfer in self._table.all():
             self._executor.runs.limit_changed(transfer)
@@ -474,7 +474,7 @@ class Transfers:
                 self._tasks.spawn(peer, self._tell_outcome(peer, fid), "answering about a transfer")
 
     async def _tell_outcome(self, peer: PeerID, fid: bytes) -> None:
-        """Somebody asks about a transfer that is not here, perhaps from before we forgot it."""
+        """Answer a question about a transfer that is not here, perhaps from before we forgot it."""
         row = await self._store.transfers.find(peer, fid)
         if self._table.find(peer, fid) is not None:
             return  # it came meanwhile, and says itself how it stands

@@ -12,7 +12,7 @@ from chatnet.peer.store.transfers import OfferedRow
 
 
 def shown_names(rows: Sequence[OfferedRow], outgoing: bool) -> tuple[OfferedName, ...]:
-    """Files and empty folders for the screen; those that come in with the names that they get here."""
+    """Return files and empty folders for the screen; those that come in with the names that they get here."""
     return tuple(_shown(row, outgoing) for row in rows)
 
 

@@ -32,7 +32,7 @@ class Offering:
         self._timers = KeyedTimers(clock, self._grant)
 
     def ask(self, peer: PeerID) -> None:
-        """Something may be offered to ``peer``: look in the next turn, once however many transfers ask."""
+        """Look in the next turn what may be offered to ``peer``, once however many transfers ask."""
         self._timers.arm(peer)
 
     def made(self, peer: PeerID) -> None:
@@ -40,7 +40,7 @@ class Offering:
         self._rate.spend(peer, self._clock.seconds())
 
     def stop(self) -> None:
-        """No timer is left."""
+        """Stop: no timer is left."""
         self._timers.stop()
 
     def _grant(self, peer: PeerID) -> None:

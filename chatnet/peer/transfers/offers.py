@@ -109,7 +109,7 @@ class Offers:
                 self._held.release(peer, assembly.fid)
 
     def stop(self) -> None:
-        """No timer is left."""
+        """Stop: no timer is left."""
         for peer in tuple(self._askers):
             self.link_down(peer)
 
@@ -204,7 +204,7 @@ class Offers:
         return True
 
     def withdrawn(self, peer: PeerID, fid: bytes) -> str:
-        """With which code an offer was withdrawn; empty for any other one."""
+        """Return the code with which an offer was withdrawn; empty for any other one."""
         asker = self._askers.get(peer)
         return asker.withdrawn.get(fid, "") if asker is not None else ""
 

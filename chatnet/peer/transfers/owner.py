@@ -26,7 +26,7 @@ class TransferLinks(Protocol):
         """Return an open link of role ``file`` that serves ``user``.  Raises ChatnetError."""
 
     def wake(self, peer: PeerID) -> None:
-        """Something waits for ``peer`` (see ``Transfers.waits_for``): see that there is a chat link in time."""
+        """See that there is a chat link in time, because something waits for ``peer`` (see ``Transfers.waits_for``)."""
 
 
 class TransferListener(Protocol):

@@ -29,7 +29,7 @@ class TransferPreferences:
         return SpeedLimits(self.up.rate, self.down.rate)
 
     def limit(self, up: int | None, down: int | None) -> None:
-        """Bytes a second, from now on.  Raises LocalError("too-slow")."""
+        """Limit the bytes a second, from now on.  Raises LocalError("too-slow")."""
         for speed in (up, down):
             if speed is not None and speed < LEAST_SPEED:
                 raise LocalError("too-slow", f"{LEAST_SPEED // 1024} KiB/s is the lowest limit.")

@@ -88,7 +88,7 @@ class Receiver:
         self._done: Deferred[None] = Deferred()
 
     async def run(self) -> None:
-        """Until every wanted file stands under its final name; the download is closed afterwards.
+        """Run until every wanted file stands under its final name; the download is closed afterwards.
 
         Raises LocalError(unwritable | digest) after a REJECT was sent, LocalError when every file was
         skipped, or RemoteError; then what has no final name is removed.  It is kept for
@@ -122,7 +122,7 @@ class Receiver:
         return self._download.saved_to
 
     def received(self, message: Message) -> None:
-        """FILE and END or SKIP, in the order that was wanted; RemoteError for anything else."""
+        """Handle FILE and END or SKIP, in the order that was wanted.  Raises RemoteError for anything else."""
         if self._error is not None:
             pass_over(self._link, message)
             return
@@ -236,7 +236,7 @@ class Receiver:
             self._go()
 
     def _must_wait(self) -> bool:
-        """Somebody else calls ``_visit`` when it may be."""
+        """Return whether ``_visit`` must not be called now; it is called later, when it may be."""
         if self._busy or self._error is not None:
             return True
         return self._beside is not None and (self._download.due or self._download.unmarked >= UNMARKED_BYTES)
@@ -296,7 +296,7 @@ class Receiver:
             self._done.errback(self._error)
 
     async def _rest(self) -> None:
-        """No timer runs, and no thread."""
+        """Stop the timers, and wait until no thread runs."""
         for timer in (self._waiting, self._gathering):
             if timer is not None:
                 timer.cancel()

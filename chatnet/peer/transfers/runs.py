@@ -72,7 +72,7 @@ class Runs:
         self._leaving: dict[Link, IDelayedCall] = {}  # until the other side closes
 
     def stop(self) -> None:
-        """No link of a transfer is left, and no timer."""
+        """Stop: no link of a transfer is left, and no timer."""
         for link in tuple(self._leaving):
             link.abort(messages.STOPPING, "the program ends")
         for timer in self._leaving.values():
@@ -139,7 +139,7 @@ class Runs:
         link.close(messages.NOT_EXPECTED, "nobody waits for this any more")
 
     def leave(self, transfer: ManagedTransfer, how: Leave) -> None:
-        """Part with the file link, if it is still there."""
+        """Leave the file link in the way ``how``, if it is still there."""
         if transfer.file_links:
             link = transfer.file_links.pop(0)
             del self._of_link[link]
@@ -228,7 +228,7 @@ class Runs:
         self._own(transfer, self._run(transfer, run, receiver))
 
     def limit_changed(self, transfer: ManagedTransfer) -> None:
-        """Another speed limit holds from now on."""
+        """Apply another speed limit from now on."""
         if transfer.run is not None and transfer.run.work is not None:
             transfer.run.work.limit_changed()
 

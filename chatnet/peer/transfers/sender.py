@@ -94,7 +94,7 @@ class Sender:
         return self._error is not None
 
     def received(self, message: Message) -> None:
-        """VERIFIED or REJECT from the receiver; RemoteError for anything else, or too early."""
+        """Handle VERIFIED or REJECT from the receiver.  Raises RemoteError for anything else, or too early."""
         if isinstance(message, Reject):
             self._stop(Refused(message.code, "the receiver gave up"))
         elif isinstance(message, Verified) and self._all_sent and self._waiting is not None:
@@ -146,10 +146,10 @@ class Sender:
         self.done_files += 1
 
     def _leave_out(self, want: Want, error: LocalError, said: bool = True) -> None:
-        """This file cannot be sent, the others can; raises ``error`` where the other side does not know that.
+        """Leave out a file that cannot be sent, while the others can.
 
-        Unless all bytes were ``said`` that were announced, the link is of no use any more: what follows
-        begins again without this file.
+        Raises ``error`` where the other side does not know SKIP.  Unless all bytes were ``said`` that were announced,
+        the link is of no use any more: what follows begins again without this file.
         """
         if self._skip is None:
             raise error
@@ -183,7 +183,7 @@ class Sender:
             raise self._error
 
     async def _wait(self) -> None:
-        """Until ``_wake``; raises what ``stop`` was given."""
+        """Wait until ``_wake``.  Raises what ``stop`` was given."""
         self._check()
         self._waiting = Deferred()
         try:

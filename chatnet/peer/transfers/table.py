@@ -53,7 +53,7 @@ class TransferTable:
         self._progress.clock = clock
 
     def stop(self) -> None:
-        """No timer is left."""
+        """Stop: no timer is left."""
         if self._progress.running:
             self._progress.stop()
 
@@ -72,7 +72,7 @@ class TransferTable:
         return self._former.get(fid) == (peer, False)
 
     def all(self) -> tuple[ManagedTransfer, ...]:
-        """Each that the peer has to do with, shown or not."""
+        """Return each transfer that the peer has to do with, shown or not."""
         return tuple(self._transfers.values())
 
     def of_peer(self, peer: PeerID) -> tuple[ManagedTransfer, ...]:
@@ -80,12 +80,12 @@ class TransferTable:
         return tuple(self._of_peer.get(peer, {}).values())
 
     def find(self, peer: PeerID, fid: bytes) -> ManagedTransfer | None:
-        """One with this peer; nobody speaks of somebody else's."""
+        """Return a transfer with this peer; None for that of somebody else."""
         transfer = self._transfers.get(fid)
         return transfer if transfer is not None and transfer.peer == peer else None
 
     def known(self, fid: bytes) -> ManagedTransfer:
-        """One that is shown.  Raises LocalError("unknown-transfer")."""
+        """Return a transfer that is shown.  Raises LocalError("unknown-transfer")."""
         transfer = self._transfers.get(fid)
         if transfer is None or not transfer.stored or transfer.forgotten:
             raise LocalError("unknown-transfer", "There is no such transfer.")
@@ -116,7 +116,7 @@ class TransferTable:
             del self._of_peer[transfer.peer]
 
     def drop(self, transfer: ManagedTransfer) -> None:
-        """It is not there any more, or could not be stored."""
+        """Drop a transfer that is not there any more, or could not be stored."""
         if self._transfers.pop(transfer.fid, None) is not None:
             self._leave_peer(transfer)
             if transfer.stored:

@@ -24,12 +24,12 @@ class Turns:
         self._having: dict[ManagedTransfer, None] = {}
 
     def ask(self, transfer: ManagedTransfer) -> None:
-        """It wants to run."""
+        """Ask for a turn, because the transfer wants to run."""
         self._asking[transfer] = None
         self._grant()
 
     def free(self, transfer: ManagedTransfer) -> None:
-        """It does not run, and does not want to."""
+        """Free the turn of a transfer that does not run, and does not want to."""
         self._asking.pop(transfer, None)
         self._having.pop(transfer, None)
         self._grant()

@@ -149,7 +149,10 @@ class Trust:
         self._people.tell(known)
 
     def _changed_key(self, peer: bytes) -> tuple[PeerID, PeerID]:
-        """Also one that the person decided against, and would take after all."""
+        """Return the known key and its new one, also one that the user decided against.
+
+        Raises LocalError("no-new-key").
+        """
         known = self._people.known(peer)
         new = self._roster.rival(known)
         if new is None:

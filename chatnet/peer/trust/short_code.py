@@ -80,7 +80,10 @@ class ShortCodes:
         return self._shown.get(peer, "")
 
     async def begin(self, peer: PeerID, name: str) -> str:
-        """Six digits.  Raises LocalError("too-often" | "check-late" | "check-failed"), ChatnetError."""
+        """Begin an exchange, and return its six digits.
+
+        Raises LocalError("too-often" | "check-late" | "check-failed"), ChatnetError.
+        """
         done: Deferred[str] = Deferred()
         running = self._exchanges.get(peer)
         if running is not None:
@@ -125,7 +128,10 @@ class ShortCodes:
                 self._end(peer, LocalError("check-failed", "The other side broke its word: there is no code."))
 
     async def _answer(self, peer: PeerID, exchange: _Exchange | None, commitment: bytes) -> None:
-        """They begin.  If we did too, one of the two exchanges stays, and who waits here waits for that."""
+        """Answer an exchange that they begin.
+
+        If we did too, one of the two stays, and who waits here waits for that.
+        """
         done = None
         if exchange is not None and exchange.ours:
             if self._me < peer:
