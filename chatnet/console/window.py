@@ -234,7 +234,8 @@ class Window(Box):
     def outdate(self, chat: ChatID) -> None:
         """Remove the last line, because something in ``chat`` asks for an answer or has got one.
 
-        What the line says may be out of date.  A warning stays for its time, since it may be about something else that has to be read.
+        What the line says may be out of date.  A warning stays for its time, since it may be about something else that
+        has to be read.
         """
         if self.chat in (None, chat) and not self.footer.warning:
             self.footer.quiet()

@@ -129,7 +129,7 @@ def cut(text: str, cols: int, signs: Signs) -> str:
 
 
 def cut_inside(text: str, cols: int, signs: Signs) -> str:
-    """Cut ``text`` to at most ``cols`` columns, but keep its beginning and its end; an ellipsis shows what is missing."""
+    """Cut ``text`` to at most ``cols`` columns with its beginning and its end; an ellipsis shows what is missing."""
     if width(text) <= cols:
         return text
     head = cut(text, cols * 2 // 3, signs)
