@@ -205,7 +205,7 @@ class Console(Service):
         return (f"{_NOT_UTF8}: what {_encoding()} has no character for is shown as ? and cannot be typed. {_SET_UTF8}",)
 
     def _warn(self, warnings: Sequence[str]) -> None:
-        """Keep them in the first tab, and say in the last line that they are there."""
+        """Keep warnings in the first tab, and show the first of them in the last line."""
         assert self.actions is not None
         at_ms = int(self._reactor.seconds() * 1000)
         for text in warnings:

@@ -132,7 +132,7 @@ class ChatRows:
         self.version += 1
 
     def trim(self) -> int:
-        """Let the oldest rows go when many were read; how many went."""
+        """Drop the oldest rows when many were read, and return how many were dropped."""
         surplus = len(self.rows) - limits.LIVE_MESSAGES
         if surplus <= limits.HISTORY_PAGE:
             return 0

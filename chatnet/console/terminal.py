@@ -128,7 +128,7 @@ class TerminalWriter:
                 termios.tcflush(self.fileno(), termios.TCOFLUSH)
 
     def settle(self) -> None:
-        """Write the last words as far as they are taken soon, and be idle."""
+        """Write what is left, as far as it is taken within SETTLE_SECONDS, and stop watching."""
         left, self._left = self._left, b""
         self._watch(False)
         with suppress(OSError):

@@ -16,7 +16,7 @@ class ChoiceStore(Protocol):
         """Return the choice; empty when there is none."""
 
     def put(self, choice: str) -> None:
-        """Keep it; empty: forget it.  Raises OSError."""
+        """Keep ``choice``, or with an empty one forget the former.  Raises OSError."""
 
 
 class ThemeChoice:

@@ -194,7 +194,7 @@ class Window(Box):
         self.refresh()
 
     def close(self, index: int) -> bool:
-        """Close a chat's tab; False for one that stays."""
+        """Close a chat's tab; return False if it stays."""
         if not isinstance(self.tabs[index].pane, ConversationPane):
             return False
         here = self.here
@@ -326,7 +326,7 @@ class Window(Box):
     # --- drawing -------------------------------------------------------------------------------
 
     def render(self, size: Any, focus: bool = False) -> Any:
-        """Never from urwid's cache: it only puts together what its parts keep."""
+        """Draw again each time, without urwid's cache: this only puts together what its parts keep."""
         self.size = cols, rows = size
         return self.draw(cols, rows, focus)
 

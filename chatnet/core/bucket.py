@@ -21,7 +21,7 @@ class TokenBucket:
         self._upto = now
 
     def take(self, now: float, n: float = 1) -> bool:
-        """Take ``n`` tokens if they are there; all of them or none."""
+        """Take ``n`` tokens if they are all there, else none, and return whether they were taken."""
         self._fill(now)
         if self._tokens < n:
             return False
@@ -29,7 +29,7 @@ class TokenBucket:
         return True
 
     def spend(self, now: float, n: float = 1) -> float:
-        """Take ``n`` tokens, there or not; seconds until what is owed then is paid back."""
+        """Take ``n`` tokens, there or not, and return the seconds until what is owed then is paid back."""
         self._fill(now)
         self._tokens -= n
         if self._tokens >= 0:

@@ -94,7 +94,7 @@ class Budget:
         return self._lacking(self._accounts(who), amount)
 
     def take(self, holder: Hashable, who: Claimant, amount: int = 1) -> Level | None:
-        """Charge ``amount`` more to ``holder``; the level that lacks it, and then nothing is charged.
+        """Charge ``amount`` more to ``holder``, or charge nothing and return the level that lacks it.
 
         A holder stays in the accounts of its first charge, whatever becomes of ``who`` meanwhile.
         """

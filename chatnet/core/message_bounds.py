@@ -123,7 +123,7 @@ class FrameAllowance:
             self._awaited[kind] += 1
 
     def heard(self, kind: type[Message], now: float) -> float:
-        """Charge a message of ``kind`` that came; seconds for which nothing more is to be read."""
+        """Charge a message of ``kind`` that came, and return for how many seconds nothing more is to be read."""
         if kind not in _CHARGED:
             return 0.0
         question = ANSWERS.get(kind)

@@ -35,7 +35,7 @@ class RequestLedger:
         return id in self._held.get(peer, ())
 
     def take(self, who: Claimant, id: bytes, size: int) -> Level | None:
-        """Charge one more, of ``size`` bytes on disk; the level that lacks room, and then nothing is charged."""
+        """Charge one more, of ``size`` bytes on disk, or charge nothing and return the level that lacks room."""
         for budget, amount in ((self._requesters, who.key not in self._held), (self._requests, 1), (self._bytes, size)):
             lacking = budget.lacks(who, amount) if amount else None
             if lacking is not None:

@@ -10,7 +10,7 @@ _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
 def forbid_core_dumps() -> None:
-    """Have the system write no core dump of this process and its children, nor let others of its user look into it.
+    """Forbid core dumps of this process and its children, and let no other process of its user look into it.
 
     The limit is for every system; where Linux hands dumps to a program, only ``prctl`` counts.
     """

@@ -243,7 +243,7 @@ class Database:
             return batch
 
     def _check(self) -> None:
-        """Look through the whole file beside the work: a large one takes seconds."""
+        """Check the whole file with a connection of its own, beside the work: a large file takes seconds."""
         try:
             self._checking = connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
             try:

@@ -28,7 +28,7 @@ class EventFeedSubscription:
         self._feed = feed
 
     def cancel(self) -> None:
-        """Hear nothing more, not even what was emitted before and is still on its way."""
+        """Deliver nothing more, not even what was emitted before and is still on its way."""
         self.listener = None
         self._feed.forget(self)
 

@@ -21,7 +21,7 @@ STEPS_TO_FULL = 1  # collections of the one before it that a full one waits for;
 
 
 def freeze_long_lived(clock: Callable[[], float] = time.perf_counter) -> Callable[[], None]:
-    """Begin to do so in this process; returns how to stop it and have everything looked at again."""
+    """Freeze what lives long in this process; return how to stop it and have everything looked at again."""
     began = 0.0
     usual = gc.get_threshold()
     young, middle, _ = usual

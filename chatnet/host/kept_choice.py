@@ -27,7 +27,7 @@ class KeptChoice:
             return ""
 
     def put(self, choice: str) -> None:
-        """Keep it, in place of the one before; empty: forget it.  Raises OSError."""
+        """Keep ``choice`` in place of the one before, or with an empty one forget that.  Raises OSError."""
         if not choice:
             self._file.unlink(missing_ok=True)
             return

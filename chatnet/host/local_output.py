@@ -41,8 +41,9 @@ class LocalOutput:
             self._shared = True
 
     def write(self, data: bytes) -> int:
-        """Write what is taken now; how many bytes that were, 0 when there is no room.  Raises OSError when nobody
-        can read it any more.
+        """Write as much of ``data`` as is taken now, and return how many bytes that were, 0 when there is no room.
+
+        Raises OSError when nobody can read it any more.
         """
         if not self._shared:
             return self._written(data)
@@ -62,7 +63,7 @@ class LocalOutput:
             raise
 
     def write_within(self, data: bytes, seconds: float) -> bytes:
-        """Write for at most ``seconds``; what was not taken.  Raises OSError as ``write`` does."""
+        """Write for at most ``seconds``, and return what was not taken.  Raises OSError as ``write`` does."""
         until = time.monotonic() + seconds
         while data := data[self.write(data) :]:
             left = until - time.monotonic()
@@ -130,7 +131,7 @@ class LineOutput:
 
 
 def write_now(stream: TextIO | None, text: str, seconds: float = 0.0) -> bool:
-    """Write a few words for a person at ``stream``, waiting for at most ``seconds``; whether all of it was taken.
+    """Write a few words for a person at ``stream`` within ``seconds``, and return whether all of it was taken.
 
     A stream without a descriptor is written to as it is.
     """

@@ -54,7 +54,7 @@ def _is_open_to_others(status: os.stat_result) -> bool:
 
 
 def make_private_directory(path: Path) -> None:
-    """Make a directory; FileExistsError when something has that name.  Raises OSError."""
+    """Make a directory.  Raises FileExistsError when something has that name, or another OSError."""
     os.mkdir(path, PRIVATE_DIRECTORY)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

@@ -37,7 +37,7 @@ class ProfileLock:
         return bool(self._descriptors)
 
     def acquire(self) -> None:
-        """Take both; their directories must exist.
+        """Lock both the directory and the file; their directories must exist.
 
         Raises LocalError("twin") when another process has one of them, LocalError("no-lock") when the file cannot
         be used.
@@ -55,7 +55,7 @@ class ProfileLock:
         self._descriptors = taken
 
     def release(self) -> None:
-        """Give both back; the file stays, so that nobody locks a file that is about to vanish."""
+        """Release both locks; the file stays, so that nobody locks a file that is about to vanish."""
         if not self._descriptors:
             return
         os.ftruncate(self._descriptors[-1], 0)

@@ -37,7 +37,7 @@ class Arrived:
         """Do nothing: Twisted takes this for the protocol, which the connection does not have yet."""
 
     def refuse(self) -> None:
-        """Close it without a link."""
+        """Close the connection without a link."""
         if self.socket is not None:
             self.socket.close()
 

@@ -202,7 +202,7 @@ class Link(TwistedProtocol):
 
     @property
     def address(self) -> str:
-        """Host and port of the other side, for people."""
+        """Return host and port of the other side, for people."""
         return host_port(*self.remote)
 
     @property
@@ -453,7 +453,7 @@ class Link(TwistedProtocol):
             self._frame_since = self._settings.clock.seconds()
 
     def _deliver_raw(self, data: bytes) -> bytes:
-        """Hand raw bytes to the sink; what lies behind them is returned."""
+        """Hand raw bytes to the sink, and return what lies behind them."""
         sink, head = self._raw_sink, data[: self._raw_left] if len(data) > self._raw_left else data
         self._raw_left -= len(head)
         if not self._raw_left:

@@ -46,7 +46,7 @@ class PersistentLinkOwner(Protocol):
     """Whom the link is for.  Nothing is called any more once the link was told to stop."""
 
     async def dial(self, user: LinkUser) -> Link:
-        """Make one attempt: an open link that serves ``user``.
+        """Make one attempt, and return an open link that serves ``user``.
 
         Raises ChatnetError when nobody answers, or somebody says no.  Any other exception is
         logged as an internal error, and the attempts go on.

@@ -182,7 +182,7 @@ class PeerApi(Protocol):
         """Hold a transfer until ``resume``.  Fails with LocalError("unknown-transfer" | "ended" | "not-running")."""
 
     def resume(self, fid: bytes) -> Deferred[Transfer]:
-        """Let it go on, or try a broken one now.
+        """Let a transfer go on, or try a broken one now.
 
         Fails with LocalError("unknown-transfer" | "ended" | "not-running" | "paused-there": they hold it too |
         "no-space" | "no-inodes" | "busy").

@@ -145,7 +145,7 @@ class Demo:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def run(self) -> int:
-        """Start everything; the exit code of the console, after the person left it."""
+        """Start everything, and return the exit code of the console after the person has left it."""
         registry = self._behind("registry", [self._twistd, "-n", "chatregistry", "--listen", LISTEN])
         join = self._awaited(registry, self._directory / "state" / "registry" / "join")
         echo = [

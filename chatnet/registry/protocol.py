@@ -235,7 +235,7 @@ class RegistryProtocol:
         return {**self._new_names.refused, **self._directory.refused_names}
 
     def traffic(self) -> tuple[int, int, int]:
-        """Open connections, and the bytes in and out of all since the start, without TLS's own."""
+        """Return the open connections, and the bytes in and out of all since the start, without TLS's own."""
         live = self._admitted
         bytes_in, bytes_out = self._ended_bytes
         return (

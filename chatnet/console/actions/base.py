@@ -63,7 +63,7 @@ class Terminal(Protocol):
         """The theme that holds now."""
 
     def choose_theme(self, theme: Theme | None) -> bool:
-        """Take a theme, None for the usual one, from now on; whether the next start has it, too.
+        """Take a theme, None for the usual one, from now on, and return whether the next start has it, too.
 
         Raises OSError when it could not be kept; it is there all the same.
         """

@@ -234,7 +234,7 @@ class FilePicker(Box):
         return self.size[0], max(1, self.size[1] - 2)
 
     def row(self, entry: FileEntry, cols: int) -> Markup:
-        """Mark, name, size."""
+        """Return the row of a file: its mark, name and size."""
         mark = "[x]" if self._path(entry) in self.marked else "[ ]"
         size = "folder" if entry.folder else size_text(entry.size_bytes)
         name = cut(safe_line(entry.name) + ("/" if entry.folder else ""), max(4, cols - 17), self._signs)

@@ -52,7 +52,7 @@ class ResultsView(Box):
         self._rows.on_click = lambda index: self._choose()
 
     def put(self, page: SearchPage) -> bool:
-        """Add a page; False when it had nothing and there are more."""
+        """Add a page; return False when it had nothing and there are more."""
         self.found += page.messages
         self.before_n = page.before_n
         self.searching = not page.messages and page.before_n is not None

@@ -143,7 +143,7 @@ class ConversationPane(ScrollPane):
             self.anchor, self.hidden = len(self.chat_rows.rows) - 1, 0
 
     def show_row(self, n: int) -> bool:
-        """Bring row ``n`` to the middle and mark it; False when it is not loaded."""
+        """Bring row ``n`` to the middle and mark it; return False when it is not loaded."""
         rows = self.chat_rows.rows
         index = bisect_left(rows, n, key=lambda row: row.n)
         if index == len(rows) or rows[index].n != n:
@@ -155,7 +155,7 @@ class ConversationPane(ScrollPane):
         return True
 
     def to_unread(self) -> bool:
-        """Bring the "new since" line to the upper edge, if there is room below it; False when nothing is new."""
+        """Bring the "new since" line to the upper edge, if there is room below it; return False when nothing is new."""
         rows, mark = self.chat_rows.rows, self.chat_rows.mark_n
         index = bisect_right(rows, mark, key=lambda row: row.n) if mark is not None else 0
         if not index or index == len(rows):
@@ -167,7 +167,7 @@ class ConversationPane(ScrollPane):
     # --- what is too long for a row ------------------------------------------------------------
 
     def open_long(self) -> bool:
-        """Show all of the lowest message in view that is not shown whole; False when there is none."""
+        """Show all of the lowest message in view that is not shown whole; return False when there is none."""
         return any(self._open(row) for row in self.rows_in_view())
 
     def mouse(self, event: str, button: int, col: int, row: int) -> bool:

@@ -94,8 +94,11 @@ class Roster:
         self._told.clear()
 
     def apply(self, page: ListPage, now_ms: int) -> Changes:
-        """Take one page in.  Who a snapshot does not name leaves when its last page has come, so
-        that nobody disappears for a moment.  RemoteError if the list grows beyond MAX_LIST_ENTRIES."""
+        """Take in one page, and return what it changed.
+
+        Who a snapshot does not name leaves when its last page has come, so that nobody disappears for a moment.
+        Raises RemoteError if the list grows beyond MAX_LIST_ENTRIES.
+        """
         changes = Changes()
         if page.reset:
             self._snapshot = set()
@@ -216,7 +219,7 @@ class Roster:
         self._remember(peer, changes)
 
     def _remember(self, peer: PeerID, changes: Changes) -> None:
-        """Name and addresses of somebody who was listed stay known; the longest gone makes room for them."""
+        """Remember name and addresses of somebody who was listed. Whoever is gone longest makes room for them."""
         name = self.entries[peer].name
         if name in self._remembered_by_name:
             self._stop_remembering(self._remembered_by_name[name], changes)

@@ -374,7 +374,7 @@ class OfferAssembly:
         return self._size.entries
 
     def add(self, page: Offer | OfferRest) -> bool:
-        """Take a page; True with the last.
+        """Take a page, and return True with the last.
 
         Raises RemoteError: too-many above what an offer may hold; bad-frame for a page of the rest before one
         of files, or one of files after it, and with the last page, when two files have the same path or an empty
@@ -431,7 +431,7 @@ class AcceptAssembly:
         self._files = files
 
     def add(self, page: Accept) -> bool:
-        """Take a page; True with the last.
+        """Take a page, and return True with the last.
 
         Raises RemoteError("bad-frame") for what was not offered or is out of order, and for a want of nothing.
         """

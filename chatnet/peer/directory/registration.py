@@ -50,7 +50,7 @@ class RegistryReconnectPolicy:
     steady_seconds: float = REGISTRY_STEADY_SECONDS
 
     def wait_seconds(self, failures: int, error: ChatnetError) -> float | None:
-        """See ``ReconnectPolicy``.  Called once for each end."""
+        """Return the wait as ``ReconnectPolicy`` says.  Called once for each end."""
         if isinstance(error, LinkLost):
             again = error.code == messages.REPLACED and self.replacements.add("registry", self.seconds())
             end = registry_end(error.code, again=again)

@@ -206,7 +206,7 @@ class Download:
             return None
 
     def sync(self, mark: Mark) -> None:
-        """Make it certain; beside the other steps, in a thread of its own."""
+        """Make the bytes up to ``mark`` certain; beside the other steps, in a thread of its own."""
         with _DISK_ERRORS:
             try:
                 self._nice.sync_data(mark.fd)
@@ -474,7 +474,7 @@ class Download:
             self._count(part.file, path)
 
     def _note_placed(self) -> None:
-        """Write down now what has its name."""
+        """Store which files have their names now."""
         self._names.make_certain()
         if self._unnoted:
             self._journal.placed([(part.index, path) for part, path in self._unnoted])

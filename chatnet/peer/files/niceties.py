@@ -107,7 +107,7 @@ class Niceties:
         return True
 
     def note(self, nicety: Nicety, error: OSError) -> None:
-        """Say in the log that it is lacking, if that was not said yet."""
+        """Log that a nicety is lacking, if that was not logged yet."""
         if nicety not in self._noted:
             self._noted.add(nicety)
             self.log.warn(
@@ -150,14 +150,14 @@ class Niceties:
         self.attempt(Nicety.SYNC_FOLDER, os.fsync, fd)
 
     def allocate(self, fd: int, size: int) -> bool:
-        """Take the space for a whole file at once; False where that is lacking.
+        """Take the space for a whole file at once; return False where that is lacking.
 
         OSError(ENOSPC, EDQUOT or EFBIG) when there is not so much.
         """
         return self.attempt(Nicety.ALLOCATE, os.posix_fallocate, fd, 0, size)
 
     def remove_part(self, remove: Callable[[], object]) -> None:
-        """Remove what is needed no more; it is in nobody's way if that fails."""
+        """Remove a part that is not needed any more; a failure is only noted."""
         try:
             remove()
         except OSError as error:

@@ -163,7 +163,7 @@ def remove_parts(place: DownloadTarget) -> None:
 
 
 def remove_orphans(downloads: bytes, keep: Collection[str] = (), now: float | None = None) -> int:
-    """Remove parts that nobody wrote to for a month, but those with the stems ``keep``; how many."""
+    """Remove parts that nobody wrote to for a month, but those with the stems ``keep``, and return how many."""
     before = (time.time() if now is None else now) - PART_DAYS * 86_400
     removed = 0
     try:

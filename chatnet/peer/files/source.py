@@ -263,7 +263,7 @@ class Source:
     """
 
     def __init__(self, file: SourceFile, offset: int = 0) -> None:
-        """Open it, and hash what the other side has already.  LocalError(unreadable | changed)."""
+        """Open the file, and hash what the other side has already.  Raises LocalError(unreadable | changed)."""
         self.trouble = ""
         self.digest = blake3()
         self._mark = file.mark

@@ -15,9 +15,10 @@ from chatnet.peer.files.filesystem import NEW, disk_name, write_all
 
 
 def write_text(folder: bytes, name: str, text: str) -> bytes:
-    """Write ``text`` into the new file ``name`` in ``folder``, which is made if it is not there; the file's path.
+    """Write ``text`` into the new file ``name`` in ``folder``, and return the file's path.
 
-    Only the owner may read either.  Waits for the disk.  Raises LocalError("unwritable").
+    The folder is made if it is not there.  Only the owner may read either.  Waits for the disk.  Raises
+    LocalError("unwritable").
     """
     path = os.path.join(folder, os.fsencode(disk_name(safe_file_name(name, "message.txt"))))
     try:

@@ -62,7 +62,7 @@ class HelloBuilder:
 
 
 def _said_in(record: SignedRecord, owner: PeerID) -> tuple[str, list[Endpoint]] | None:
-    """Name and endpoints of a record of ours; None if it does not hold."""
+    """Return name and endpoints of a record of ours; None if it does not hold."""
     try:
         fields = verify_record(record, owner)
     except RemoteError:

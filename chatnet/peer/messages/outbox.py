@@ -121,7 +121,7 @@ class Outbox:
     # --- messages that a person wrote -----------------------------------------------------------
 
     def say(self, peer: PeerID, body: str) -> Deferred[StoredMessage]:
-        """Store a message and let it go; the row as it was stored.  Fails with StoreFailed."""
+        """Store a message and let it go; return its row as it was stored.  Fails with StoreFailed."""
         if peer in self._undecided:
             stored: Deferred[StoredMessage] = Deferred()
             self._undecided[peer].append((body, stored))

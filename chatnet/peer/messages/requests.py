@@ -59,7 +59,7 @@ class RequestsOwner(Protocol):
         """
 
     def request_unwanted(self, peer: PeerID) -> None:
-        """Hear that what is kept of this key is about to be deleted: what is just being stored shall not stay."""
+        """Called when what is kept of this key is about to be deleted: what is just being stored shall not stay."""
 
     def request_deleted(self, peer: PeerID) -> None:
         """Called when nothing is kept of this key any more."""
@@ -165,7 +165,7 @@ class Requests:
         return free_bytes is None or free_bytes >= self._reserve_bytes
 
     def admit(self, link: Link, id: bytes, text: str, waits: bool = True) -> NoRoom | None:
-        """Charge a message, or an offer with this title, of the stranger at ``link``; or say why there is no room.
+        """Charge a message, or an offer with this title, of the stranger at ``link``; or return why there is no room.
 
         ``waits``: what finds no room waits at the other side.
         """

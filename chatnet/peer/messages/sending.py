@@ -24,7 +24,7 @@ class Sending:
         self._outbox = outbox
 
     def say(self, chat: ChatID, body: str) -> Deferred[ChatMessage]:
-        """Send a text; the row as it was stored.
+        """Send a text, and return its row as it was stored.
 
         Raises LocalError("unknown-peer" | "blocked" | "empty" | "too-long"); fails with StoreFailed.
         """

@@ -158,7 +158,7 @@ def release_held(connection: Connection, peer: PeerID) -> list[StoredMessage]:
 
 
 def settle(connection: Connection, peer: PeerID, ids: Sequence[bytes], state: MessageState, reason: str) -> list[int]:
-    """Take these out of the outbox; the ``n`` of the rows that were there, in rising order."""
+    """Take these out of the outbox, and return the ``n`` of the rows that were there, in rising order."""
     waiting = f"SELECT json_group_array(n) FROM outbox WHERE peer = ? AND id IN ({marks_for(ids)})"
     (found,) = connection.execute(waiting, (peer, *ids)).fetchone()
     numbers: list[int] = sorted(msgspec.json.decode(found))

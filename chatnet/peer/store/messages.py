@@ -204,7 +204,7 @@ class MessageRows:
         return self._database.run(job)
 
     def complete_file_rows(self, me: PeerID) -> Deferred[int]:
-        """Bring the rows of all offers to where their transfers stand; how many were added or changed."""
+        """Bring the rows of all offers to where their transfers stand; return how many were added or changed."""
         return self._database.run(lambda connection: complete_file_rows(connection, me))
 
     def add_refused_offer(

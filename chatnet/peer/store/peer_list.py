@@ -97,7 +97,7 @@ class PeerListRows:
         return self._database.run(job)
 
     def save_record(self, peer: PeerID, record: SignedRecord, seq: int) -> Deferred[bool]:
-        """Keep a verified record; False when one with a higher ``seq`` is kept."""
+        """Keep a verified record; return False when one with a higher ``seq`` is kept."""
 
         def job(connection: Connection) -> bool:
             cursor = connection.execute(

@@ -45,7 +45,7 @@ class PinRows:
         return self._database.read(lambda connection: _pins(connection, "1 = 1"))
 
     def add(self, name: str, peer: PeerID, now_ms: int) -> Deferred[Pin]:
-        """Remember the first key of a name; the pin that stands, which may be another key's."""
+        """Remember the first key of a name, and return the pin that stands, which may be another key's."""
 
         def job(connection: Connection) -> Pin:
             connection.execute(

@@ -88,7 +88,7 @@ class SearchIndex:
 
 
 def _index(connection: Connection) -> bool:
-    """Look up the words of the next INDEX_ROWS rows; whether there may be more."""
+    """Index the words of the next INDEX_ROWS rows, and return whether there may be more."""
     (done,) = connection.execute("SELECT n FROM indexed").fetchone()
     upto, count = connection.execute(
         "SELECT max(n), count(*) FROM (SELECT n FROM history WHERE n > ? ORDER BY n LIMIT ?)", (done, INDEX_ROWS)

@@ -216,7 +216,7 @@ class TransferRows:
         return self._database.read(job)
 
     def update(self, peer: PeerID, fid: bytes, **changes: Unpack[TransferChanges]) -> Deferred[TransferRow | None]:
-        """Change the named columns; None when there is no such transfer.
+        """Change the named columns, and return the row as it is then; None when there is no such transfer.
 
         Of one that ends nothing is kept but the files that have arrived.
         """

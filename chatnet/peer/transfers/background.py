@@ -46,7 +46,7 @@ class TransferTasks:
         self.lines[link.peer] = ChatLine(self._clock, link, self._tasks, lambda: self._read_on(link.peer))
 
     def link_down(self, link: Link) -> bool:
-        """Talk on this link no more; False when another one has taken its place already."""
+        """Talk on this link no more; return False when another one has taken its place already."""
         line = self.lines.get(link.peer)
         if line is None or line.link is not link:
             return False

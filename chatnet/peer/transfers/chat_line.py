@@ -39,7 +39,7 @@ class ChatLine:
         return len(self._queue) + self._busy
 
     def send(self, message: Message) -> None:
-        """Say it after everything before.  What the other side's program does not know is left out."""
+        """Send a message after everything before. One that the other side's program does not know is left out."""
         if isinstance(message, _UNDER_RESUME) and RESUME not in self.link.features:
             return
         if not self._busy and not self.link.congested:
@@ -48,7 +48,7 @@ class ChatLine:
             self.send_pages(iter((message,)))
 
     def send_pages(self, pages: Iterator[Message]) -> None:
-        """Say these, with nothing else of ours between them."""
+        """Send the messages of ``pages``, with nothing else of ours between them."""
         self._add(pages)
 
     def confirm(self, heard: Callable[[], None]) -> None:

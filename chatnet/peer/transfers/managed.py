@@ -236,7 +236,7 @@ class Outgoing(ManagedTransfer):
         return msgspec.structs.replace(details, unsent_folders=details.empty_folders if self.is_rest_unknown else 0)
 
     def acceptance(self, page: Accept) -> HeardAccept | None:
-        """Take a page; the whole acceptance with the last.  Raises RemoteError for what was not offered."""
+        """Take a page, and return the whole acceptance with the last.  Raises RemoteError for what was not offered."""
         if self.ended:
             return None if page.more else HeardAccept(page.token)
         self.answer = self.answer or AcceptAssembly(self.files)

@@ -360,7 +360,7 @@ class Transfers:
         return self._want(fid, ev.PersonPauses()).snapshot()
 
     async def resume(self, fid: bytes) -> Transfer:
-        """Let it go on; a broken one, or one that the disk held up, is tried now.
+        """Let a transfer go on; a broken one, or one that the disk held up, is tried now.
 
         Raises LocalError: unknown-transfer, ended, not-running, paused-there, no-space, no-inodes, store, busy.
         """

@@ -146,7 +146,7 @@ class Runs:
             _LEAVES[how](self, link)
 
     def say_verified(self, transfer: ManagedTransfer) -> None:
-        """Say it on the file link; on one that is gone nothing is said."""
+        """Send VERIFIED on the file link, if it is still there."""
         for link in transfer.file_links[:1]:
             link.send(Verified(transfer.fid))
 
@@ -192,7 +192,7 @@ class Runs:
         self._own(transfer, self._run(transfer, run, sender))
 
     def receive(self, transfer: Incoming) -> None:
-        """Take what comes over the file link."""
+        """Receive what comes over the file link."""
         run = transfer.run
         assert run is not None
         assert run.download is not None
@@ -239,7 +239,7 @@ class Runs:
             self._owner.give(transfer, RunComplete())
 
     def _own(self, transfer: ManagedTransfer, running: Any) -> None:
-        """Keep the work of a run, which a stop waits for: it may have a thread at the disk."""
+        """Keep track of the work of a run, for which a stop waits: it may have a thread at the disk."""
         work: Deferred[None] = Deferred.fromCoroutine(running)
         transfer.working.add(work)
         work.addErrback(lambda failure: self.log.failure("internal error while running a transfer", failure))

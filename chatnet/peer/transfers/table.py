@@ -136,7 +136,7 @@ class TransferTable:
         pages: Sequence[bytes] = (),
         folder_pages: Sequence[bytes] = (),
     ) -> None:
-        """Put a new one into the store, with its files or with packed pages of them; from then on it is shown.
+        """Put a new transfer into the store, with its files or with packed pages of them; it is shown from then on.
 
         ``folder_pages`` are the packed pages of its empty folders.
 
@@ -165,7 +165,7 @@ class TransferTable:
             self._show(transfer)
 
     async def save(self, transfer: ManagedTransfer) -> None:
-        """Save it as it is now; a failure is given to its machine."""
+        """Save a transfer as it is now; a failure is given to its machine."""
         machine = transfer.machine
         if machine.state is not TransferState.OFFERED:
             self._release(transfer)
@@ -199,7 +199,7 @@ class TransferTable:
             self.drop(transfer)
 
     async def forget_ended(self) -> None:
-        """Drop the ended ones; one whose end the other side does not know is only shown no more.
+        """Drop the ended transfers; one whose end the other side does not know is only shown no more.
 
         One that still clears up goes the next time: who stops waits for it.
         """
@@ -213,7 +213,7 @@ class TransferTable:
     # --- telling --------------------------------------------------------------------------------
 
     def tell(self, transfer: ManagedTransfer) -> None:
-        """Show how it stands, unless it is not stored yet: then that follows."""
+        """Show how the transfer stands; if it is not stored yet, this follows then."""
         state, progress = transfer.machine.state, transfer.progress
         if state in _LOGGED:
             self.log.info(
